@@ -1,0 +1,1 @@
+"""Domain types: frozen dataclasses over NumPy arrays. Imports numpy and pyproj only."""

@@ -1,0 +1,57 @@
+"""Depth maps. A depth map belongs to an undistorted pinhole image (`PinholeView`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.camera import PinholeView
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """What one view knows of the surface it sees.
+
+    Attributes:
+        view: the pinhole view at the depth map's own size (H, W).
+        depth: (H, W) float32 along the optical axis, in world units; 0 = unknown.
+        normal: (H, W, 3) float32 unit normals in the camera frame, facing the camera (n_z < 0
+            where seen head-on); 0 where unknown.
+        confidence: (H, W) float32 in [0, 1]; 0 where depth is unknown.
+    """
+
+    view: PinholeView
+    depth: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
+class DepthMaps(Protocol):
+    """A set of depth maps with their undistorted colour images, loaded one at a time.
+
+    `views` are at the size of the colour images, which may be larger than the depth maps;
+    `load(i).view` is `views[i]` resized to the depth map.
+    """
+
+    @property
+    def views(self) -> tuple[PinholeView, ...]: ...
+
+    def load(self, index: int) -> DepthMap: ...
+
+    def load_color(self, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB undistorted image of `views[index]`."""
+        ...
+
+    def load_mask(self, index: int) -> NDArray[np.bool_] | None:
+        """(H, W) bool at the size of the colour image, True = use; None = all usable."""
+        ...
+
+
+def iterate(maps: DepthMaps) -> Iterator[DepthMap]:
+    """All depth maps, one in memory at a time."""
+    for index in range(len(maps.views)):
+        yield maps.load(index)
