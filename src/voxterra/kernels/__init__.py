@@ -7,10 +7,13 @@ write access to its own folder; `NUMBA_CACHE_DIR` overrides it.
 import os
 from pathlib import Path
 
+import numba
+
 
 def _user_cache_dir() -> Path:
     base = os.environ.get("VOXTERRA_CACHE") or os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "voxterra" / "kernels"
 
 
-os.environ.setdefault("NUMBA_CACHE_DIR", str(_user_cache_dir()))
+if not numba.config.CACHE_DIR:
+    numba.config.CACHE_DIR = str(_user_cache_dir())
