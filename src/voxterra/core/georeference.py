@@ -1,0 +1,125 @@
+"""Where the components of a reconstruction lie in the world, and how well that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from voxterra.core.geo import GeoFrame
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.transforms import Similarity
+
+Method = Literal["gps+attitude", "gps", "none"]
+
+
+@dataclass(frozen=True)
+class PhotoResidual:
+    """Camera centre of the placed model minus recorded position of one photo.
+
+    Attributes:
+        name: photo id.
+        east_m, north_m, up_m: model minus GPS in world axes [m]; `up_m` is None when the photo
+            records no height.
+        sigma_horizontal_m, sigma_vertical_m: standard deviation the fit used for this position,
+            a horizontal axis each and the vertical [m].
+        outlier: True when the fit set this position aside.
+    """
+
+    name: str
+    east_m: float
+    north_m: float
+    up_m: float | None
+    sigma_horizontal_m: float
+    sigma_vertical_m: float
+    outlier: bool = False
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How one component came into the world.
+
+    Attributes:
+        world_from_model: from the component's own frame as structure from motion delivered it.
+        placed: False when nothing but the component itself fixes where it lies.
+        method: what placed it. "gps+attitude": positions, and camera attitudes for its tilt.
+        residuals: one a photo with GPS, sorted by name.
+        rmse_horizontal_m: root mean square of the 2-D residuals of the photos that are not
+            outliers [m]; a measure of the GPS noise, not of the accuracy of the model.
+        rmse_vertical_m: the same of the heights [m].
+        tilt_sigma_deg: standard deviation of the model's tilt, of its worst direction [deg].
+        heading_sigma_deg: standard deviation of the model's heading [deg].
+        scale_sigma: relative standard deviation of the scale (0.01 = 1 %).
+        position_sigma_horizontal_m, position_sigma_vertical_m: standard deviation of the position
+            of the model's centre, with the part of the GPS error that all photos share [m].
+        warnings: what a user should know about this placement.
+    """
+
+    world_from_model: Similarity
+    placed: bool
+    method: Method
+    residuals: tuple[PhotoResidual, ...] = ()
+    rmse_horizontal_m: float | None = None
+    rmse_vertical_m: float | None = None
+    tilt_sigma_deg: float | None = None
+    heading_sigma_deg: float | None = None
+    scale_sigma: float | None = None
+    position_sigma_horizontal_m: float | None = None
+    position_sigma_vertical_m: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def outliers(self) -> tuple[str, ...]:
+        """Names of the photos whose recorded position was set aside."""
+        return tuple(r.name for r in self.residuals if r.outlier)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary; `from_dict` is its inverse."""
+        data = dict(vars(self))
+        data["world_from_model"] = {
+            "scale": self.world_from_model.scale,
+            "rotation": self.world_from_model.rotation.tolist(),
+            "translation": self.world_from_model.translation.tolist(),
+        }
+        data["residuals"] = [dict(vars(r)) for r in self.residuals]
+        data["warnings"] = list(self.warnings)
+        return data
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Placement:
+        """Inverse of `to_dict`. Raises KeyError or TypeError when `data` is something else."""
+        fields = dict(data)
+        similarity = fields.pop("world_from_model")
+        return Placement(
+            world_from_model=Similarity(
+                float(similarity["scale"]),
+                np.array(similarity["rotation"], np.float64).reshape(3, 3),
+                np.array(similarity["translation"], np.float64).reshape(3),
+            ),
+            residuals=tuple(PhotoResidual(**r) for r in fields.pop("residuals")),
+            warnings=tuple(fields.pop("warnings")),
+            **fields,
+        )
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """All components in one world.
+
+    Attributes:
+        frame: where the world lies on Earth, or the local frame.
+        components: in world coordinates, in the order they were given.
+        placements: one a component.
+        warnings: what holds for all components.
+    """
+
+    frame: GeoFrame
+    components: tuple[Reconstruction, ...]
+    placements: tuple[Placement, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def all_warnings(self) -> tuple[str, ...]:
+        """Warnings of the whole, then of each component."""
+        return self.warnings + tuple(w for p in self.placements for w in p.warnings)

@@ -1,0 +1,60 @@
+"""`georeference.json`: the frame and the placements. The components are stored as COLMAP models."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from voxterra.core.geo import GeoFrame
+from voxterra.core.georeference import Georeference, Placement
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.errors import FormatError
+
+FORMAT = "voxterra georeference 1"
+
+
+def write_georeference(georeference: Georeference, path: Path) -> None:
+    """Write frame, placements and warnings as JSON; the components are not part of the file."""
+    data = {
+        "format": FORMAT,
+        "frame": georeference.frame.to_dict(),
+        "placements": [p.to_dict() for p in georeference.placements],
+        "warnings": list(georeference.warnings),
+    }
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_georeference(path: Path, components: Sequence[Reconstruction]) -> Georeference:
+    """Read what `write_georeference` wrote.
+
+    Args:
+        path: the JSON file.
+        components: in world coordinates, in the order of the placements.
+
+    Raises:
+        FormatError: not such a file, or the number of components differs.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT:
+            raise ValueError(f"format is {data['format']!r}")
+        frame = GeoFrame.from_dict(data["frame"])
+        placements = tuple(Placement.from_dict(p) for p in data["placements"])
+        warnings = tuple(data["warnings"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FormatError(
+            f"This is not a readable georeference ({error}).",
+            where=str(path),
+            next_step="Run the georef step again.",
+        ) from error
+    if len(placements) != len(components):
+        raise FormatError(
+            f"It places {len(placements)} components, but there are {len(components)}.",
+            where=str(path),
+            next_step="Run the georef step again.",
+        )
+    return Georeference(frame, tuple(components), placements, warnings)
