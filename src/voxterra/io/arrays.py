@@ -1,0 +1,86 @@
+"""Meshes and clouds as they pass from stage to stage: `.npz` files, exact and quick to read."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxterra.core.mesh import PointCloud, Texture, TriMesh
+from voxterra.errors import FormatError
+from voxterra.io.atomic import atomic_path
+
+
+def write_mesh(mesh: TriMesh, path: Path) -> None:
+    """Write a mesh, its colours and its texture to `path` (`.npz`).
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    arrays = {"vertices": mesh.vertices, "faces": mesh.faces, "colors": mesh.colors}
+    if mesh.texture is not None:
+        arrays |= {"texture_image": mesh.texture.image, "texture_uv": mesh.texture.uv}
+    _write(path, "mesh", arrays)
+
+
+def read_mesh(path: Path) -> TriMesh:
+    """Read what `write_mesh` wrote.
+
+    Raises:
+        FormatError: not such a file.
+    """
+    arrays = _read(path, "mesh", ("vertices", "faces"))
+    texture = None
+    if "texture_image" in arrays and "texture_uv" in arrays:
+        texture = Texture(arrays["texture_image"], arrays["texture_uv"])
+    return TriMesh(arrays["vertices"], arrays["faces"], arrays.get("colors"), texture)
+
+
+def write_cloud(cloud: PointCloud, path: Path) -> None:
+    """Write a point cloud to `path` (`.npz`).
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    _write(path, "cloud", dict(vars(cloud)))
+
+
+def read_cloud(path: Path) -> PointCloud:
+    """Read what `write_cloud` wrote.
+
+    Raises:
+        FormatError: not such a file.
+    """
+    arrays = _read(path, "cloud", ("positions_in_world", "colors"))
+    return PointCloud(
+        arrays["positions_in_world"],
+        arrays["colors"],
+        arrays.get("normals"),
+        arrays.get("confidence"),
+    )
+
+
+def _write(path: Path, kind: str, arrays: dict[str, Any]) -> None:
+    present = {name: array for name, array in arrays.items() if array is not None}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, kind=np.array(kind), **present)
+
+
+def _read(path: Path, kind: str, needed: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if str(arrays.pop("kind")) != kind:
+            raise ValueError("another kind of file")
+        missing = [name for name in needed if name not in arrays]
+        if missing:
+            raise ValueError(f"without {missing[0]}")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise FormatError(
+            f"This is not a readable {kind} of a run ({error}).",
+            where=str(path),
+            next_step="Do the step that made it again (--from surface).",
+        ) from error
+    return arrays

@@ -1,0 +1,139 @@
+"""What a run tells while it goes: typed events, each one line of JSON in `events.jsonl`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The run folder is open and locked.
+
+    Attributes:
+        out: the run folder.
+        stages: names of the stages of this run, in order.
+        version: of Voxterra.
+    """
+
+    out: str
+    stages: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage begins; `resumed` when it goes on from what a stopped run left."""
+
+    stage: str
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """How far a stage is: `fraction` in [0, 1]."""
+
+    stage: str
+    fraction: float
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class StageSkipped:
+    """A stage is up to date: its result, with the summary it gave, is used as it is."""
+
+    stage: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """A stage's result is in place.
+
+    Attributes:
+        stage: its name.
+        seconds: wall time.
+        peak_rss_bytes: largest memory of the process during the stage; 0 where unknown.
+        summary: one line for people.
+    """
+
+    stage: str
+    seconds: float
+    peak_rss_bytes: int
+    summary: str
+
+
+@dataclass(frozen=True)
+class StageWarning:
+    """Something a user should know about a stage's result."""
+
+    stage: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ProductWritten:
+    """A deliverable lies in the run folder.
+
+    Attributes:
+        path: relative to the run folder.
+        description: what it is, for people.
+        bytes: its size.
+    """
+
+    path: str
+    description: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """All stages of the run are up to date.
+
+    Attributes:
+        out: the run folder.
+        seconds: wall time of this run.
+        accuracy: how well the model lies in the world, or None when that stage has not run.
+    """
+
+    out: str
+    seconds: float
+    accuracy: str | None
+
+
+@dataclass(frozen=True)
+class RunFailed:
+    """The run ended early; finished stages are kept.
+
+    Attributes:
+        kind: class name of the error, or "internal".
+        message: what went wrong.
+        exit_code: of the command-line program.
+        stage: where, or None before the first.
+        where, next_step: as in `VoxterraError`.
+    """
+
+    kind: str
+    message: str
+    exit_code: int
+    stage: str | None = None
+    where: str | None = None
+    next_step: str | None = None
+
+
+Event = (
+    RunStarted
+    | StageStarted
+    | StageProgress
+    | StageSkipped
+    | StageFinished
+    | StageWarning
+    | ProductWritten
+    | RunFinished
+    | RunFailed
+)
+
+
+def to_dict(event: Event) -> dict[str, Any]:
+    """JSON-ready form of an event: its fields, and its class name under "event"."""
+    return {"event": type(event).__name__, **asdict(event)}

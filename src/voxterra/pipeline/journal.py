@@ -1,0 +1,48 @@
+"""The log and the journal of events in a run folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from voxterra.pipeline.events import Event, StageProgress, to_dict
+
+LOG_FILE = "log.txt"
+JOURNAL_FILE = "events.jsonl"
+
+
+class _QuietFileHandler(logging.FileHandler):
+    """A log that cannot be written (disk full) must not hide the error that a run ends with."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Send what Voxterra logs to a file as well, during the block."""
+    logger = logging.getLogger("voxterra")
+    handler = _QuietFileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(min(level, logging.INFO) if level else logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
+
+
+def write_event(path: Path, event: Event) -> None:
+    """Append an event to the journal; progress is left out, it would be long and say little."""
+    if isinstance(event, StageProgress):
+        return
+    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **to_dict(event)}
+    with suppress(OSError), path.open("a", encoding="utf-8") as journal:
+        journal.write(json.dumps(line) + "\n")

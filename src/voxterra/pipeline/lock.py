@@ -1,0 +1,54 @@
+"""One run at a time in a run folder.
+
+The lock is the operating system's, so it ends with the process that holds it, however that ends:
+there are no stale locks to detect, and process numbers, which containers repeat, do not matter.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from voxterra.errors import WorkspaceError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: IO[str]) -> None:
+        # Far behind the text, since Windows lets nobody read a locked range.
+        file.seek(1 << 20)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(file: IO[str]) -> None:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` during the block.
+
+    Raises:
+        WorkspaceError: another run holds it.
+    """
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            _try_lock(file)
+        except OSError as error:
+            file.seek(0)
+            raise WorkspaceError(
+                f"Another run works in this folder ({file.read().strip() or 'unknown process'}).",
+                where=str(path.parent),
+                next_step="Wait until it ends, stop it, or give another --out.",
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield  # closing the file unlocks it

@@ -1,0 +1,247 @@
+"""`run`: photos in, products out, told as a stream of typed events."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from voxterra import __version__
+from voxterra.core.progress import Progress
+from voxterra.errors import NoPhotosError, UsageError
+from voxterra.pipeline import events as ev
+from voxterra.pipeline.events import Event
+from voxterra.pipeline.executor import Execution, execute
+from voxterra.pipeline.failures import as_user_error, failure
+from voxterra.pipeline.fingerprint import canonical, fingerprint, fingerprint_source
+from voxterra.pipeline.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
+from voxterra.pipeline.lock import locked
+from voxterra.pipeline.names import nearest
+from voxterra.pipeline.stage import Stage, StageContext, StageOutput
+from voxterra.pipeline.workspace import (
+    LOCK_FILE,
+    SOURCE_CACHE_FILE,
+    StageRecord,
+    Workspace,
+    open_workspace,
+    write_json,
+)
+
+log = logging.getLogger(__name__)
+
+Source = Path | str | Sequence[Path | str]
+
+
+def run(
+    source: Source | None,
+    out: Path | str,
+    config: Any = None,
+    *,
+    from_stage: str | None = None,
+    until: str | None = None,
+    stages: Sequence[Stage] | None = None,
+) -> Generator[Event, None, None]:
+    """Bring the stages of a run folder up to date, and tell about it.
+
+    A stage is done again only when its options, its inputs or its code changed. Closing the
+    generator stops the run; what a stage had finished is kept.
+
+    Args:
+        source: folder of photos, archive, or photo files; None takes those of the last run in
+            `out`.
+        out: the run folder.
+        config: a `RunConfig`; None takes the standard preset.
+        from_stage: do this stage, and what depends on it, again even where it is up to date.
+        until: stop after this stage.
+        stages: the table of stages; None takes Voxterra's own.
+
+    Yields:
+        events; the last is `RunFinished` or `RunFailed`.
+
+    Raises:
+        VoxterraError: whatever kept the run from its end, after `RunFailed` once it had started.
+    """
+    if stages is None:
+        from voxterra.pipeline.stages import STAGES
+
+        stages = STAGES
+    if config is None:
+        from voxterra.pipeline.presets import preset
+
+        config = preset("standard")
+    plan = _plan(stages, from_stage, until)
+    given = None if source is None else _paths(source, Path(out))
+    workspace = open_workspace(Path(out))
+    with ExitStack() as stack:
+        stack.enter_context(locked(workspace.root / LOCK_FILE))
+        workspace.read_run_file()
+        stack.enter_context(logging_to(workspace.root / LOG_FILE))
+        paths = given or _paths(workspace.recorded_source(), workspace.root)
+        running = _Run(workspace, config, paths, plan, from_stage)
+        for event in running.events():
+            write_event(workspace.root / JOURNAL_FILE, event)
+            yield event
+
+
+class _Run:
+    """One run: what it works on, and which results its stages have so far."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        config: Any,
+        source: tuple[Path, ...],
+        plan: Sequence[Stage],
+        from_stage: str | None,
+    ):
+        self.workspace, self.config, self.source = workspace, config, source
+        self.plan, self.from_stage = plan, from_stage
+        self.fingerprints: dict[str, str] = {}  # of the stages' (and the source's) content
+        self.results: dict[str, str] = {}  # which of the results with that fingerprint it is
+
+    def events(self) -> Iterator[Event]:
+        """All events of the run; an error comes out after `RunFailed`."""
+        start = time.perf_counter()
+        names = tuple(stage.name for stage in self.plan)
+        current: str | None = None
+        log.info("Voxterra %s, run in %s", __version__, self.workspace.root)
+        yield ev.RunStarted(str(self.workspace.root), names, __version__)
+        try:
+            source = self._fingerprint_source()
+            self.fingerprints["source"] = self.results["source"] = source
+            self.workspace.write_run_file(self.source, canonical(self.config), __version__)
+            for stage in self.plan:
+                current = stage.name
+                yield from self._bring_up_to_date(stage)
+        except GeneratorExit:
+            log.info("stopped in stage %s", current)
+            raise
+        except BaseException as error:
+            yield failure(error, current)
+            raise (as_user_error(error) or error) from error
+        yield from self._products()
+        seconds = round(time.perf_counter() - start, 3)
+        yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())
+
+    def _bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
+        current = fingerprint(
+            stage.name,
+            stage.code_version,
+            {name: getattr(self.config, name) for name in stage.config},
+            {name: self.fingerprints[name] for name in stage.inputs},
+        )
+        inputs = {name: self.results[name] for name in stage.inputs}
+        record = self.workspace.record(stage.name)
+        fits = record and record.fingerprint == current and record.inputs == inputs
+        if record and fits and stage.name != self.from_stage:
+            yield ev.StageSkipped(stage.name, record.summary)
+        else:
+            record = yield from self._do(stage, current, inputs)
+        self.fingerprints[stage.name], self.results[stage.name] = current, record.result
+        for message in record.warnings:
+            yield ev.StageWarning(stage.name, message)
+
+    def _do(
+        self, stage: Stage, current: str, inputs: dict[str, str]
+    ) -> Generator[Event, None, StageRecord]:
+        attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs)
+        resumed = self.workspace.begin(stage.name, attempt, resumable=stage.resumable)
+        log.info("stage %s starts%s", stage.name, " where it was stopped" if resumed else "")
+        yield ev.StageStarted(stage.name, resumed)
+
+        def work(progress: Progress) -> StageOutput:
+            return stage.run(
+                StageContext(self.source, self.config, self.workspace, stage.name, progress)
+            )
+
+        done: Execution[StageOutput] = yield from execute(stage.name, work)
+        record = StageRecord(
+            fingerprint=current,
+            result=uuid4().hex,
+            inputs=inputs,
+            summary=done.result.summary,
+            warnings=done.result.warnings,
+            seconds=round(done.seconds, 3),
+            peak_rss_bytes=done.peak_rss_bytes,
+            products=done.result.products,
+        )
+        self.workspace.commit(stage.name, record)
+        log.info("stage %s took %.1f s: %s", stage.name, done.seconds, record.summary)
+        for message in record.warnings:
+            log.warning("%s: %s", stage.name, message)
+        yield ev.StageFinished(stage.name, record.seconds, record.peak_rss_bytes, record.summary)
+        return record
+
+    def _fingerprint_source(self) -> str:
+        """Of the photos; as recorded where a moved run is without its photos."""
+        first = self.workspace.record(self.plan[0].name)
+        gone = [path for path in self.source if not path.exists()]
+        if gone and first and self.source == self.workspace.recorded_source():
+            log.warning("the photos are not there any more: %s", gone[0])
+            return first.inputs["source"]
+        path = self.workspace.root / "stages" / SOURCE_CACHE_FILE
+        try:
+            cache = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            cache = {}
+        before = json.dumps(cache)
+        result = fingerprint_source(self.source, cache)
+        if json.dumps(cache) != before:
+            write_json(path, cache)
+        return result
+
+    def _products(self) -> Iterator[Event]:
+        for stage in self.plan:
+            record = self.workspace.record(stage.name)
+            for path, description in record.products if record else ():
+                file = self.workspace.root / path
+                size = file.stat().st_size if file.exists() else 0
+                yield ev.ProductWritten(path, description, size)
+
+    def _accuracy(self) -> str | None:
+        records = [self.workspace.record(s.name) for s in self.plan if s.tells_accuracy]
+        return records[0].summary if records and records[0] else None
+
+
+def _plan(stages: Sequence[Stage], from_stage: str | None, until: str | None) -> tuple[Stage, ...]:
+    names = [stage.name for stage in stages]
+    for option, value in (("--from", from_stage), ("--until", until)):
+        if value is not None and value not in names:
+            raise UsageError(
+                f"There is no stage '{value}'{nearest(value, names)}",
+                where=option,
+                next_step=f"The stages are: {', '.join(names)}.",
+            )
+    last = names.index(until) if until else len(names) - 1
+    if from_stage and names.index(from_stage) > last:
+        raise UsageError(
+            f"The run would start at {from_stage} but stop after {until}.",
+            where="--from, --until",
+            next_step=f"The order of the stages is: {', '.join(names)}.",
+        )
+    return tuple(stages[: last + 1])
+
+
+def _paths(source: Source, out: Path) -> tuple[Path, ...]:
+    paths = tuple(Path(p) for p in ([source] if isinstance(source, Path | str) else source))
+    if not paths:
+        raise NoPhotosError(
+            "No photos were given.",
+            where=str(out),
+            next_step="Give a folder of photos: voxterra run PHOTOS --out DIR.",
+        )
+    resolved = out.resolve()
+    for path in paths:
+        if path.is_dir() and path.resolve() in (resolved, *resolved.parents):
+            raise UsageError(
+                "The run folder lies inside the folder of photos.",
+                where=f"--out {out}",
+                next_step="Give an --out folder beside the photos, so that results are not "
+                "taken for photos.",
+            )
+    return paths

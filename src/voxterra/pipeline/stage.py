@@ -1,0 +1,79 @@
+"""What a stage is to the pipeline: a row of the table in `stages.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voxterra.core.progress import Progress
+from voxterra.pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class StageOutput:
+    """What a stage says of its result, which lies in its folder.
+
+    Attributes:
+        summary: one line for people.
+        warnings: what a user should know.
+        products: deliverables it wrote under `StageContext.out / "products"`, as (path relative
+            to the run folder, description); they are moved to `products/` of the run folder.
+    """
+
+    summary: str
+    warnings: tuple[str, ...] = ()
+    products: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage may read and where it writes.
+
+    Attributes:
+        source: folder, archive or files of photos.
+        config: the run's `RunConfig`.
+        workspace: of the run.
+        stage: the stage's name.
+        progress: to call often.
+    """
+
+    source: tuple[Path, ...]
+    config: Any
+    workspace: Workspace
+    stage: str
+    progress: Progress
+
+    @property
+    def out(self) -> Path:
+        """Folder to write in; becomes `stages/NAME` when the stage ends well."""
+        return self.workspace.partial_dir(self.stage)
+
+    def input(self, stage: str) -> Path:
+        """Folder of an earlier stage's result."""
+        return self.workspace.stage_dir(stage)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the table.
+
+    Attributes:
+        name: also that of its folder and of its verb.
+        inputs: stages whose results it reads; "source" stands for the photos.
+        config: sections of `RunConfig` that its result depends on.
+        run: does the work.
+        code_version: raise it when the code gives other results for the same input, so that
+            results of earlier versions are not used again.
+        resumable: its folder of a stopped run is kept for it to go on from.
+        tells_accuracy: its summary is the run's statement of accuracy.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    config: tuple[str, ...]
+    run: Callable[[StageContext], StageOutput]
+    code_version: int = 1
+    resumable: bool = False
+    tells_accuracy: bool = False

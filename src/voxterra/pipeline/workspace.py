@@ -1,0 +1,234 @@
+"""The run folder: what is in it, and how a stage's result appears in it all at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from voxterra.errors import OutputError, UsageError, WorkspaceError
+from voxterra.io.atomic import atomic_path
+
+FORMAT_VERSION = 1
+
+RUN_FILE = "voxterra.json"
+LOCK_FILE = ".voxterra.lock"
+RECORD_FILE = "fingerprint.json"
+ATTEMPT_FILE = "attempt.json"
+SOURCE_CACHE_FILE = "source.json"
+
+_OWN = {"stages", "log.txt", "events.jsonl"}  # what a run that was stopped at once may leave
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What is known of a finished stage: `stages/NAME/fingerprint.json`.
+
+    Attributes:
+        fingerprint: of everything the result depends on.
+        result: names this very result; done again, it is another one.
+        inputs: names of the results it was made from (of the source, its fingerprint).
+        summary: one line for people.
+        warnings: for people.
+        seconds, peak_rss_bytes: what it took.
+        products: deliverables it put into the run folder, as (path, description).
+    """
+
+    fingerprint: str
+    result: str
+    inputs: dict[str, str]
+    summary: str
+    warnings: tuple[str, ...]
+    seconds: float
+    peak_rss_bytes: int
+    products: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A run folder.
+
+    Attributes:
+        root: the folder.
+    """
+
+    root: Path
+
+    def stage_dir(self, stage: str) -> Path:
+        return self.root / "stages" / stage
+
+    def partial_dir(self, stage: str) -> Path:
+        return self.root / "stages" / f".{stage}.partial"
+
+    def record(self, stage: str) -> StageRecord | None:
+        """Record of a stage's result in place, or None."""
+        data = _read_json(self.stage_dir(stage) / RECORD_FILE)
+        try:
+            return _record_from_dict(data) if data else None
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    # --- the run file ---------------------------------------------------------------------------
+
+    def read_run_file(self) -> dict[str, Any]:
+        """`voxterra.json`, or {} in a new folder.
+
+        Raises:
+            WorkspaceError: damaged, or of another format version.
+        """
+        path = self.root / RUN_FILE
+        if not path.exists():
+            return {}
+        data = _read_json(path)
+        if not isinstance(data, dict) or "format" not in data:
+            raise WorkspaceError(
+                "The run folder's own file is damaged.",
+                where=str(path),
+                next_step="Start again in a new folder, or delete this one.",
+            )
+        if data["format"] != FORMAT_VERSION:
+            raise WorkspaceError(
+                f"The run folder has format {data['format']}; this Voxterra reads format "
+                f"{FORMAT_VERSION}.",
+                where=str(path),
+                next_step="Use the version of Voxterra that wrote it, or a new folder.",
+            )
+        return data
+
+    def write_run_file(self, source: Sequence[Path], config: dict[str, Any], version: str) -> None:
+        """Record the source, the full resolved config and the version.
+
+        The source is kept as it lies on this machine and as it lies from the run folder, so that
+        a run that is moved together with its photos still finds them.
+        """
+        data = {
+            "format": FORMAT_VERSION,
+            "voxterra": version,
+            "source": [str(path.absolute()) for path in source],
+            "source_from_run": [_relative(path, self.root) for path in source],
+            "config": config,
+        }
+        write_json(self.root / RUN_FILE, data)
+
+    def recorded_source(self) -> tuple[Path, ...]:
+        """Source of the last run, where it lies now if it was moved together with the run."""
+        data = self.read_run_file()
+        found = []
+        for absolute, relative in zip(data.get("source", []), data.get("source_from_run", [])):
+            moved = self.root / relative
+            found.append(moved if not Path(absolute).exists() and moved.exists() else absolute)
+        return tuple(Path(path) for path in found)
+
+    # --- results --------------------------------------------------------------------------------
+
+    def begin(self, stage: str, fingerprint: str, *, resumable: bool) -> bool:
+        """Make the folder a stage writes in; keep what a stopped run of the same stage left.
+
+        Returns:
+            True when there is such work to go on from.
+        """
+        partial = self.partial_dir(stage)
+        attempt = _read_json(partial / ATTEMPT_FILE) or {}
+        resumed = resumable and attempt.get("fingerprint") == fingerprint
+        if not resumed:
+            _remove_tree(partial)
+            partial.mkdir(parents=True)
+            write_json(partial / ATTEMPT_FILE, {"fingerprint": fingerprint})
+        return resumed
+
+    def commit(self, stage: str, record: StageRecord) -> None:
+        """Put a finished result in the place of the old one, products first.
+
+        The old record goes before anything else changes, so that a run killed in here does the
+        stage again and never takes a mixture for a result.
+        """
+        partial, final = self.partial_dir(stage), self.stage_dir(stage)
+        old = self.record(stage)
+        (final / RECORD_FILE).unlink(missing_ok=True)
+        self._publish(partial / "products", record, old)
+        (partial / ATTEMPT_FILE).unlink()
+        write_json(partial / RECORD_FILE, asdict(record))
+        _remove_tree(final)
+        os.replace(partial, final)
+
+    def _publish(self, made: Path, record: StageRecord, old: StageRecord | None) -> None:
+        """Move deliverables from a stage's folder to the run folder, file by file.
+
+        Files of a user beside them stay; deliverables of an earlier result that are not made any
+        more go.
+        """
+        names = {path for path, _ in record.products}
+        for path, _ in old.products if old else ():
+            if path not in names:
+                (self.root / path).unlink(missing_ok=True)
+        if not made.is_dir():
+            return
+        for file in sorted(made.rglob("*")):
+            if file.is_file():
+                target = self.root / "products" / file.relative_to(made)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, target)
+        shutil.rmtree(made)
+
+
+def open_workspace(out: Path) -> Workspace:
+    """Make or open a run folder.
+
+    Raises:
+        UsageError: the folder holds something else.
+        OutputError: it cannot be made or written in.
+        WorkspaceError: it is damaged or of another format version.
+    """
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        visible = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+        if visible and not (out / RUN_FILE).exists():
+            raise UsageError(
+                f"The folder is not a Voxterra run and is not empty (it holds {visible[0]}).",
+                where=str(out),
+                next_step="Give a new or empty folder as --out.",
+            )
+        with (out / LOCK_FILE).open("a"):  # the first thing a run writes: is that allowed?
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"The run folder cannot be made or written in: {error.strerror or error}.",
+            where=str(out),
+            next_step="Give an --out folder that you may write in, on a disk with space left.",
+        ) from error
+    return Workspace(out)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON that appears whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _record_from_dict(data: dict[str, Any]) -> StageRecord:
+    products = tuple((str(path), str(text)) for path, text in data["products"])
+    return StageRecord(**{**data, "warnings": tuple(data["warnings"]), "products": products})
+
+
+def _relative(path: Path, start: Path) -> str:
+    try:
+        return os.path.relpath(path.absolute(), start.absolute())
+    except ValueError:  # another drive of Windows
+        return str(path.absolute())
+
+
+def _remove_tree(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)

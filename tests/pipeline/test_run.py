@@ -1,0 +1,270 @@
+"""Runs of three small stages: what is done again, what is kept, what a stopped run leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import fake_stages
+import pytest
+from fake_stages import STAGES, CountConfig, FakeConfig, ReadConfig, WriteConfig
+
+from voxterra.errors import Cancelled, NoPhotosError, OutputError, UsageError, WorkspaceError
+from voxterra.pipeline import events as ev
+from voxterra.pipeline.run import run
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.txt").write_text("abc")
+    (folder / "b.txt").write_text("de")
+    return folder
+
+
+def go(source: Path | None, out: Path, config: FakeConfig | None = None, **options):
+    return list(run(source, out, config or FakeConfig(), stages=STAGES, **options))
+
+
+def done(events) -> list[str]:
+    return [e.stage for e in events if isinstance(e, ev.StageFinished)]
+
+
+def skipped(events) -> list[str]:
+    return [e.stage for e in events if isinstance(e, ev.StageSkipped)]
+
+
+def test_a_run_tells_its_stages_products_warnings_and_accuracy(source, tmp_path):
+    events = go(source, tmp_path / "out")
+    assert isinstance(events[0], ev.RunStarted) and events[0].stages == ("read", "count", "write")
+    assert done(events) == ["read", "count", "write"]
+    assert ev.StageWarning("read", "a warning of read") in events
+    assert ev.ProductWritten("products/n.txt", "the number", 3) in events
+    assert isinstance(events[-1], ev.RunFinished) and events[-1].accuracy == "5 letters"
+    assert (tmp_path / "out/products/n.txt").read_text() == "n=5"
+    finished = [e for e in events if isinstance(e, ev.StageFinished)]
+    assert all(e.peak_rss_bytes > 1 << 20 for e in finished)
+    fractions = [e.fraction for e in events if isinstance(e, ev.StageProgress)]
+    assert all(0 <= f <= 1 for f in fractions)
+
+
+def test_a_second_run_does_nothing_and_tells_the_same(source, tmp_path):
+    first = go(source, tmp_path / "out")
+    files = {p: p.stat().st_mtime_ns for p in (tmp_path / "out/stages").rglob("*.txt")}
+    second = go(source, tmp_path / "out")
+    assert done(second) == [] and skipped(second) == ["read", "count", "write"]
+    told = (ev.StageWarning, ev.ProductWritten)
+    assert [e for e in first if isinstance(e, told)] == [e for e in second if isinstance(e, told)]
+    assert files == {p: p.stat().st_mtime_ns for p in (tmp_path / "out/stages").rglob("*.txt")}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (FakeConfig(read=ReadConfig(upper=True)), ["read", "count", "write"]),
+        (FakeConfig(count=CountConfig(steps=3)), ["count", "write"]),
+        (FakeConfig(write=WriteConfig(prefix="m=")), ["write"]),
+    ],
+)
+def test_a_changed_option_redoes_only_what_depends_on_it(source, tmp_path, change, expected):
+    go(source, tmp_path / "out")
+    assert done(go(source, tmp_path / "out", change)) == expected
+
+
+def test_a_changed_code_version_redoes_its_stage_and_what_follows(source, tmp_path):
+    go(source, tmp_path / "out")
+    newer = (STAGES[0], replace(STAGES[1], code_version=2), STAGES[2])
+    events = list(run(source, tmp_path / "out", FakeConfig(), stages=newer))
+    assert done(events) == ["count", "write"]
+
+
+def test_a_changed_added_or_renamed_photo_redoes_all(source, tmp_path):
+    out = tmp_path / "out"
+    go(source, out)
+    (source / "a.txt").write_text("xyz")  # of the same size
+    assert done(go(source, out)) == ["read", "count", "write"]
+    (source / "c.txt").write_text("f")
+    assert done(go(source, out)) == ["read", "count", "write"]
+    (source / "c.txt").rename(source / "d.txt")
+    assert done(go(source, out)) == ["read", "count", "write"]
+    os.utime(source / "d.txt")  # touched, not changed
+    assert done(go(source, out)) == []
+
+
+def test_products_no_longer_made_go_and_files_of_the_user_stay(source, tmp_path):
+    products = tmp_path / "out/products"
+    go(source, tmp_path / "out")
+    (products / "my_map.qgz").write_text("mine")
+    go(source, tmp_path / "out", FakeConfig(write=WriteConfig(prefix="m=")))
+    assert sorted(p.name for p in products.iterdir()) == ["m.txt", "my_map.qgz"]
+
+
+def test_from_and_until(source, tmp_path):
+    out = tmp_path / "out"
+    assert done(go(source, out, until="count")) == ["read", "count"]
+    assert done(go(source, out, from_stage="count", until="count")) == ["count"]
+    assert done(go(source, out, from_stage="count")) == ["count", "write"]
+    # count alone is done again: write was made from a result that is not there any more
+    go(source, out, from_stage="count", until="count")
+    assert done(go(source, out)) == ["write"]
+    with pytest.raises(UsageError, match="did you mean 'count'"):
+        go(source, out, until="cuont")
+    with pytest.raises(UsageError, match="stop after"):
+        go(source, out, from_stage="write", until="read")
+
+
+def test_a_moved_run_is_still_up_to_date(source, tmp_path):
+    go(source, tmp_path / "one/out")
+    shutil.move(tmp_path / "one/out", tmp_path / "elsewhere")
+    shutil.move(source, tmp_path / "other_photos")
+    assert done(go(tmp_path / "other_photos", tmp_path / "elsewhere")) == []
+
+
+def test_a_run_without_its_photos_goes_on_from_what_it_has(source, tmp_path):
+    go(source, tmp_path / "out", until="read")
+    shutil.rmtree(source)
+    assert done(go(None, tmp_path / "out")) == ["count", "write"]
+    with pytest.raises(NoPhotosError):
+        go(tmp_path / "never_there", tmp_path / "out")
+
+
+def test_photos_moved_together_with_the_run_are_found(source, tmp_path):
+    go(source, tmp_path / "out")
+    (tmp_path / "far").mkdir()
+    for name in ("photos", "out"):
+        shutil.move(tmp_path / name, tmp_path / "far" / name)
+    assert done(go(None, tmp_path / "far/out", from_stage="read")) == ["read", "count", "write"]
+
+
+def test_closing_stops_the_stage_and_leaves_nothing_half_written(source, tmp_path):
+    config = FakeConfig(count=CountConfig(seconds=20.0, steps=200))
+    events = run(source, tmp_path / "out", config, stages=STAGES)
+    for event in events:
+        if isinstance(event, ev.StageProgress) and event.stage == "count":
+            break
+    start = time.perf_counter()
+    events.close()
+    assert time.perf_counter() - start < 2.0
+    assert not [t for t in threading.enumerate() if t.name.startswith("voxterra-")]
+    assert not (tmp_path / "out/stages/count").exists()
+    assert (tmp_path / "out/stages/read/text.txt").exists()
+    assert skipped(go(source, tmp_path / "out"))[:1] == ["read"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_a_killed_run_resumes_where_it_was(source, tmp_path):
+    out = tmp_path / "out"
+    program = [sys.executable, fake_stages.__file__, str(source), str(out), "8"]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+    steps = out / "stages/.count.partial/done_steps.txt"
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not (steps.exists() and len(steps.read_text()) >= 2):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (out / "stages/count").exists() and not (out / "products").exists()
+    config = FakeConfig(count=CountConfig(seconds=8.0, steps=10))
+    events = go(source, out, config)
+    assert skipped(events) == ["read"]
+    assert [e.resumed for e in events if isinstance(e, ev.StageStarted)] == [True, False]
+    summary = next(e.summary for e in events if isinstance(e, ev.StageFinished))
+    assert int(summary.split()[-1]) >= 2
+    assert (out / "products/n.txt").read_text() == "n=5"
+
+
+def test_what_a_stopped_run_left_with_other_options_is_not_used(source, tmp_path):
+    with pytest.raises(OutputError):
+        go(source, tmp_path / "out", FakeConfig(count=CountConfig(fail="OSError")))
+    events = go(source, tmp_path / "out")
+    assert "counted, from step 0" in [e.summary for e in events if hasattr(e, "summary")]
+
+
+def test_two_runs_in_one_folder_are_refused(source, tmp_path):
+    config = FakeConfig(count=CountConfig(seconds=20.0, steps=200))
+    first = run(source, tmp_path / "out", config, stages=STAGES)
+    next(first)
+    with pytest.raises(WorkspaceError, match=f"process {os.getpid()} "):
+        go(source, tmp_path / "out")
+    first.close()
+    assert done(go(source, tmp_path / "out"))
+
+
+def collect_until_error(source, out, config, error):
+    events = []
+    with pytest.raises(error) as caught:
+        for event in run(source, out, config, stages=STAGES):
+            events.append(event)
+    return events, caught.value
+
+
+def test_a_full_disk_is_an_output_error(source, tmp_path):
+    config = FakeConfig(count=CountConfig(fail="OSError"))
+    events, error = collect_until_error(source, tmp_path / "out", config, OutputError)
+    assert "No space left" in error.what
+    failed = events[-1]
+    assert isinstance(failed, ev.RunFailed)
+    assert (failed.kind, failed.stage, failed.exit_code) == ("OutputError", "count", 20)
+
+
+def test_an_internal_error_keeps_its_traceback_in_the_log(source, tmp_path):
+    config = FakeConfig(count=CountConfig(fail="Bug"))
+    events, _ = collect_until_error(source, tmp_path / "out", config, KeyError)
+    assert (events[-1].kind, events[-1].exit_code) == ("internal", 70)
+    assert "Traceback" in (tmp_path / "out/log.txt").read_text()
+
+
+def test_ctrl_c_becomes_cancelled(source, tmp_path):
+    config = FakeConfig(count=CountConfig(seconds=20.0, steps=200))
+    events = run(source, tmp_path / "out", config, stages=STAGES)
+    while not isinstance(next(events), ev.StageProgress):
+        pass
+    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(Cancelled):
+        list(events)
+
+
+def test_the_journal_holds_every_event_but_progress(source, tmp_path):
+    events = go(source, tmp_path / "out")
+    lines = [json.loads(x) for x in (tmp_path / "out/events.jsonl").read_text().splitlines()]
+    expected = [ev.to_dict(e) for e in events if not isinstance(e, ev.StageProgress)]
+    for line in lines:
+        line.pop("time")
+    assert lines == json.loads(json.dumps(expected))
+
+
+def test_folders_that_are_no_run_are_refused(source, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/chapter1.doc").write_text("x")
+    with pytest.raises(UsageError, match=r"chapter1\.doc"):
+        go(source, tmp_path / "thesis")
+    with pytest.raises(OutputError):
+        go(source, tmp_path / "thesis/chapter1.doc/out")
+    with pytest.raises(UsageError, match="inside the folder of photos"):
+        go(source, source / "out")
+
+
+def test_a_damaged_or_newer_run_file_is_refused(source, tmp_path):
+    go(source, tmp_path / "out")
+    path = tmp_path / "out/voxterra.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(WorkspaceError, match="format 99"):
+        go(source, tmp_path / "out")
+    path.write_text("{")
+    with pytest.raises(WorkspaceError, match="damaged"):
+        go(source, tmp_path / "out")
+
+
+def test_no_source_at_all(tmp_path):
+    with pytest.raises(NoPhotosError):
+        go(None, tmp_path / "out")
