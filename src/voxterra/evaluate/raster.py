@@ -1,0 +1,198 @@
+"""A surface raster against a true raster or a reference point cloud.
+
+A result is scored on the grid of the truth. When the two worlds differ by more than an offset
+(`--align cameras`), rasters cannot be subtracted: the surface is moved in 3D and drawn anew on the
+truth's grid, seen from above.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from voxterra.core.geo import GeoFrame
+from voxterra.core.mesh import TriMesh
+from voxterra.core.raster import SOURCE_MEASURED, Grid, SurfaceRaster
+from voxterra.core.transforms import Similarity
+from voxterra.errors import InputError
+from voxterra.evaluate.statistics import nmad
+from voxterra.io.truth_raster import TruthRaster
+from voxterra.kernels.raster import rasterize_height
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RasterScore:
+    """Heights of a result minus true heights, on the truth's grid.
+
+    Attributes:
+        align: how the result was laid over the truth.
+        grid: of the truth.
+        difference_m: (H, W) result minus truth [m], NaN where either is unknown.
+        scored: (H, W) bool: cells that count.
+        measured: (H, W) bool: cells whose value was measured rather than filled, or None.
+        removed_offset_m: taken off all differences; 0 when nothing was removed [m].
+    """
+
+    align: str
+    grid: Grid
+    difference_m: Float
+    scored: NDArray[np.bool_]
+    measured: NDArray[np.bool_] | None = None
+    removed_offset_m: float = 0.0
+
+    def to_dict(self) -> dict:
+        """JSON-ready figures over the scored cells."""
+        known = self.scored & np.isfinite(self.difference_m)
+        d = self.difference_m[known]
+        cells = int(self.scored.sum())
+        out: dict = {
+            "what": "raster",
+            "align": self.align,
+            "cell_size": self.grid.cell_size,
+            "scored_cells": cells,
+            "filled": len(d) / max(cells, 1),
+            "removed_offset_m": self.removed_offset_m,
+        }
+        if self.measured is not None:
+            out["measured"] = float((known & self.measured).sum() / max(cells, 1))
+        if len(d):
+            absolute = np.abs(d)
+            out |= {
+                "median_m": float(np.median(d)),
+                "nmad_m": nmad(d),
+                "median_abs_m": float(np.median(absolute)),
+                "mean_abs_m": float(absolute.mean()),
+                "rmse_m": float(np.sqrt((d**2).mean())),
+                "abs_p68_m": float(np.percentile(absolute, 68)),
+                "abs_p90_m": float(np.percentile(absolute, 90)),
+                "abs_p95_m": float(np.percentile(absolute, 95)),
+            }
+        return out
+
+
+def score_heights(
+    heights_m: NDArray[np.floating],
+    truth: TruthRaster,
+    *,
+    align: str = "none",
+    measured: NDArray[np.bool_] | None = None,
+    remove_offset: bool = False,
+) -> RasterScore:
+    """Score heights (H, W) that are already on the truth's grid; NaN = unknown.
+
+    Raises:
+        ValueError: the shape is not the truth's.
+        InputError: not one cell to score.
+    """
+    if heights_m.shape != truth.heights_m.shape:
+        raise ValueError(f"{heights_m.shape} cells are not on a grid of {truth.heights_m.shape}")
+    scored = truth.scored & np.isfinite(truth.heights_m)
+    difference = np.where(scored, heights_m.astype(np.float64) - truth.heights_m, np.nan)
+    if not np.isfinite(difference).any():
+        raise InputError(
+            "Result and truth have no cell in common.",
+            next_step="Check that both lie in one place, or give --align cameras.",
+        )
+    offset = float(np.nanmedian(difference)) if remove_offset else 0.0
+    return RasterScore(align, truth.grid, difference - offset, scored, measured, offset)
+
+
+def drape(
+    mesh: TriMesh | tuple[Float, NDArray[np.int32]],
+    truth_from_world: Similarity,
+    truth_frame: GeoFrame,
+    grid: Grid,
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Highest surface of a mesh over every cell centre of a grid on the truth's map.
+
+    Args:
+        mesh: in the world of the result; a mesh or its (vertices, faces).
+        truth_from_world: into the world of the truth.
+        truth_frame: where the truth's world lies on the map of `grid`.
+        grid: cells to draw.
+
+    Returns:
+        heights (H, W) float32 [m], NaN without surface; face index (H, W) int32, -1 there.
+    """
+    vertices, faces = (mesh.vertices, mesh.faces) if isinstance(mesh, TriMesh) else mesh
+    in_truth = truth_from_world.apply(np.asarray(vertices, np.float64))
+    on_map = truth_frame.to_map(in_truth)
+    return _draw(on_map, faces, grid)
+
+
+def dsm_surface(dsm: SurfaceRaster) -> tuple[Float, NDArray[np.int32], NDArray[np.bool_]]:
+    """The surface of a DSM as triangles between the centres of neighbouring known cells.
+
+    Returns:
+        vertices (V, 3) on the DSM's map, faces (F, 3), and (F,) bool: all corners measured.
+    """
+    known = np.isfinite(dsm.heights_m)
+    index = np.full(known.shape, -1, np.int32)
+    index[known] = np.arange(known.sum(), dtype=np.int32)
+    x, y = dsm.grid.cell_centers()
+    rows, cols = np.nonzero(known)
+    vertices = np.column_stack([x[cols], y[rows], dsm.heights_m[known].astype(np.float64)])
+    a, b = index[:-1, :-1], index[:-1, 1:]
+    c, d = index[1:, :-1], index[1:, 1:]
+    halves = []
+    for corners in ((a, c, b), (b, c, d)):
+        faces = np.stack(corners, axis=-1).reshape(-1, 3)
+        halves.append(faces[(faces >= 0).all(axis=1)])
+    faces = np.vstack(halves)
+    is_measured = (dsm.source == SOURCE_MEASURED)[known]
+    return vertices, faces, is_measured[faces].all(axis=1)
+
+
+def redraw_dsm(
+    dsm: SurfaceRaster,
+    frame: GeoFrame,
+    truth_from_world: Similarity,
+    truth_frame: GeoFrame,
+    grid: Grid,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A DSM moved in 3D with its world and drawn on the truth's grid.
+
+    Returns:
+        heights (H, W) float32 [m], NaN unknown, and (H, W) bool: measured, not filled.
+    """
+    vertices, faces, measured = dsm_surface(dsm)
+    world = frame.from_map(vertices)
+    heights, face = drape((world, faces), truth_from_world, truth_frame, grid)
+    return heights, _of_faces(measured, face)
+
+
+def resample_dsm(
+    dsm: SurfaceRaster, crs: str, truth: TruthRaster
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A DSM on the truth's grid, moved horizontally between the two CRSs only.
+
+    Heights are taken as they are: both must be in one vertical datum.
+
+    Returns:
+        heights (H, W) float32 [m], NaN unknown, and (H, W) bool: measured, not filled.
+    """
+    vertices, faces, measured = dsm_surface(dsm)
+    if crs and truth.crs and crs != truth.crs:
+        to_truth = Transformer.from_crs(crs, truth.crs, always_xy=True)
+        vertices[:, :2] = np.column_stack(to_truth.transform(vertices[:, 0], vertices[:, 1]))
+    heights, face = _draw(vertices, faces, truth.grid)
+    return heights, _of_faces(measured, face)
+
+
+def _draw(
+    on_map: Float, faces: NDArray[np.int32], grid: Grid
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    xy = (on_map[:, :2] - [grid.left, grid.top]) / [grid.cell_size, -grid.cell_size]
+    # float32 heights of a few hundred metres are good to 0.03 mm.
+    return rasterize_height(xy, on_map[:, 2], faces, grid.width, grid.height)
+
+
+def _of_faces(flags: NDArray[np.bool_], face: NDArray[np.int32]) -> NDArray[np.bool_]:
+    out = np.zeros(face.shape, bool)
+    out[face >= 0] = flags[face[face >= 0]]
+    return out

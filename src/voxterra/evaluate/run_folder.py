@@ -1,0 +1,91 @@
+"""What of a finished run is to be scored: its cameras, mesh, DSM and depth maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from voxterra.core.geo import GeoFrame
+from voxterra.errors import FormatError, InputError
+from voxterra.io.truth import PosedCameras, posed_cameras, read_truth_cameras
+
+
+def is_run(path: Path) -> bool:
+    """True for the output folder of `voxterra run`."""
+    return (path / "stages").is_dir()
+
+
+def read_run_cameras(path: Path) -> PosedCameras:
+    """Cameras of the largest component of a run, of a COLMAP model, or of `transforms.json`.
+
+    Raises:
+        InputError: no cameras there.
+    """
+    path = Path(path)
+    if not is_run(path):
+        return read_truth_cameras(path)
+    from voxterra.io.colmap import read_colmap
+
+    georef = path / "stages" / "georef"
+    if (georef / "component_0").is_dir():
+        return posed_cameras(read_colmap(georef / "component_0"), read_run_frame(path))
+    model = path / "stages" / "sfm" / "component_0"
+    if model.is_dir():
+        return posed_cameras(read_colmap(model))
+    raise InputError(
+        "This run has no cameras.",
+        where=str(path),
+        next_step="Let the run finish its structure from motion first.",
+    )
+
+
+def read_run_frame(path: Path) -> GeoFrame | None:
+    """The frame of a run's world, or None when it was not georeferenced.
+
+    Raises:
+        FormatError: georeference.json is damaged.
+    """
+    import json
+
+    file = path / "stages" / "georef" / "georeference.json"
+    if not file.is_file():
+        return None
+    try:
+        return GeoFrame.from_dict(json.loads(file.read_text(encoding="utf-8"))["frame"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"The georeference cannot be read: {error}.", where=str(file)) from error
+
+
+def find_product(path: Path, *names: str) -> Path:
+    """The file itself, or the first of `names` that the run's products hold.
+
+    Raises:
+        InputError: none of them is there.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    for folder in (path / "products", path):
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    raise InputError(
+        f"There is no {' or '.join(names)} here.",
+        where=str(path),
+        next_step="Give the output folder of a finished run, or the file itself.",
+    )
+
+
+def find_depth(path: Path) -> Path:
+    """Folder of the depth maps of a run, or the folder itself.
+
+    Raises:
+        InputError: no such folder.
+    """
+    folder = path / "stages" / "depth" if is_run(path) else path
+    if not folder.is_dir():
+        raise InputError(
+            "There are no depth maps here.",
+            where=str(folder),
+            next_step="Give the output folder of a run that got as far as depth.",
+        )
+    return folder
