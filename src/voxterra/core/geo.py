@@ -231,7 +231,7 @@ def check_in_area(crs: str, lon: float, lat: float) -> None:
     inside_lon = d_lon <= (area.east - area.west) % 360.0 + 6.0 or d_lon >= 354.0
     if not inside_lon or not area.south - 6.0 <= lat <= area.north + 6.0:
         raise GeoError(
-            f"{crs} is made for {area.name}; the photos were taken at lon {lon:.4f}, lat {lat:.4f}.",
+            f"{crs} is made for {area.name}; the photos lie at lon {lon:.4f}, lat {lat:.4f}.",
             where="--crs",
             next_step=f"Leave --crs out to get {utm_crs(lon, lat)}, or name the CRS of that place.",
         )

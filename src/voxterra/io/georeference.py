@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.errors import FormatError
+from voxterra.io.atomic import atomic_path
 
 FORMAT = "voxterra georeference 1"
 
@@ -23,9 +23,8 @@ def write_georeference(georeference: Georeference, path: Path) -> None:
         "placements": [p.to_dict() for p in georeference.placements],
         "warnings": list(georeference.warnings),
     }
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_georeference(path: Path, components: Sequence[Reconstruction]) -> Georeference:

@@ -1,0 +1,33 @@
+"""What a user can choose about the georeference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from voxterra.core.geo import Heights
+
+
+@dataclass(frozen=True)
+class GeorefConfig:
+    """How the model comes onto the map.
+
+    Attributes:
+        crs: projected CRS of the products (`EPSG:32632`, a WKT or PROJ string); left out, the UTM
+            zone of the photos' median position.
+        heights: vertical datum of the products: `egm96` (about mean sea level) or `ellipsoidal`.
+        use_gps: False gives a local frame even when the photos have positions.
+        use_attitude: use recorded yaw, pitch and roll for the model's up and north.
+        gps_sigma_horizontal_m: standard deviation, each axis, of positions that state none [m].
+        gps_sigma_vertical_m: the same of heights [m].
+        attitude_sigma_deg: standard deviation of attitudes that state none [deg].
+        outlier_sigmas: a position further off than this many standard deviations is set aside.
+    """
+
+    crs: str | None = None
+    heights: Heights = "egm96"
+    use_gps: bool = True
+    use_attitude: bool = True
+    gps_sigma_horizontal_m: float = 2.5
+    gps_sigma_vertical_m: float = 5.0
+    attitude_sigma_deg: float = 2.5
+    outlier_sigmas: float = 4.0

@@ -1,0 +1,173 @@
+"""Robust solution of a `Problem`: weights, noise levels, outliers, covariance.
+
+Iteratively reweighted Gauss-Newton. Noise levels are estimated with the solution, each kind of
+observation by its weighted residuals over its redundancy (variance components, Foerstner 1979),
+drawn towards the base sigma where there are few. A last phase without the outliers gives the
+result and its covariance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.georef.problem import BIAS, HEADING, KINDS, POSITION, TILT, UNKNOWNS, Problem, State
+
+Float = NDArray[np.float64]
+
+# Cauchy weight 1 / (1 + d^2 / C^2) of a block at d standard deviations.
+_CAUCHY_C = 3.0
+_ROBUST_STEPS, _FINAL_STEPS = 30, 15
+# So many observations' worth of belief in the base sigma of a kind.
+_BELIEF = 2.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A solution.
+
+    Attributes:
+        state: the unknowns.
+        factors: estimated over base sigma by kind.
+        outlier_rows: (R,) True for residual rows set aside.
+        cost: robust cost of the observations at their base sigmas, to compare solutions.
+        covariance: (10, 10) of the unknowns.
+    """
+
+    state: State
+    factors: Float
+    outlier_rows: NDArray[np.bool_]
+    cost: float
+    covariance: Float
+
+    @property
+    def tilt_sigma(self) -> float:
+        """Of the worst direction [rad]."""
+        return float(np.sqrt(np.linalg.eigvalsh(self.covariance[TILT, TILT])[-1]))
+
+    @property
+    def heading_sigma(self) -> float:
+        """[rad]"""
+        return float(np.sqrt(self.covariance[HEADING, HEADING].item()))
+
+    @property
+    def scale_sigma(self) -> float:
+        """Relative."""
+        return float(np.sqrt(self.covariance[0, 0]))
+
+    @property
+    def position_sigma(self) -> Float:
+        """(3,) of the centroid [m]."""
+        return np.sqrt(np.diag(self.covariance)[POSITION])
+
+    @property
+    def yaw_bias(self) -> tuple[float, float]:
+        """The compass's common error and its sigma [rad]."""
+        i = BIAS.start
+        return float(self.state.bias[0]), float(np.sqrt(self.covariance[i, i]))
+
+
+def solve(problem: Problem, starts: list[State], outlier_sigmas: float) -> Fit:
+    """Best solution of `problem` from any of the `starts`."""
+    fits = [_solve(problem, start, outlier_sigmas) for start in starts]
+    return min(fits, key=lambda fit: fit.cost)
+
+
+def robust_cost(problem: Problem, state: State) -> float:
+    """Cauchy cost of the observations at their base sigmas."""
+    distance2, rows = _block_distance2(problem, problem.residuals(state))
+    return float((rows * np.log1p(distance2 / (_CAUCHY_C**2 * rows))).sum())
+
+
+def _solve(problem: Problem, start: State, outlier_sigmas: float) -> Fit:
+    state, factors = start, np.ones(len(KINDS))
+    covariance = np.eye(UNKNOWNS)
+    outlier = np.zeros(len(problem.row_kind), bool)
+    for step in range(_ROBUST_STEPS + _FINAL_STEPS):
+        raw = problem.residuals(state)
+        scaled = raw / factors[problem.row_kind]
+        distance2, rows = _block_distance2(problem, scaled)
+        if step < _ROBUST_STEPS:
+            weights = (1.0 / (1.0 + distance2 / (_CAUCHY_C**2 * rows)))[problem.row_block]
+        else:
+            # Classified anew for a few steps, then kept, so that the end converges.
+            if step < _ROBUST_STEPS + 6:
+                outlier = _outlier_rows(problem, scaled, outlier_sigmas)
+            weights = np.where(outlier, 0.0, 1.0)
+        move, covariance, leverage = _gauss_newton(problem, state, scaled, factors, weights)
+        state = _line_search(problem, state, move, factors, weights)
+        factors = _noise_factors(problem, problem.residuals(state), weights, leverage)
+        if step >= _ROBUST_STEPS + 6 and np.abs(move).max() < 1e-9:
+            break
+    return Fit(state, factors, outlier, robust_cost(problem, state), covariance)
+
+
+def _block_distance2(problem: Problem, residuals: Float) -> tuple[Float, Float]:
+    """Squared length and number of rows of each block."""
+    return (
+        np.bincount(problem.row_block, residuals**2).astype(float),
+        np.bincount(problem.row_block).astype(float),
+    )
+
+
+def _gauss_newton(
+    problem: Problem, state: State, scaled: Float, factors: Float, weights: Float
+) -> tuple[Float, Float, Float]:
+    """Step, covariance and leverage of the rows at a state."""
+    jacobian, prior_jacobian = problem.jacobian(state)
+    root = np.sqrt(weights)
+    a = jacobian * (root / factors[problem.row_kind])[:, None]
+    prior = problem.prior_rows(state)
+    b = np.concatenate([scaled * root, prior, np.zeros(len(prior_jacobian) - len(prior))])
+    stacked = np.vstack([a, prior_jacobian])
+    # Columns differ in size by the extent of the survey: scale them for a sound inverse.
+    norm = np.linalg.norm(stacked, axis=0)
+    covariance = np.linalg.pinv((stacked / norm).T @ (stacked / norm)) / np.outer(norm, norm)
+    leverage = np.einsum("ri,ij,rj->r", a, covariance, a)
+    return -covariance @ (stacked.T @ b), covariance, leverage
+
+
+def _line_search(
+    problem: Problem, state: State, move: Float, factors: Float, weights: Float
+) -> State:
+    def cost(at: State) -> float:
+        scaled = problem.residuals(at) / factors[problem.row_kind]
+        return float((weights * scaled**2).sum() + (problem.prior_rows(at) ** 2).sum())
+
+    before = cost(state)
+    for shrink in (1.0, 0.5, 0.2, 0.05, 0.01):
+        moved = state.moved(shrink * move)
+        if cost(moved) <= before:
+            return moved
+    return state
+
+
+def _noise_factors(problem: Problem, raw: Float, weights: Float, leverage: Float) -> Float:
+    factors = np.ones(len(KINDS))
+    for kind in range(len(KINDS)):
+        rows = problem.row_kind == kind
+        redundancy = float((weights[rows] - leverage[rows]).sum())
+        if redundancy < 0.5:
+            continue
+        level = np.sqrt(max(float((weights[rows] * raw[rows] ** 2).sum()) / redundancy, 1e-6))
+        # Drawn to 1 on a log scale: noise levels are wrong by factors, not by amounts.
+        factors[kind] = level ** (redundancy / (redundancy + _BELIEF))
+    return np.clip(factors, 0.02, 100.0)
+
+
+def _outlier_rows(problem: Problem, scaled: Float, outlier_sigmas: float) -> NDArray[np.bool_]:
+    """Rows of blocks too far off; never more than half of the blocks of a kind."""
+    distance2, _ = _block_distance2(problem, scaled)
+    distance = np.sqrt(distance2)
+    kind_of_block = np.zeros(len(distance), np.int64)
+    kind_of_block[problem.row_block] = problem.row_kind
+    outlier = np.zeros(len(distance), bool)
+    for kind in range(len(KINDS)):
+        blocks = kind_of_block == kind
+        if blocks.any():
+            # 1.18 and 0.67: median length of a unit normal in two dimensions and in one.
+            usual = np.median(distance[blocks]) / (0.6745 if kind in (2, 3, 5) else 1.1774)
+            outlier[blocks] = distance[blocks] > outlier_sigmas * max(1.0, usual)
+    return outlier[problem.row_block]

@@ -1,0 +1,168 @@
+"""Stage georef: components of a reconstruction into one metric world on the map."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from voxterra.core.geo import GeoFrame, check_in_area, projected_crs
+from voxterra.core.georeference import Georeference, Placement
+from voxterra.core.photos import Photo, PhotoSet
+from voxterra.core.progress import Progress, no_progress
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.transforms import Similarity
+from voxterra.georef.attitude import consensus
+from voxterra.georef.config import GeorefConfig
+from voxterra.georef.observations import Observations, choose_frame, is_usable, observe
+from voxterra.georef.place import NotPlaced, place
+from voxterra.georef.upright import rotation_to_up, up_in_model
+
+logger = logging.getLogger(__name__)
+
+
+def georeference(
+    components: Sequence[Reconstruction],
+    photos: PhotoSet,
+    config: GeorefConfig = GeorefConfig(),  # noqa: B008 - frozen
+    *,
+    progress: Progress = no_progress,
+) -> Georeference:
+    """Place every component in one world by the GPS and the attitudes of its photos.
+
+    The world is the ENU frame at the median of the photos' positions, its origin at the height of
+    the ground. A component that cannot be placed is turned upright, centred, and delivered in
+    its own units with `placed=False`. When none can be placed the frame is the local kind.
+
+    Args:
+        components: in their own frames, largest first.
+        photos: as ingested.
+        config: CRS, datum and what to use.
+        progress: called once a component.
+
+    Raises:
+        GeoError: the CRS is unknown, not projected, or not made for the place.
+    """
+    if config.crs:
+        projected_crs(config.crs)  # a wrong name is told even when no photo has a position
+    by_id = photos.by_id()
+    frame = _frame(components, by_id, config)
+    warnings = _height_warnings(components, by_id) if not frame.is_local else []
+    placements: list[Placement] = []
+    for i, component in enumerate(components):
+        progress(i / max(len(components), 1), f"component {i + 1}/{len(components)}")
+        placements.append(_place_component(i, component, by_id, frame, config))
+    if not frame.is_local and not any(p.placed for p in placements):
+        frame, warnings = GeoFrame.local(), []
+    if frame.is_local:
+        warnings.append(
+            "the model is not on the map: north, position and scale are unknown, only relative "
+            "distances hold"
+        )
+    placed = tuple(c.transformed(p.world_from_model) for c, p in zip(components, placements))
+    result = Georeference(frame, placed, tuple(placements), tuple(warnings))
+    result = _to_ground(result)
+    for warning in result.all_warnings:
+        logger.warning("%s", warning)
+    progress(1.0, result.frame.describe())
+    return result
+
+
+def _frame(
+    components: Sequence[Reconstruction], by_id: dict[str, Photo], config: GeorefConfig
+) -> GeoFrame:
+    positioned = [
+        by_id[image.name]
+        for component in components
+        for image in component.images
+        if image.name in by_id and _has_position(by_id[image.name])
+    ]
+    if not positioned or not config.use_gps:
+        return GeoFrame.local()
+    frame = choose_frame(positioned, config)
+    check_in_area(frame.crs, frame.lon, frame.lat)
+    return frame
+
+
+def _has_position(photo: Photo) -> bool:
+    return photo.gps is not None and is_usable(photo.gps)
+
+
+def _height_warnings(components: Sequence[Reconstruction], by_id: dict[str, Photo]) -> list[str]:
+    names = {image.name for component in components for image in component.images}
+    positions = [p.gps for name, p in by_id.items() if name in names and p.gps is not None]
+    if any(g.height_m is not None and g.height_reference == "unknown" for g in positions):
+        return [
+            "some photos do not say what their GPS height counts from: taken as above sea level "
+            "(EGM96); --gps-heights ellipsoidal says otherwise"
+        ]
+    return []
+
+
+def _place_component(
+    index: int,
+    component: Reconstruction,
+    by_id: dict[str, Photo],
+    frame: GeoFrame,
+    config: GeorefConfig,
+) -> Placement:
+    observations = observe(component, by_id, frame, config)
+    if not len(component.images):
+        return Placement(Similarity.identity(), False, "none")
+    label = f"component {index + 1} ({len(component.images)} photos)"
+    if frame.is_local:
+        return _upright(observations, component)
+    found = place(observations, config)
+    if isinstance(found, NotPlaced):
+        warning = f"{label} is not on the map: {found.reason}"
+        return replace(_upright(observations, component), warnings=(warning,))
+    warnings = [f"{label}: {w}" for w in found.warnings]
+    up = (
+        np.array([i.cam_from_world[2, :3] for i in component.images])
+        @ (found.world_from_model.rotation[2])
+    )
+    if np.median(up) > 0.5:
+        warnings.append(f"{label}: most cameras look up into the sky; it may lie upside down")
+    return replace(found, warnings=tuple(warnings))
+
+
+def _upright(observations: Observations, component: Reconstruction) -> Placement:
+    """Upright by attitudes or by how the cameras are held; centred on the points; scale kept."""
+    o = observations
+    rotation = rotation_to_up(up_in_model(o.displayed_from_model, o.centers))
+    if o.has_attitude.any():
+        agreed = consensus(o.world_from_model_of_attitudes())
+        if agreed.tilt_share >= 0.6:
+            rotation = agreed.world_from_model
+    points = component.points.positions_in_world if len(component.points) else o.centers
+    center = np.median(points, axis=0)
+    return Placement(Similarity(1.0, rotation, -rotation @ center), False, "none")
+
+
+def _to_ground(georeference: Georeference) -> Georeference:
+    """Move the origin along its vertical to the height of the ground, to a whole metre.
+
+    Moving an ENU frame along its own up axis keeps the axes, so that it is exact.
+    """
+    g = georeference
+    heights = [
+        c.points.positions_in_world[:, 2]
+        for c, p in zip(g.components, g.placements)
+        if p.placed and len(c.points)
+    ]
+    if not heights:
+        return g
+    up = float(np.round(np.percentile(np.concatenate(heights), 20)))
+    frame = replace(g.frame, height_ellipsoidal_m=g.frame.height_ellipsoidal_m + up)
+    down = Similarity(1.0, np.eye(3), np.array([0.0, 0.0, -up]))
+    components, placements = [], []
+    for component, placement in zip(g.components, g.placements):
+        if placement.placed:
+            component = component.transformed(down)
+            moved = down.compose(placement.world_from_model)
+            placement = replace(placement, world_from_model=moved)
+        components.append(component)
+        placements.append(placement)
+    return replace(g, frame=frame, components=tuple(components), placements=tuple(placements))

@@ -1,0 +1,192 @@
+"""Placing one component by the positions and attitudes of its photos.
+
+Up and north come from positions and attitudes together. Attitudes are checked first, among
+themselves and against the positions: those of real drones can be turned by a magnetised compass,
+belong to the airframe instead of the camera, or follow another convention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from voxterra.core.georeference import Method, PhotoResidual, Placement
+from voxterra.georef.attitude import Consensus, consensus
+from voxterra.georef.config import GeorefConfig
+from voxterra.georef.fit import Fit, solve
+from voxterra.georef.initial import from_positions, from_rotation, from_up
+from voxterra.georef.observations import Observations
+from voxterra.georef.problem import FREE_SIGMA, Problem, State
+from voxterra.georef.upright import up_in_model
+
+# Positions alone fix up when its sigma is below this; else how the cameras are held helps [rad].
+_UP_FIXED = np.radians(8.0)
+# With a relative sigma of the scale above this the model is not metric.
+_SCALE_UNKNOWN, _SCALE_WEAK, _TILT_WEAK_DEG = 0.33, 0.05, 3.0
+
+
+@dataclass(frozen=True)
+class NotPlaced:
+    """Why a component cannot be placed."""
+
+    reason: str
+
+
+def place(observations: Observations, config: GeorefConfig) -> Placement | NotPlaced:
+    """Fit world_from_model to a component's positions and attitudes."""
+    o = observations
+    positions, attitudes = int(o.has_position.sum()), int(o.has_attitude.sum())
+    if positions < 2 or (positions < 3 and not attitudes):
+        return NotPlaced(f"only {positions} of its {len(o.names)} photos have a GPS position")
+    gps = _fit_positions(o, config)
+    problem, warnings = _choose_attitudes(o, gps, config)
+    if problem.use_tilt:
+        agreed = consensus(o.world_from_model_of_attitudes()).world_from_model
+        starts = from_up(problem, agreed[2]) + from_rotation(problem, agreed)
+        starts += [gps.state] if gps else []
+        fit: Fit | None = solve(problem, starts, config.outlier_sigmas) if starts else None
+    else:
+        fit = gps
+        if fit is None or fit.tilt_sigma > _UP_FIXED:
+            problem = Problem(o, up=up_in_model(o.displayed_from_model, o.centers))
+            assert problem.up is not None
+            starts = from_up(problem, problem.up)
+            fit = solve(problem, starts, config.outlier_sigmas) if starts else None
+            warnings.append(
+                "the GPS positions lie near one line or are too few: up is taken from how the "
+                "cameras were held"
+            )
+    if fit is None:
+        return NotPlaced("all its GPS positions are at one place")
+    if fit.scale_sigma > _SCALE_UNKNOWN:
+        return NotPlaced(
+            "its GPS positions scatter more than the cameras moved, so that its scale is unknown"
+        )
+    return _placement(problem, fit, warnings)
+
+
+def _fit_positions(o: Observations, config: GeorefConfig) -> Fit | None:
+    """Positions alone, or None when there are fewer than three with heights."""
+    problem = Problem(o)
+    starts = from_positions(problem)
+    return solve(problem, starts, config.outlier_sigmas) if starts else None
+
+
+def _choose_attitudes(
+    o: Observations, gps: Fit | None, config: GeorefConfig
+) -> tuple[Problem, list[str]]:
+    """Which parts of the attitudes agree with each other and with the positions."""
+    if not o.has_attitude.any():
+        return Problem(o), []
+    agreed = consensus(o.world_from_model_of_attitudes())
+    if agreed.tilt_share < 0.6:
+        return Problem(o), [
+            "the recorded attitudes contradict each other by more than 15 deg and are not used"
+        ]
+    off = _tilt_against_positions(o, gps, agreed)
+    if off is not None:
+        return Problem(o), [
+            f"the recorded attitudes differ from the GPS positions by {off:.0f} deg in tilt and "
+            "are not used; pitch should be that of the camera, 0 level and -90 straight down"
+        ]
+    if agreed.heading_share < 0.6:
+        return Problem(o, use_tilt=True), [
+            "the recorded headings (yaw) contradict each other and are not used"
+        ]
+    free = Problem(o, use_tilt=True, use_heading=True, compass_sigma=FREE_SIGMA)
+    starts: list[State] = from_up(free, agreed.world_from_model[2])
+    starts += from_rotation(free, agreed.world_from_model)
+    if starts:
+        offset, sigma = solve(free, starts, config.outlier_sigmas).yaw_bias
+        offset = (offset + np.pi) % (2 * np.pi) - np.pi
+        if abs(offset) > max(np.radians(12.0), 4 * sigma):
+            # The differences between headings stay useful: the compass's error is an unknown.
+            return free, [
+                f"the recorded headings (yaw) are off by {np.degrees(offset):.0f} deg against "
+                "the GPS positions; north is taken from the positions"
+            ]
+    return Problem(o, use_tilt=True, use_heading=True), []
+
+
+def _tilt_against_positions(o: Observations, gps: Fit | None, agreed: Consensus) -> float | None:
+    """Angle between the two ups [deg] when it is more than their noise explains, else None."""
+    if gps is None or gps.tilt_sigma > _UP_FIXED:
+        return None
+    cosine = float(gps.state.rotation[2] @ agreed.world_from_model[2])
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    return float(np.degrees(angle)) if angle > 4 * np.hypot(gps.tilt_sigma, 0.02) else None
+
+
+def _placement(problem: Problem, fit: Fit, warnings: list[str]) -> Placement:
+    o = problem.observations
+    residuals, kept_h, kept_v = _residuals(problem, fit)
+    tilt, heading = np.degrees(fit.tilt_sigma), np.degrees(fit.heading_sigma)
+    warnings = list(warnings)
+    outliers = [r.name for r in residuals if r.outlier]
+    if outliers:
+        warnings.append(f"GPS position set aside as an outlier: {', '.join(outliers)}")
+    if fit.scale_sigma > _SCALE_WEAK:
+        warnings.append(f"the scale is known to {100 * fit.scale_sigma:.0f} % only")
+    if tilt > _TILT_WEAK_DEG:
+        warnings.append(f"the tilt is known to {tilt:.0f} deg only")
+    if not o.has_height.any():
+        warnings.append("no photo records a height: the model lies at height 0 by assumption")
+    method: Method = "gps+attitude" if problem.use_tilt else "gps"
+    # A whole flight shares about as much error as a single position has: the fit cannot see it.
+    shared_h = float(np.median(o.sigma_h[o.has_position]))
+    shared_v = float(np.median(o.sigma_v[o.has_height])) if o.has_height.any() else None
+    fit_h = float(np.hypot(*fit.position_sigma[:2]) / np.sqrt(2))
+    return Placement(
+        world_from_model=problem.similarity_of(fit.state),
+        placed=True,
+        method=method,
+        residuals=residuals,
+        rmse_horizontal_m=_rms(kept_h) * float(np.sqrt(2)) if kept_h else None,
+        rmse_vertical_m=_rms(kept_v) if kept_v else None,
+        tilt_sigma_deg=float(tilt),
+        heading_sigma_deg=float(heading),
+        scale_sigma=fit.scale_sigma,
+        position_sigma_horizontal_m=float(np.hypot(fit_h, shared_h)),
+        position_sigma_vertical_m=(
+            None if shared_v is None else float(np.hypot(fit.position_sigma[2], shared_v))
+        ),
+        warnings=tuple(warnings),
+    )
+
+
+def _residuals(
+    problem: Problem, fit: Fit
+) -> tuple[tuple[PhotoResidual, ...], list[float], list[float]]:
+    """Residuals by photo; the components of those not set aside, horizontal and vertical."""
+    o = problem.observations
+    delta = problem.similarity_of(fit.state).apply(o.centers) - o.gps_in_world
+    n_h, n_v = int(o.has_position.sum()), int(o.has_height.sum())
+    off_h, off_v = np.zeros(len(o.names), bool), np.zeros(len(o.names), bool)
+    off_h[o.has_position] = fit.outlier_rows[: 2 * n_h : 2]
+    off_v[o.has_height] = fit.outlier_rows[2 * n_h : 2 * n_h + n_v]
+    sigma_h = o.sigma_h * fit.factors[o.stated_h.astype(int)]
+    sigma_v = o.sigma_v * fit.factors[2 + o.stated_v.astype(int)]
+    out, kept_h, kept_v = [], [], []
+    for i in np.flatnonzero(o.has_position):
+        up = float(delta[i, 2]) if o.has_height[i] else None
+        outlier = bool(off_h[i] or off_v[i])
+        out.append(
+            PhotoResidual(
+                o.names[i],
+                float(delta[i, 0]),
+                float(delta[i, 1]),
+                up,
+                float(sigma_h[i]),
+                float(sigma_v[i]),
+                outlier,
+            )
+        )
+        if not outlier:
+            kept_h += [float(delta[i, 0]), float(delta[i, 1])]
+            kept_v += [] if up is None else [up]
+    return tuple(out), kept_h, kept_v
+
+
+def _rms(values: list[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
