@@ -186,10 +186,11 @@ def open_workspace(out: Path) -> Workspace:
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        visible = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
-        if visible and not (out / RUN_FILE).exists():
+        names = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+        foreign = [name for name in names if name not in _OWN]
+        if foreign and not (out / RUN_FILE).exists():
             raise UsageError(
-                f"The folder is not a Voxterra run and is not empty (it holds {visible[0]}).",
+                f"The folder is not a Voxterra run and is not empty (it holds {foreign[0]}).",
                 where=str(out),
                 next_step="Give a new or empty folder as --out.",
             )
