@@ -1,0 +1,191 @@
+"""Helpers for tests: photos of exactly known scenes, held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.camera import Camera, PinholeView
+from voxterra.core.depth import DepthMap
+from voxterra.core.mesh import TriMesh
+from voxterra.kernels.raster import rasterize_depth
+
+Color = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class MemoryDepthMaps:
+    """The `DepthMaps` protocol over arrays.
+
+    Attributes:
+        views: pinhole views.
+        depths: (H, W) depth of each view, 0 = unknown; a size other than the view's is allowed.
+        colors: (H, W, 3) uint8 RGB of each view.
+        masks: (H, W) bool of each view, True = use; None = all usable.
+    """
+
+    views: tuple[PinholeView, ...]
+    depths: Sequence[NDArray[np.float32]]
+    colors: Sequence[NDArray[np.uint8]]
+    masks: Sequence[NDArray[np.bool_] | None] | None = None
+
+    def load(self, index: int) -> DepthMap:
+        depth = np.asarray(self.depths[index], np.float32)
+        view = self.views[index].resized(depth.shape[1], depth.shape[0])
+        return DepthMap(view, depth, depth_normals(view, depth), (depth > 0).astype(np.float32))
+
+    def load_color(self, index: int) -> NDArray[np.uint8]:
+        return self.colors[index]
+
+    def load_mask(self, index: int) -> NDArray[np.bool_] | None:
+        return None if self.masks is None else self.masks[index]
+
+
+def depth_normals(view: PinholeView, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, 3) unit normals in the camera frame from central differences; 0 where unknown."""
+    v, u = np.mgrid[: depth.shape[0], : depth.shape[1]] + 0.5
+    K = view.K
+    points = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones_like(u)], -1)
+    points *= depth[..., None]
+    normal = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
+    length = np.linalg.norm(normal, axis=-1)
+    known = (depth > 0) & (length > 0)
+    for axis in (0, 1):
+        for step in (-1, 1):
+            known &= np.roll(depth, step, axis) > 0
+    out = np.zeros((*depth.shape, 3), np.float32)
+    out[known] = normal[known] / length[known][:, None]
+    return out
+
+
+def look_at(
+    name: str,
+    center: Sequence[float],
+    target: Sequence[float],
+    *,
+    width: int = 320,
+    height: int = 240,
+    focal_px: float = 300.0,
+    up: Sequence[float] = (0.0, 0.0, 1.0),
+) -> PinholeView:
+    """A pinhole view at `center` that looks at `target`, with `up` upwards in the image."""
+    forward = np.subtract(target, center).astype(np.float64)
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, up)
+    if np.linalg.norm(right) < 1e-6:
+        right = np.cross(forward, (0.0, 1.0, 0.0))
+    right /= np.linalg.norm(right)
+    rotation = np.stack([right, np.cross(forward, right), forward])
+    translation = -rotation @ np.asarray(center, np.float64)
+    K = np.array([[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1.0]])
+    camera = Camera("PINHOLE", width, height, (focal_px, focal_px, width / 2, height / 2))
+    pose = np.column_stack([rotation, translation])
+    return PinholeView(name, K, pose, width, height, camera)
+
+
+def checker(points_in_world: NDArray[np.float64], period: float = 1.0) -> NDArray[np.float64]:
+    """(N, 3) RGB in [0, 1]: a smooth, non-repeating pattern; `period` is its finest wave."""
+    x, y, z = np.asarray(points_in_world, np.float64).T * (2 * np.pi / period)
+    red = 0.5 + 0.2 * np.sin(0.9 * x + 0.3 * z) * np.sin(y) + 0.1 * np.sin(0.11 * x + 0.07 * y)
+    green = 0.5 + 0.2 * np.sin(0.7 * y - 0.5 * x + z) + 0.1 * np.sin(0.13 * y + 0.3 * z)
+    blue = 0.5 + 0.2 * np.cos(0.5 * x + 0.8 * y - 0.6 * z) + 0.1 * np.cos(0.09 * x - 0.12 * z)
+    return np.stack([red, green, blue], axis=1)
+
+
+def photograph(
+    mesh: TriMesh, views: Sequence[PinholeView], color: Color, exposures: Sequence[float] = ()
+) -> MemoryDepthMaps:
+    """Photos of `mesh` whose points have `color(points (N, 3)) -> (N, 3)` in [0, 1].
+
+    Args:
+        mesh: in world.
+        views: where from.
+        color: of points of the surface.
+        exposures: factor of each photo; none = all 1. Pixels beside the mesh are black.
+    """
+    depths, colors = [], []
+    for index, view in enumerate(views):
+        in_cam = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
+        depth, face = rasterize_depth(in_cam, mesh.faces, view.K, view.width, view.height)
+        rows, columns = np.nonzero(face >= 0)
+        pixels = np.column_stack([columns, rows]).astype(np.float64) + 0.5
+        photo = np.zeros((view.height, view.width, 3))
+        photo[rows, columns] = color(view.unproject(pixels, depth[rows, columns].astype(float)))
+        photo *= exposures[index] if len(exposures) else 1.0
+        depths.append(depth)
+        colors.append(np.clip(np.rint(255 * photo), 0, 255).astype(np.uint8))
+    return MemoryDepthMaps(tuple(views), depths, colors)
+
+
+def plane_mesh(size: float = 8.0, cells: int = 40) -> TriMesh:
+    """A square of side `size` in the plane z = 0, facing up, `cells` x `cells` quads."""
+    step = np.linspace(-0.5, 0.5, cells + 1) * size
+    x, y = np.meshgrid(step, step)
+    vertices = np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 3).astype(np.float32)
+    i = (np.arange(cells)[:, None] * (cells + 1) + np.arange(cells)).ravel()
+    faces = np.concatenate(
+        [
+            np.stack([i, i + 1, i + cells + 2], axis=1),
+            np.stack([i, i + cells + 2, i + cells + 1], axis=1),
+        ]
+    )
+    return TriMesh(vertices, faces.astype(np.int32))
+
+
+def textured_plane_scene(
+    exposures: Sequence[float] = (1.0, 0.8, 1.2, 0.9),
+) -> tuple[TriMesh, MemoryDepthMaps, Color]:
+    """A patterned plane, one photo of each part of it for each exposure, and its true colours."""
+    mesh = plane_mesh()
+    angle = 2 * np.pi * np.arange(len(exposures)) / len(exposures)
+    views = [
+        look_at(f"{i}.png", (3 * np.cos(a), 3 * np.sin(a), 6.0), (np.cos(a), np.sin(a), 0.0))
+        for i, a in enumerate(angle)
+    ]
+    return mesh, photograph(mesh, views, checker, exposures), checker
+
+
+def render_textured(
+    mesh: TriMesh, view: PinholeView
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """(H, W, 3) RGB picture of a textured mesh and (H, W) where it shows the mesh.
+
+    Texels are interpolated bilinearly, as a graphics card does without mip-maps.
+
+    Raises:
+        ValueError: the mesh has no texture.
+    """
+    if mesh.texture is None:
+        raise ValueError("the mesh has no texture")
+    in_cam = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
+    depth, face = rasterize_depth(in_cam, mesh.faces, view.K, view.width, view.height)
+    rows, columns = np.nonzero(face >= 0)
+    pixels = np.column_stack([columns, rows]).astype(np.float64) + 0.5
+    points = view.unproject(pixels, depth[rows, columns].astype(np.float64))
+    chosen = face[rows, columns]
+    a, b, c = mesh.vertices[mesh.faces[chosen]].astype(np.float64).swapaxes(0, 1)
+    normal = np.cross(b - a, c - a)
+    area = np.maximum((normal**2).sum(axis=1), 1e-300)
+    second = (np.cross(points - a, c - a) * normal).sum(axis=1) / area
+    third = (np.cross(b - a, points - a) * normal).sum(axis=1) / area
+    weights = np.clip(np.stack([1 - second - third, second, third], axis=1), 0, 1)
+    uv = np.einsum("nk,nkc->nc", weights, mesh.texture.uv[chosen])
+    picture = np.zeros((view.height, view.width, 3), np.uint8)
+    picture[rows, columns] = sample_texture(mesh.texture.image, uv)
+    return picture, face >= 0
+
+
+def sample_texture(image: NDArray[np.uint8], uv: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """(N, 3) bilinear colours of an (H, W, 3) atlas at (N, 2) coordinates, v up."""
+    height, width = image.shape[:2]
+    x = np.clip(uv[:, 0] * width - 0.5, 0, width - 1)
+    y = np.clip((1 - uv[:, 1]) * height - 0.5, 0, height - 1)
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+    right, below = np.minimum(column + 1, width - 1), np.minimum(row + 1, height - 1)
+    s, t = (x - column)[:, None], (y - row)[:, None]
+    top = (1 - s) * image[row, column] + s * image[row, right]
+    bottom = (1 - s) * image[below, column] + s * image[below, right]
+    return np.rint((1 - t) * top + t * bottom).astype(np.uint8)
