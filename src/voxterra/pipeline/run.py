@@ -18,10 +18,11 @@ from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.executor import Execution, execute
 from voxterra.pipeline.failures import as_user_error, failure
-from voxterra.pipeline.fingerprint import canonical, fingerprint, fingerprint_source
+from voxterra.pipeline.fingerprint import fingerprint, fingerprint_source
 from voxterra.pipeline.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
 from voxterra.pipeline.lock import locked
 from voxterra.pipeline.names import nearest
+from voxterra.pipeline.options import plain
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.workspace import (
     LOCK_FILE,
@@ -114,7 +115,7 @@ class _Run:
         try:
             source = self._fingerprint_source()
             self.fingerprints["source"] = self.results["source"] = source
-            self.workspace.write_run_file(self.source, canonical(self.config), __version__)
+            self.workspace.write_run_file(self.source, plain(self.config), __version__)
             for stage in self.plan:
                 current = stage.name
                 yield from self._bring_up_to_date(stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,17 @@ class StageContext:
     def out(self) -> Path:
         """Folder to write in; becomes `stages/NAME` when the stage ends well."""
         return self.workspace.partial_dir(self.stage)
+
+    @property
+    def work(self) -> Path:
+        """Folder for what is needed only until the stage ends; see `drop_work`."""
+        folder = self.out / "work"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def drop_work(self) -> None:
+        """Delete the working folder; when a stage is stopped it stays, to go on from."""
+        shutil.rmtree(self.out / "work", ignore_errors=True)
 
     def input(self, stage: str) -> Path:
         """Folder of an earlier stage's result."""
