@@ -42,7 +42,15 @@ def test_one_triangle_and_points_of_all_its_regions():
     vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
     tree = build_triangle_tree(vertices, np.array([[0, 1, 2]], np.int32))
     points = np.array(
-        [[-1, -1, 0], [2, -0.1, 0], [-0.1, 3, 0], [0.5, -2, 0], [-2, 0.5, 0], [1, 1, 0], [0.2, 0.2, 3]]
+        [
+            [-1, -1, 0],
+            [2, -0.1, 0],
+            [-0.1, 3, 0],
+            [0.5, -2, 0],
+            [-2, 0.5, 0],
+            [1, 1, 0],
+            [0.2, 0.2, 3],
+        ]
     )
     want = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0.5, 0, 0], [0, 0.5, 0], [0.5, 0.5, 0], [0.2, 0.2, 0]]
     np.testing.assert_allclose(closest_on_mesh(tree, points)[2], want, atol=1e-12)

@@ -22,7 +22,10 @@ CAMERA_FILE = """1379.74 0 760.3
 
 def test_names_match_by_path_then_file_then_stem_then_first_part():
     assert match_names(("images/a/x.jpg",), ("images/a/x.jpg", "b/x.jpg")) == [(0, 0)]
-    assert match_names(("DJI_0001.jpg", "DJI_0002.jpg"), ("DJI_0002", "DJI_0001")) == [(0, 1), (1, 0)]
+    assert match_names(("DJI_0001.jpg", "DJI_0002.jpg"), ("DJI_0002", "DJI_0001")) == [
+        (0, 1),
+        (1, 0),
+    ]
     ours, theirs = ("frame-000000.color.jpg",), ("frame-000000.pose.txt",)
     assert match_names(ours, theirs) == [(0, 0)]
     assert match_names(("left/x.jpg", "right/x.jpg"), ("x.png",)) == []

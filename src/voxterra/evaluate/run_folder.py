@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from voxterra.core.geo import GeoFrame
+from voxterra.core.raster import SOURCE_MEASURED, SurfaceRaster
 from voxterra.errors import FormatError, InputError
 from voxterra.io.truth import PosedCameras, posed_cameras, read_truth_cameras
+from voxterra.io.truth_raster import read_heights
 
 
 def is_run(path: Path) -> bool:
@@ -89,3 +93,18 @@ def find_depth(path: Path) -> Path:
             next_step="Give the output folder of a run that got as far as depth.",
         )
     return folder
+
+
+def read_dsm(path: Path) -> tuple[SurfaceRaster, str]:
+    """A DSM and its horizontal CRS; where it has no second band, every known cell is measured.
+
+    Raises:
+        FormatError: not a north-up raster of square cells.
+    """
+    from voxterra.io.geotiff import read_raster
+
+    heights, grid, crs = read_heights(path)
+    bands = read_raster(path)[0]
+    known = np.isfinite(heights)
+    source = bands[1].astype(np.uint8) if len(bands) > 1 else known * np.uint8(SOURCE_MEASURED)
+    return SurfaceRaster(grid, heights.astype(np.float32), source), crs

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import CRS
 
 from voxterra.core.raster import Grid
 from voxterra.errors import FormatError, InputError
+from voxterra.io.geotiff import read_raster
+from voxterra.io.las import read_las
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,11 @@ def read_truth_raster(
         )
     if found.suffix.lower() in (".las", ".laz"):
         return _from_cloud(found, cell_size)
-    heights, grid, crs = _read_band(found)
+    heights, grid, crs = read_heights(found)
     scored = np.isfinite(heights)
     views = found.with_name("views.tif")
     if views.is_file():
-        count, views_grid, _ = _read_band(views)
+        count, views_grid, _ = read_heights(views)
         if views_grid != grid:
             raise FormatError("views.tif is on another grid than the DSM.", where=str(views))
         scored &= count >= min_views
@@ -83,16 +86,22 @@ def grid_points(xyz: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
     return out.reshape(grid.height, grid.width)
 
 
-def _from_cloud(path: Path, cell_size: float | None) -> TruthRaster:
-    import laspy
+def read_heights(path: Path) -> tuple[NDArray[np.float64], Grid, str]:
+    """First band (H, W) of a raster with NaN for nodata, its grid, and its horizontal CRS.
 
-    try:
-        with laspy.open(path) as reader:
-            points = reader.read()
-            parsed = reader.header.parse_crs()
-    except (laspy.errors.LaspyException, OSError, ValueError) as error:
-        raise FormatError(f"The point cloud cannot be read: {error}.", where=str(path)) from error
-    xyz = np.column_stack([points.x, points.y, points.z]).astype(np.float64)
+    Raises:
+        FormatError: not a north-up raster of square cells.
+    """
+    bands, grid, wkt, nodata = read_raster(path)
+    values = bands[0].astype(np.float64)
+    if nodata is not None:
+        values[bands[0] == nodata] = np.nan
+    return values, grid, _horizontal(CRS.from_wkt(wkt) if wkt else None)
+
+
+def _from_cloud(path: Path, cell_size: float | None) -> TruthRaster:
+    cloud, crs = read_las(path)
+    xyz = np.asarray(cloud.positions_in_world, np.float64)
     if not len(xyz):
         raise FormatError("The point cloud is empty.", where=str(path))
     low, high = xyz[:, :2].min(axis=0), xyz[:, :2].max(axis=0)
@@ -102,33 +111,13 @@ def _from_cloud(path: Path, cell_size: float | None) -> TruthRaster:
     width, height = (np.ceil((high - low) / cell_size).astype(int) + 1).tolist()
     grid = Grid(float(low[0]), float(high[1]), cell_size, width, height)
     heights = grid_points(xyz, grid)
-    horizontal = parsed.sub_crs_list[0] if parsed is not None and parsed.is_compound else parsed
-    crs = _name(horizontal.to_wkt()) if horizontal is not None else ""
-    return TruthRaster(grid, heights, np.isfinite(heights), crs, is_reference=True)
+    return TruthRaster(grid, heights, np.isfinite(heights), _horizontal(crs), is_reference=True)
 
 
-def _read_band(path: Path) -> tuple[NDArray[np.float64], Grid, str]:
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    try:
-        with rasterio.open(path) as raster:
-            values = raster.read(1, masked=True).astype(np.float64).filled(np.nan)
-            transform, crs = raster.transform, raster.crs
-    except RasterioError as error:
-        raise FormatError(f"The raster cannot be read: {error}.", where=str(path)) from error
-    if transform.b or transform.d or not np.isclose(transform.a, -transform.e):
-        raise FormatError("The raster is not north-up with square cells.", where=str(path))
-    rows, cols = values.shape
-    grid = Grid(transform.c, transform.f, transform.a, cols, rows)
-    return values, grid, _name(crs.to_wkt()) if crs else ""
-
-
-def _name(wkt: str) -> str:
-    """The EPSG code of a CRS where it has one, else its WKT; of a compound CRS the map part."""
-    from pyproj import CRS
-
-    crs = CRS.from_wkt(wkt)
+def _horizontal(crs: CRS | None) -> str:
+    """EPSG code of the map part of a CRS where it has one, else its WKT; "" without a CRS."""
+    if crs is None:
+        return ""
     if crs.is_compound:
         crs = crs.sub_crs_list[0]
     code = crs.to_epsg()
