@@ -65,7 +65,8 @@ class Photo:
         mask_path: 8 bit image of the photo's size, 0 = ignore, or None.
         sharpness: variance of the Laplacian on a 1000 px wide grey version.
         brightness: mean grey value in [0, 1].
-        exposure_ev: log2 of relative scene exposure from shutter, aperture, ISO; None unknown.
+        exposure_ev: log2 of the exposure given, shutter [s] * ISO / 100 / f-number^2: a photo with
+            1 more shows the same scene twice as bright (in linear light). None unknown.
         warnings: what a photographer should know about this photo.
     """
 

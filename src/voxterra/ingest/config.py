@@ -1,0 +1,34 @@
+"""Configuration of ingest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """How photos and their metadata are read."""
+
+    gps_heights: Literal["auto", "egm96", "ellipsoidal"] = "auto"
+    """What recorded heights count from. auto: as the metadata says (GPSAltitudeRef, XMP; RTK drones
+    of DJI record ellipsoidal heights), and above sea level (EGM96) where it says nothing."""
+
+    meta_csv: Path | None = None
+    """Table with positions and attitudes; without it, meta.csv beside the photos is used."""
+
+    masks: Path | None = None
+    """Folder with masks (0 = ignore); without it, the folder masks/ beside the photos is used."""
+
+    use_masks: bool = True
+    """Use masks where there are any."""
+
+    max_megapixels: float = 400.0
+    """Larger images are left out, since a forged one could fill the memory."""
+
+    max_unpacked_gb: float = 100.0
+    """A zip that unpacks to more is refused [GB]."""
+
+    workers: int = 0
+    """Photos read at the same time; 0 = one per processor, at most 16."""

@@ -1,0 +1,214 @@
+"""Photos as delivered become a `PhotoSet`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from voxterra.core.photos import Photo, PhotoSet, RejectedFile
+from voxterra.core.progress import Progress, no_progress, part
+from voxterra.errors import InputError, NoPhotosError
+from voxterra.ingest.checks import require_enough, set_warnings, with_warnings
+from voxterra.ingest.config import IngestConfig
+from voxterra.ingest.focal import camera_key, exposure_ev, focal_px
+from voxterra.ingest.masks import with_masks
+from voxterra.ingest.matching import match_rows
+from voxterra.ingest.measure import Measurement, measure
+from voxterra.ingest.placing import place
+from voxterra.ingest.sources import Sources, find_sources
+from voxterra.io.exif import Exif, read_exif
+from voxterra.io.images import open_image
+from voxterra.io.meta_csv import MetaRow, read_meta_csv
+from voxterra.io.xmp import Xmp, read_xmp
+
+__all__ = ["ingest_photos", "require_enough"]
+
+logger = logging.getLogger(__name__)
+
+
+def ingest_photos(
+    source: Path | str | Sequence[Path | str],
+    config: IngestConfig | None = None,
+    *,
+    work_dir: Path,
+    progress: Progress = no_progress,
+) -> PhotoSet:
+    """Read the photos of a folder, a zip archive or a list of files, with what is known of each.
+
+    A folder is searched with its subfolders; when it has a folder `images`, that alone holds the
+    photos, and `meta.csv` and `masks` lie beside it. Of equal files one is kept. A file that cannot
+    be used is in `PhotoSet.rejected` with the reason and does not stop the others.
+
+    Args:
+        source: folder, .zip, photo, or several photos and folders.
+        config: see `IngestConfig`; None for the defaults.
+        work_dir: zip archives are unpacked into its folder `unpacked`.
+        progress: called per photo; may raise `Cancelled`.
+
+    Returns:
+        Photos sorted by id, the path relative to the set's root. One photo is enough here; see
+        `require_enough`.
+
+    Raises:
+        InputError: the source does not exist or cannot be read.
+        NoPhotosError: there is no usable photo.
+        FormatError: the zip is damaged or hostile, or `meta.csv` has errors.
+    """
+    config = config or IngestConfig()
+    sources = find_sources(
+        source, config, work_dir=Path(work_dir), progress=part(progress, 0.0, 0.2)
+    )
+    ids = [path.relative_to(sources.root).as_posix() for path in sources.photos]
+    rows, warnings = _table(sources, ids)
+    read, rejected = _read_all(sources, ids, config, part(progress, 0.2, 0.95))
+    read, copies = _without_copies(read)
+    rejected += copies
+    if not read:
+        raise _none_usable(sources.root, rejected)
+    photos = [_photo(r, rows.get(r.id), config) for r in read]
+    photos, mask_rejected, mask_warnings = with_masks(photos, sources.masks)
+    thumbnails = np.stack([r.measurement.thumbnail for r in read])
+    warnings += mask_warnings + set_warnings(photos, thumbnails)
+    if config.gps_heights == "auto" and any(r.xmp.rtk for r in read):
+        warnings.append(
+            "RTK heights are taken as ellipsoidal; if your base station gave heights above sea "
+            "level, set --gps-heights egm96"
+        )
+    progress(1.0, f"{len(photos)} photos")
+    return PhotoSet(
+        root=sources.root,
+        photos=with_warnings(photos),
+        rejected=tuple(sorted((*sources.rejected, *rejected, *mask_rejected), key=_name)),
+        warnings=tuple(warnings),
+    )
+
+
+def _name(file: RejectedFile) -> str:
+    return file.name
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Everything that comes from one file."""
+
+    id: str
+    path: Path
+    sha256: str
+    width: int
+    height: int
+    exif: Exif
+    xmp: Xmp
+    measurement: Measurement
+
+
+def _read_one(path: Path, photo_id: str, max_megapixels: float) -> _Read:
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"The file cannot be read: {error.strerror}.", where=str(path)) from error
+    with open_image(path, max_megapixels=max_megapixels) as image:
+        width, height = image.size
+        exif = read_exif(image)
+        xmp = read_xmp(image.info.get("xmp"))
+        return _Read(photo_id, path, sha256, width, height, exif, xmp, measure(image, path))
+
+
+def _read_all(
+    sources: Sources, ids: Sequence[str], config: IngestConfig, progress: Progress
+) -> tuple[list[_Read], list[RejectedFile]]:
+    read: list[_Read] = []
+    rejected: list[RejectedFile] = []
+    workers = config.workers or min(16, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool:
+        waiting = {
+            pool.submit(_read_one, path, name, config.max_megapixels): name
+            for path, name in zip(sources.photos, ids, strict=True)
+        }
+        try:
+            for done, future in enumerate(as_completed(waiting), start=1):
+                name = waiting[future]
+                try:
+                    read.append(future.result())
+                except InputError as error:
+                    logger.warning("%s is left out: %s", name, error.what)
+                    rejected.append(RejectedFile(name, error.what))
+                except MemoryError:
+                    rejected.append(RejectedFile(name, "There is not enough memory to read it."))
+                progress(done / len(waiting), f"{done}/{len(waiting)} photos read")
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return sorted(read, key=lambda r: r.id), rejected
+
+
+def _without_copies(read: Sequence[_Read]) -> tuple[list[_Read], list[RejectedFile]]:
+    first: dict[str, str] = {}
+    kept, dropped = [], []
+    for item in read:
+        if item.sha256 in first:
+            dropped.append(RejectedFile(item.id, f"the same file as {first[item.sha256]}"))
+        else:
+            first[item.sha256] = item.id
+            kept.append(item)
+    return kept, dropped
+
+
+def _table(sources: Sources, ids: Sequence[str]) -> tuple[dict[str, MetaRow], list[str]]:
+    if sources.meta_csv is None:
+        return {}, []
+    rows = read_meta_csv(sources.meta_csv)
+    matched, unmatched = match_rows(rows, ids)
+    warnings = []
+    name = sources.meta_csv.name
+    if unmatched:
+        shown = ", ".join(f"{row.filename} (line {row.line})" for row in unmatched[:3])
+        rest = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
+        warnings.append(f"{name} names photos that are not there: {shown}{rest}")
+    if len(matched) < len(ids):
+        missing = [i for i in ids if i not in matched]
+        warnings.append(f"{name} has no row for {len(missing)} photos, such as {missing[0]}")
+    return matched, warnings
+
+
+def _photo(read: _Read, row: MetaRow | None, config: IngestConfig) -> Photo:
+    exif, width, height = read.exif, read.width, read.height
+    gps, attitude, warnings = place(exif, read.xmp, row, config)
+    if exif.damaged:
+        warnings.append("its EXIF is damaged: camera and position may be missing")
+    return Photo(
+        id=read.id,
+        path=read.path,
+        width=width,
+        height=height,
+        sha256=read.sha256,
+        gps=gps,
+        attitude=attitude,
+        orientation=exif.orientation,
+        make=exif.make,
+        model=exif.model,
+        focal_mm=exif.focal_mm,
+        focal_35mm=exif.focal_35mm,
+        focal_px=focal_px(exif, width, height),
+        camera_key=camera_key(exif, width, height),
+        captured_at=exif.captured_at,
+        sharpness=read.measurement.sharpness,
+        brightness=read.measurement.brightness,
+        exposure_ev=exposure_ev(exif),
+        warnings=tuple(warnings),
+    )
+
+
+def _none_usable(root: Path, rejected: Sequence[RejectedFile]) -> NoPhotosError:
+    first = min(rejected, key=_name)
+    return NoPhotosError(
+        f"None of {len(rejected)} photos can be used; {first.name}: {first.reason}",
+        where=str(root),
+        next_step="Check that the files were copied completely from the camera.",
+    )

@@ -1,0 +1,84 @@
+"""What lies in a folder, and which files cannot be photos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from voxterra.errors import InputError
+from voxterra.io.images import PHOTO_SUFFIXES
+
+_IGNORED_FOLDERS = frozenset({"__macosx", "@eadir", "lost+found"})
+_NOT_READ = {
+    "RAW photos are not read: export them as JPEG or TIFF": (
+        ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .rw2 .orf .pef .srw .3fr .iiq .rwl"
+    ),
+    "video is not read: export frames as JPEG": ".mp4 .mov .avi .mkv .m4v .mts .insv .lrv",
+    "not a format that is read: save it as JPEG, PNG or TIFF": (
+        ".gif .bmp .webp .avif .jp2 .jxl .psd .svg .jfif .pgm .ppm .exr .hdr"
+    ),
+}
+_REASONS = {suffix: why for why, suffixes in _NOT_READ.items() for suffix in suffixes.split()}
+
+
+def children(folder: Path) -> dict[str, Path]:
+    """What lies in a folder, by lower-case name, without hidden things.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"The folder cannot be listed: {error.strerror}.",
+            where=str(folder),
+            next_step="Check that you may read it.",
+        ) from error
+    return {
+        path.name.lower(): path
+        for path in paths
+        if not path.name.startswith(".") and path.name.lower() not in _IGNORED_FOLDERS
+    }
+
+
+def has_photo(folder: Path) -> bool:
+    """Whether a photo lies directly in a folder."""
+    return any(p.suffix.lower() in PHOTO_SUFFIXES for p in children(folder).values())
+
+
+def files_under(root: Path, *, skip: str) -> Iterator[Path]:
+    """All files under `root` but in hidden folders and folders `skip`; links are followed once."""
+    visited = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(
+            f
+            for f in folders
+            if not f.startswith(".") and f.lower() not in _IGNORED_FOLDERS | {skip}
+        )
+        for name in files:
+            path = Path(folder, name)
+            if not name.startswith(".") and path.is_file():
+                yield path
+
+
+def why_unusable_name(name: str) -> str | None:
+    """Reason why a photo of this name cannot be used, or None."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "its name is not valid UTF-8: rename it"
+    if any(ord(c) < 32 or ord(c) == 127 for c in name):
+        return "its name has control characters: rename it"
+    return None
+
+
+def why_not_read(path: Path) -> str | None:
+    """Reason why a file that somebody may have meant as a photo is none; None for other files."""
+    return _REASONS.get(path.suffix.lower())

@@ -1,0 +1,52 @@
+"""Masks of photos: found, checked, attached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from voxterra.core.photos import Photo, RejectedFile
+from voxterra.errors import InputError
+from voxterra.ingest.matching import match_masks
+from voxterra.io.images import open_image, same_shape
+
+
+def with_masks(
+    photos: Sequence[Photo], folder: Path | None
+) -> tuple[list[Photo], list[RejectedFile], list[str]]:
+    """The photos with their masks, mask files that cannot be used, and warnings for the set.
+
+    Args:
+        photos: without masks yet.
+        folder: where masks lie, or None.
+    """
+    if folder is None:
+        return list(photos), [], []
+    masks, unused = match_masks(folder, [photo.id for photo in photos])
+    rejected: list[RejectedFile] = []
+    out = []
+    for photo in photos:
+        mask = masks.get(photo.id)
+        if mask is not None and (why := _why_not_mask(mask, photo)):
+            rejected.append(RejectedFile(f"{folder.name}/{mask.name}", why))
+            photo = replace(photo, warnings=(*photo.warnings, f"its mask is not used: {why}"))
+            mask = None
+        out.append(replace(photo, mask_path=mask))
+    warnings = []
+    if unused:
+        warnings.append(f"{len(unused)} masks belong to no photo, such as {unused[0]}")
+    if masks and len(masks) < len(photos):
+        warnings.append(f"{len(photos) - len(masks)} of {len(photos)} photos have no mask")
+    return out, rejected, warnings
+
+
+def _why_not_mask(mask: Path, photo: Photo) -> str | None:
+    try:
+        with open_image(mask) as image:
+            size = image.size
+    except InputError as error:
+        return error.what
+    if same_shape(size, (photo.width, photo.height)):
+        return None
+    return f"it is {size[0]} x {size[1]} pixels, the photo {photo.width} x {photo.height}"

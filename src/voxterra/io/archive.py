@@ -1,0 +1,179 @@
+"""Zip archives of photos, unpacked so that a hostile archive can neither escape nor flood.
+
+Only files that ingest can use are written. Nothing is trusted: not the names, not the sizes that
+the archive states.
+"""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import stat
+import struct
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from voxterra.core.progress import Progress, no_progress
+from voxterra.errors import FormatError, InputError, OutputError
+
+_MAX_ENTRIES = 200_000
+# Photos hardly shrink in a zip; only bombs shrink a thousandfold. Small archives may (masks).
+_MAX_RATIO = 200.0
+_RATIO_FROM_BYTES = 200_000_000
+_CHUNK = 1 << 20
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+)
+
+
+def extract_zip(
+    archive: Path,
+    folder: Path,
+    suffixes: frozenset[str],
+    *,
+    max_bytes: int,
+    progress: Progress = no_progress,
+) -> tuple[str, ...]:
+    """Unpack the files with the given suffixes (lower case) into `folder`.
+
+    `folder` appears whole or not at all and replaces an earlier one of that name.
+
+    Returns:
+        Names of symbolic links, which are left out.
+
+    Raises:
+        FormatError: not a zip, damaged, encrypted; a name leads out of the folder; more than
+            `max_bytes` unpacked; a compression ratio that no photos have.
+        InputError: the archive cannot be read, or the disk has no room for it.
+        OutputError: `folder` cannot be written.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    try:
+        with zipfile.ZipFile(archive) as source:
+            members, links = _select(source, archive, suffixes)
+            total = _check_sizes(members, archive, max_bytes)
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            _check_room(partial, total, archive)
+            _unpack(source, members, partial, max_bytes, archive, progress)
+    except _DAMAGE as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise _bad(archive, f"it is damaged or not a zip ({error})") from error
+    except RuntimeError as error:  # zipfile's way to ask for a password
+        shutil.rmtree(partial, ignore_errors=True)
+        raise _bad(archive, "it is encrypted") from error
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        kind = InputError if str(error.filename) in ("None", str(archive)) else OutputError
+        raise kind(f"Unpacking failed: {error.strerror or error}.", where=str(archive)) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+    return links
+
+
+def _bad(archive: Path, why: str) -> FormatError:
+    return FormatError(
+        f"The archive cannot be used: {why}.",
+        where=str(archive),
+        next_step="Unpack it yourself and give the folder, or pack the photos again.",
+    )
+
+
+Member = tuple[zipfile.ZipInfo, PurePosixPath]
+
+
+def _select(
+    source: zipfile.ZipFile, archive: Path, suffixes: frozenset[str]
+) -> tuple[list[Member], tuple[str, ...]]:
+    infos = source.infolist()
+    if len(infos) > _MAX_ENTRIES:
+        raise _bad(archive, f"it has {len(infos)} entries, more than {_MAX_ENTRIES}")
+    members: list[Member] = []
+    links: list[str] = []
+    seen: set[str] = set()
+    for info in infos:
+        path = _safe_path(info.filename, archive)
+        if info.is_dir() or path.suffix.lower() not in suffixes:
+            continue
+        mode = info.external_attr >> 16
+        if stat.S_ISLNK(mode) or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
+            links.append(str(path))
+            continue
+        if info.flag_bits & 0x1:
+            raise _bad(archive, "it is encrypted")
+        key = str(path).casefold()
+        if key in seen:
+            raise _bad(archive, f"two entries are named '{path}'")
+        seen.add(key)
+        members.append((info, path))
+    return members, tuple(links)
+
+
+def _safe_path(name: str, archive: Path) -> PurePosixPath:
+    """The entry's path inside the folder; names that lead anywhere else are an attack."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    drive = len(name) > 1 and name[1] == ":"
+    if path.is_absolute() or drive or ".." in path.parts or "\0" in name:
+        raise _bad(archive, f"its entry '{name[:80]}' would be written outside the folder")
+    if any(len(part.encode("utf-8", "replace")) > 255 for part in path.parts):
+        raise _bad(archive, f"its entry '{name[:80]}...' has too long a name")
+    return path
+
+
+def _check_sizes(members: list[Member], archive: Path, max_bytes: int) -> int:
+    total = sum(info.file_size for info, _ in members)
+    if total > max_bytes:
+        raise _bad(archive, f"it unpacks to {total / 1e9:.1f} GB, over {max_bytes / 1e9:.1f} GB")
+    packed = archive.stat().st_size
+    if total > _RATIO_FROM_BYTES and total > _MAX_RATIO * packed:
+        raise _bad(archive, f"{packed} bytes that unpack to {total} are no photos")
+    return total
+
+
+def _check_room(folder: Path, total: int, archive: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if total > free:
+        raise InputError(
+            f"Unpacking needs {total / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free.",
+            where=str(archive),
+            next_step="Free some space, or choose an output folder on another disk.",
+        )
+
+
+def _unpack(
+    source: zipfile.ZipFile,
+    members: list[Member],
+    folder: Path,
+    max_bytes: int,
+    archive: Path,
+    progress: Progress,
+) -> None:
+    written = 0
+    for index, (info, path) in enumerate(members):
+        progress(index / max(len(members), 1), f"unpacking {index + 1}/{len(members)}")
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open(info) as packed, target.open("xb") as out:
+            written += _copy(packed, out, min(info.file_size, max_bytes - written), archive)
+
+
+def _copy(packed: IO[bytes], out: IO[bytes], limit: int, archive: Path) -> int:
+    """Copy at most `limit` bytes: the sizes in an archive's directory may be lies."""
+    written = 0
+    while chunk := packed.read(_CHUNK):
+        written += len(chunk)
+        if written > limit:
+            raise _bad(archive, "an entry is larger than the archive states")
+        out.write(chunk)
+    return written

@@ -1,0 +1,193 @@
+"""Photos and masks: JPEG, PNG, TIFF (8 and 16 bit) and HEIC to NumPy arrays.
+
+Pixels come as stored in the file: EXIF orientation is never applied. (HEIC keeps its rotation in
+the image itself, not in EXIF; what the decoder gives counts as stored.)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from voxterra.errors import FormatError, InputError, VoxterraError
+
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".heic", ".heif", ".hif"})
+MAX_MEGAPIXELS = 400.0
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "HEIF")  # JPEG covers MPO, its form with several images
+_HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+_INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_heif_lock = threading.Lock()
+_heif_ready = False
+
+
+def _register_heif() -> None:
+    global _heif_ready
+    with _heif_lock:
+        if not _heif_ready:
+            import pi_heif
+
+            pi_heif.register_heif_opener(thumbnails=False)
+            _heif_ready = True
+
+
+@contextmanager
+def open_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[Image.Image]:
+    """An open Pillow image whose pixels are not read yet; whatever goes wrong inside is an error.
+
+    Args:
+        path: JPEG, PNG, TIFF or HEIC file.
+        max_megapixels: larger images are refused before their pixels are read, so that a forged
+            header cannot fill the memory.
+
+    Raises:
+        FormatError: not an image of these formats, damaged, or too large.
+        InputError: the file cannot be read at all.
+    """
+    if path.suffix.lower() in _HEIC_SUFFIXES:
+        _register_heif()
+    try:
+        image = _open_any_size(path)
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise InputError(
+            f"The file cannot be read: {error.strerror}.",
+            where=str(path),
+            next_step="Check that the file is there and that you may read it.",
+        ) from error
+    except Exception as error:  # decoders raise nearly anything on damaged headers
+        raise _damaged(path, error) from error
+    try:
+        with image:
+            _check_size(image, path, max_megapixels)
+            yield image
+    except (VoxterraError, MemoryError):
+        raise
+    except Exception as error:  # and on damaged pixels: struct.error, zlib.error, TypeError ...
+        raise _damaged(path, error) from error
+
+
+_open_lock = threading.Lock()
+
+
+def _open_any_size(path: Path) -> Image.Image:
+    # `_check_size` replaces Pillow's own limit, which would refuse legal 200 MP photos. That limit
+    # is a module global: lift it only while a header is read.
+    with _open_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=[f for f in _FORMATS if f != "HEIF" or _heif_ready])
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _damaged(path: Path, error: Exception) -> FormatError:
+    detail = str(error).replace(str(path), "").strip() or type(error).__name__
+    if isinstance(error, Image.UnidentifiedImageError):
+        detail = "not a JPEG, PNG, TIFF or HEIC image"
+    return FormatError(
+        f"The image cannot be read: {detail}.",
+        where=str(path),
+        next_step="Copy it again from the camera, or leave it out.",
+    )
+
+
+def _check_size(image: Image.Image, path: Path, max_megapixels: float) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise FormatError("The image has no pixels.", where=str(path))
+    if width * height > max_megapixels * 1e6:
+        raise FormatError(
+            f"The image is {width} x {height} pixels, more than {max_megapixels:g} megapixels.",
+            where=str(path),
+            next_step="Split it, scale it down, or raise the limit.",
+        )
+
+
+def read_rgb(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB pixels as stored.
+
+    16 bit values are divided by 256, the same for every photo, so that brightness stays
+    comparable between them. Alpha is dropped.
+
+    Raises:
+        FormatError: not a readable image of a known format.
+        InputError: the file cannot be read at all.
+    """
+    with open_image(path, max_megapixels=max_megapixels) as image:
+        if image.mode in _INTEGER_MODES or image.mode == "F":
+            gray = _to_8bit(image, path)
+            return np.repeat(gray[:, :, None], 3, axis=2)
+        return np.array(image.convert("RGB"))
+
+
+def read_gray(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[np.uint8]:
+    """(H, W) uint8 luma (ITU-R 601) of the pixels as stored; see `read_rgb`."""
+    with open_image(path, max_megapixels=max_megapixels) as image:
+        return gray_of(image, path)
+
+
+def gray_of(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """(H, W) uint8 luma of an open image, at the size it will be decoded to."""
+    if image.mode in _INTEGER_MODES or image.mode == "F":
+        return _to_8bit(image, path)
+    return np.array(image.convert("L"))
+
+
+def _to_8bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    values = np.asarray(image)
+    if image.mode == "F" or int(values.max()) > 0xFFFF or int(values.min()) < 0:
+        raise FormatError(
+            "The image has 32 bit or floating point pixels; photos have 8 or 16 bits.",
+            where=str(path),
+            next_step="Export it as an 8 or 16 bit TIFF or as JPEG.",
+        )
+    return (values >> 8).astype(np.uint8)
+
+
+def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
+    """(height, width) bool, True = use: pixels of a mask image that are not 0.
+
+    A mask of another size than the photo (the same shape, scaled) is resized without
+    interpolation.
+
+    Raises:
+        FormatError: the mask is not a readable image, or has another shape than the photo.
+    """
+    with open_image(path) as image:
+        if not same_shape(image.size, (width, height)):
+            raise FormatError(
+                f"The mask is {image.width} x {image.height} pixels, its photo {width} x {height}.",
+                where=str(path),
+                next_step="Give a mask of the photo's own size, not rotated.",
+            )
+        values: NDArray[Any] = np.asarray(image if image.mode != "P" else image.convert("RGB"))
+        if values.ndim == 3:
+            values = values[:, :, : 3 if values.shape[2] >= 3 else 1].max(axis=2)
+        rows = (np.arange(height) + 0.5) * values.shape[0] / height
+        columns = (np.arange(width) + 0.5) * values.shape[1] / width
+        return (values != 0)[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]
+
+
+def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two (width, height) sizes are the same picture, possibly scaled."""
+    (w, h), (ow, oh) = size, other
+    # Rounding a scaled edge moves the ratio by up to half a pixel of the smaller picture.
+    slack = max(0.01, 1.0 / min(w, h, ow, oh))
+    return abs(w * oh - ow * h) <= slack * w * oh
+
+
+def draft_gray(image: Image.Image, path: Path, width: int) -> NDArray[np.uint8]:
+    """(H, W) uint8 luma, decoded at a reduced size not below `width` where the format can.
+
+    JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost.
+    """
+    if isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO"):
+        image.draft("L", (width, max(1, round(image.height * width / image.width))))
+    return gray_of(image, path)
