@@ -71,6 +71,17 @@ def camera_center(cam_from_world: Float) -> Float:
     return -np.einsum("...ji,...j->...i", rotation, translation)
 
 
+def rotation_from_vector(vector: Float) -> Float:
+    """(3, 3) rotation about the direction of `vector` (3,) by its length [rad] (Rodrigues)."""
+    x, y, z = (float(v) for v in vector)
+    angle = np.sqrt(x * x + y * y + z * z)
+    # sin(a) / a and (1 - cos(a)) / a^2, by sinc so that they are exact at 0.
+    first = np.sinc(angle / np.pi)
+    second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + first * cross + second * (cross @ cross)
+
+
 def fit_similarity(
     source: Float, target: Float, weights: Float | None = None, *, with_scale: bool = True
 ) -> Similarity:

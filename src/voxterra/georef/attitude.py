@@ -53,16 +53,16 @@ def tilt_and_heading(error: Float) -> tuple[Float, Float]:
     """Split (N, 3, 3) rotations of the world into tilt (N, 2) and heading (N,) [rad].
 
     Tilt is the rotation vector's east and north part that takes up to where the rotation moves
-    it; heading the turn about up that remains, positive to the west (about +z).
+    it; heading the turn about up that remains (about +z, counter-clockwise from above).
     """
     up = error[:, :, 2]
     horizontal = np.column_stack([-up[:, 1], up[:, 0]])
     sine = np.linalg.norm(horizontal, axis=1)
     angle = np.arctan2(sine, up[:, 2])
     tilt = horizontal * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 1.0)[:, None]
-    quaternion = Rotation.from_matrix(error).as_quat()
-    heading = 2.0 * np.arctan2(quaternion[:, 2], quaternion[:, 3])
-    return tilt, (heading + np.pi) % (2 * np.pi) - np.pi
+    # The twist about z of the quaternion (x, y, z, w), 2 atan2(z, w), without making one.
+    heading = np.arctan2(error[:, 1, 0] - error[:, 0, 1], error[:, 0, 0] + error[:, 1, 1])
+    return tilt, heading
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.georef.problem import BIAS, HEADING, KINDS, POSITION, TILT, UNKNOWNS, Problem, State
+from voxterra.georef.problem import BIAS, HEADING, KINDS, POSITION, TILT, Problem, State
 
 Float = NDArray[np.float64]
 
 # Cauchy weight 1 / (1 + d^2 / C^2) of a block at d standard deviations.
 _CAUCHY_C = 3.0
-_ROBUST_STEPS, _FINAL_STEPS = 30, 15
+_ROBUST_STEPS, _FINAL_STEPS, _CLASSIFY_STEPS = 30, 15, 5
 # So many observations' worth of belief in the base sigma of a kind.
 _BELIEF = 2.0
 
@@ -83,25 +83,35 @@ def robust_cost(problem: Problem, state: State) -> float:
 
 def _solve(problem: Problem, start: State, outlier_sigmas: float) -> Fit:
     state, factors = start, np.ones(len(KINDS))
-    covariance = np.eye(UNKNOWNS)
-    outlier = np.zeros(len(problem.row_kind), bool)
-    for step in range(_ROBUST_STEPS + _FINAL_STEPS):
-        raw = problem.residuals(state)
-        scaled = raw / factors[problem.row_kind]
+    for _ in range(_ROBUST_STEPS):
+        scaled = problem.residuals(state) / factors[problem.row_kind]
         distance2, rows = _block_distance2(problem, scaled)
-        if step < _ROBUST_STEPS:
-            weights = (1.0 / (1.0 + distance2 / (_CAUCHY_C**2 * rows)))[problem.row_block]
-        else:
-            # Classified anew for a few steps, then kept, so that the end converges.
-            if step < _ROBUST_STEPS + 6:
-                outlier = _outlier_rows(problem, scaled, outlier_sigmas)
-            weights = np.where(outlier, 0.0, 1.0)
-        move, covariance, leverage = _gauss_newton(problem, state, scaled, factors, weights)
-        state = _line_search(problem, state, move, factors, weights)
-        factors = _noise_factors(problem, problem.residuals(state), weights, leverage)
-        if step >= _ROBUST_STEPS + 6 and np.abs(move).max() < 1e-9:
+        weights = (1.0 / (1.0 + distance2 / (_CAUCHY_C**2 * rows)))[problem.row_block]
+        before = factors
+        state, factors, _, move = _step(problem, state, factors, weights, robust=True)
+        if np.abs(move).max() < 1e-6 and np.abs(np.log(factors / before)).max() < 1e-4:
+            break
+    outlier = np.zeros(len(problem.row_kind), bool)
+    for step in range(_FINAL_STEPS):
+        # Classified anew for a few steps, then kept, so that the end converges.
+        if step < _CLASSIFY_STEPS:
+            scaled = problem.residuals(state) / factors[problem.row_kind]
+            outlier = _outlier_rows(problem, scaled, outlier_sigmas)
+        weights = np.where(outlier, 0.0, 1.0)
+        state, factors, covariance, move = _step(problem, state, factors, weights, robust=False)
+        if step >= _CLASSIFY_STEPS and np.abs(move).max() < 1e-9:
             break
     return Fit(state, factors, outlier, robust_cost(problem, state), covariance)
+
+
+def _step(
+    problem: Problem, state: State, factors: Float, weights: Float, *, robust: bool
+) -> tuple[State, Float, Float, Float]:
+    """State and noise factors after one step; covariance; the step."""
+    move, covariance, leverage = _gauss_newton(problem, state, factors, weights)
+    state = _line_search(problem, state, move, factors, weights)
+    factors = _noise_factors(problem, state, weights, leverage, robust=robust)
+    return state, factors, covariance, move
 
 
 def _block_distance2(problem: Problem, residuals: Float) -> tuple[Float, Float]:
@@ -113,9 +123,10 @@ def _block_distance2(problem: Problem, residuals: Float) -> tuple[Float, Float]:
 
 
 def _gauss_newton(
-    problem: Problem, state: State, scaled: Float, factors: Float, weights: Float
+    problem: Problem, state: State, factors: Float, weights: Float
 ) -> tuple[Float, Float, Float]:
     """Step, covariance and leverage of the rows at a state."""
+    scaled = problem.residuals(state) / factors[problem.row_kind]
     jacobian, prior_jacobian = problem.jacobian(state)
     root = np.sqrt(weights)
     a = jacobian * (root / factors[problem.row_kind])[:, None]
@@ -144,30 +155,52 @@ def _line_search(
     return state
 
 
-def _noise_factors(problem: Problem, raw: Float, weights: Float, leverage: Float) -> Float:
+def _noise_factors(
+    problem: Problem, state: State, weights: Float, leverage: Float, *, robust: bool
+) -> Float:
+    """Estimated over base sigma by kind: from the median of the blocks, or from all weighted.
+
+    The median is for the phase in which outliers still take part: their weighted squares would
+    let the noise level grow until they fit.
+    """
+    raw = problem.residuals(state)
+    usual = _usual_distances(problem, raw)
     factors = np.ones(len(KINDS))
     for kind in range(len(KINDS)):
         rows = problem.row_kind == kind
         redundancy = float((weights[rows] - leverage[rows]).sum())
         if redundancy < 0.5:
             continue
-        level = np.sqrt(max(float((weights[rows] * raw[rows] ** 2).sum()) / redundancy, 1e-6))
+        if robust:
+            level = usual[kind] * np.sqrt(max(weights[rows].sum() / redundancy, 1.0))
+        else:
+            level = np.sqrt(float((weights[rows] * raw[rows] ** 2).sum()) / redundancy)
         # Drawn to 1 on a log scale: noise levels are wrong by factors, not by amounts.
-        factors[kind] = level ** (redundancy / (redundancy + _BELIEF))
+        factors[kind] = max(level, 1e-3) ** (redundancy / (redundancy + _BELIEF))
     return np.clip(factors, 0.02, 100.0)
+
+
+def _usual_distances(problem: Problem, residuals: Float) -> Float:
+    """(K,) robust standard deviation of the residuals by kind, from the median of their blocks."""
+    distance2, rows = _block_distance2(problem, residuals)
+    kinds = _kind_of_block(problem)
+    out = np.ones(len(KINDS))
+    for kind in np.unique(kinds):
+        blocks = kinds == kind
+        # 0.67 and 1.18: median length of a unit normal in one dimension and in two.
+        unit = 0.6745 if rows[blocks][0] == 1 else 1.1774
+        out[kind] = np.sqrt(np.median(distance2[blocks])) / unit
+    return out
+
+
+def _kind_of_block(problem: Problem) -> NDArray[np.int64]:
+    out = np.zeros(problem.row_block.max(initial=-1) + 1, np.int64)
+    out[problem.row_block] = problem.row_kind
+    return out
 
 
 def _outlier_rows(problem: Problem, scaled: Float, outlier_sigmas: float) -> NDArray[np.bool_]:
     """Rows of blocks too far off; never more than half of the blocks of a kind."""
     distance2, _ = _block_distance2(problem, scaled)
-    distance = np.sqrt(distance2)
-    kind_of_block = np.zeros(len(distance), np.int64)
-    kind_of_block[problem.row_block] = problem.row_kind
-    outlier = np.zeros(len(distance), bool)
-    for kind in range(len(KINDS)):
-        blocks = kind_of_block == kind
-        if blocks.any():
-            # 1.18 and 0.67: median length of a unit normal in two dimensions and in one.
-            usual = np.median(distance[blocks]) / (0.6745 if kind in (2, 3, 5) else 1.1774)
-            outlier[blocks] = distance[blocks] > outlier_sigmas * max(1.0, usual)
-    return outlier[problem.row_block]
+    usual = np.maximum(_usual_distances(problem, scaled), 1.0)[_kind_of_block(problem)]
+    return (np.sqrt(distance2) > outlier_sigmas * usual)[problem.row_block]

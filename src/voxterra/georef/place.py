@@ -126,6 +126,7 @@ def _placement(problem: Problem, fit: Fit, warnings: list[str]) -> Placement:
     outliers = [r.name for r in residuals if r.outlier]
     if outliers:
         warnings.append(f"GPS position set aside as an outlier: {', '.join(outliers)}")
+    warnings += _attitude_outliers(problem, fit)
     if fit.scale_sigma > _SCALE_WEAK:
         warnings.append(f"the scale is known to {100 * fit.scale_sigma:.0f} % only")
     if tilt > _TILT_WEAK_DEG:
@@ -153,6 +154,24 @@ def _placement(problem: Problem, fit: Fit, warnings: list[str]) -> Placement:
         ),
         warnings=tuple(warnings),
     )
+
+
+def _attitude_outliers(problem: Problem, fit: Fit) -> list[str]:
+    o = problem.observations
+    out = []
+    start = 2 * int(o.has_position.sum()) + int(o.has_height.sum())
+    names = np.array(o.names)[o.has_attitude]
+    for used, rows, what in (
+        (problem.use_tilt, 2, "pitch and roll"),
+        (problem.use_heading, 1, "heading (yaw)"),
+    ):
+        if used:
+            stop = start + rows * len(names)
+            off = names[fit.outlier_rows[start:stop:rows]]
+            start = stop
+            if len(off):
+                out.append(f"recorded {what} set aside as an outlier: {', '.join(off)}")
+    return out
 
 
 def _residuals(

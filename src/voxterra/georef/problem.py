@@ -12,9 +12,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from voxterra.core.transforms import Similarity
+from voxterra.core.transforms import Similarity, rotation_from_vector
 from voxterra.georef.attitude import tilt_and_heading
 from voxterra.georef.observations import Observations
 
@@ -53,7 +52,7 @@ class State:
         """The state after a (10,) step: log scale, rotation vector in world, position, bias."""
         return State(
             self.scale * float(np.exp(step[0])),
-            Rotation.from_rotvec(step[1:4]).as_matrix() @ self.rotation,
+            rotation_from_vector(step[1:4]) @ self.rotation,
             self.position + step[POSITION],
             self.bias + step[BIAS],
         )
@@ -140,8 +139,8 @@ class Problem:
         yaw, pitch, roll = state.bias
         # The mount's error turns the camera about its own axes, the compass's about up. Yaw counts
         # clockwise, so a compass that reads too much makes its world turn about -z.
-        mount = Rotation.from_rotvec([pitch, 0.0, roll]).as_matrix()
-        compass = Rotation.from_rotvec([0.0, 0.0, yaw]).as_matrix()
+        mount = rotation_from_vector(np.array([pitch, 0.0, roll]))
+        compass = rotation_from_vector(np.array([0.0, 0.0, yaw]))
         enu_from_displayed = np.transpose(mount @ o.displayed_from_enu[a], (0, 2, 1))
         prior = compass @ enu_from_displayed @ o.displayed_from_model[a]
         return state.rotation @ np.transpose(prior, (0, 2, 1))
