@@ -1,0 +1,175 @@
+"""Which blocks of voxels the surface passes through, and how large a voxel is."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.depth import DepthMaps
+from voxterra.core.progress import Progress, no_progress
+from voxterra.errors import ReconstructionError
+from voxterra.kernels.blocks import (
+    BLOCK,
+    BlockTable,
+    pack_array,
+    touch_blocks,
+    unpack_array,
+)
+from voxterra.surface.fusion.config import FusionConfig
+from voxterra.surface.fusion.statistics import DepthStatistics
+from voxterra.surface.fusion.views import prepare_view
+
+logger = logging.getLogger(__name__)
+
+# Samples of one view that make it count for a block: stray pixels alone make none.
+_MIN_SAMPLES = 4
+# A volume is at most so many blocks wide, so that a lattice edge has a number of 63 bits.
+_MAX_WIDTH = (1 << 20) // BLOCK
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The allocated blocks.
+
+    Attributes:
+        voxel: edge of a voxel [world units].
+        coords: (N, 3) int32 block coordinates, sorted by packed key.
+        neighbors: (N, 8) int32 row of the block at offset (n & 1, n >> 1 & 1, n >> 2 & 1), -1 none.
+        band: (2,) the truncation band is max(band[0], band[1] * depth) [world units].
+        max_footprint: depth pixels that cover more are not used [world units].
+    """
+
+    voxel: float
+    coords: NDArray[np.int32]
+    neighbors: NDArray[np.int32]
+    band: NDArray[np.float64]
+    max_footprint: float
+
+
+def allocate(
+    maps: DepthMaps,
+    statistics: DepthStatistics,
+    config: FusionConfig,
+    *,
+    progress: Progress = no_progress,
+) -> Volume:
+    """Blocks around the depth samples, at the finest voxel size the budget has room for.
+
+    Raises:
+        ReconstructionError: no block is seen by enough depth samples.
+    """
+    voxel = config.voxel_size_m or config.voxel_factor * statistics.footprint
+    while True:
+        keys, n_views = _touched(maps, voxel, statistics, config, progress)
+        coords = _wanted(maps, keys, n_views, voxel, config)
+        n_voxels = len(coords) * BLOCK**3
+        if n_voxels <= config.max_voxels:
+            break
+        coarser = voxel * max(1.1, 1.05 * np.sqrt(n_voxels / config.max_voxels))
+        logger.warning(
+            "voxels of %.3g would need %.0f M of them, more than max_voxels (%.0f M): using %.3g",
+            voxel, n_voxels / 1e6, config.max_voxels / 1e6, coarser,
+        )  # fmt: skip
+        voxel = float(coarser)
+    if len(coords) == 0:
+        raise ReconstructionError(
+            "The depth maps do not agree on any surface.",
+            where="fusion",
+            next_step="Take photos with more overlap, or set bounds that hold the scene.",
+        )
+    band = np.array(
+        [config.truncation_voxels * voxel, config.noise_factor * statistics.relative_noise]
+    )
+    logger.info("%d blocks of voxels of %.4g", len(coords), voxel)
+    limit = config.max_footprint_voxels * voxel
+    return Volume(voxel, coords, _neighbors(coords), band, limit)
+
+
+def _touched(
+    maps: DepthMaps,
+    voxel: float,
+    statistics: DepthStatistics,
+    config: FusionConfig,
+    progress: Progress,
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Sorted keys of the blocks with samples of at least one view, and their number of views."""
+    table = BlockTable.empty()
+    reach = np.array([2.0 * voxel, min(statistics.relative_noise, 0.02)])
+    n = len(maps.views)
+    for index in range(n):
+        progress(index / n, f"finding the surface: {index}/{n} depth maps")
+        prepared = prepare_view(maps, index, config.max_footprint_voxels * voxel)
+        rotation = prepared.view.cam_from_world[:, :3]
+        rays = rotation.T @ np.linalg.inv(prepared.view.K)
+        row = 0
+        while row < prepared.depth.shape[0]:
+            table.reserve(max(4 * prepared.depth.shape[1], len(table.keys) // 8))
+            table.used, row = touch_blocks(
+                table.keys, table.stats, table.used, len(table.keys) // 2 + 1, index, row,
+                prepared.depth, reach, prepared.view.center_in_world, rays,
+                BLOCK * voxel, _MIN_SAMPLES,
+            )  # fmt: skip
+    taken = (table.keys != -1) & (table.stats[:, 2] > 0)
+    keys, n_views = table.keys[taken], table.stats[taken, 2]
+    order = np.argsort(keys)
+    return keys[order], n_views[order]
+
+
+def _wanted(
+    maps: DepthMaps,
+    keys: NDArray[np.int64],
+    n_views: NDArray[np.int32],
+    voxel: float,
+    config: FusionConfig,
+) -> NDArray[np.int32]:
+    """Coordinates of the blocks that enough views see and that lie within the bounds."""
+    coords = unpack_array(keys)
+    if len(coords) == 0:
+        return coords
+    enough = n_views >= min(config.min_views, len(maps.views))
+    centers = (coords + 0.5) * (BLOCK * voxel)
+    alone = np.flatnonzero(~enough)
+    enough[alone] = _looking(maps, centers[alone]) <= 2
+    if config.bounds_m is not None:
+        half = 0.5 * BLOCK * voxel
+        low, high = np.array(config.bounds_m[:3]) - half, np.array(config.bounds_m[3:]) + half
+        return coords[enough & ((centers >= low) & (centers <= high)).all(1)]
+    low, high = _robust_extent(centers[n_views >= 2] if (n_views >= 2).any() else centers)
+    low_block = np.floor(low / (BLOCK * voxel))
+    high_block = np.minimum(np.ceil(high / (BLOCK * voxel)), low_block + _MAX_WIDTH - 1)
+    return coords[enough & ((coords >= low_block) & (coords <= high_block)).all(1)]
+
+
+def _robust_extent(
+    centers: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Box (low, high) around all but far outliers.
+
+    One margin for all axes: a tower may stand out of a plain.
+    """
+    low, high = np.percentile(centers, [0.5, 99.5], axis=0)
+    margin = 0.5 * (high - low).max() + 1e-9
+    return low - margin, high + margin
+
+
+def _looking(maps: DepthMaps, points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Number of views that have each point in their image."""
+    count = np.zeros(len(points), np.int64)
+    for view in maps.views:
+        pixels, depth = view.project(points)
+        inside = (pixels >= 0).all(1) & (pixels < (view.width, view.height)).all(1)
+        count += inside & (depth > 0)
+    return count
+
+
+def _neighbors(coords: NDArray[np.int32]) -> NDArray[np.int32]:
+    keys = pack_array(coords)
+    out = np.full((len(coords), 8), -1, np.int32)
+    for n in range(8):
+        wanted = pack_array(coords + np.array([n & 1, n >> 1 & 1, n >> 2 & 1], np.int32))
+        row = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        out[:, n] = np.where(keys[row] == wanted, row, -1)
+    return out
