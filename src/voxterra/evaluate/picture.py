@@ -90,7 +90,7 @@ def draw_depth(score: DepthScore, path: Path, *, limit_percent: float = 2.0) -> 
     draw_panels(tuple(panels), path)
 
 
-def draw_surface(score: SurfaceScore, path: Path, *, limit: float = 0.5, size: int = 700) -> None:
+def draw_surface(score: SurfaceScore, path: Path, *, limit: float = 0.5, size: int = 300) -> None:
     """Both directions seen from above: truth to result, and result to truth, as PNG.
 
     Raises:
@@ -196,7 +196,7 @@ def _color_bar(image: PilImage.Image, panel: Panel, left: int, top: int, height:
         value = panel.limit - k / 4 * (panel.limit - low)
         y = top + k / 4 * (height - 1)
         draw.line((left + _BAR, y, left + _BAR + 4, y), fill="black")
-        sign = "≥ " if k == 0 else "≤ " if k == 4 and panel.signed else ""
+        sign = "> " if k == 0 else "< " if k == 4 and panel.signed else ""
         text = f"{sign}{value:.3g}" + (f" {panel.unit}" if k == 0 else "")
         draw.text((left + _BAR + 7, y - 7), text, fill="black", font=font)
 

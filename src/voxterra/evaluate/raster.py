@@ -19,7 +19,7 @@ from voxterra.core.raster import SOURCE_MEASURED, Grid, SurfaceRaster
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.statistics import nmad
-from voxterra.io.truth_raster import TruthRaster
+from voxterra.io.truth_raster import TruthRaster, grid_points
 from voxterra.kernels.raster import rasterize_height
 
 Float = NDArray[np.float64]
@@ -166,6 +166,15 @@ def redraw_dsm(
     return heights, _of_faces(measured, face)
 
 
+def median_dsm(dsm: SurfaceRaster, crs: str, truth: TruthRaster) -> NDArray[np.float64]:
+    """(H, W) median of the DSM's cells in every cell of the truth [m], NaN where there is none.
+
+    For a reference made the same way from the points of a cloud: like is compared with like.
+    """
+    vertices = _on_map_of(dsm_surface(dsm)[0], crs, truth.crs)
+    return grid_points(vertices, truth.grid)
+
+
 def resample_dsm(
     dsm: SurfaceRaster, crs: str, truth: TruthRaster
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -177,11 +186,16 @@ def resample_dsm(
         heights (H, W) float32 [m], NaN unknown, and (H, W) bool: measured, not filled.
     """
     vertices, faces, measured = dsm_surface(dsm)
-    if crs and truth.crs and crs != truth.crs:
-        to_truth = Transformer.from_crs(crs, truth.crs, always_xy=True)
-        vertices[:, :2] = np.column_stack(to_truth.transform(vertices[:, 0], vertices[:, 1]))
-    heights, face = _draw(vertices, faces, truth.grid)
+    heights, face = _draw(_on_map_of(vertices, crs, truth.crs), faces, truth.grid)
     return heights, _of_faces(measured, face)
+
+
+def _on_map_of(points: Float, crs: str, target_crs: str) -> Float:
+    """(N, 3) points moved horizontally from one CRS to another; as they are if one is unknown."""
+    if not crs or not target_crs or crs == target_crs:
+        return points
+    to_target = Transformer.from_crs(crs, target_crs, always_xy=True)
+    return np.column_stack([*to_target.transform(points[:, 0], points[:, 1]), points[:, 2]])
 
 
 def _draw(

@@ -124,6 +124,11 @@ def score_surface(
     progress(0.3, "result to truth")
     distance, face, _ = closest_on_mesh(truth_tree, points)
     scored = truth.scored[face]
+    if 0.0 < scored.mean() < 0.5:  # mostly context: draw more, so that enough points count
+        more = int(samples * min(1.0 / scored.mean(), 10.0))
+        points = transform.apply(sample_surface(vertices, mesh.faces, more, seed)[0])
+        distance, face, _ = closest_on_mesh(truth_tree, points)
+        scored = truth.scored[face]
     if not scored.any():
         raise InputError(
             "No part of the reconstructed mesh lies near the true surface.",

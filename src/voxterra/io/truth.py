@@ -68,7 +68,13 @@ def read_truth_cameras(path: Path) -> PosedCameras:
             raise FormatError(
                 f"The true cameras cannot be read: {error}.", where=str(path)
             ) from error
-    for inner in ("truth/cameras.json", "gt_dense_cameras_scaled", "poses", "cameras_sphere.npz"):
+    for inner in (
+        "cameras.json",
+        "truth/cameras.json",
+        "gt_dense_cameras_scaled",
+        "poses",
+        "cameras_sphere.npz",
+    ):
         if (path / inner).exists():
             return read_truth_cameras(path / inner)
     raise InputError(
