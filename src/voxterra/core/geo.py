@@ -7,14 +7,17 @@ projected CRS has scale and convergence that no added offset accounts for.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj import CRS, Proj, Transformer
+from pyproj.crs import CompoundCRS
+from pyproj.exceptions import CRSError, ProjError
+from pyproj.transformer import AreaOfInterest, TransformerGroup
 
 from voxterra.core.geoid import undulation_m
 from voxterra.errors import GeoError
@@ -32,6 +35,29 @@ _LOCAL_WKT = (
 @cache
 def _transformer(source: str, target: str) -> Transformer:
     return Transformer.from_crs(source, target, always_xy=True)
+
+
+@cache
+def _map_from_lonlat(crs: str, lon: float, lat: float) -> Transformer:
+    """PROJ's best operation at a place for which it needs no grid that is not there.
+
+    One operation for both ways: left to choose anew for each call, PROJ may take another for the
+    way back, half a metre away for old national datums.
+    """
+    area = AreaOfInterest(
+        (lon - 0.05 + 180.0) % 360.0 - 180.0,
+        max(lat - 0.05, -90.0),
+        (lon + 0.05 + 180.0) % 360.0 - 180.0,
+        min(lat + 0.05, 90.0),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "a better one would need a grid"
+        group = TransformerGroup(
+            "EPSG:4326", projected_crs(crs), always_xy=True, area_of_interest=area
+        )
+    if group.transformers:
+        return group.transformers[0]
+    return Transformer.from_crs("EPSG:4326", projected_crs(crs), always_xy=True)
 
 
 @dataclass(frozen=True)
@@ -75,7 +101,9 @@ class GeoFrame:
             scale = "metres" if self.scale_known else "scale unknown"
             return f"local frame, not on the map ({scale})"
         datum = "EGM96 heights (EPSG:5773)" if self.heights == "egm96" else "ellipsoidal heights"
-        return f"{self.crs} {projected_crs(self.crs).name}, {datum}"
+        crs = projected_crs(self.crs)
+        code = ":".join(crs.to_authority() or ())
+        return f"{code} {crs.name}, {datum}".lstrip()
 
     # --- ECEF -------------------------------------------------------------------------------
 
@@ -105,7 +133,8 @@ class GeoFrame:
         """(N, 3) lon [deg], lat [deg], ellipsoidal height [m] of (N, 3) world points."""
         self._require_geo()
         ecef = np.asarray(points_in_world, float) @ self._enu_axes().T + self._origin_ecef()
-        lon, lat, h = _transformer("EPSG:4978", "EPSG:4979").transform(*ecef.T)
+        to_lonlat_h = _transformer("EPSG:4978", "EPSG:4979")
+        lon, lat, h = to_lonlat_h.transform(ecef[:, 0], ecef[:, 1], ecef[:, 2])
         return np.column_stack([lon, lat, h])
 
     def from_lonlat(self, lonlat_h: Float) -> Float:
@@ -127,7 +156,7 @@ class GeoFrame:
         if self.is_local or not len(points):
             return points.copy()
         lon, lat, h = self.to_lonlat(points).T
-        east, north = _transformer("EPSG:4326", self.crs).transform(lon, lat)
+        east, north = self._map_operation().transform(lon, lat)
         return np.column_stack([east, north, h - self._datum_offset(lon, lat)])
 
     def from_map(self, points_on_map: Float) -> Float:
@@ -135,7 +164,13 @@ class GeoFrame:
         points = np.asarray(points_on_map, float).reshape(-1, 3)
         if self.is_local or not len(points):
             return points.copy()
-        lon, lat = _transformer(self.crs, "EPSG:4326").transform(points[:, 0], points[:, 1])
+        operation = self._map_operation()
+        lon, lat = operation.transform(points[:, 0], points[:, 1], direction="INVERSE")
+        # A datum shift without heights inverts to a millimetre only; one correction makes it exact.
+        east, north = operation.transform(lon, lat)
+        lon, lat = operation.transform(
+            2 * points[:, 0] - east, 2 * points[:, 1] - north, direction="INVERSE"
+        )
         h = points[:, 2] + self._datum_offset(lon, lat)
         return self.from_lonlat(np.column_stack([lon, lat, h]))
 
@@ -154,9 +189,33 @@ class GeoFrame:
             unit = "metre" if self.scale_known else "unknown"
             name = "Voxterra local frame" + ("" if self.scale_known else ", scale unknown")
             return CRS.from_wkt(_LOCAL_WKT.format(name=name, unit=unit))
+        horizontal = projected_crs(self.crs)
         if self.heights == "egm96":
-            return CRS.from_user_input(f"{self.crs}+5773")
-        return projected_crs(self.crs).to_3d()
+            return CompoundCRS(f"{horizontal.name} + EGM96 height", [horizontal, CRS(5773)])
+        return horizontal.to_3d()
+
+    def map_accuracy_m(self) -> float | None:
+        """Accuracy that PROJ states for the way from WGS 84 to the CRS [m]; None when unknown.
+
+        It is that of the tie between the datums, which no survey can improve on.
+        """
+        if self.is_local:
+            return 0.0
+        accuracy = self._map_operation().accuracy
+        return accuracy if accuracy is not None and accuracy >= 0 else None
+
+    def map_scale(self) -> float:
+        """Length on the map over length on the ellipsoid at the origin (UTM: 0.9996 to 1.001)."""
+        if self.is_local:
+            return 1.0
+        try:
+            factors = Proj(projected_crs(self.crs)).get_factors(self.lon, self.lat)
+        except ProjError:
+            return 1.0
+        return float(np.sqrt(factors.areal_scale))
+
+    def _map_operation(self) -> Transformer:
+        return _map_from_lonlat(self.crs, self.lon, self.lat)
 
     def _datum_offset(self, lon: Float, lat: Float) -> Float | float:
         return undulation_m(lon, lat) if self.heights == "egm96" else 0.0
@@ -189,15 +248,21 @@ def projected_crs(crs: str) -> CRS:
         parsed = CRS.from_user_input(crs)
     except CRSError as error:
         raise GeoError(
-            f"'{crs}' is not a CRS that PROJ knows.",
+            f"'{_short(crs)}' is not a CRS that PROJ knows.",
             where="--crs",
             next_step="Give a projected CRS such as EPSG:32632; see https://epsg.io.",
         ) from error
     if not parsed.is_projected or parsed.is_compound:
         raise GeoError(
-            f"{crs} ({parsed.name}) is not a projected, horizontal CRS.",
+            f"{_short(crs)} ({parsed.name}) is not a projected, horizontal CRS.",
             where="--crs",
             next_step="Give a projected CRS such as a UTM zone; choose heights with --heights.",
+        )
+    if any(axis.direction == "west" for axis in parsed.axis_info):
+        raise GeoError(
+            f"{_short(crs)} ({parsed.name}) counts to the west and south.",
+            where="--crs",
+            next_step="Give a CRS whose axes point east and north, such as a UTM zone.",
         )
     return parsed
 
@@ -227,11 +292,16 @@ def check_in_area(crs: str, lon: float, lat: float) -> None:
     area = projected_crs(crs).area_of_use
     if area is None:
         return
-    d_lon = (lon - area.west) % 360.0
-    inside_lon = d_lon <= (area.east - area.west) % 360.0 + 6.0 or d_lon >= 354.0
+    width = (area.east - area.west) % 360.0 or 360.0
+    inside_lon = width > 348.0 or (lon - area.west + 6.0) % 360.0 <= width + 12.0
     if not inside_lon or not area.south - 6.0 <= lat <= area.north + 6.0:
         raise GeoError(
-            f"{crs} is made for {area.name}; the photos lie at lon {lon:.4f}, lat {lat:.4f}.",
+            f"{_short(crs)} is made for {area.name.rstrip('.')}; the photos lie at "
+            f"lon {lon:.4f}, lat {lat:.4f}.",
             where="--crs",
-            next_step=f"Leave --crs out to get {utm_crs(lon, lat)}, or name the CRS of that place.",
+            next_step="Leave --crs out to get the UTM zone, or name the CRS of that place.",
         )
+
+
+def _short(crs: str) -> str:
+    return crs if len(crs) <= 40 else f"{crs[:37]}..."

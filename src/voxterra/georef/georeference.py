@@ -49,7 +49,7 @@ def georeference(
         projected_crs(config.crs)  # a wrong name is told even when no photo has a position
     by_id = photos.by_id()
     frame = _frame(components, by_id, config)
-    warnings = _height_warnings(components, by_id) if not frame.is_local else []
+    warnings = [] if frame.is_local else _height_warnings(components, by_id) + _map_warnings(frame)
     placements: list[Placement] = []
     for i, component in enumerate(components):
         progress(i / max(len(components), 1), f"component {i + 1}/{len(components)}")
@@ -99,6 +99,18 @@ def _height_warnings(components: Sequence[Reconstruction], by_id: dict[str, Phot
             "(EGM96); --gps-heights ellipsoidal says otherwise"
         ]
     return []
+
+
+def _map_warnings(frame: GeoFrame) -> list[str]:
+    out = []
+    accuracy, scale = frame.map_accuracy_m(), frame.map_scale()
+    if accuracy is None or accuracy > 2.0:
+        known = "unknown accuracy" if accuracy is None else f"{accuracy:.0f} m"
+        name = projected_crs(frame.crs).name
+        out.append(f"the tie between {name} and GPS (WGS 84) is known to {known} only")
+    if abs(scale - 1.0) > 0.01:
+        out.append(f"the map stretches lengths by {scale:.3f} there: measure in the 3D products")
+    return out
 
 
 def _place_component(

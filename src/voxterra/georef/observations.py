@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from voxterra.georef.config import GeorefConfig
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+
+# Axes of a camera that faces down in those of one that faces forward, tops of the photos ahead.
+_DOWN_FROM_FORWARD = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,13 @@ class Observations:
         use = self.has_attitude
         enu_from_displayed = np.transpose(self.displayed_from_enu[use], (0, 2, 1))
         return enu_from_displayed @ self.displayed_from_model[use]
+
+
+def with_attitudes_of_aircraft(observations: Observations) -> Observations:
+    """The same, reading the attitudes as the aircraft's, which carries a camera facing down."""
+    return replace(
+        observations, displayed_from_enu=_DOWN_FROM_FORWARD @ observations.displayed_from_enu
+    )
 
 
 def is_usable(gps: Gps) -> bool:

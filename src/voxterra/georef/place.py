@@ -7,7 +7,7 @@ belong to the airframe instead of the camera, or follow another convention.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,14 +16,18 @@ from voxterra.georef.attitude import Consensus, consensus
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.fit import Fit, solve
 from voxterra.georef.initial import from_positions, from_rotation, from_up
-from voxterra.georef.observations import Observations
-from voxterra.georef.problem import FREE_SIGMA, Problem, State
+from voxterra.georef.observations import Observations, with_attitudes_of_aircraft
+from voxterra.georef.problem import FREE_SIGMA, MOUNT_SIGMA, Problem, State
 from voxterra.georef.upright import up_in_model
 
 # Positions alone fix up when its sigma is below this; else how the cameras are held helps [rad].
 _UP_FIXED = np.radians(8.0)
 # With a relative sigma of the scale above this the model is not metric.
 _SCALE_UNKNOWN, _SCALE_WEAK, _TILT_WEAK_DEG = 0.33, 0.05, 3.0
+# A camera screwed into an aircraft is off by degrees, where a gimbal is off by tenths [rad].
+AIRCRAFT_MOUNT_SIGMA = np.radians(5.0)
+# Attitudes are used when so large a share of them agrees.
+_AGREE = 0.6
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
     gps = _fit_positions(o, config)
     problem, warnings = _choose_attitudes(o, gps, config)
     if problem.use_tilt:
-        agreed = consensus(o.world_from_model_of_attitudes()).world_from_model
-        starts = from_up(problem, agreed[2]) + from_rotation(problem, agreed)
+        used = problem.observations
+        starts = _starts(problem, consensus(used.world_from_model_of_attitudes()))
         starts += [gps.state] if gps else []
         fit: Fit | None = solve(problem, starts, config.outlier_sigmas) if starts else None
     else:
@@ -80,36 +84,54 @@ def _choose_attitudes(
     if not o.has_attitude.any():
         return Problem(o), []
     agreed = consensus(o.world_from_model_of_attitudes())
-    if agreed.tilt_share < 0.6:
-        return Problem(o), [
-            "the recorded attitudes contradict each other by more than 15 deg and are not used"
-        ]
-    off = _tilt_against_positions(o, gps, agreed)
-    if off is not None:
-        return Problem(o), [
-            f"the recorded attitudes differ from the GPS positions by {off:.0f} deg in tilt and "
-            "are not used; pitch should be that of the camera, 0 level and -90 straight down"
-        ]
-    if agreed.heading_share < 0.6:
-        return Problem(o, use_tilt=True), [
-            "the recorded headings (yaw) contradict each other and are not used"
-        ]
-    free = Problem(o, use_tilt=True, use_heading=True, compass_sigma=FREE_SIGMA)
-    starts: list[State] = from_up(free, agreed.world_from_model[2])
-    starts += from_rotation(free, agreed.world_from_model)
+    off = _tilt_against_positions(gps, agreed)
+    warnings = []
+    mount_sigma = MOUNT_SIGMA
+    if off is not None or agreed.tilt_share < _AGREE:
+        aircraft = with_attitudes_of_aircraft(o)
+        agreed_aircraft = consensus(aircraft.world_from_model_of_attitudes())
+        fits_aircraft = _tilt_against_positions(gps, agreed_aircraft) is None
+        if gps is None or agreed_aircraft.tilt_share < _AGREE or not fits_aircraft:
+            return Problem(o), [_why_not_used(agreed, off)]
+        o, agreed, mount_sigma = aircraft, agreed_aircraft, AIRCRAFT_MOUNT_SIGMA
+        warnings.append(
+            "the recorded pitch and roll fit an aircraft with a camera facing down, not the "
+            "camera itself, and are used as such"
+        )
+    problem = Problem(o, use_tilt=True, use_heading=True, mount_sigma=mount_sigma)
+    if agreed.heading_share < _AGREE:
+        warnings.append("the recorded headings (yaw) contradict each other and are not used")
+        return replace(problem, use_heading=False), warnings
+    free = replace(problem, compass_sigma=FREE_SIGMA)
+    starts = _starts(free, agreed)
     if starts:
         offset, sigma = solve(free, starts, config.outlier_sigmas).yaw_bias
         offset = (offset + np.pi) % (2 * np.pi) - np.pi
         if abs(offset) > max(np.radians(12.0), 4 * sigma):
             # The differences between headings stay useful: the compass's error is an unknown.
-            return free, [
+            warnings.append(
                 f"the recorded headings (yaw) are off by {np.degrees(offset):.0f} deg against "
                 "the GPS positions; north is taken from the positions"
-            ]
-    return Problem(o, use_tilt=True, use_heading=True), []
+            )
+            return free, warnings
+    return problem, warnings
 
 
-def _tilt_against_positions(o: Observations, gps: Fit | None, agreed: Consensus) -> float | None:
+def _starts(problem: Problem, agreed: Consensus) -> list[State]:
+    rotation = agreed.world_from_model
+    return from_up(problem, rotation[2]) + from_rotation(problem, rotation)
+
+
+def _why_not_used(agreed: Consensus, off: float | None) -> str:
+    if agreed.tilt_share < _AGREE or off is None:
+        return "the recorded attitudes contradict each other by more than 15 deg and are not used"
+    return (
+        f"the recorded attitudes differ from the GPS positions by {off:.0f} deg in tilt and are "
+        "not used; pitch should be that of the camera, 0 level and -90 straight down"
+    )
+
+
+def _tilt_against_positions(gps: Fit | None, agreed: Consensus) -> float | None:
     """Angle between the two ups [deg] when it is more than their noise explains, else None."""
     if gps is None or gps.tilt_sigma > _UP_FIXED:
         return None

@@ -65,6 +65,7 @@ class Problem:
     Attributes:
         use_tilt, use_heading: use these parts of the attitudes.
         compass_sigma: prior standard deviation of the common yaw error [rad].
+        mount_sigma: prior standard deviation of the common pitch and roll errors [rad].
         up: (3,) up in the model from how the cameras are held, or None.
         up_sigma: its standard deviation [rad].
     """
@@ -73,6 +74,7 @@ class Problem:
     use_tilt: bool = False
     use_heading: bool = False
     compass_sigma: float = COMPASS_SIGMA
+    mount_sigma: float = MOUNT_SIGMA
     up: Float | None = None
     up_sigma: float = np.radians(10.0)
 
@@ -147,7 +149,7 @@ class Problem:
 
     def prior_rows(self, state: State) -> Float:
         """Residuals of what is assumed rather than observed, in standard deviations."""
-        rows = [state.bias / np.array([self.compass_sigma, MOUNT_SIGMA, MOUNT_SIGMA])]
+        rows = [state.bias / np.array([self.compass_sigma, self.mount_sigma, self.mount_sigma])]
         if self.up is not None:
             up = state.rotation @ self.up
             angle = np.arctan2(np.hypot(up[0], up[1]), up[2])
