@@ -1,0 +1,97 @@
+"""Command lines from dataclasses, by tyro; unknown options are named with the nearest known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from voxterra.errors import UsageError
+from voxterra.pipeline.names import nearest
+
+T = TypeVar("T")
+
+
+def parse(
+    kind: type[T],
+    args: Sequence[str],
+    *,
+    verb: str,
+    description: str,
+    options: Any = None,
+    extra: Sequence[str] = (),
+) -> T:
+    """The arguments `args` as a `kind`.
+
+    Args:
+        kind: frozen dataclass.
+        args: as typed.
+        verb: for the usage line.
+        description: for the help, with examples.
+        options: default of the field `options` of `kind`, whose groups become `--group.option`.
+        extra: further known options.
+
+    Raises:
+        UsageError: unknown option. Wrong values are told by tyro, which leaves with code 2.
+    """
+    known = sorted({*_flags(kind, options), *extra, "--help"})
+    for arg in args:
+        flag = arg.split("=")[0].replace("_", "-")
+        if arg == "--":
+            break
+        if (arg.startswith("--") and flag not in known) or _is_short(arg):
+            raise UsageError(
+                f"There is no option '{arg.split('=')[0]}'{nearest(flag, known)}",
+                where=f"voxterra {verb}",
+                next_step=f"voxterra {verb} --help lists the options.",
+            )
+    return tyro.cli(kind, args=list(args), prog=f"voxterra {verb}", description=description)
+
+
+def peek(args: Sequence[str], flag: str) -> str | None:
+    """Value of an option that decides about the defaults of others."""
+    for index, arg in enumerate(args):
+        if arg == flag and index + 1 < len(args):
+            return args[index + 1]
+        if arg.startswith(f"{flag}="):
+            return arg.split("=", 1)[1]
+    return None
+
+
+def leading_path(args: Sequence[str]) -> Path | None:
+    """The first argument, where it is no option."""
+    return Path(args[0]) if args and not args[0].startswith("-") else None
+
+
+def _is_short(arg: str) -> bool:
+    return len(arg) > 1 and arg[0] == "-" and arg[1].isalpha() and arg != "-h"
+
+
+def _flags(kind: type, options: Any) -> Iterator[str]:
+    for field in fields(kind):  # type: ignore[arg-type]
+        name = field.name.rstrip("_").replace("_", "-")
+        if field.name == "options" and options is not None:
+            yield from _group_flags(options)
+        else:
+            yield from (f"--{name}", f"--no-{name}")
+
+
+def _group_flags(options: Any) -> Iterator[str]:
+    for group in fields(options):
+        values = getattr(options, group.name)
+        if is_dataclass(values):
+            for option in fields(values):
+                name = option.name.replace("_", "-")
+                yield from (
+                    f"--{group.name}.{name}",
+                    f"--{group.name}.no-{name}",
+                )
+
+
+def is_terminal() -> bool:
+    """True when a person looks at what is printed."""
+    return sys.stdout.isatty()

@@ -1,0 +1,211 @@
+"""Showing a run: bars on a terminal, plain lines in a file, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from voxterra.pipeline import events as ev
+from voxterra.pipeline.events import Event
+from voxterra.pipeline.failures import failure
+from voxterra.pipeline.journal import LOG_FILE
+
+Show = Callable[[Event], None]
+
+PLAIN_EVERY_S = 10.0
+
+
+def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
+    """Show events until the run ends; returns the exit code.
+
+    Meanwhile what native libraries print goes to the run's log, so that it neither tears the
+    display nor mixes with JSON. An error comes as a `RunFailed`, even one before the run started.
+    """
+    code, failed = 0, False
+    with ExitStack() as stack:
+        show: Show | None = None
+        try:
+            for event in events:
+                if show is None:
+                    out, err = sys.stdout, sys.stderr
+                    if isinstance(event, ev.RunStarted):
+                        log = Path(event.out) / LOG_FILE
+                        out, err = stack.enter_context(native_output_to(log))
+                    show = stack.enter_context(_display(out, err, as_json=as_json))
+                if isinstance(event, ev.RunFailed):
+                    code, failed = event.exit_code, True
+                show(event)
+        except (KeyboardInterrupt, BrokenPipeError):
+            if not failed:
+                events.close()
+                raise
+        except BaseException as error:
+            if not failed:
+                if show is None:
+                    show = stack.enter_context(_display(sys.stdout, sys.stderr, as_json=as_json))
+                told = _quietly(error)
+                show(told)
+                code = told.exit_code
+        finally:
+            events.close()
+    return code
+
+
+def _quietly(error: BaseException) -> ev.RunFailed:
+    """The event of an error outside a run, without logging to the terminal."""
+    logging.getLogger("voxterra").addHandler(logging.NullHandler())
+    return failure(error)
+
+
+@contextmanager
+def native_output_to(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
+    """Send file descriptors 1 and 2 to `log`; yields streams to where they went before."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+    streams = tuple(os.fdopen(os.dup(fd), "w", buffering=1, encoding="utf-8") for fd in saved)
+    try:
+        yield streams[0], streams[1]
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, fd in zip((1, 2), saved):
+            os.dup2(fd, number)
+            os.close(fd)
+        for stream in streams:
+            stream.close()
+
+
+@contextmanager
+def _display(out: TextIO, err: TextIO, *, as_json: bool) -> Iterator[Show]:
+    if as_json:
+        yield lambda event: print(json.dumps(ev.to_dict(event)), file=out, flush=True)
+        return
+    console = Console(file=out, highlight=False, soft_wrap=not out.isatty())
+    if out.isatty():
+        with _bars(console) as bars:
+            yield _Report(console, err, bars)
+    else:
+        yield _Report(console, err, None)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("[bold]{task.fields[stage]:<9}"),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=console,
+    )
+
+
+class _Report:
+    """Shows events to a person; ends with what was made."""
+
+    def __init__(self, console: Console, err: TextIO, bars: Progress | None):
+        self.console, self.err, self.bars = console, err, bars
+        self.tasks: dict[str, object] = {}
+        self.products: list[ev.ProductWritten] = []
+        self.warnings: list[ev.StageWarning] = []
+        self.last_line = 0.0
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case ev.StageStarted():
+                self._start(event)
+            case ev.StageProgress():
+                self._progress(event)
+            case ev.StageSkipped():
+                self._end(event.stage, f"up to date: {event.summary}", "")
+            case ev.StageFinished():
+                took = f" ({event.seconds:.0f} s, {event.peak_rss_bytes / 1e9:.1f} GB)"
+                self._end(event.stage, event.summary, took)
+            case ev.StageWarning():
+                self.warnings.append(event)
+            case ev.ProductWritten():
+                self.products.append(event)
+            case ev.RunFinished():
+                self._stop_bars()
+                self._finish(event)
+            case ev.RunFailed():
+                self._stop_bars()
+                self._fail(event)
+
+    def _start(self, event: ev.StageStarted) -> None:
+        text = "goes on where it was stopped" if event.resumed else ""
+        if self.bars:
+            self.tasks[event.stage] = self.bars.add_task(text, stage=event.stage, total=1.0)
+        elif text:
+            self.console.print(f"{event.stage}: {text}")
+        self.last_line = time.monotonic()
+
+    def _progress(self, event: ev.StageProgress) -> None:
+        if self.bars:
+            task = self.tasks[event.stage]
+            self.bars.update(
+                task,  # type: ignore[arg-type]
+                completed=event.fraction,
+                description=escape(event.message),
+            )
+        elif time.monotonic() - self.last_line > PLAIN_EVERY_S:
+            self.last_line = time.monotonic()
+            self.console.print(f"{event.stage}: {event.fraction:.0%} {escape(event.message)}")
+
+    def _end(self, stage: str, text: str, took: str) -> None:
+        if not self.bars:
+            self.console.print(f"{stage}: {escape(text)}{took}")
+            return
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bars.add_task("", stage=stage, total=1.0)
+        task = self.tasks[stage]
+        self.bars.update(
+            task,  # type: ignore[arg-type]
+            completed=1.0,
+            description=escape(text),
+        )
+
+    def _stop_bars(self) -> None:
+        if self.bars:
+            self.bars.stop()
+
+    def _finish(self, event: ev.RunFinished) -> None:
+        for warning in self.warnings:
+            self.console.print(f"[yellow]warning[/] ({warning.stage}): {escape(warning.message)}")
+        if self.products:
+            self.console.print(f"\n[bold]Made in {escape(event.out)}[/]")
+            width = max(len(product.path) for product in self.products)
+            for product in self.products:
+                size = f"{product.bytes / 1e6:8.1f} MB"
+                name = escape(f"{product.path:<{width}}")
+                self.console.print(f"  {name} {size}  {escape(product.description)}")
+        if event.accuracy:
+            self.console.print(f"[bold]Accuracy:[/] {escape(event.accuracy)}")
+        self.console.print(f"Done in {event.seconds:.0f} s.", end="")
+        if self.products:
+            self.console.print(f" Look at it: voxterra view {escape(event.out)}", end="")
+        self.console.print()
+
+    def _fail(self, event: ev.RunFailed) -> None:
+        console = Console(file=self.err, highlight=False, soft_wrap=True)
+        place = f" (stage {event.stage})" if event.stage else ""
+        console.print(f"[bold red]error{place}:[/] {escape(event.message)}")
+        if event.where:
+            console.print(f"  where: {escape(event.where)}")
+        if event.next_step:
+            console.print(f"  next:  {escape(event.next_step)}")

@@ -1,0 +1,171 @@
+"""The program `voxterra`: finds the verb, and turns every error into one message and exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+
+from voxterra import __version__
+from voxterra.errors import UsageError, VoxterraError, exit_code
+from voxterra.pipeline.names import nearest
+
+INTERNAL_ERROR_CODE = 70
+STOPPED_CODE = 130
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb: `voxterra NAME ...` calls `run([*prefix, ...])` of `module`, which gives the code."""
+
+    name: str
+    module: str
+    help: str
+    prefix: tuple[str, ...] = ()
+
+
+def _step(name: str, text: str) -> Verb:
+    return Verb(name, "voxterra.cli.steps", text, (name,))
+
+
+# Modules are imported when their verb is used, so that help is instant.
+GROUPS: dict[str, tuple[Verb, ...]] = {
+    "everything": (
+        Verb("run", "voxterra.cli.run", "photos in, mesh, point cloud, DSM and orthophoto out"),
+    ),
+    "one step of a run (again)": (
+        _step("ingest", "read photos and what their metadata says"),
+        _step("sfm", "find cameras and sparse points"),
+        _step("georef", "place the model on the map"),
+        _step("depth", "depth, normal and confidence of every photo"),
+        _step("surface", "fuse depth maps to a surface and a cloud"),
+        _step("mesh", "clean, simplify and texture the mesh"),
+        _step("products", "write the files for the map and for viewers"),
+    ),
+    "look and measure": (
+        Verb("inspect", "voxterra.cli.inspect", "print what is known of photos before a run"),
+        Verb("view", "voxterra.cli.view", "mesh, cloud and cameras of a run in the browser"),
+        Verb("eval", "voxterra.cli.eval", "score poses, depth, surface or raster against truth"),
+        Verb("convert", "voxterra.cli.convert", "COLMAP model to transforms.json, and back"),
+    ),
+}
+VERBS: dict[str, Verb] = {verb.name: verb for group in GROUPS.values() for verb in group}
+
+EXAMPLES = """\
+examples:
+  voxterra inspect photos/
+  voxterra run photos/ --out runs/site --preset preview
+  voxterra run photos/ --out runs/site                     (goes on, or does nothing)
+  voxterra run photos/ --out runs/site --crs EPSG:25833 --depth.max-size 2400
+  voxterra products runs/site --products.gsd-m 0.05        (one step again)
+  voxterra view runs/site
+"""
+
+
+def help_text() -> str:
+    """What `voxterra --help` prints."""
+    lines = [
+        "voxterra: photographs in, georeferenced 3D out.",
+        "",
+        "usage: voxterra VERB [options]        voxterra VERB --help tells a verb's options",
+    ]
+    for title, verbs in GROUPS.items():
+        lines += ["", f"{title}:"]
+        lines += [f"  {verb.name:<10} {verb.help}" for verb in verbs]
+    lines += [
+        "",
+        "  --version  print the version",
+        "  --help     print this",
+        "",
+        EXAMPLES.rstrip(),
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit code (`errors.EXIT_CODES`, 70 for an internal error)."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(args)
+        sys.stdout.flush()
+        return code
+    except VoxterraError as error:
+        print_error(error)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        _leave_at_once(STOPPED_CODE)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        return _internal_error(error)
+    return INTERNAL_ERROR_CODE
+
+
+def print_error(error: VoxterraError) -> None:
+    """Tell what went wrong, where, and the next step, on stderr."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    first, *rest = str(error).split("\n")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[bold red]error:[/] {escape(first)}")
+    for line in rest:
+        console.print(escape(line))
+
+
+def _dispatch(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0 if args else 2
+    if args[0] in ("-V", "--version"):
+        print(f"voxterra {__version__}")
+        return 0
+    verb = VERBS.get(args[0])
+    if verb is None:
+        kind = "option" if args[0].startswith("-") else "verb"
+        raise UsageError(
+            f"There is no {kind} '{args[0]}'{nearest(args[0], [*VERBS, '--help', '--version'])}",
+            next_step="voxterra --help lists the verbs.",
+        )
+    module = importlib.import_module(verb.module)
+    result: int = module.run([*verb.prefix, *args[1:]])
+    return result
+
+
+def _internal_error(error: Exception) -> int:
+    """One message for people; the traceback goes to a file."""
+    import tempfile
+    import traceback
+
+    where = "(no file could be written)"
+    with (
+        suppress(OSError),
+        tempfile.NamedTemporaryFile(
+            "w", prefix="voxterra-error-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file,
+    ):
+        traceback.print_exception(error, file=file)
+        where = file.name
+    told = VoxterraError(
+        f"Internal error ({type(error).__name__}: {error}).",
+        where=f"details in {where}",
+        next_step="Please report it with that file.",
+    )
+    print_error(told)
+    return INTERNAL_ERROR_CODE
+
+
+def _leave_at_once(code: int) -> None:
+    """End without waiting for a stage that does not listen; its result was never in place."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

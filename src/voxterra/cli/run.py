@@ -1,0 +1,102 @@
+"""`voxterra run`: everything, from photos to products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from voxterra.cli.arguments import parse, peek
+from voxterra.cli.display import follow
+from voxterra.pipeline.config import RunConfig
+from voxterra.pipeline.options import read_options
+from voxterra.pipeline.presets import preset
+from voxterra.pipeline.run import run as run_pipeline
+
+StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products"]
+
+DESCRIPTION = """\
+Photographs in; mesh, point cloud, DSM and orthophoto out, each with its CRS.
+Give the same command again and it goes on where it was stopped, or does nothing. A changed option
+redoes only what depends on it.
+
+Examples:
+  voxterra run photos/ --out runs/site --preset preview
+  voxterra run photos.zip --out runs/site --crs EPSG:25833 --heights ellipsoidal
+  voxterra run photos/ --out runs/site --until sfm
+  voxterra run photos/ --out runs/site --config runs/site/config.yaml --depth.max-size 2400
+"""
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """Options of `voxterra run`."""
+
+    photos: tyro.conf.Positional[tuple[Path, ...]]
+    """Folder of photos, zip file, or photo files; none: those of the last run in --out."""
+    out: Path
+    """The run folder: new, empty, or of an earlier run."""
+    preset: Literal["preview", "standard", "high"] = "standard"
+    """preview: minutes on a laptop; standard; high: hours for the finest detail."""
+    config: Path | None = None
+    """YAML file with options; what is given on the command line wins."""
+    crs: str | None = None
+    """Projected CRS of the products, such as EPSG:25833; left out, the UTM zone of the photos."""
+    heights: Literal["egm96", "ellipsoidal"] | None = None
+    """Vertical datum of the products."""
+    gps_heights: Literal["auto", "egm96", "ellipsoidal"] | None = None
+    """What the photos' recorded heights count from."""
+    from_: Annotated[StageName | None, tyro.conf.arg(name="from")] = None
+    """Do this stage, and what depends on it, again."""
+    until: StageName | None = None
+    """Stop after this stage."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print one JSON event a line, and nothing else."""
+    options: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+
+
+def run(args: list[str]) -> int:
+    """Parse the command line, run, show; returns the exit code."""
+    base = starting_options(args)
+    kind = with_default_options(base)
+    given = parse(kind, args, verb="run", description=DESCRIPTION, options=base)
+    events = run_pipeline(
+        given.photos or None,
+        given.out,
+        resolved(given),
+        from_stage=given.from_,
+        until=given.until,
+    )
+    return follow(events, as_json=given.json)
+
+
+def starting_options(args: Sequence[str]) -> RunConfig:
+    """Options of the preset and of the config file that a command line names."""
+    base = preset(peek(args, "--preset") or "standard")
+    file = peek(args, "--config")
+    return read_options(Path(file), base) if file else base
+
+
+def with_default_options(base: RunConfig) -> type[RunArguments]:
+    """`RunArguments` whose options start from `base`, so that the help shows them."""
+
+    @dataclass(frozen=True)
+    class Arguments(RunArguments):
+        options: Annotated[RunConfig, tyro.conf.arg(name="")] = base
+
+    return Arguments
+
+
+def resolved(given: RunArguments) -> RunConfig:
+    """All options, with the short ones put in their places."""
+    config = given.options
+    if given.crs is not None:
+        config = replace(config, georef=replace(config.georef, crs=given.crs))
+    if given.heights is not None:
+        config = replace(config, georef=replace(config.georef, heights=given.heights))
+    if given.gps_heights is not None:
+        config = replace(config, ingest=replace(config.ingest, gps_heights=given.gps_heights))
+    return config

@@ -1,0 +1,40 @@
+"""Presets: quick look, usual quality, and the best this machine's time allows."""
+
+from __future__ import annotations
+
+from voxterra.errors import UsageError
+from voxterra.pipeline.config import RunConfig
+from voxterra.pipeline.names import nearest
+from voxterra.pipeline.options import with_values
+
+# Only what differs from the stages' own defaults, which are those of "standard".
+PRESETS: dict[str, dict[str, dict[str, object]]] = {
+    "preview": {
+        "sfm": {"max_image_size": 1000, "max_features": 4096},
+        "depth": {"max_size": 640, "color_max_size": 2000},
+        "mesh": {"max_faces": 150_000},
+        "texture": {"max_atlas_px": 4096},
+    },
+    "standard": {},
+    "high": {
+        "sfm": {"max_image_size": 3200, "max_features": 12_000},
+        "depth": {"max_size": 3200, "sources": 8},
+        "mesh": {"max_faces": 3_000_000},
+        "texture": {"max_atlas_px": 16_384},
+    },
+}
+
+
+def preset(name: str) -> RunConfig:
+    """Options of a preset: `preview`, `standard` or `high`.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise UsageError(
+            f"There is no preset '{name}'{nearest(name, PRESETS)}",
+            where="--preset",
+            next_step=f"The presets are: {', '.join(PRESETS)}.",
+        )
+    return with_values(RunConfig(), PRESETS[name], where=f"preset {name}")

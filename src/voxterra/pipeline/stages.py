@@ -1,0 +1,167 @@
+"""THE table: the stages of a run, what each reads, and how its core types lie in its folder.
+
+Reads like a recipe: photos -> ingest -> sfm -> georef -> depth -> surface -> mesh -> products.
+A stage function knows nothing of run folders; the functions here are the only glue.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from voxterra.core.depth import DepthMaps
+from voxterra.core.georeference import Georeference
+from voxterra.core.photos import PhotoSet
+from voxterra.core.progress import part
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.pipeline.stage import Stage, StageContext, StageOutput
+from voxterra.pipeline.summaries import (
+    describe_depth,
+    describe_georeference,
+    describe_mesh,
+    describe_photos,
+    describe_reconstruction,
+    run_info,
+    unregistered,
+)
+
+# The heavy imports are inside the functions, so that a second run, which does nothing, is quick.
+
+
+def _ingest(ctx: StageContext) -> StageOutput:
+    from voxterra.ingest.ingest import ingest_photos
+    from voxterra.pipeline.photo_files import write_photos
+
+    source = ctx.source[0] if len(ctx.source) == 1 else ctx.source
+    photos = ingest_photos(source, ctx.config.ingest, work_dir=ctx.out, progress=ctx.progress)
+    write_photos(photos, ctx.out, ctx.source)
+    return StageOutput(describe_photos(photos), photos.warnings)
+
+
+def _sfm(ctx: StageContext) -> StageOutput:
+    from voxterra.io.colmap import write_colmap
+    from voxterra.sfm.reconstruct import reconstruct
+
+    photos = read_photos_of(ctx)
+    components = reconstruct(photos, ctx.config.sfm, work_dir=ctx.work, progress=ctx.progress)
+    for index, component in enumerate(components):
+        write_colmap(component, ctx.out / f"component_{index}")
+    ctx.drop_work()
+    return StageOutput(
+        describe_reconstruction(components, photos), unregistered(components, photos)
+    )
+
+
+def _georef(ctx: StageContext) -> StageOutput:
+    from voxterra.georef.georeference import georeference
+    from voxterra.io.colmap import write_colmap
+    from voxterra.io.georeference import write_georeference
+
+    photos, components = read_photos_of(ctx), read_components(ctx.input("sfm"))
+    placed = georeference(components, photos, ctx.config.georef, progress=ctx.progress)
+    for index, component in enumerate(placed.components):
+        write_colmap(component, ctx.out / f"component_{index}")
+    write_georeference(placed, ctx.out / "georeference.json")
+    return StageOutput(describe_georeference(placed), placed.all_warnings)
+
+
+def _depth(ctx: StageContext) -> StageOutput:
+    from voxterra.depth.mvs import estimate_depth
+
+    photos, components = read_photos_of(ctx), read_components(ctx.input("georef"))
+    maps = estimate_depth(
+        components, photos, ctx.config.depth, out_dir=ctx.out, progress=ctx.progress
+    )
+    return StageOutput(describe_depth(maps))
+
+
+def _surface(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import write_cloud, write_mesh
+    from voxterra.surface.fusion.cloud import fuse_cloud
+    from voxterra.surface.fusion.fuse import fuse
+
+    maps, config = read_depth(ctx.input("depth")), ctx.config.surface
+    mesh = fuse(maps, config, progress=part(ctx.progress, 0.0, 0.7))
+    write_mesh(mesh, ctx.out / "mesh.npz")
+    cloud = fuse_cloud(maps, config, progress=part(ctx.progress, 0.7, 1.0))
+    write_cloud(cloud, ctx.out / "cloud.npz")
+    return StageOutput(f"{describe_mesh(mesh)}, cloud of {len(cloud):,} points")
+
+
+def _mesh(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import read_mesh, write_mesh
+    from voxterra.mesh.clean import clean_mesh
+    from voxterra.mesh.texture import texture_mesh
+
+    raw = read_mesh(ctx.input("surface") / "mesh.npz")
+    clean = clean_mesh(raw, ctx.config.mesh, progress=part(ctx.progress, 0.0, 0.3))
+    maps = read_depth(ctx.input("depth"))
+    mesh = texture_mesh(clean, maps, ctx.config.texture, progress=part(ctx.progress, 0.3, 1.0))
+    write_mesh(mesh, ctx.out / "mesh.npz")
+    return StageOutput(describe_mesh(mesh))
+
+
+def _products(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import read_cloud, read_mesh
+    from voxterra.products.make import make_products
+
+    products = make_products(
+        read_mesh(ctx.input("mesh") / "mesh.npz"),
+        read_cloud(ctx.input("surface") / "cloud.npz"),
+        read_depth(ctx.input("depth")),
+        read_georeferenced(ctx.input("georef")),
+        read_photos_of(ctx),
+        ctx.config.products,
+        out_dir=ctx.out / "products",
+        run_info=run_info(ctx.config, ctx.workspace, [stage.name for stage in STAGES]),
+        progress=ctx.progress,
+    )
+    listed = tuple((f"products/{p.path.name}", p.description) for p in products)
+    return StageOutput(f"{len(products)} products", products=listed)
+
+
+STAGES: tuple[Stage, ...] = (
+    #      name        reads                                    options                run
+    Stage("ingest", ("source",), ("ingest",), _ingest),
+    Stage("sfm", ("ingest",), ("sfm",), _sfm, resumable=True),
+    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, tells_accuracy=True),
+    Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True),
+    Stage("surface", ("depth",), ("surface",), _surface),
+    Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh),
+    Stage(
+        "products",
+        ("ingest", "georef", "depth", "surface", "mesh"),
+        ("products",),
+        _products,
+    ),
+)
+
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def read_photos_of(ctx: StageContext) -> PhotoSet:
+    """Photos that the ingest stage found, where they lie now."""
+    from voxterra.pipeline.photo_files import read_photos
+
+    return read_photos(ctx.input("ingest"), ctx.source)
+
+
+def read_components(folder: Path) -> tuple[Reconstruction, ...]:
+    """Components of the sfm or georef stage, largest first."""
+    from voxterra.io.colmap import read_colmap
+
+    found = sorted(folder.glob("component_*"), key=lambda p: int(p.name.split("_")[1]))
+    return tuple(read_colmap(path) for path in found)
+
+
+def read_georeferenced(folder: Path) -> Georeference:
+    """Result of the georef stage."""
+    from voxterra.io.georeference import read_georeference
+
+    return read_georeference(folder / "georeference.json", read_components(folder))
+
+
+def read_depth(folder: Path) -> DepthMaps:
+    """Result of the depth stage."""
+    from voxterra.io.depth_store import DepthStore
+
+    return DepthStore(folder)

@@ -1,0 +1,131 @@
+"""One line about each stage's result, for people."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from voxterra import __version__
+from voxterra.core.depth import DepthMaps
+from voxterra.core.georeference import Georeference, Placement
+from voxterra.core.mesh import TriMesh
+from voxterra.core.photos import PhotoSet
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.pipeline.fingerprint import canonical
+from voxterra.pipeline.workspace import Workspace
+
+_SOFTWARE = (
+    "numpy",
+    "numba",
+    "pycolmap",
+    "opencv-python-headless",
+    "rasterio",
+    "pyproj",
+    "trimesh",
+    "laspy",
+)
+
+
+def describe_photos(photos: PhotoSet) -> str:
+    """Such as "18 photos, 18 with GPS, 2 files left out"."""
+    with_gps = sum(photo.gps is not None for photo in photos.photos)
+    text = f"{len(photos)} photos, {with_gps} with GPS"
+    return text + (f", {len(photos.rejected)} files left out" if photos.rejected else "")
+
+
+def describe_reconstruction(components: Sequence[Reconstruction], photos: PhotoSet) -> str:
+    """Such as "18 of 18 photos, 12,345 points, 0.71 px"."""
+    registered = sum(len(c.images) for c in components)
+    points = sum(len(c.points) for c in components)
+    errors = sum(float(c.points.errors_px.sum()) for c in components)
+    text = f"{registered} of {len(photos)} photos, {points:,} points"
+    text += f", {errors / points:.2f} px reprojection error" if points else ""
+    return text + (f", {len(components)} components" if len(components) > 1 else "")
+
+
+def unregistered(components: Sequence[Reconstruction], photos: PhotoSet) -> tuple[str, ...]:
+    """A warning that names the photos without a place, at most ten of them."""
+    placed = {image.name for component in components for image in component.images}
+    missing = [photo.id for photo in photos.photos if photo.id not in placed]
+    if not missing:
+        return ()
+    names = ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "")
+    return (
+        f"{len(missing)} of {len(photos)} photos could not be related to the others: {names}. "
+        "They need more overlap with their neighbours, or more texture.",
+    )
+
+
+def describe_georeference(georeference: Georeference) -> str:
+    """CRS and heights, and how well GPS and model agree: the run's statement of accuracy."""
+    largest = georeference.placements[0]
+    return f"{georeference.frame.describe()}{_fit(largest)}"
+
+
+def _fit(placement: Placement) -> str:
+    used = sum(not residual.outlier for residual in placement.residuals)
+    if placement.rmse_horizontal_m is None:
+        return ""
+    text = f"; GPS fit {placement.rmse_horizontal_m:.2f} m RMS horizontal"
+    if placement.rmse_vertical_m is not None:
+        text += f", {placement.rmse_vertical_m:.2f} m vertical"
+    text += f" over {used} of {len(placement.residuals)} photos"
+    if placement.position_sigma_horizontal_m is not None:
+        text += f"; absolute position ±{placement.position_sigma_horizontal_m:.1f} m"
+        if placement.position_sigma_vertical_m is not None:
+            text += f", height ±{placement.position_sigma_vertical_m:.1f} m"
+        text += " (1 sigma, no check points)"
+    return text
+
+
+def describe_depth(maps: DepthMaps) -> str:
+    """Such as "18 depth maps up to 800x600 px"."""
+    if not maps.views:
+        return "no depth maps"
+    first = maps.load(0).depth.shape
+    return f"{len(maps.views)} depth maps of about {first[1]}x{first[0]} px"
+
+
+def describe_mesh(mesh: TriMesh) -> str:
+    """Such as "150,000 faces, texture 4096x4096 px"."""
+    text = f"{len(mesh.faces):,} faces"
+    if mesh.texture is not None:
+        height, width = mesh.texture.image.shape[:2]
+        text += f", texture {width}x{height} px"
+    return text
+
+
+def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[str, Any]:
+    """What `metadata.json` says of how a model came about: versions, options, timings.
+
+    Paths of this machine are left out.
+    """
+    timings = {}
+    for name in stages:
+        record = workspace.record(name)
+        if record is not None and name != stages[-1]:
+            timings[name] = {
+                "seconds": record.seconds,
+                "peak_rss_bytes": record.peak_rss_bytes,
+                "summary": record.summary,
+                "fingerprint": record.fingerprint,
+            }
+    return {
+        "software": {"voxterra": __version__, "python": platform.python_version(), **_versions()},
+        "platform": f"{sys.platform} {platform.machine()}",
+        "config": canonical(config),
+        "stages": timings,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _SOFTWARE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
