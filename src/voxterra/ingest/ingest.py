@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -66,18 +67,18 @@ def ingest_photos(
         source, config, work_dir=Path(work_dir), progress=part(progress, 0.0, 0.2)
     )
     ids = [path.relative_to(sources.root).as_posix() for path in sources.photos]
-    rows, warnings = _table(sources, ids)
+    rows, notes = _table(sources, ids)
     read, rejected = _read_all(sources, ids, config, part(progress, 0.2, 0.95))
     read, copies = _without_copies(read)
     rejected += copies
     if not read:
         raise _none_usable(sources.root, rejected)
     photos = [_photo(r, rows.get(r.id), config) for r in read]
-    photos, mask_rejected, mask_warnings = with_masks(photos, sources.masks)
+    photos, mask_rejected, mask_notes = with_masks(photos, sources.masks)
     thumbnails = np.stack([r.measurement.thumbnail for r in read])
-    warnings += mask_warnings + set_warnings(photos, thumbnails)
+    notes += mask_notes + set_warnings(photos, thumbnails)
     if config.gps_heights == "auto" and any(r.xmp.rtk for r in read):
-        warnings.append(
+        notes.append(
             "RTK heights are taken as ellipsoidal; if your base station gave heights above sea "
             "level, set --gps-heights egm96"
         )
@@ -86,7 +87,7 @@ def ingest_photos(
         root=sources.root,
         photos=with_warnings(photos),
         rejected=tuple(sorted((*sources.rejected, *rejected, *mask_rejected), key=_name)),
-        warnings=tuple(warnings),
+        warnings=tuple(notes),
     )
 
 
@@ -127,7 +128,12 @@ def _read_all(
     read: list[_Read] = []
     rejected: list[RejectedFile] = []
     workers = config.workers or min(16, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool:
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool,
+    ):
+        # Pillow writes to stderr when EXIF is damaged; here that becomes a warning of the photo.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         waiting = {
             pool.submit(_read_one, path, name, config.max_megapixels): name
             for path, name in zip(sources.photos, ids, strict=True)
@@ -165,23 +171,23 @@ def _table(sources: Sources, ids: Sequence[str]) -> tuple[dict[str, MetaRow], li
         return {}, []
     rows = read_meta_csv(sources.meta_csv)
     matched, unmatched = match_rows(rows, ids)
-    warnings = []
+    notes = []
     name = sources.meta_csv.name
     if unmatched:
         shown = ", ".join(f"{row.filename} (line {row.line})" for row in unmatched[:3])
         rest = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
-        warnings.append(f"{name} names photos that are not there: {shown}{rest}")
+        notes.append(f"{name} names photos that are not there: {shown}{rest}")
     if len(matched) < len(ids):
         missing = [i for i in ids if i not in matched]
-        warnings.append(f"{name} has no row for {len(missing)} photos, such as {missing[0]}")
-    return matched, warnings
+        notes.append(f"{name} has no row for {len(missing)} photos, such as {missing[0]}")
+    return matched, notes
 
 
 def _photo(read: _Read, row: MetaRow | None, config: IngestConfig) -> Photo:
     exif, width, height = read.exif, read.width, read.height
-    gps, attitude, warnings = place(exif, read.xmp, row, config)
+    gps, attitude, notes = place(exif, read.xmp, row, config)
     if exif.damaged:
-        warnings.append("its EXIF is damaged: camera and position may be missing")
+        notes.append("its EXIF is damaged: camera and position may be missing")
     return Photo(
         id=read.id,
         path=read.path,
@@ -201,7 +207,7 @@ def _photo(read: _Read, row: MetaRow | None, config: IngestConfig) -> Photo:
         sharpness=read.measurement.sharpness,
         brightness=read.measurement.brightness,
         exposure_ev=exposure_ev(exif),
-        warnings=tuple(warnings),
+        warnings=tuple(notes),
     )
 
 

@@ -45,5 +45,5 @@ def measure(image: Image.Image, path: Path) -> Measurement:
         gray.astype(np.float32), (_THUMBNAIL, _THUMBNAIL), None, 0, 0, cv2.INTER_AREA
     )
     return Measurement(
-        float(laplacian.var(dtype=np.float64)), float(gray.mean()) / 255.0, np.ravel(small)
+        float(cv2.meanStdDev(laplacian)[1][0, 0] ** 2), float(gray.mean()) / 255.0, np.ravel(small)
     )

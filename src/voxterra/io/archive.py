@@ -6,6 +6,7 @@ the archive states.
 
 from __future__ import annotations
 
+import errno
 import lzma
 import shutil
 import stat
@@ -72,7 +73,9 @@ def extract_zip(
         raise _bad(archive, "it is encrypted") from error
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        kind = InputError if str(error.filename) in ("None", str(archive)) else OutputError
+        if error.errno == errno.EINVAL:  # a seek to where the archive cannot have data
+            raise _bad(archive, "it is damaged") from error
+        kind = InputError if str(error.filename) == str(archive) else OutputError
         raise kind(f"Unpacking failed: {error.strerror or error}.", where=str(archive)) from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -104,7 +107,7 @@ def _select(
     seen: set[str] = set()
     for info in infos:
         path = _safe_path(info.filename, archive)
-        if info.is_dir() or path.suffix.lower() not in suffixes:
+        if info.filename.endswith("/") or path.suffix.lower() not in suffixes:
             continue
         mode = info.external_attr >> 16
         if stat.S_ISLNK(mode) or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
@@ -117,6 +120,9 @@ def _select(
             raise _bad(archive, f"two entries are named '{path}'")
         seen.add(key)
         members.append((info, path))
+    for _, path in members:
+        if any(str(parent).casefold() in seen for parent in path.parents):
+            raise _bad(archive, f"'{path.parent}' is both a file and a folder in it")
     return members, tuple(links)
 
 

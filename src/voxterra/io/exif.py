@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -63,10 +62,8 @@ class Exif:
 def read_exif(image: Image.Image) -> Exif:
     """EXIF of an open image. Damaged EXIF is reported in `Exif.damaged`, never raised."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            block = image.getexif()
-            main, sub, gps = dict(block), block.get_ifd(_EXIF_IFD), block.get_ifd(_GPS_IFD)
+        block = image.getexif()
+        main, sub, gps = dict(block), block.get_ifd(_EXIF_IFD), block.get_ifd(_GPS_IFD)
         return _from_tags(main, sub, gps)
     except Exception as error:  # a damaged block can raise nearly anything inside the parser
         logger.debug("unreadable EXIF: %r", error)

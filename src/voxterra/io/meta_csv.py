@@ -171,7 +171,7 @@ def _row(
                 values[column] = value
     if not filename:
         problems.append(f"line {line}: no filename")
-    if ("lat" in values) != ("lon" in values):
+    if len(problems) == before and ("lat" in values) != ("lon" in values):
         problems.append(f"line {line}: lat and lon must be given together")
     if len(problems) > before:
         return None
