@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from voxterra.core.geo import GeoFrame
+from voxterra.io.atomic import atomic_path
+
+SCALE_UNKNOWN = "scale unknown: one unit is not known to be a metre"
 
 
 def frame_comments(frame: GeoFrame) -> list[str]:
     """Lines of plain text that say what the coordinates of a world-frame file are."""
     if frame.is_local:
         return [
-            "Voxterra: local frame, not on the map",
-            f"unit: {frame.unit}" + ("" if frame.scale_known else " (scale unknown)"),
+            "Voxterra: local frame, not on the map; z up as far as known",
+            f"unit: {frame.unit}" + ("" if frame.scale_known else f" ({SCALE_UNKNOWN})"),
         ]
     east, north, height = frame.to_map(np.zeros((1, 3)))[0]
     return [
@@ -23,3 +31,64 @@ def frame_comments(frame: GeoFrame) -> list[str]:
         f"origin on the map: {east:.4f} {north:.4f} {height:.4f}",
         "the map is not these coordinates plus the origin: convert point by point through ECEF",
     ]
+
+
+def frame_summary(frame: GeoFrame) -> dict[str, Any]:
+    """The frame as JSON-ready values, for files that can carry them.
+
+    `ecef_from_world` is (4, 4), row by row; `origin_on_map` is easting, northing [CRS units] and
+    height [m]; both are None for a local frame.
+    """
+    crs = frame.product_crs()
+    summary: dict[str, Any] = {
+        "frame": frame.to_dict(),
+        "description": frame.describe(),
+        "crs": frame.crs or None,
+        "crs_wkt": crs.to_wkt(),
+        "vertical_datum": vertical_datum(frame),
+        "unit": frame.unit,
+        "scale_known": frame.scale_known,
+        "ecef_from_world": None,
+        "origin_on_map": None,
+    }
+    if not frame.is_local:
+        summary["ecef_from_world"] = frame.ecef_from_world_matrix().tolist()
+        summary["origin_on_map"] = frame.to_map(np.zeros((1, 3)))[0].tolist()
+    return summary
+
+
+def vertical_datum(frame: GeoFrame) -> str:
+    """What the heights of the products count from, in words."""
+    if frame.is_local:
+        return "none: heights are local"
+    if frame.heights == "egm96":
+        return "EGM96 height (EPSG:5773)"
+    return "ellipsoidal height (WGS 84)"
+
+
+def write_json(data: Any, path: Path) -> None:
+    """JSON with finite numbers only: not-a-number and infinities become null.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """`value` with NumPy values, paths and non-finite numbers made fit for JSON."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)

@@ -1,0 +1,174 @@
+"""Cloud-optimised GeoTIFF: surface models and orthophotos; reading of any raster GDAL opens.
+
+Format: OGC 21-026, "Cloud Optimized GeoTIFF Standard"; written by GDAL's COG driver.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.geo import GeoFrame, projected_crs
+from voxterra.core.raster import ColorRaster, Grid, SurfaceRaster
+from voxterra.errors import FormatError
+from voxterra.io.atomic import atomic_path
+from voxterra.io.metadata import SCALE_UNKNOWN, vertical_datum
+
+NODATA = -9999.0
+_COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "IF_SAFER", "NUM_THREADS": "2"}
+
+
+def write_dsm(surface: SurfaceRaster, path: Path, frame: GeoFrame) -> None:
+    """Two float32 bands: height, and source (0 none, 1 measured, 2 filled); nodata -9999.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    heights = np.where(np.isnan(surface.heights_m), NODATA, surface.heights_m)
+    bands = np.stack([heights.astype(np.float32), surface.source.astype(np.float32)])
+    unit = "metre" if frame.scale_known else frame.unit
+    options = {"compress": "DEFLATE", "PREDICTOR": "YES", "RESAMPLING": "NEAREST"}
+    _write(
+        path,
+        bands,
+        surface.grid,
+        _wkt(frame, with_heights=True),
+        options | {"nodata": NODATA},
+        descriptions=(f"height, {vertical_datum(frame)}", "source: 0 none, 1 measured, 2 filled"),
+        units=(unit, ""),
+        tags=_tags(frame) | {"SOURCE_VALUES": "0 none, 1 measured, 2 filled"},
+    )
+
+
+def write_ortho(
+    ortho: ColorRaster,
+    path: Path,
+    frame: GeoFrame,
+    *,
+    compression: str = "deflate",
+    quality: int = 90,
+) -> None:
+    """Red, green, blue, alpha.
+
+    Args:
+        ortho: the image.
+        path: of the file.
+        frame: of the grid.
+        compression: "deflate" (no loss), "webp", or "jpeg" (alpha becomes an internal mask).
+        quality: of "webp" and "jpeg", 1..100.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from rasterio.enums import ColorInterp
+
+    options: dict[str, Any] = {"compress": compression.upper(), "RESAMPLING": "AVERAGE"}
+    if compression == "deflate":
+        options["PREDICTOR"] = "YES"
+    else:
+        options["QUALITY"] = str(quality)
+    _write(
+        path,
+        np.moveaxis(ortho.rgba, 2, 0),
+        ortho.grid,
+        _wkt(frame, with_heights=False),
+        options,
+        colors=(ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha),
+        tags=_tags(frame),
+    )
+
+
+def read_raster(path: Path) -> tuple[NDArray[Any], Grid, str | None, float | None]:
+    """Any north-up raster of square cells.
+
+    Returns:
+        (B, H, W) bands in the file's type, the grid, the CRS as WKT or None, and the nodata value
+        or None.
+
+    Raises:
+        FormatError: not a raster, rotated, or with cells that are not square.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path) as dataset:
+            t = dataset.transform
+            if t.b or t.d or abs(t.a + t.e) > 1e-6 * abs(t.a) or t.a <= 0:
+                raise FormatError(
+                    "The raster is not north-up with square cells.",
+                    where=str(path),
+                    next_step="Warp it first, for instance with gdalwarp -tr.",
+                )
+            grid = Grid(t.c, t.f, t.a, dataset.width, dataset.height)
+            wkt = dataset.crs.to_wkt() if dataset.crs else None
+            return dataset.read(), grid, wkt, dataset.nodata
+    except RasterioError as error:
+        raise FormatError(f"This is not a readable raster: {error}.", where=str(path)) from error
+
+
+def _wkt(frame: GeoFrame, *, with_heights: bool) -> str:
+    # GeoTIFF keys cannot hold a 3D projected CRS (GDAL moves it to a sidecar file): ellipsoidal
+    # heights are named in the tags and the band's description.
+    if frame.is_local or (with_heights and frame.heights == "egm96"):
+        return str(frame.product_crs().to_wkt())
+    return str(projected_crs(frame.crs).to_wkt())
+
+
+def _tags(frame: GeoFrame) -> dict[str, str]:
+    tags = {
+        "AREA_OR_POINT": "Area",
+        "TIFFTAG_SOFTWARE": "Voxterra",
+        "VOXTERRA_FRAME": frame.describe(),
+        "VERTICAL_DATUM": vertical_datum(frame),
+    }
+    if not frame.scale_known:
+        # GeoTIFF has no unknown unit: readers will see metres in the CRS.
+        tags["SCALE"] = SCALE_UNKNOWN
+    return tags
+
+
+def _write(
+    path: Path,
+    bands: NDArray[Any],
+    grid: Grid,
+    wkt: str,
+    options: dict[str, Any],
+    *,
+    descriptions: tuple[str, ...] = (),
+    units: tuple[str, ...] = (),
+    colors: tuple[Any, ...] = (),
+    tags: dict[str, str],
+) -> None:
+    import rasterio
+    from rasterio.crs import CRS
+    from rasterio.errors import RasterioError
+    from rasterio.transform import from_origin
+
+    profile = {
+        "count": len(bands),
+        "dtype": bands.dtype.name,
+        "width": grid.width,
+        "height": grid.height,
+        "transform": from_origin(grid.left, grid.top, grid.cell_size, grid.cell_size),
+        "crs": CRS.from_wkt(wkt),
+    }
+    with atomic_path(path) as temporary:
+        try:
+            with (
+                rasterio.Env(GDAL_PAM_ENABLED="NO"),
+                rasterio.open(temporary, "w", **_COG, **profile, **options) as dataset,
+            ):
+                if colors:
+                    dataset.colorinterp = colors
+                dataset.write(bands)
+                for index, text in enumerate(descriptions, 1):
+                    dataset.set_band_description(index, text)
+                if units:
+                    dataset.units = units
+                dataset.update_tags(**tags)
+        except RasterioError as error:
+            raise OSError(str(error)) from error

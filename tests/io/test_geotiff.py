@@ -1,0 +1,120 @@
+"""COG writers judged by rasterio and rio-cogeo."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from pyproj import CRS
+from rio_cogeo.cogeo import cog_validate
+
+from voxterra.core.geo import GeoFrame
+from voxterra.core.raster import ColorRaster, Grid, SurfaceRaster
+from voxterra.errors import FormatError
+from voxterra.io.geotiff import read_raster, write_dsm, write_ortho
+
+GEO = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832")
+ELLIPSOIDAL = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832", heights="ellipsoidal")
+FEET = GeoFrame("geo", -121.0, 38.0, 20.0, "EPSG:2226")
+LOCAL = GeoFrame.local()
+GRID = Grid(563000.0, 5710000.0, 0.25, 1100, 700)
+
+
+def surface(grid: Grid = GRID) -> SurfaceRaster:
+    rng = np.random.default_rng(1)
+    heights = rng.normal(150, 5, (grid.height, grid.width)).astype(np.float32)
+    source = np.ones(heights.shape, np.uint8)
+    source[:50], source[60:70, 20:30] = 0, 2
+    heights[source == 0] = np.nan
+    return SurfaceRaster(grid, heights, source)
+
+
+def assert_cog(path: Path) -> None:
+    valid, errors, warnings = cog_validate(path, strict=True)
+    assert valid, (errors, warnings)
+
+
+def test_dsm_is_a_cog_with_compound_crs_and_source_band(tmp_path: Path) -> None:
+    path = tmp_path / "dsm.tif"
+    write_dsm(surface(), path, GEO)
+    assert_cog(path)
+    with rasterio.open(path) as dataset:
+        assert dataset.nodata == -9999 and dataset.dtypes == ("float32", "float32")
+        assert dataset.bounds == (563000.0, 5710000.0 - 175.0, 563000.0 + 275.0, 5710000.0)
+        crs = CRS.from_wkt(dataset.crs.to_wkt())
+        assert crs.is_compound
+        assert [c.to_epsg() for c in crs.sub_crs_list] == [25832, 5773]
+        assert "EPSG:5773" in dataset.descriptions[0]
+        assert dataset.descriptions[1] == "source: 0 none, 1 measured, 2 filled"
+        assert dataset.units[0] == "metre"
+        assert dataset.overviews(1) and dataset.overviews(2)
+        heights, source = dataset.read(1, masked=True), dataset.read(2)
+    expected = surface()
+    np.testing.assert_array_equal(heights.mask, np.isnan(expected.heights_m))
+    np.testing.assert_array_equal(heights.filled(np.nan), expected.heights_m)
+    np.testing.assert_array_equal(source, expected.source)
+    bands, grid, wkt, nodata = read_raster(path)
+    assert grid == GRID and nodata == -9999 and bands.shape == (2, 700, 1100)
+    assert wkt is not None and "25832" in wkt
+
+
+def test_ellipsoidal_heights_are_named(tmp_path: Path) -> None:
+    write_dsm(surface(), tmp_path / "dsm.tif", ELLIPSOIDAL)
+    with rasterio.open(tmp_path / "dsm.tif") as dataset:
+        assert dataset.crs.to_epsg() == 25832
+        assert "ellipsoidal" in dataset.descriptions[0]
+        assert "ellipsoidal" in dataset.tags()["VERTICAL_DATUM"]
+    assert [p.name for p in tmp_path.iterdir()] == ["dsm.tif"]  # no sidecar file
+
+
+def test_feet_stay_feet_and_heights_metres(tmp_path: Path) -> None:
+    write_dsm(surface(), tmp_path / "dsm.tif", FEET)
+    with rasterio.open(tmp_path / "dsm.tif") as dataset:
+        units = [a.unit_name for a in CRS.from_wkt(dataset.crs.to_wkt()).axis_info]
+    assert units == ["US survey foot", "US survey foot", "metre"]
+
+
+def test_local_frame_has_no_epsg_and_says_scale_unknown(tmp_path: Path) -> None:
+    write_dsm(surface(), tmp_path / "dsm.tif", LOCAL)
+    assert_cog(tmp_path / "dsm.tif")
+    with rasterio.open(tmp_path / "dsm.tif") as dataset:
+        wkt = dataset.crs.to_wkt()
+        assert "scale unknown" in wkt and dataset.crs.to_epsg() is None
+        assert not dataset.crs.is_projected
+        assert "scale unknown" in dataset.tags()["SCALE"]
+        assert dataset.units[0] == "model units"
+
+
+def test_ortho_is_rgba_cog(tmp_path: Path) -> None:
+    rgba = np.random.default_rng(0).integers(0, 255, (700, 1100, 4)).astype(np.uint8)
+    rgba[..., 3] = 255
+    rgba[:100] = 0
+    write_ortho(ColorRaster(GRID, rgba), tmp_path / "ortho.tif", GEO)
+    assert_cog(tmp_path / "ortho.tif")
+    with rasterio.open(tmp_path / "ortho.tif") as dataset:
+        assert dataset.crs.to_epsg() == 25832
+        assert [c.name for c in dataset.colorinterp] == ["red", "green", "blue", "alpha"]
+        np.testing.assert_array_equal(np.moveaxis(dataset.read(), 0, 2), rgba)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "webp"])
+def test_lossy_ortho_keeps_its_mask(tmp_path: Path, compression: str) -> None:
+    rgba = np.full((700, 1100, 4), (200, 200, 200, 255), np.uint8)
+    rgba[:100] = 0
+    write_ortho(ColorRaster(GRID, rgba), tmp_path / "o.tif", GEO, compression=compression)
+    assert_cog(tmp_path / "o.tif")
+    with rasterio.open(tmp_path / "o.tif") as dataset:
+        mask = dataset.dataset_mask()
+        assert (mask[:96] == 0).all() and (mask[104:] == 255).all()
+        assert abs(int(dataset.read(1)[400, 500]) - 200) <= 2
+
+
+def test_one_cell_raster(tmp_path: Path) -> None:
+    write_dsm(surface(Grid(0.0, 1.0, 1.0, 1, 1)), tmp_path / "one.tif", LOCAL)
+    assert read_raster(tmp_path / "one.tif")[1] == Grid(0.0, 1.0, 1.0, 1, 1)
+
+
+def test_other_files_are_format_errors(tmp_path: Path) -> None:
+    (tmp_path / "x.tif").write_bytes(b"II*\0nonsense")
+    with pytest.raises(FormatError):
+        read_raster(tmp_path / "x.tif")
