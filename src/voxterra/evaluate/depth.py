@@ -165,12 +165,9 @@ def pixels_in_view(view: PinholeView, truth: TruthDepth) -> Float:
 
 def rays_of_pixels(camera: Camera, pixels: Float) -> Float:
     """(N, 2) x/z and y/z of the rays of (N, 2) pixels of any COLMAP camera model."""
-    import pycolmap
+    from voxterra.io.colmap import to_pycolmap_camera
 
-    model = pycolmap.Camera(
-        model=camera.model, width=camera.width, height=camera.height, params=camera.params
-    )
-    return np.asarray(model.cam_from_img(np.asarray(pixels, np.float64)))
+    return np.asarray(to_pycolmap_camera(camera).cam_from_img(np.asarray(pixels, np.float64)))
 
 
 # Neighbours farther apart than this lie on different surfaces; nothing is interpolated there.

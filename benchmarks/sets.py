@@ -1,0 +1,207 @@
+"""The rows of the accuracy table: photos, options, what is scored, and what must come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Eval:
+    """One call of `voxterra eval`.
+
+    Attributes:
+        name: of the figures in the result file.
+        verb: such as "poses".
+        truth: below the data folder.
+        options: further arguments.
+        picture: write a picture of the errors beside the result file's run.
+    """
+
+    name: str
+    verb: str
+    truth: str
+    options: tuple[str, ...] = ()
+    picture: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """A figure and what it must be.
+
+    Attributes:
+        text: for people.
+        figure: dotted path into the result file.
+        relation: "<=", ">=", "==", "" for a figure that is only stated.
+        bound: to compare with.
+        factor, unit: how the figure is shown.
+        aim: True when missing it is not a failure.
+    """
+
+    text: str
+    figure: str
+    relation: str = ""
+    bound: float = 0.0
+    factor: float = 1.0
+    unit: str = ""
+    aim: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A set, how it is run, and what is asked of it.
+
+    Attributes:
+        photos: below the data folder; "demo/photos" is in the repository.
+        preset: of `voxterra run`.
+        cold: run with an empty kernel cache.
+    """
+
+    photos: str
+    preset: str
+    evals: tuple[Eval, ...] = ()
+    checks: tuple[Check, ...] = ()
+    options: tuple[str, ...] = ()
+    cold: bool = False
+
+
+def _registered(total: int) -> Check:
+    return Check(f"photos registered of {total}", "cameras.registered", "==", total)
+
+
+_WALL = "wall_s"
+_SYNTHETIC = "synthetic_uav"
+_BRIGHTON_TRUTH = "uav_brighton_beach/reference/model.laz"
+
+ROWS: dict[str, Row] = {
+    "demo": Row(
+        "demo/photos",
+        "preview",
+        checks=(
+            Check("run from an empty kernel cache", _WALL, "<=", 360, unit="s"),
+            Check("photos registered", "cameras.registered", ">=", 10),
+        ),
+        cold=True,
+    ),
+    "smoke_berlin": Row(
+        "smoke_berlin/images",
+        "preview",
+        checks=(
+            Check("run from an empty kernel cache", _WALL, "<=", 90, unit="s"),
+            _registered(3),
+        ),
+        cold=True,
+    ),
+    "uav_brighton_beach": Row(
+        "uav_brighton_beach/images",
+        "standard",
+        evals=(Eval("raster", "raster", _BRIGHTON_TRUTH, ("--align", "none"), picture=True),),
+        checks=(
+            _registered(18),
+            Check("horizontal GPS fit, RMS", "georef.rmse_horizontal_m", "<=", 0.6, unit="m"),
+            Check(
+                "DSM against the reference cloud, one offset removed: median |d|",
+                "evals.raster.median_abs_m",
+                unit="m",
+            ),
+            Check("the same: NMAD", "evals.raster.nmad_m", unit="m"),
+        ),
+    ),
+    "uav_brighton_beach_preview": Row(
+        "uav_brighton_beach/images",
+        "preview",
+        evals=(Eval("raster", "raster", _BRIGHTON_TRUTH, ("--align", "none")),),
+        checks=(
+            _registered(18),
+            Check("wall time", _WALL, "<=", 300, unit="s"),
+            Check("peak memory", "peak_rss_bytes", "<=", 4e9, 1e-9, "GB"),
+            Check(
+                "DSM against the reference cloud, one offset removed: median |d|",
+                "evals.raster.median_abs_m",
+                unit="m",
+            ),
+        ),
+    ),
+    _SYNTHETIC: Row(
+        "synthetic_uav/images",
+        "standard",
+        evals=(
+            Eval("poses", "poses", _SYNTHETIC),
+            Eval("frame", "frame", _SYNTHETIC),
+            Eval("depth", "depth", _SYNTHETIC, picture=True),
+            Eval("surface", "surface", _SYNTHETIC, picture=True),
+            Eval("raster", "raster", _SYNTHETIC, picture=True),
+        ),
+        checks=(
+            _registered(24),
+            Check("camera centres, worst", "evals.poses.center_max", "<=", 0.05, unit="m"),
+            Check("DSM cells filled", "evals.raster.filled", ">=", 0.95, 100, "%"),
+            Check("DSM cells measured, not filled in", "evals.raster.measured", "", 0, 100, "%"),
+            Check("DSM NMAD", "evals.raster.nmad_m", "<=", 0.15, unit="m"),
+            Check(
+                "depth maps pooled, pixels that 3 photos see, within 0.5 %",
+                "evals.depth.pooled_seen.within_0.5_percent",
+                ">=",
+                0.85,
+                100,
+                "%",
+            ),
+            Check(
+                "the same of all pixels with a true depth",
+                "evals.depth.pooled.within_0.5_percent",
+                "",
+                0,
+                100,
+                "%",
+            ),
+            Check(
+                "mesh F-score at 0.2 m",
+                "evals.surface.thresholds.2.f_score",
+                ">=",
+                0.75,
+                aim=True,
+            ),
+            Check("GPS frame: tilt", "evals.frame.tilt_deg", "<=", 0.6, unit="deg"),
+            Check("GPS frame: scale", "evals.frame.scale_ratio"),
+            Check("GPS frame: offset east", "evals.frame.offset_m.0", unit="m"),
+            Check("GPS frame: offset north", "evals.frame.offset_m.1", unit="m"),
+            Check("GPS frame: offset up", "evals.frame.offset_m.2", unit="m"),
+        ),
+    ),
+    "fountain_p11": Row(
+        "fountain_p11/images",
+        "standard",
+        evals=(Eval("poses", "poses", "fountain_p11"),),
+        checks=(
+            _registered(11),
+            Check("camera centres, mean", "evals.poses.center_mean", "<=", 0.008, 1000, "mm"),
+        ),
+    ),
+    "indoor_rgbd_7scenes": Row(
+        "indoor_rgbd_7scenes/images",
+        "standard",
+        evals=(
+            Eval("poses", "poses", "indoor_rgbd_7scenes"),
+            Eval("depth", "depth", "indoor_rgbd_7scenes", ("--align", "scale")),
+        ),
+        checks=(
+            _registered(40),
+            Check(
+                "valid Kinect pixels with a depth",
+                "evals.depth.pooled.completeness",
+                ">=",
+                0.5,
+                100,
+                "%",
+            ),
+            Check(
+                "median relative depth error after scale",
+                "evals.depth.pooled.median_relative_error",
+                "<=",
+                0.03,
+                100,
+                "%",
+                aim=True,
+            ),
+        ),
+    ),
+}
