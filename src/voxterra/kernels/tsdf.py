@@ -181,3 +181,67 @@ def finish_blocks(acc, counts, min_views, free_weight, empty_distance, field, co
                 field[b, i] = empty_distance
             else:
                 field[b, i] = np.float32(np.nan)
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def count_agreeing(
+    depth,
+    intrinsics,
+    other_from_cam,
+    other_depth,
+    other_sample,
+    other_intrinsics,
+    tolerance,
+    agreeing,
+    looking,
+):
+    """Count, for each pixel of a depth map, whether another view sees the same surface there.
+
+    Args:
+        depth: (H, W) float32, 0 = none.
+        intrinsics: (6,) of `depth`, as in `integrate_view`.
+        other_from_cam: (3, 4) float64 rigid transform.
+        other_depth, other_sample, other_intrinsics: of the other view.
+        tolerance: largest relative difference in depth, to the plane of the other's pixel.
+        agreeing: (H, W) uint8, raised by one where the depths agree.
+        looking: (H, W) uint8, raised by one where the other view has a depth and does not see
+            something in front.
+    """
+    height, width = depth.shape
+    other_height, other_width = other_depth.shape
+    fx, fy, cx, cy = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3]
+    gx, gy, hx, hy = (
+        other_intrinsics[0], other_intrinsics[1], other_intrinsics[2], other_intrinsics[3],
+    )  # fmt: skip
+    t = other_from_cam
+    for row in prange(height):
+        for column in range(width):
+            d = np.float64(depth[row, column])
+            if d <= 0.0:
+                continue
+            px, py = (column + 0.5 - cx) / fx * d, (row + 0.5 - cy) / fy * d
+            x = t[0, 0] * px + t[0, 1] * py + t[0, 2] * d + t[0, 3]
+            y = t[1, 0] * px + t[1, 1] * py + t[1, 2] * d + t[1, 3]
+            z = t[2, 0] * px + t[2, 1] * py + t[2, 2] * d + t[2, 3]
+            if z <= 0.0:
+                continue
+            u, v = gx * x / z + hx, gy * y / z + hy
+            if not (u >= 0.0 and u < other_width and v >= 0.0 and v < other_height):
+                continue
+            i, j = np.int64(u), np.int64(v)
+            e = np.float64(other_depth[j, i])
+            if e <= 0.0:
+                continue
+            nx = (np.float64(other_sample[j, i, 0]) - 127.0) / 127.0
+            ny = (np.float64(other_sample[j, i, 1]) - 127.0) / 127.0
+            nz = (np.float64(other_sample[j, i, 2]) - 127.0) / 127.0
+            qx, qy = (i + 0.5 - hx) / gx, (j + 0.5 - hy) / gy
+            along = nx * x / z + ny * y / z + nz
+            expected = e
+            if along < -0.1:
+                expected = e * (nx * qx + ny * qy + nz) / along
+            if abs(z - expected) <= tolerance * z:
+                agreeing[row, column] += 1
+                looking[row, column] += 1
+            elif z < expected:
+                looking[row, column] += 1

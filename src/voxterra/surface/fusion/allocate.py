@@ -70,8 +70,8 @@ def allocate(
             break
         coarser = voxel * max(1.1, 1.05 * np.sqrt(n_voxels / config.max_voxels))
         logger.warning(
-            "voxels of %.3g would need %.0f M of them, more than max_voxels (%.0f M): using %.3g",
-            voxel, n_voxels / 1e6, config.max_voxels / 1e6, coarser,
+            "voxels of %.3g would need %.3g of them, more than max_voxels (%.3g): using %.3g",
+            voxel, n_voxels, config.max_voxels, coarser,
         )  # fmt: skip
         voxel = float(coarser)
     if len(coords) == 0:
@@ -130,7 +130,7 @@ def _wanted(
     if len(coords) == 0:
         return coords
     enough = n_views >= min(config.min_views, len(maps.views))
-    centers = (coords + 0.5) * (BLOCK * voxel)
+    centers = (coords.astype(np.float64) + 0.5) * (BLOCK * voxel)
     alone = np.flatnonzero(~enough)
     enough[alone] = _looking(maps, centers[alone]) <= 2
     if config.bounds_m is not None:

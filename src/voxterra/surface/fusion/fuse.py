@@ -52,7 +52,10 @@ class _Piece:
 
 
 def fuse(
-    maps: DepthMaps, config: FusionConfig = FusionConfig(), *, progress: Progress = no_progress
+    maps: DepthMaps,
+    config: FusionConfig = FusionConfig(),  # noqa: B008
+    *,
+    progress: Progress = no_progress,
 ) -> TriMesh:
     """Fuse depth maps into a mesh with vertex colours.
 

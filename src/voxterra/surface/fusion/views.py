@@ -60,9 +60,9 @@ def prepare_view(maps: DepthMaps, index: int, max_footprint: float | None = None
         depth[small == 0] = 0
     if max_footprint is not None:
         depth[footprints(loaded.view, depth, loaded.normal) > max_footprint] = 0
-    color = maps.load_color(index)
+    color = np.asarray(maps.load_color(index))
     if color.shape[:2] != depth.shape:
-        color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
+        color = np.asarray(cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA))
     sample = np.zeros((height, width, 8), np.uint8)
     sample[..., :3] = np.rint(np.clip(loaded.normal, -1, 1) * 127.0) + 127.0
     # A sample that is there counts, however little its view trusts it.
@@ -87,7 +87,8 @@ def footprints(
     y = ((np.arange(height) + 0.5 - K[1, 2]) / K[1, 1]).astype(np.float32)[:, None]
     facing = -(normal[..., 0] * x + normal[..., 1] * y + normal[..., 2])
     facing /= np.sqrt(x * x + y * y + 1.0)
-    return across / np.where(facing > 0, np.maximum(facing, 0.02), 1.0)
+    slant = np.where(facing > 0, np.maximum(facing, np.float32(0.02)), np.float32(1.0))
+    return np.asarray(across / slant, np.float32)
 
 
 def _may_see(view: PinholeView, corners: NDArray[np.float64]) -> bool:

@@ -1,0 +1,165 @@
+"""From a raw surface to a mesh that can be shown: no floaters, few holes, a budget of faces."""
+
+from __future__ import annotations
+
+import logging
+
+import fast_simplification
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, diags
+from scipy.spatial import cKDTree
+
+from voxterra.core.mesh import TriMesh
+from voxterra.core.progress import Progress, no_progress
+from voxterra.errors import ReconstructionError
+from voxterra.kernels.holes import least_area_triangles
+from voxterra.mesh.config import CleanConfig
+from voxterra.mesh.topology import (
+    boundary_edges,
+    boundary_loops,
+    compacted,
+    components,
+    edge_keys,
+    face_areas,
+    without_bad_faces,
+)
+
+logger = logging.getLogger(__name__)
+
+# Taubin, Curve and Surface Smoothing without Shrinkage, 1995.
+_TAUBIN_IN, _TAUBIN_OUT = 0.5, -0.53
+
+
+def clean_mesh(
+    mesh: TriMesh,
+    config: CleanConfig = CleanConfig(),  # noqa: B008
+    *,
+    progress: Progress = no_progress,
+) -> TriMesh:
+    """Remove floaters, close small holes, smooth on demand, decimate to the face budget.
+
+    Args:
+        mesh: with or without vertex colours; a texture is dropped.
+        config: options.
+        progress: told how far it is.
+
+    Returns:
+        A mesh in which every edge has one or two faces of consistent orientation. Open rims stay
+        open. The same input gives the same mesh.
+
+    Raises:
+        ReconstructionError: the mesh has no face.
+    """
+    progress(0.0, "removing bad faces")
+    mesh = compacted(
+        TriMesh(mesh.vertices, without_bad_faces(mesh.vertices, mesh.faces), mesh.colors)
+    )
+    if len(mesh.faces) == 0:
+        raise ReconstructionError(
+            "The surface has no faces to clean.",
+            where="mesh",
+            next_step="Look at the depth maps: without depth there is no surface.",
+        )
+    progress(0.15, "removing floaters")
+    mesh = remove_floaters(mesh, config.min_component_faces, config.min_component_fraction)
+    progress(0.3, "closing small holes")
+    mesh = fill_holes(mesh, config.max_hole_edges)
+    if config.smoothing_iterations:
+        progress(0.5, "smoothing")
+        mesh = smooth(mesh, config.smoothing_iterations)
+    if config.max_faces is not None and len(mesh.faces) > config.max_faces:
+        progress(0.55, f"decimating {len(mesh.faces)} to {config.max_faces} faces")
+        mesh = decimate(mesh, config.max_faces)
+    progress(1.0, f"{len(mesh.faces)} faces")
+    return mesh
+
+
+def remove_floaters(mesh: TriMesh, min_faces: int, min_fraction: float) -> TriMesh:
+    """Without pieces of fewer faces, or less area relative to the largest piece; keeps that one."""
+    labels = components(mesh.faces, len(mesh.vertices))
+    areas = np.bincount(labels, weights=face_areas(mesh.vertices, mesh.faces))
+    keep = (np.bincount(labels) >= min_faces) & (areas >= min_fraction * areas.max())
+    keep[np.argmax(areas)] = True
+    logger.info("kept %d of %d pieces of the surface", keep.sum(), len(keep))
+    return compacted(TriMesh(mesh.vertices, mesh.faces[keep[labels]], mesh.colors))
+
+
+def fill_holes(mesh: TriMesh, max_edges: int) -> TriMesh:
+    """Close boundary loops of at most `max_edges` edges with triangles of least total area.
+
+    A loop is a hole only if a square on its perimeter is smaller than the piece it is in: so a
+    small open sheet keeps its rim.
+    """
+    if max_edges < 3:
+        return mesh
+    vertices, faces = mesh.vertices, mesh.faces
+    labels = components(faces, len(vertices))
+    areas = np.bincount(labels, weights=face_areas(vertices, faces))
+    edges, face_of_edge = boundary_edges(faces, len(vertices))
+    lengths = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
+    patches = []
+    for loop in boundary_loops(edges):
+        too_long = len(loop) > max_edges or len(loop) < 3
+        if too_long or lengths[loop].sum() ** 2 > areas[labels[face_of_edge[loop[0]]]]:
+            continue
+        # Against the boundary's direction, so that the patch faces the same side.
+        rim = edges[loop, 0][::-1]
+        patches.append(rim[least_area_triangles(vertices[rim].astype(np.float64))])
+    patches = _without_existing_edges(patches, faces, len(vertices))
+    logger.info("closed %d small holes", len(patches))
+    return TriMesh(vertices, np.concatenate([faces, *patches]).astype(np.int32), mesh.colors)
+
+
+def _without_existing_edges(
+    patches: list[NDArray[np.int32]], faces: NDArray[np.int32], n_vertices: int
+) -> list[NDArray[np.int32]]:
+    """Patches none of whose inner edges is already an edge of the mesh or of another patch."""
+    if not patches:
+        return []
+    owner = np.repeat(np.arange(len(patches)), [3 * len(p) for p in patches])
+    keys = edge_keys(np.concatenate(patches), n_vertices).ravel()
+    # An inner edge occurs twice in its patch, an edge of the rim once.
+    _, inverse, count = np.unique(keys, return_inverse=True, return_counts=True)
+    inner = count[inverse] == 2
+    near = np.zeros(n_vertices, np.bool_)
+    near[np.concatenate(patches)] = True
+    existing = edge_keys(faces[near[faces].sum(1) >= 2], n_vertices)
+    bad = (count[inverse] > 2) | (inner & np.isin(keys, existing))
+    spoiled = np.zeros(len(patches), np.bool_)
+    spoiled[owner[bad]] = True
+    return [p for p, s in zip(patches, spoiled, strict=True) if not s]
+
+
+def smooth(mesh: TriMesh, iterations: int) -> TriMesh:
+    """Taubin smoothing; vertices on open rims stay where they are."""
+    n = len(mesh.vertices)
+    a, b = mesh.faces.ravel(), np.roll(mesh.faces, -1, axis=1).ravel()
+    ones = np.ones(2 * len(a), np.float32)
+    graph = coo_matrix((ones, (np.r_[a, b], np.r_[b, a])), shape=(n, n)).tocsr()
+    mean = diags(1.0 / np.maximum(np.asarray(graph.sum(1)).ravel(), 1.0)) @ graph
+    moves = np.ones((n, 1), np.float32)
+    moves[boundary_edges(mesh.faces, n)[0].ravel()] = 0.0
+    center = mesh.vertices.mean(0)
+    vertices = mesh.vertices - center
+    for _ in range(iterations):
+        for factor in (_TAUBIN_IN, _TAUBIN_OUT):
+            vertices = vertices + factor * moves * (mean @ vertices - vertices)
+    return TriMesh((vertices + center).astype(np.float32), mesh.faces, mesh.colors)
+
+
+def decimate(mesh: TriMesh, max_faces: int) -> TriMesh:
+    """Quadric edge collapse (Garland & Heckbert 1997) to about `max_faces`; nearest colours."""
+    if len(mesh.faces) <= max_faces:
+        return mesh
+    center = mesh.vertices.mean(0)
+    vertices, faces = fast_simplification.simplify(
+        mesh.vertices - center, mesh.faces, target_count=max_faces
+    )[:2]
+    vertices = (np.asarray(vertices) + center).astype(np.float32)
+    faces = without_bad_faces(vertices, np.asarray(faces, np.int32))
+    colors = None
+    if mesh.colors is not None:
+        nearest = cKDTree(mesh.vertices).query(vertices, workers=-1)[1]
+        colors = mesh.colors[nearest]
+    return compacted(TriMesh(vertices, faces, colors))

@@ -1,0 +1,179 @@
+"""Depth maps to one point cloud: what several views agree on, one point a voxel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.depth import DepthMaps
+from voxterra.core.mesh import PointCloud
+from voxterra.core.progress import Progress, no_progress
+from voxterra.errors import ReconstructionError
+from voxterra.kernels.blocks import accumulate_points, rehash_sums
+from voxterra.kernels.tsdf import count_agreeing
+from voxterra.surface.fusion.config import FusionConfig
+from voxterra.surface.fusion.statistics import depth_statistics
+from voxterra.surface.fusion.views import PreparedView, ViewCache
+
+# Normal and colour, then confidence.
+_FEATURES = 7
+
+
+class _Cells:
+    """Weighted sums of points by cell, in a hash table that grows."""
+
+    def __init__(self, cell: float):
+        self.cell = cell
+        self.keys = np.full(1 << 18, -1, np.int64)
+        self.sums = np.zeros((1 << 18, 4 + _FEATURES))
+        self.used = 0
+
+    def add(
+        self,
+        points: NDArray[np.float64],
+        features: NDArray[np.float32],
+        weights: NDArray[np.float32],
+    ) -> None:
+        done = 0
+        while True:
+            limit = len(self.keys) // 2
+            self.used, done = accumulate_points(
+                self.keys, self.sums, self.used, limit, done, points, features, weights, self.cell
+            )
+            if done == len(points):
+                return
+            keys = np.full(2 * len(self.keys), -1, np.int64)
+            sums = np.zeros((len(keys), self.sums.shape[1]))
+            rehash_sums(self.keys, self.sums, keys, sums)
+            self.keys, self.sums = keys, sums
+
+    def sorted_sums(self) -> NDArray[np.float64]:
+        taken = np.flatnonzero(self.keys != -1)
+        return self.sums[taken[np.argsort(self.keys[taken])]]
+
+
+def fuse_cloud(
+    maps: DepthMaps,
+    config: FusionConfig = FusionConfig(),  # noqa: B008
+    *,
+    progress: Progress = no_progress,
+) -> PointCloud:
+    """Points that at least `config.min_views` views agree on, averaged in each voxel.
+
+    Args:
+        maps: depth maps in one world frame.
+        config: options.
+        progress: told how far it is.
+
+    Returns:
+        Positions (float32), colours, unit normals in world towards the cameras, and confidence:
+        that of the depth maps times the share of looking views that agree. Sorted by voxel.
+
+    Raises:
+        ReconstructionError: no two depth maps agree anywhere.
+    """
+    if len(maps.views) == 0:
+        raise _nothing()
+    statistics = depth_statistics(maps)
+    cell = (
+        config.cloud_voxel_size_m
+        or config.voxel_size_m
+        or config.voxel_factor * statistics.footprint
+    )
+    cache = ViewCache(maps, config.max_footprint_voxels * cell, config.view_cache_mb << 20)
+    neighbors = _nearest_views(maps, config.cloud_neighbors)
+    cells = _Cells(cell)
+    n = len(maps.views)
+    tolerance = max(min(config.cloud_tolerance, 5.0 * statistics.relative_noise), 0.002)
+    for index in range(n):
+        progress(index / n, f"collecting points: {index}/{n} depth maps")
+        view = cache.get(index)
+        agreeing = np.zeros(view.depth.shape, np.uint8)
+        looking = np.zeros(view.depth.shape, np.uint8)
+        for other in neighbors[index]:
+            _compare(view, cache.get(int(other)), tolerance, agreeing, looking)
+        needed = min(config.min_views - 1, n - 1)
+        keep = (view.depth > 0) & (agreeing >= needed) & (2 * agreeing >= looking)
+        cells.add(*_points(view, keep, agreeing, looking, statistics.depth, config))
+    sums = cells.sorted_sums()
+    if len(sums) == 0:
+        raise _nothing()
+    progress(1.0, f"{len(sums)} points")
+    return _to_cloud(sums)
+
+
+def _nothing() -> ReconstructionError:
+    return ReconstructionError(
+        "The depth maps do not agree on any point.",
+        where="fusion",
+        next_step="Look at the depth maps; more overlap between photos may help.",
+    )
+
+
+def _nearest_views(maps: DepthMaps, count: int) -> list[NDArray[np.int64]]:
+    """For each view the views nearest by position that look the same way within 90 degrees."""
+    centers = np.array([v.center_in_world for v in maps.views])
+    axes = np.array([v.cam_from_world[2, :3] for v in maps.views])
+    out = []
+    for i in range(len(centers)):
+        distance = np.linalg.norm(centers - centers[i], axis=1)
+        distance[axes @ axes[i] <= 0] = np.inf
+        distance[i] = np.inf
+        order = np.argsort(distance, kind="stable")[:count]
+        out.append(order[np.isfinite(distance[order])])
+    return out
+
+
+def _compare(
+    view: PreparedView,
+    other: PreparedView,
+    tolerance: float,
+    agreeing: NDArray[np.uint8],
+    looking: NDArray[np.uint8],
+) -> None:
+    rotation = other.view.cam_from_world[:, :3] @ view.view.cam_from_world[:, :3].T
+    translation = other.view.cam_from_world[:, 3] - rotation @ view.view.cam_from_world[:, 3]
+    transform = np.ascontiguousarray(np.column_stack([rotation, translation]))
+    count_agreeing(
+        view.depth, view.intrinsics, transform, other.depth, other.sample, other.intrinsics,
+        tolerance, agreeing, looking,
+    )  # fmt: skip
+
+
+def _points(
+    view: PreparedView,
+    keep: NDArray[np.bool_],
+    agreeing: NDArray[np.uint8],
+    looking: NDArray[np.uint8],
+    reference_depth: float,
+    config: FusionConfig,
+) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]:
+    """World points, features (normal in world, colour, confidence) and weights of kept pixels."""
+    rows, columns = np.nonzero(keep)
+    depth = view.depth[rows, columns].astype(np.float64)
+    points = view.view.unproject(np.column_stack([columns + 0.5, rows + 0.5]), depth)
+    sample = view.sample[rows, columns]
+    rotation = view.view.cam_from_world[:, :3].astype(np.float32)
+    normals = ((sample[:, :3].astype(np.float32) - 127.0) / 127.0) @ rotation
+    own = sample[:, 3].astype(np.float32) / 255.0
+    share = (1.0 + agreeing[rows, columns]) / (1.0 + looking[rows, columns])
+    confidence = (own * share).astype(np.float32)
+    features = np.column_stack([normals, sample[:, 4:7], confidence]).astype(np.float32)
+    weights = (own * (reference_depth / depth) ** 2).astype(np.float32)
+    if config.bounds_m is not None:
+        low, high = np.array(config.bounds_m[:3]), np.array(config.bounds_m[3:])
+        inside = ((points >= low) & (points <= high)).all(1)
+        return points[inside], features[inside], weights[inside]
+    return points, features, weights
+
+
+def _to_cloud(sums: NDArray[np.float64]) -> PointCloud:
+    mean = sums[:, 1:] / sums[:, :1]
+    length = np.linalg.norm(mean[:, 3:6], axis=1, keepdims=True)
+    normals = np.where(length > 1e-6, mean[:, 3:6] / np.maximum(length, 1e-6), 0.0)
+    return PointCloud(
+        mean[:, :3].astype(np.float32),
+        np.rint(np.clip(mean[:, 6:9], 0, 255)).astype(np.uint8),
+        normals.astype(np.float32),
+        np.clip(mean[:, 9], 0, 1).astype(np.float32),
+    )
