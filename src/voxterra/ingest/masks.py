@@ -35,7 +35,8 @@ def with_masks(
         out.append(replace(photo, mask_path=mask))
     warnings = []
     if unused:
-        warnings.append(f"{len(unused)} masks belong to no photo, such as {unused[0]}")
+        rest = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
+        warnings.append(f"masks that belong to no photo: {unused[0]}{rest}")
     if masks and len(masks) < len(photos):
         warnings.append(f"{len(photos) - len(masks)} of {len(photos)} photos have no mask")
     return out, rejected, warnings

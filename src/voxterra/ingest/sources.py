@@ -85,16 +85,17 @@ def _masks(found: Sources, config: IngestConfig) -> Path | None:
         return None
     if config.masks is None:
         return found.masks
-    if not _existing(config.masks).is_dir():
+    masks = _existing(config.masks)
+    if not masks.is_dir():
         raise UsageError("Masks are given as a folder.", where=str(config.masks))
-    return config.masks
+    return masks
 
 
 def _existing(path: Path) -> Path:
-    """The path itself, or an error that names what is there with a similar name."""
+    """The absolute path, or an error that names what is there with a similar name."""
     try:
         if path.exists():
-            return path
+            return Path(os.path.abspath(path))
     except (OSError, ValueError) as error:
         raise InputError(f"The path cannot be used: {error}.", where=str(path)[:200]) from error
     folder = next((p for p in path.absolute().parents if p.is_dir()), Path(path.anchor or "."))

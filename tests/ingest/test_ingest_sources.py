@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from voxterra.core.photos import PhotoSet
+from voxterra.errors import FormatError, InputError, NoPhotosError, UsageError
+from voxterra.ingest.config import IngestConfig
+from voxterra.ingest.ingest import ingest_photos
+
+
+def ids(photos: PhotoSet) -> list[str]:
+    return [photo.id for photo in photos.photos]
+
+
+def zip_folder(folder: Path, archive: Path, prefix: str = "") -> Path:
+    with zipfile.ZipFile(archive, "w") as out:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                out.write(path, prefix + path.relative_to(folder).as_posix())
+    return archive
+
+
+def test_folder_with_subfolders_and_names_in_any_script(make_photo, tmp_path: Path) -> None:
+    names = ["b.jpg", 'a b/it\'s "q".jpg', "写真/Ünï.png", "x/y/z.tif", "100%.JPG"]
+    for name in names:
+        make_photo(f"in/{name}")
+    photos = ingest_photos(tmp_path / "in", work_dir=tmp_path / "work")
+    assert ids(photos) == sorted(names)
+    assert photos.root == tmp_path / "in"
+    assert all(photo.path == photos.root / photo.id for photo in photos.photos)
+    assert not (tmp_path / "work").exists()
+
+
+def test_hidden_and_foreign_files_are_not_photos(make_photo, tmp_path: Path) -> None:
+    make_photo("in/a.jpg")
+    make_photo("in/.thumbs/b.jpg")
+    make_photo("in/__MACOSX/c.jpg")
+    make_photo("in/.d.jpg")
+    (tmp_path / "in" / "notes.txt").write_text("hello")
+    (tmp_path / "in" / "raw.DNG").write_bytes(b"raw")
+    (tmp_path / "in" / "clip.mp4").write_bytes(b"video")
+    photos = ingest_photos(tmp_path / "in", work_dir=tmp_path)
+    assert ids(photos) == ["a.jpg"]
+    reasons = {file.name: file.reason for file in photos.rejected}
+    assert sorted(reasons) == ["clip.mp4", "raw.DNG"]
+    assert "RAW" in reasons["raw.DNG"] and "video" in reasons["clip.mp4"]
+
+
+def test_images_folder_with_table_and_masks_beside_it(make_photo, tmp_path: Path) -> None:
+    make_photo("in/images/a.jpg")
+    make_photo("in/images/sub/b.jpg")
+    make_photo("in/masks/a.png")
+    make_photo("in/masks/sub/b.jpg.png")
+    make_photo("in/truth/dsm.tif")
+    (tmp_path / "in" / "meta.csv").write_text(
+        "filename,lat,lon,alt\na.jpg,1,2,3\nsub/b.jpg,4,5,6\n"
+    )
+    photos = ingest_photos(tmp_path / "in", work_dir=tmp_path)
+    assert ids(photos) == ["a.jpg", "sub/b.jpg"]
+    assert photos.root == tmp_path / "in" / "images"
+    assert [p.gps.source for p in photos.photos if p.gps] == ["meta.csv", "meta.csv"]
+    masks = [p.mask_path for p in photos.photos]
+    assert masks == [tmp_path / "in" / "masks" / n for n in ("a.png", "sub/b.jpg.png")]
+    assert all(
+        p.mask_path is None
+        for p in ingest_photos(
+            tmp_path / "in", IngestConfig(use_masks=False), work_dir=tmp_path
+        ).photos
+    )
+
+
+def test_table_and_masks_given_by_hand(make_photo, tmp_path: Path) -> None:
+    photo = make_photo("in/a.jpg")
+    make_photo("elsewhere/a.png")
+    (tmp_path / "positions.csv").write_text("filename,lat,lon\na,10,20\n")
+    config = IngestConfig(meta_csv=tmp_path / "positions.csv", masks=tmp_path / "elsewhere")
+    (one,) = ingest_photos([photo], config, work_dir=tmp_path).photos
+    assert one.gps is not None and one.gps.lat == 10.0
+    assert one.mask_path == tmp_path / "elsewhere" / "a.png"
+    with pytest.raises(UsageError, match="folder"):
+        ingest_photos([photo], IngestConfig(masks=photo), work_dir=tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["", "my project/", "a/b/"])
+def test_zip_also_with_a_folder_around_everything(make_photo, tmp_path: Path, prefix: str) -> None:
+    make_photo("in/images/ä 1.jpg")
+    make_photo("in/images/b.jpg")
+    (tmp_path / "in" / "meta.csv").write_text("filename,lat,lon\nä 1.jpg,1,2\n")
+    archive = zip_folder(tmp_path / "in", tmp_path / "photos.ZIP", prefix)
+    photos = ingest_photos(archive, work_dir=tmp_path / "work")
+    assert ids(photos) == ["b.jpg", "ä 1.jpg"]
+    assert photos.photos[1].gps is not None
+    assert photos.root.is_relative_to(tmp_path / "work" / "unpacked")
+    again = ingest_photos(archive, work_dir=tmp_path / "work")
+    assert again == photos
+
+
+def test_hostile_zip(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as out:
+        out.writestr("../../evil.jpg", b"x")
+    with pytest.raises(FormatError, match="outside the folder"):
+        ingest_photos(tmp_path / "evil.zip", work_dir=tmp_path / "work")
+
+
+def test_list_of_files_and_folders(make_photo, tmp_path: Path) -> None:
+    first = make_photo("in/one/a.jpg")
+    make_photo("in/two/b.jpg")
+    make_photo("in/three/not-listed.jpg")
+    photos = ingest_photos([first, str(tmp_path / "in" / "two"), first], work_dir=tmp_path)
+    assert ids(photos) == ["one/a.jpg", "two/b.jpg"]
+    (single,) = ingest_photos(first, work_dir=tmp_path).photos
+    assert single.id == "a.jpg"
+
+
+def test_linked_folders_are_followed_but_not_round_in_circles(make_photo, tmp_path: Path) -> None:
+    make_photo("card/a.jpg")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "card").symlink_to(tmp_path / "card")
+    (tmp_path / "card" / "loop").symlink_to(tmp_path / "card")
+    assert ids(ingest_photos(tmp_path / "in", work_dir=tmp_path)) == ["card/a.jpg"]
+
+
+def test_missing_source_names_what_is_near(make_photo, tmp_path: Path) -> None:
+    make_photo("Photos_2024/a.jpg")
+    with pytest.raises(InputError) as caught:
+        ingest_photos(tmp_path / "photos-2024" / "deep", work_dir=tmp_path)
+    assert "'Photos_2024'" in str(caught.value) and str(tmp_path) in str(caught.value)
+    with pytest.raises(InputError, match="no such file"):
+        ingest_photos([tmp_path / "nothing.jpg"], work_dir=tmp_path)
+    with pytest.raises(InputError):
+        ingest_photos("a\0b", work_dir=tmp_path)
+
+
+def test_no_photos(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(NoPhotosError, match="There are no photos"):
+        ingest_photos(tmp_path / "in", work_dir=tmp_path)
+    (tmp_path / "in" / "x.cr2").write_bytes(b"raw")
+    with pytest.raises(NoPhotosError, match="RAW photos are not read"):
+        ingest_photos(tmp_path / "in", work_dir=tmp_path)
+    with pytest.raises(NoPhotosError):
+        ingest_photos([], work_dir=tmp_path)
+    (tmp_path / "list.txt").write_text("hello")
+    with pytest.raises(NoPhotosError, match=r"list\.txt \(not a photo"):
+        ingest_photos(tmp_path / "list.txt", work_dir=tmp_path)
+
+
+def test_names_that_no_product_could_carry(make_photo, tmp_path: Path) -> None:
+    good = make_photo("in/good.jpg")
+    os.link(good, os.fsencode(tmp_path / "in") + b"/\xff\xfe.jpg")
+    os.link(good, tmp_path / "in" / "line\nbreak.jpg")
+    photos = ingest_photos(tmp_path / "in", work_dir=tmp_path)
+    assert ids(photos) == ["good.jpg"]
+    assert {f.reason.split(":")[0] for f in photos.rejected} == {
+        "its name is not valid UTF-8",
+        "its name has control characters",
+    }
+    for file in photos.rejected:
+        file.name.encode("utf-8")
