@@ -72,7 +72,7 @@ def _is_short(arg: str) -> bool:
 
 
 def _flags(kind: type, options: Any) -> Iterator[str]:
-    for field in fields(kind):  # type: ignore[arg-type]
+    for field in fields(kind):
         name = field.name.rstrip("_").replace("_", "-")
         if field.name == "options" and options is not None:
             yield from _group_flags(options)

@@ -79,7 +79,7 @@ def serve(scene: Scene, *, host: str, port: int) -> Any:
         ) from error
     server = viser.ViserServer(host=host, port=port, label=scene.title, verbose=False)
     server.scene.set_up_direction("+z")
-    server.gui.configure_theme(control_layout="collapsible", show_logo=False)
+    server.gui.configure_theme(show_logo=False)
     centers = np.vstack([c.centers_in_world() for c in scene.components])
     target, size = _extent(scene, centers)
     layers = {
@@ -149,7 +149,7 @@ def _add_cloud(server: Any, scene: Scene, size: float) -> Any:
         "/cloud",
         scene.cloud.positions_in_world.astype(np.float32),
         scene.cloud.colors,
-        point_size=size / 1000,
+        point_size=0.7 * size / np.sqrt(len(scene.cloud)),  # so that a surface looks closed
         point_shape="circle",
         precision="float32",
         visible=scene.glb is None,

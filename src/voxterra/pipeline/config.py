@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from voxterra.core.geo import projected_crs
 from voxterra.depth.config import DepthConfig
 from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
@@ -37,3 +38,13 @@ class RunConfig:
     mesh: CleanConfig = field(default_factory=CleanConfig)
     texture: TextureConfig = field(default_factory=TextureConfig)
     products: ProductsConfig = field(default_factory=ProductsConfig)
+
+
+def check_config(config: RunConfig) -> None:
+    """Find at once what would else be found when the stage that needs it starts.
+
+    Raises:
+        GeoError: the CRS is unknown or not projected.
+    """
+    if config.georef.crs is not None:
+        projected_crs(config.georef.crs)

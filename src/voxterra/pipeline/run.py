@@ -68,13 +68,13 @@ def run(
         VoxterraError: whatever kept the run from its end, after `RunFailed` once it had started.
     """
     if stages is None:
+        from voxterra.pipeline.config import check_config
+        from voxterra.pipeline.presets import preset
         from voxterra.pipeline.stages import STAGES
 
         stages = STAGES
-    if config is None:
-        from voxterra.pipeline.presets import preset
-
-        config = preset("standard")
+        config = preset("standard") if config is None else config
+        check_config(config)
     plan = _plan(stages, from_stage, until)
     given = None if source is None else _paths(source, Path(out))
     workspace = open_workspace(Path(out))

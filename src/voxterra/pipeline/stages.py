@@ -38,10 +38,12 @@ def _ingest(ctx: StageContext) -> StageOutput:
 
 
 def _sfm(ctx: StageContext) -> StageOutput:
+    from voxterra.ingest.ingest import require_enough
     from voxterra.io.colmap import write_colmap
     from voxterra.sfm.reconstruct import reconstruct
 
     photos = read_photos_of(ctx)
+    require_enough(photos)
     components = reconstruct(photos, ctx.config.sfm, work_dir=ctx.work, progress=ctx.progress)
     for index, component in enumerate(components):
         write_colmap(component, ctx.out / f"component_{index}")

@@ -1,0 +1,62 @@
+# Everything a contributor needs. Each target sets itself up in a fresh clone: it takes only make
+# and Python 3.11 or newer, and makes the virtual environment .venv with pinned versions.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fix bench clean
+
+help:
+	@echo "make demo   photos of a beach to a 3D model on the map: demo/photos -> runs/demo"
+	@echo "make test   all tests (ARGS=... goes to pytest, such as ARGS=--runslow)"
+	@echo "make lint   style, types and import rules"
+	@echo "make fix    format, and repair what can be repaired"
+	@echo "make bench  accuracy and speed, on the data sets that are there"
+
+# uv installs quicker where it is there; pip does the same.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@if [ ! -x $(BIN)/python ]; then \
+	  if uv --version >/dev/null 2>&1; then uv venv -q --python "$$(command -v $(PYTHON))" $(VENV); \
+	  else $(PYTHON) -m venv $(VENV); fi; fi
+	@echo "installing voxterra$(1) into $(VENV)"
+	@if uv --version >/dev/null 2>&1; then \
+	  uv pip install -q --python $(BIN)/python -c constraints.txt -e '.$(1)'; \
+	else $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.$(1)'; fi
+	@touch $@
+endef
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(call install,)
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(call install,[dev$(comma)viewer])
+	@touch $(VENV)/.installed
+
+comma := ,
+
+demo: $(VENV)/.installed
+	@$(BIN)/voxterra run demo/photos --out runs/demo --preset preview $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist runs
