@@ -22,6 +22,10 @@ _CAUCHY_C = 3.0
 _ROBUST_STEPS, _FINAL_STEPS, _CLASSIFY_STEPS = 30, 15, 5
 # So many observations' worth of belief in the base sigma of a kind.
 _BELIEF = 2.0
+# An attitude is not set aside for less than the outlier limit at this factor on its base sigma: a
+# few degrees among many do no harm, and a user should not be told of them.
+_ATTITUDE_FLOOR = 0.6
+_ATTITUDE_KINDS = [KINDS.index("tilt"), KINDS.index("heading")]
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def _solve(problem: Problem, start: State, outlier_sigmas: float) -> Fit:
         # Classified anew for a few steps, then kept, so that the end converges.
         if step < _CLASSIFY_STEPS:
             scaled = problem.residuals(state) / factors[problem.row_kind]
-            outlier = _outlier_rows(problem, scaled, outlier_sigmas)
+            outlier = _outlier_rows(problem, scaled, factors, outlier_sigmas)
         weights = np.where(outlier, 0.0, 1.0)
         state, factors, covariance, move = _step(problem, state, factors, weights, robust=False)
         if step >= _CLASSIFY_STEPS and np.abs(move).max() < 1e-9:
@@ -199,8 +203,14 @@ def _kind_of_block(problem: Problem) -> NDArray[np.int64]:
     return out
 
 
-def _outlier_rows(problem: Problem, scaled: Float, outlier_sigmas: float) -> NDArray[np.bool_]:
+def _outlier_rows(
+    problem: Problem, scaled: Float, factors: Float, outlier_sigmas: float
+) -> NDArray[np.bool_]:
     """Rows of blocks too far off; never more than half of the blocks of a kind."""
     distance2, _ = _block_distance2(problem, scaled)
-    usual = np.maximum(_usual_distances(problem, scaled), 1.0)[_kind_of_block(problem)]
-    return (np.sqrt(distance2) > outlier_sigmas * usual)[problem.row_block]
+    usual = np.maximum(_usual_distances(problem, scaled), 1.0)
+    usual[_ATTITUDE_KINDS] = np.maximum(
+        usual[_ATTITUDE_KINDS], _ATTITUDE_FLOOR / factors[_ATTITUDE_KINDS]
+    )
+    limit = outlier_sigmas * usual[_kind_of_block(problem)]
+    return (np.sqrt(distance2) > limit)[problem.row_block]

@@ -105,7 +105,7 @@ def _choose_attitudes(
     free = replace(problem, compass_sigma=FREE_SIGMA)
     starts = _starts(free, agreed)
     if starts:
-        offset, sigma = solve(free, starts, config.outlier_sigmas).yaw_bias
+        offset, sigma = solve(free, starts[:1], config.outlier_sigmas).yaw_bias
         offset = (offset + np.pi) % (2 * np.pi) - np.pi
         if abs(offset) > max(np.radians(12.0), 4 * sigma):
             # The differences between headings stay useful: the compass's error is an unknown.
