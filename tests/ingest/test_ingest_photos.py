@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import piexif
 import pytest
 from PIL import Image
 
@@ -38,6 +39,33 @@ def test_everything_of_one_photo(make_photo, tmp_path: Path) -> None:
     assert len(photo.sha256) == 64 and photo.sharpness > 0 and 0.2 < photo.brightness < 0.8
     with pytest.raises(TooFewPhotosError, match="1 usable photo, at least 2"):
         require_enough(ingest_photos(tmp_path / "in", work_dir=tmp_path))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_metadata_of_each_format(make_photo, tmp_path: Path, suffix: str) -> None:
+    make_photo(f"in/a{suffix}", gps=(-33.5, 151.25, 20.5, 1))
+    photo = only(ingest_photos(tmp_path / "in", work_dir=tmp_path))
+    assert photo.gps is not None and photo.model == "Camera"
+    assert (photo.gps.lat, photo.gps.lon) == (pytest.approx(-33.5), pytest.approx(151.25))
+    assert photo.gps.height_m == -20.5
+    assert photo.focal_px == pytest.approx(24 / 36 * 160)
+
+
+def test_scaled_photo_with_the_tags_of_the_original(tmp_path: Path) -> None:
+    tag = piexif.ExifIFD
+    exif = {
+        "Exif": {
+            tag.PixelXDimension: 4272,  # the file has 1068
+            tag.PixelYDimension: 2848,
+            tag.FocalLength: (30, 1),
+            tag.FocalPlaneXResolution: (round(4272 / 22.2 * 25.4 * 1000), 1000),
+            tag.FocalPlaneResolutionUnit: 2,
+        }
+    }
+    Image.new("RGB", (1068, 712)).save(tmp_path / "a.jpg", exif=piexif.dump(exif))
+    photo = only(ingest_photos(tmp_path / "a.jpg", work_dir=tmp_path))
+    assert (photo.width, photo.height) == (1068, 712)
+    assert photo.focal_px == pytest.approx(30 / 22.2 * 1068, rel=1e-4)
 
 
 @pytest.mark.parametrize(

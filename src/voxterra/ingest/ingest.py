@@ -127,7 +127,7 @@ def _read_all(
 ) -> tuple[list[_Read], list[RejectedFile]]:
     read: list[_Read] = []
     rejected: list[RejectedFile] = []
-    workers = config.workers or min(16, os.cpu_count() or 1)
+    workers = config.workers or min(16, os.cpu_count() or 1)  # Pillow and OpenCV drop the GIL
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool,
