@@ -58,8 +58,8 @@ def georeference(
         frame, warnings = GeoFrame.local(), []
     if frame.is_local:
         warnings.append(
-            "the model is not on the map: north, position and scale are unknown, only relative "
-            "distances hold"
+            "the model is not on the map: position and scale are unknown, only relative distances "
+            "hold"
         )
     placed = tuple(c.transformed(p.world_from_model) for c, p in zip(components, placements))
     result = Georeference(frame, placed, tuple(placements), tuple(warnings))
@@ -149,8 +149,8 @@ def _upright(observations: Observations, component: Reconstruction) -> Placement
         if agreed.tilt_share >= 0.6:
             rotation = agreed.world_from_model
     points = component.points.positions_in_world if len(component.points) else o.centers
-    center = np.median(points, axis=0)
-    return Placement(Similarity(1.0, rotation, -rotation @ center), False, "none")
+    center = np.median(points @ rotation.T, axis=0)
+    return Placement(Similarity(1.0, rotation, -center), False, "none")
 
 
 def _to_ground(georeference: Georeference) -> Georeference:
