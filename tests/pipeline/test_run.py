@@ -163,7 +163,7 @@ def test_closing_stops_the_stage_and_leaves_nothing_half_written(source, tmp_pat
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_killed_run_resumes_where_it_was(source, tmp_path):
     out = tmp_path / "out"
-    program = [sys.executable, fake_stages.__file__, str(source), str(out), "8"]
+    program = [sys.executable, fake_stages.__file__, str(source), str(out), "3"]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
     steps = out / "stages/.count.partial/done_steps.txt"
     deadline = time.monotonic() + 20
@@ -173,7 +173,7 @@ def test_a_killed_run_resumes_where_it_was(source, tmp_path):
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not (out / "stages/count").exists() and not (out / "products").exists()
-    config = FakeConfig(count=CountConfig(seconds=8.0, steps=10))
+    config = FakeConfig(count=CountConfig(seconds=3.0, steps=10))
     events = go(source, out, config)
     assert skipped(events) == ["read"]
     assert [e.resumed for e in events if isinstance(e, ev.StageStarted)] == [True, False]

@@ -12,9 +12,10 @@ import tyro
 from voxterra.cli.arguments import parse, peek
 from voxterra.cli.display import follow
 from voxterra.pipeline.config import RunConfig
-from voxterra.pipeline.options import read_options
+from voxterra.pipeline.options import read_options, with_values
 from voxterra.pipeline.presets import preset
 from voxterra.pipeline.run import run as run_pipeline
+from voxterra.pipeline.workspace import RUN_FILE, Workspace
 
 StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products"]
 
@@ -36,7 +37,7 @@ class RunArguments:
     """Options of `voxterra run`."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]]
-    """Folder of photos, zip file, or photo files; none: those of the last run in --out."""
+    """Folder of photos, zip file, or photo files; none: photos and options of the last run."""
     out: Path
     """The run folder: new, empty, or of an earlier run."""
     preset: Literal["preview", "standard", "high"] = "standard"
@@ -60,9 +61,10 @@ class RunArguments:
 
 def run(args: list[str]) -> int:
     """Parse the command line, run, show; returns the exit code."""
-    base = starting_options(args)
-    kind = with_default_options(base)
-    given = parse(kind, args, verb="run", description=DESCRIPTION, options=base)
+    given = _parse(args, starting_options(args))
+    if not given.photos and not {"--preset", "--config"} & {a.split("=")[0] for a in args}:
+        recorded = recorded_options(given.out)  # going on with a run, not starting one
+        given = _parse(args, recorded) if recorded else given
     events = run_pipeline(
         given.photos or None,
         given.out,
@@ -80,14 +82,25 @@ def starting_options(args: Sequence[str]) -> RunConfig:
     return read_options(Path(file), base) if file else base
 
 
-def with_default_options(base: RunConfig) -> type[RunArguments]:
-    """`RunArguments` whose options start from `base`, so that the help shows them."""
+def recorded_options(folder: Path) -> RunConfig | None:
+    """Options of the last run in a folder; None where there was none.
+
+    Raises:
+        WorkspaceError: the run folder is damaged or of another version.
+        UsageError: it has options that this version does not know.
+    """
+    recorded = Workspace(folder).read_run_file().get("config")
+    return recorded and with_values(RunConfig(), recorded, where=str(folder / RUN_FILE))
+
+
+def _parse(args: list[str], base: RunConfig) -> RunArguments:
+    """The arguments; options that are not given are those of `base`, as the help shows too."""
 
     @dataclass(frozen=True)
     class Arguments(RunArguments):
         options: Annotated[RunConfig, tyro.conf.arg(name="")] = base
 
-    return Arguments
+    return parse(Arguments, args, verb="run", description=DESCRIPTION, options=base)
 
 
 def resolved(given: RunArguments) -> RunConfig:

@@ -13,9 +13,8 @@ from voxterra.cli.arguments import leading_path, parse
 from voxterra.cli.display import follow
 from voxterra.errors import UsageError
 from voxterra.pipeline.config import RunConfig
-from voxterra.pipeline.options import with_values
 from voxterra.pipeline.run import run as run_pipeline
-from voxterra.pipeline.workspace import RUN_FILE, Workspace
+from voxterra.pipeline.workspace import RUN_FILE
 
 DESCRIPTION = """\
 Do the step '{step}' of a run again, with the run's own options or changed ones.
@@ -51,7 +50,7 @@ def run(args: list[str]) -> int:
             where=str(folder),
             next_step="Start one with: voxterra run PHOTOS --out DIR.",
         )
-    base = _recorded_options(folder) if folder is not None else RunConfig()
+    base = (run_verb.recorded_options(folder) if folder is not None else None) or RunConfig()
 
     @dataclass(frozen=True)
     class Arguments(StepArguments):
@@ -62,9 +61,3 @@ def run(args: list[str]) -> int:
     )
     events = run_pipeline(None, given.run, given.options, from_stage=step, until=step)
     return follow(events, as_json=given.json)
-
-
-def _recorded_options(folder: Path) -> RunConfig:
-    """Options of the last run in a folder; those that this version does not know are an error."""
-    recorded = Workspace(folder).read_run_file().get("config", {})
-    return with_values(RunConfig(), recorded, where=str(folder / RUN_FILE))

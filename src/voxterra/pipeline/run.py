@@ -22,9 +22,10 @@ from voxterra.pipeline.fingerprint import fingerprint, fingerprint_source
 from voxterra.pipeline.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
 from voxterra.pipeline.lock import locked
 from voxterra.pipeline.names import nearest
-from voxterra.pipeline.options import plain
+from voxterra.pipeline.options import plain, write_options
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.workspace import (
+    CONFIG_FILE,
     LOCK_FILE,
     SOURCE_CACHE_FILE,
     StageRecord,
@@ -116,6 +117,7 @@ class _Run:
             source = self._fingerprint_source()
             self.fingerprints["source"] = self.results["source"] = source
             self.workspace.write_run_file(self.source, plain(self.config), __version__)
+            write_options(self.config, self.workspace.root / CONFIG_FILE)
             for stage in self.plan:
                 current = stage.name
                 yield from self._bring_up_to_date(stage)

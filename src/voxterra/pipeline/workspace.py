@@ -16,6 +16,7 @@ from voxterra.io.atomic import atomic_path
 FORMAT_VERSION = 1
 
 RUN_FILE = "voxterra.json"
+CONFIG_FILE = "config.yaml"
 LOCK_FILE = ".voxterra.lock"
 RECORD_FILE = "fingerprint.json"
 ATTEMPT_FILE = "attempt.json"

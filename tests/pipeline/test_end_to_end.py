@@ -1,0 +1,132 @@
+"""The demo photos, from files to products: one small run, looked at from all sides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voxterra.cli.main import main
+from voxterra.cli.viewer import load_scene
+from voxterra.pipeline import events as ev
+from voxterra.pipeline.options import with_values
+from voxterra.pipeline.presets import preset
+from voxterra.pipeline.run import run
+from voxterra.pipeline.stages import STAGE_NAMES
+
+PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
+SMALL = {
+    "sfm": {"max_image_size": 800, "max_features": 2500},
+    "depth": {"max_size": 320, "color_max_size": 800},
+    "mesh": {"max_faces": 30_000},
+    "texture": {"max_atlas_px": 1024},
+    "products": {"gsd_m": 0.25},
+}
+
+
+@pytest.fixture(scope="module")
+def config():
+    return with_values(preset("preview"), SMALL, where="test")
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory, config):
+    """The run folder and the events of the run that filled it."""
+    out = tmp_path_factory.mktemp("demo") / "run"
+    return out, list(run(PHOTOS, out, config))
+
+
+@pytest.fixture
+def products(first_run) -> Path:
+    return first_run[0] / "products"
+
+
+def test_all_stages_ran_and_told_what_they_did(first_run):
+    _, events = first_run
+    finished = {e.stage: e for e in events if isinstance(e, ev.StageFinished)}
+    assert tuple(finished) == STAGE_NAMES
+    assert finished["sfm"].summary.startswith("12 of 12 photos")
+    assert all(e.seconds > 0 and e.peak_rss_bytes > 1 << 26 for e in finished.values())
+    assert isinstance(events[-1], ev.RunFinished)
+    assert "EPSG:32615" in events[-1].accuracy and "EGM96" in events[-1].accuracy
+    for stage in ("sfm", "depth", "surface", "mesh"):
+        told = [e.fraction for e in events if isinstance(e, ev.StageProgress) and e.stage == stage]
+        assert told == sorted(told), f"the progress of {stage} goes back"
+
+
+def test_every_product_is_there_and_named(first_run, products):
+    named = {e.path: e.bytes for e in first_run[1] if isinstance(e, ev.ProductWritten)}
+    for name in ("scene.glb", "scene.obj", "scene.ply", "cloud.laz", "cloud.ply", "dsm.tif",
+                 "ortho.tif", "cameras.geojson", "metadata.json"):  # fmt: skip
+        assert named[f"products/{name}"] == (products / name).stat().st_size > 100
+
+
+def test_a_second_run_does_nothing(first_run, config):
+    events = list(run(PHOTOS, first_run[0], config))
+    assert [e.stage for e in events if isinstance(e, ev.StageSkipped)] == list(STAGE_NAMES)
+    assert not [e for e in events if isinstance(e, ev.StageStarted)]
+
+
+def test_dsm_and_orthophoto_lie_on_the_map_and_show_the_beach(products):
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(products / "dsm.tif") as dsm:
+        heights = dsm.read(1, masked=True)
+        assert "32615" in dsm.crs.to_string() or "UTM zone 15N" in dsm.crs.to_wkt()
+        left, bottom, right, top = dsm.bounds
+    assert left < 576_800 < right + 200 and 5_188_000 < bottom < top < 5_189_500
+    assert 100 < right - left < 600
+    # Lake Superior lies at 183 m; the trees on the shore reach some 30 m above it.
+    assert 150 < np.ma.median(heights) < 215
+    with rasterio.open(products / "ortho.tif") as ortho:
+        rgba = ortho.read()
+    seen = rgba[3] > 0
+    assert seen.mean() > 0.4
+    assert rgba[:3, seen].std() > 15
+
+
+def test_the_mesh_is_textured_and_metric(products):
+    trimesh = pytest.importorskip("trimesh")
+    mesh = trimesh.load(products / "scene.glb", force="mesh")
+    assert 3_000 < len(mesh.faces) <= 40_000
+    assert 100 < np.ptp(mesh.vertices[:, 0]) < 600  # [m] east to west
+    texture = np.asarray(mesh.visual.material.baseColorTexture.convert("RGB"), float)
+    assert texture.std() > 15
+
+
+def test_metadata_says_how_the_model_came_about_without_paths_of_this_machine(first_run, products):
+    text = (products / "metadata.json").read_text()
+    data = json.loads(text)
+    assert "12 of 12 photos" in text and "pycolmap" in text and "max_image_size" in text
+    assert data and str(first_run[0]) not in text and str(PHOTOS) not in text
+
+
+def test_the_program_names_what_a_run_made(first_run, capfd):
+    assert main(["run", "--out", str(first_run[0])]) == 0  # photos and options of the last run
+    out = capfd.readouterr().out
+    assert out.count("up to date") == len(STAGE_NAMES)
+    assert "products/ortho.tif" in out and "Accuracy:" in out and "EPSG:32615" in out
+
+
+def test_one_step_again_with_another_option(first_run, capfd):
+    code = main(["products", str(first_run[0]), "--products.license", "CC-BY-4.0", "--json"])
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert code == 0
+    assert [e["stage"] for e in events if e["event"] == "StageFinished"] == ["products"]
+    assert "CC-BY-4.0" in (first_run[0] / "products/metadata.json").read_text()
+
+
+def test_cameras_convert_there_and_back(first_run, tmp_path):
+    out = str(first_run[0])
+    assert main(["convert", out, str(tmp_path / "transforms.json")]) == 0
+    assert main(["convert", str(tmp_path / "transforms.json"), str(tmp_path / "colmap")]) == 0
+    frames = json.loads((tmp_path / "transforms.json").read_text())["frames"]
+    assert len(frames) == 12 and (tmp_path / "colmap").is_dir()
+
+
+def test_the_viewer_finds_mesh_cloud_and_cameras(first_run):
+    scene = load_scene(first_run[0])
+    assert scene.glb is not None and scene.glb[:4] == b"glTF"
+    assert scene.cloud is not None and len(scene.cloud) > 1000
+    assert len(scene.components[0].images) == 12
