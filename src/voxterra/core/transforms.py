@@ -6,6 +6,7 @@ Names read `target_from_source`, so inner names cancel:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,10 +75,11 @@ def camera_center(cam_from_world: Float) -> Float:
 def rotation_from_vector(vector: Float) -> Float:
     """(3, 3) rotation about the direction of `vector` (3,) by its length [rad] (Rodrigues)."""
     x, y, z = (float(v) for v in vector)
-    angle = np.sqrt(x * x + y * y + z * z)
-    # sin(a) / a and (1 - cos(a)) / a^2, by sinc so that they are exact at 0.
-    first = np.sinc(angle / np.pi)
-    second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
+    angle = math.sqrt(x * x + y * y + z * z)
+    half = angle / 2
+    # sin(a) / a and (1 - cos(a)) / a^2
+    first = math.sin(angle) / angle if angle > 1e-8 else 1.0
+    second = 0.5 * (math.sin(half) / half) ** 2 if angle > 1e-8 else 0.5
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     return np.eye(3) + first * cross + second * (cross @ cross)
 
