@@ -167,12 +167,12 @@ def dilate(image, covered, steps):
                     covered[row, column] = step + 2
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def sample_mean(image, xy, radius):
     """(N, 3) mean colour of the square of `radius` texels around each (N, 2) texel coordinate."""
     height, width = image.shape[:2]
     out = np.zeros((len(xy), 3), np.float32)
-    for n in prange(len(xy)):
+    for n in range(len(xy)):
         column, row = int(np.floor(xy[n, 0])), int(np.floor(xy[n, 1]))
         count = 0
         for r in range(max(row - radius, 0), min(row + radius + 1, height)):

@@ -51,11 +51,11 @@ def send_messages(view, cost, neighbour, neighbour_side, seam_cost, messages, se
                 sent[g, back, m] = DAMPING * messages[g, back, m] + (1.0 - DAMPING) * fresh
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def best_beliefs(view, cost, messages):
     """(F,) photo of lowest belief, -1 for faces without candidates."""
     labels = np.full(len(view), -1, np.int32)
-    for f in prange(len(view)):
+    for f in range(len(view)):
         belief = np.empty(cost.shape[1])
         _belief(f, cost, messages, belief)
         lowest = np.inf

@@ -159,10 +159,10 @@ def score_faces(
     return quality, channels
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def keep_best(view, quality, channels, best_view, best_quality, best_channels):
     """Put photo `view` among the candidates (F, K) of the faces where it beats the worst."""
-    for f in prange(len(quality)):
+    for f in range(len(quality)):
         if quality[f] <= 0.0:
             continue
         worst = 0

@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, diags
-from scipy.sparse.linalg import cg
+from scipy.spatial import cKDTree
 
 from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress
 from voxterra.kernels.texture import dilate, paint_charts
 from voxterra.mesh.texture_charts import Charts, reduced_size
+from voxterra.mesh.texture_solve import conjugate_gradients
 
 BACKGROUND_BLOCK_PX = 64
 GREY = 128.0
@@ -91,16 +92,19 @@ def vertex_colors(
     base = np.zeros((count, 3)) if mesh.colors is None else mesh.colors.astype(np.float64)
     if known.all():
         return mean
-    middle = mean[known].mean(axis=0) if known.any() else np.full(3, GREY)
-    fallback = middle if mesh.colors is None else np.zeros(3)
-    delta = _extend(mesh, known, mean - base, fallback)
+    if not known.any():
+        return base if mesh.colors is not None else np.full((count, 3), GREY)
+    delta = _extend(mesh, known, mean - base)
     return np.where(known[:, None], mean, np.clip(base + delta, 0.0, 255.0))
 
 
 def _extend(
-    mesh: TriMesh, known: NDArray[np.bool_], value: NDArray[np.float64], fallback: NDArray
+    mesh: TriMesh, known: NDArray[np.bool_], value: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Values at unknown vertices: harmonic between the known ones, else near `fallback`."""
+    """Values at unknown vertices: harmonic between the known ones along the surface.
+
+    Parts without any known vertex take the values of the known vertices nearest to them.
+    """
     ends = np.stack([mesh.faces, np.roll(mesh.faces, -1, axis=1)], axis=-1).reshape(-1, 2)
     ends = ends[~known[ends].all(axis=1)]
     a, b = np.concatenate([ends, ends[:, ::-1]]).T
@@ -112,10 +116,13 @@ def _extend(
     degree = np.bincount(number[a], minlength=size) + anchor
     links = coo_matrix((np.ones(int(free.sum())), (number[a[free]], number[b[free]])), (size, size))
     matrix = (diags(degree) - links).tocsr()
+    nearest = cKDTree(mesh.vertices[known]).query(mesh.vertices[~known])[1]
+    start = value[known][nearest]
+    right = anchor * start
+    for c in range(value.shape[1]):
+        right[:, c] += np.bincount(number[a[~free]], value[b[~free], c], size)
     out = value.copy()
-    for c in range(3):
-        right = np.bincount(number[a[~free]], value[b[~free], c], size) + anchor * fallback[c]
-        out[~known, c], _ = cg(matrix, right, rtol=1e-4, maxiter=500, M=diags(1.0 / degree))
+    out[~known] = conjugate_gradients(matrix, right, start, accuracy=0.1)
     return out
 
 

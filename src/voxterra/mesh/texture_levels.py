@@ -10,18 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix, diags
-from scipy.sparse.linalg import cg
 
 from voxterra.core.mesh import TriMesh
 from voxterra.kernels.texture import sample_mean
 from voxterra.mesh.texture_charts import Charts
 from voxterra.mesh.texture_labels import Adjacency
+from voxterra.mesh.texture_solve import conjugate_gradients
 
 SAMPLES = 5
 SMOOTHNESS = 0.1
-ANCHOR = 2e-4  # lets shifts fade out far from seams
-REAL_EDGE_LEVEL = 40.0  # larger differences are rather two things seen than two exposures
+FADE_PX = 60.0  # shifts fade out over this distance from a seam, whatever the size of faces
+SAMPLE_RADIUS_PX = 2
+REAL_EDGE_LEVEL = 25.0  # larger differences are rather two things seen than two exposures
 LARGEST_SHIFT = 80.0
+ACCURACY = 0.02  # levels of 255, per round
 
 
 def level_seams(
@@ -53,14 +55,13 @@ def level_seams(
     inner = np.stack([node, np.roll(node, -1, axis=1)], axis=-1)[seen].reshape(-1, 2)
     matrix = _laplacian(a, b, weight, count)
     matrix += SMOOTHNESS * _laplacian(inner[:, 0], inner[:, 1], np.ones(len(inner)), count)
-    matrix = (matrix + ANCHOR * diags(np.ones(count))).tocsr()
-    precondition = diags(1.0 / matrix.diagonal())
-    solution = np.zeros((count, 3))
+    anchor = SMOOTHNESS / FADE_PX**2 * np.maximum(_texels_around(charts, node, count), 1.0)
+    matrix = (matrix + diags(anchor)).tocsr()
+    right = np.zeros((count, 3))
     for c in range(3):
-        right = np.bincount(a, weight * gap[:, c], count) - np.bincount(
-            b, weight * gap[:, c], count
-        )
-        solution[:, c], _ = cg(matrix, right, rtol=1e-3, maxiter=500, M=precondition)
+        pull = weight * gap[:, c]
+        right[:, c] = np.bincount(a, pull, count) - np.bincount(b, pull, count)
+    solution = conjugate_gradients(matrix, right, np.zeros_like(right), accuracy=ACCURACY)
     shift[seen] = np.clip(solution, -LARGEST_SHIFT, LARGEST_SHIFT)[node[seen]]
     return shift
 
@@ -70,6 +71,14 @@ def _nodes(mesh: TriMesh, charts: Charts) -> NDArray[np.int64]:
     components = int(charts.component.max()) + 1
     key = mesh.faces.astype(np.int64) * components + charts.component[:, None]
     return np.unique(key.ravel(), return_inverse=True)[1].reshape(mesh.faces.shape)
+
+
+def _texels_around(charts: Charts, node: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """(count,) texels that belong to each node: a third of its faces' areas in the atlas."""
+    one = charts.corners[:, 1] - charts.corners[:, 0]
+    two = charts.corners[:, 2] - charts.corners[:, 0]
+    third = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]) / 6.0
+    return np.bincount(node.ravel(), np.repeat(third, 3), count)
 
 
 def _laplacian(a: NDArray, b: NDArray, weight: NDArray, count: int) -> csr_matrix:
@@ -101,7 +110,9 @@ def _seam_colors(
         ends.append(nodes)
         p, q = charts.corners[face, one], charts.corners[face, two]
         for t in np.linspace(0.0, 1.0, SAMPLES):
-            color = sample_mean(raw, (1 - t) * p + t * q, 1) * gains[charts.label[face]]
+            color = (
+                sample_mean(raw, (1 - t) * p + t * q, SAMPLE_RADIUS_PX) * gains[charts.label[face]]
+            )
             for end, part in ((0, 1.0 - t), (1, t)):
                 weights += part * np.bincount(nodes[:, end], minlength=count)
                 for c in range(3):
