@@ -1,0 +1,172 @@
+"""The contents of `metadata.json`: what the products are, where they lie, how good they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxterra import __version__
+from voxterra.core.georeference import Georeference
+from voxterra.core.mesh import PointCloud, TriMesh
+from voxterra.core.photos import PhotoSet
+from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
+from voxterra.io.metadata import frame_summary
+
+FORMAT = "voxterra metadata 1"
+_PACKAGES = ("pycolmap", "numba", "numpy", "scipy", "rasterio", "pyproj", "laspy")
+
+
+def describe(
+    georeference: Georeference,
+    photos: PhotoSet,
+    products: Sequence[dict[str, Any]],
+    coverage: dict[str, Any],
+    *,
+    license: str | None,
+    run_info: dict[str, Any],
+) -> dict[str, Any]:
+    """The contents of `metadata.json`.
+
+    Args:
+        georeference: frame, components and their fit.
+        photos: of the project.
+        products: name, path, kind, description, size and hash of every other file.
+        coverage: numbers of the surface, from `coverage_numbers`.
+        license: of the products, or None.
+        run_info: "created" (ISO 8601), "config" (resolved, of all stages) and whatever else the
+            run wants to record.
+    """
+    frame = georeference.frame
+    run_info = dict(run_info)
+    summary = frame_summary(frame)
+    return {
+        "format": FORMAT,
+        "created": run_info.pop("created", None),
+        "license": license,
+        "crs": summary["crs"],
+        "crs_wkt": summary["crs_wkt"],
+        "vertical_datum": summary["vertical_datum"],
+        "origin": None
+        if frame.is_local
+        else {
+            "lon": frame.lon,
+            "lat": frame.lat,
+            "height_ellipsoidal_m": frame.height_ellipsoidal_m,
+            "on_map": summary["origin_on_map"],
+        },
+        "scale": {"known": frame.scale_known, "unit": frame.unit},
+        "transform": {
+            "ecef_from_world": summary["ecef_from_world"],
+            "matrix_order": "rows",
+            "world": frame.describe()
+            if frame.is_local
+            else "local tangent plane at the origin: x east, y north, z up, metres",
+            "map_from_world": "the world itself"
+            if frame.is_local
+            else "point by point: world -> ECEF -> lon, lat, height -> CRS; never an added offset",
+        },
+        "frame": frame.to_dict(),
+        "accuracy": accuracy(georeference),
+        "coverage": coverage,
+        "photos": photo_list(georeference, photos),
+        "products": list(products),
+        "software": software_versions(),
+        "config": run_info.pop("config", None),
+        "run": run_info,
+    }
+
+
+def accuracy(georeference: Georeference) -> dict[str, Any]:
+    """What is known of the accuracy: one entry a component, with all warnings."""
+    components = []
+    for component, placement in zip(georeference.components, georeference.placements, strict=True):
+        entry = placement.to_dict()
+        del entry["residuals"]  # they stand with the photos
+        entry["photos"] = len(component.images)
+        entry["sparse_points"] = len(component.points)
+        errors = component.points.errors_px
+        entry["mean_reprojection_error_px"] = float(np.mean(errors)) if len(errors) else None
+        entry["outliers"] = list(placement.outliers)
+        components.append(entry)
+    return {
+        "note": "residuals are model minus GPS: a measure of the GPS, not of the model; "
+        "no check points were used",
+        "components": components,
+        "warnings": list(georeference.all_warnings),
+    }
+
+
+def photo_list(georeference: Georeference, photos: PhotoSet) -> list[dict[str, Any]]:
+    """Every photo and rejected file: id, hash, component, GPS residual, or why it is not used."""
+    component_of = {
+        image.name: index
+        for index, component in enumerate(georeference.components)
+        for image in component.images
+    }
+    residuals = {r.name: vars(r) for p in georeference.placements for r in p.residuals}
+    entries: list[dict[str, Any]] = [
+        {
+            "id": photo.id,
+            "sha256": photo.sha256,
+            "width": photo.width,
+            "height": photo.height,
+            "registered": photo.id in component_of,
+            "component": component_of.get(photo.id),
+            "gps_residual": residuals.get(photo.id),
+            "warnings": list(photo.warnings),
+        }
+        for photo in photos.photos
+    ]
+    entries += [{"id": r.name, "registered": False, "rejected": r.reason} for r in photos.rejected]
+    return entries
+
+
+def coverage_numbers(
+    mesh: TriMesh, cloud: PointCloud, surface: SurfaceRaster | None
+) -> dict[str, Any]:
+    """Sizes of the surface, and how much of the map it covers (areas in CRS units squared)."""
+    numbers: dict[str, Any] = {
+        "faces": len(mesh.faces),
+        "vertices": len(mesh.vertices),
+        "cloud_points": len(cloud),
+    }
+    if surface is not None:
+        cell = surface.grid.cell_size**2
+        measured = int((surface.source == SOURCE_MEASURED).sum())
+        filled = int((surface.source == SOURCE_FILLED).sum())
+        numbers |= {
+            "dsm_cell_size": surface.grid.cell_size,
+            "dsm_cells_measured": measured,
+            "dsm_cells_filled": filled,
+            "area_measured": measured * cell,
+            "area_filled": filled * cell,
+        }
+    return numbers
+
+
+def software_versions() -> dict[str, str | None]:
+    """Versions of Voxterra and of the packages its results depend on; None = not installed."""
+    versions: dict[str, str | None] = {"voxterra": __version__}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    import rasterio
+
+    versions["gdal"] = rasterio.__gdal_version__
+    return versions
+
+
+def sha256_of(path: Path) -> str:
+    """Of the file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,263 @@
+"""All products of a run: mesh, cloud, rasters, cameras, and the file that describes them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxterra.core.depth import DepthMaps
+from voxterra.core.geo import GeoFrame
+from voxterra.core.georeference import Georeference
+from voxterra.core.mesh import PointCloud, TriMesh
+from voxterra.core.photos import PhotoSet
+from voxterra.core.progress import Progress, no_progress, part
+from voxterra.core.raster import Grid, SurfaceRaster
+from voxterra.errors import ReconstructionError, UsageError
+from voxterra.io.geojson import write_geojson
+from voxterra.io.geotiff import write_dsm, write_ortho
+from voxterra.io.gltf import write_glb
+from voxterra.io.las import write_las
+from voxterra.io.metadata import write_json
+from voxterra.io.obj import write_obj
+from voxterra.io.ply import write_ply_cloud, write_ply_mesh
+from voxterra.products.cameras import camera_features, footprint_features
+from voxterra.products.config import ALL_PRODUCTS, ProductsConfig
+from voxterra.products.describe import coverage_numbers, describe, sha256_of
+from voxterra.products.dsm import height_raster, resample_heights, surface_raster
+from voxterra.products.layout import choose_grids, nice, photo_gsd
+from voxterra.products.ortho import orthophoto
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A file made for the user.
+
+    Attributes:
+        name: of the file, such as "dsm.tif".
+        path: of the file.
+        kind: "mesh", "cloud", "raster", "vector" or "metadata".
+        description: one line for people.
+    """
+
+    name: str
+    path: Path
+    kind: str
+    description: str
+
+
+def make_products(
+    mesh: TriMesh,
+    cloud: PointCloud,
+    maps: DepthMaps,
+    georeference: Georeference,
+    photos: PhotoSet,
+    config: ProductsConfig = ProductsConfig(),
+    *,
+    out_dir: Path,
+    run_info: dict[str, Any],
+    progress: Progress = no_progress,
+) -> tuple[Product, ...]:
+    """Write the products that `config` names into `out_dir`, `metadata.json` last.
+
+    Files of an earlier run of the same names are replaced; each appears whole or not at all.
+
+    Args:
+        mesh: cleaned and textured, in world.
+        cloud: in world; may be empty (then no cloud is written).
+        maps: the undistorted photos, for the orthophoto.
+        georeference: frame and cameras.
+        photos: of the project.
+        config: what to make.
+        out_dir: folder, made when missing.
+        run_info: "created" and "config", and what else `metadata.json` should record of the run.
+        progress: of the whole.
+
+    Raises:
+        UsageError: an unknown product or an option out of its range.
+        ReconstructionError: the mesh has no faces.
+        OutputError: a file cannot be written.
+    """
+    _check(config)
+    if not len(mesh.faces):
+        raise ReconstructionError(
+            "The surface is empty, so there is nothing to make products from.",
+            next_step="Look at the depth maps; photos may overlap too little.",
+        )
+    out_dir, frame = Path(out_dir), georeference.frame
+    out_dir.mkdir(parents=True, exist_ok=True)
+    products, surface = _rasters(mesh, maps, frame, config, out_dir, part(progress, 0, 0.7))
+    products += _meshes(mesh, frame, config, out_dir, part(progress, 0.7, 0.85))
+    products += _clouds(cloud, frame, config, out_dir, part(progress, 0.85, 0.97))
+    if "cameras" in config.products:
+        products.append(_cameras(mesh, maps, georeference, photos, out_dir))
+    progress(0.98, "metadata")
+    path = out_dir / "metadata.json"
+    data = describe(
+        georeference,
+        photos,
+        [_entry(product) for product in products],
+        coverage_numbers(mesh, cloud, surface),
+        license=config.license,
+        run_info={"config": {"products": asdict(config)}} | run_info,
+    )
+    write_json(data, path)
+    products.append(Product(path.name, path, "metadata", "What the products are and how good"))
+    progress(1.0, "products written")
+    return tuple(products)
+
+
+def _check(config: ProductsConfig) -> None:
+    unknown = sorted(set(config.products) - set(ALL_PRODUCTS))
+    problems = {
+        f"unknown product '{', '.join(unknown)}'": bool(unknown),
+        "jpeg_quality must lie in 1..100": not 1 <= config.jpeg_quality <= 100,
+        "dsm_gsd_factor must be 1 or more": config.dsm_gsd_factor < 1,
+        "gsd_m must be positive": config.gsd_m is not None and not config.gsd_m > 0,
+        "max_raster_px must be positive": config.max_raster_px < 1,
+    }
+    for problem, wrong in problems.items():
+        if wrong:
+            raise UsageError(
+                f"Products: {problem}.",
+                where="products",
+                next_step=f"The products are {', '.join(ALL_PRODUCTS)}.",
+            )
+
+
+def _rasters(
+    mesh: TriMesh,
+    maps: DepthMaps,
+    frame: GeoFrame,
+    config: ProductsConfig,
+    out_dir: Path,
+    progress: Progress,
+) -> tuple[list[Product], SurfaceRaster | None]:
+    if not {"dsm", "ortho"} & set(config.products):
+        return [], None
+    progress(0.0, "surface model")
+    on_map = frame.to_map(mesh.vertices.astype(np.float64))
+    dsm_grid, ortho_grid = _grids(mesh, on_map, maps, frame, config)
+    surface = surface_raster(on_map, mesh.faces, dsm_grid, config.fill_gap_cells)
+    products = []
+    cell = f"{dsm_grid.cell_size:g} cells, {frame.describe()}"
+    if "dsm" in config.products:
+        path = out_dir / "dsm.tif"
+        write_dsm(surface, path, frame)
+        products.append(Product(path.name, path, "raster", f"Surface model, {cell}"))
+    if "ortho" in config.products:
+        fine = height_raster(on_map, mesh.faces, ortho_grid)
+        coarse = resample_heights(surface, config.dsm_gsd_factor)
+        np.copyto(fine, coarse, where=np.isnan(fine))
+        image = orthophoto(
+            fine,
+            ortho_grid,
+            mesh,
+            maps,
+            frame,
+            spread=config.blend_spread,
+            level_exposure=config.level_exposure,
+            progress=part(progress, 0.1, 0.95),
+        )
+        path = out_dir / "ortho.tif"
+        compression, quality = config.ortho_compression, config.jpeg_quality
+        write_ortho(image, path, frame, compression=compression, quality=quality)
+        cell = f"{ortho_grid.cell_size:g} cells, {frame.describe()}"
+        products.append(Product(path.name, path, "raster", f"True orthophoto, {cell}"))
+    return products, surface
+
+
+def _grids(
+    mesh: TriMesh,
+    on_map: np.ndarray,
+    maps: DepthMaps,
+    frame: GeoFrame,
+    config: ProductsConfig,
+) -> tuple[Grid, Grid]:
+    used = on_map[np.unique(mesh.faces)][:, :2]
+    gsd = config.gsd_m if config.gsd_m is not None else photo_gsd(mesh, maps.views)
+    if not gsd > 0:  # no photo sees the surface: a thousand cells across
+        gsd = max(float(np.ptp(used, axis=0).max()) * frame.map_unit_m() / 1000, 1e-6)
+    cell = gsd / frame.map_unit_m()
+    cell = cell if config.gsd_m is not None else nice(cell)
+    return choose_grids(used, cell, config.dsm_gsd_factor, config.max_raster_px)
+
+
+def _meshes(
+    mesh: TriMesh, frame: GeoFrame, config: ProductsConfig, out_dir: Path, progress: Progress
+) -> list[Product]:
+    products = []
+    axes = "x east, y north, z up" if not frame.is_local else "local axes"
+    look = "textured" if mesh.texture is not None else "coloured"
+    if "glb" in config.products:
+        progress(0.0, "scene.glb")
+        path = out_dir / "scene.glb"
+        write_glb(mesh, path, frame, jpeg_quality=config.jpeg_quality)
+        text = f"Mesh, {look}, y up, {frame.unit}"
+        products.append(Product(path.name, path, "mesh", text))
+    if "obj" in config.products:
+        progress(0.3, "scene.obj")
+        for path in write_obj(mesh, out_dir / "scene.obj", frame, jpeg_quality=config.jpeg_quality):
+            what = "Mesh" if path.suffix == ".obj" else f"Belongs to scene.obj ({path.suffix})"
+            products.append(Product(path.name, path, "mesh", f"{what}, {axes}, {frame.unit}"))
+    if "mesh_ply" in config.products:
+        progress(0.8, "scene.ply")
+        path = out_dir / "scene.ply"
+        write_ply_mesh(mesh, path, frame)
+        text = f"Mesh, vertex colours, {axes}, {frame.unit}"
+        products.append(Product(path.name, path, "mesh", text))
+    return products
+
+
+def _clouds(
+    cloud: PointCloud, frame: GeoFrame, config: ProductsConfig, out_dir: Path, progress: Progress
+) -> list[Product]:
+    wanted = {"laz", "cloud_ply"} & set(config.products)
+    if wanted and not len(cloud):
+        log.warning("the point cloud is empty: none is written")
+        return []
+    products = []
+    if "laz" in wanted:
+        path = out_dir / "cloud.laz"
+        write_las(cloud, path, frame, progress=part(progress, 0, 0.8))
+        text = f"Point cloud, {frame.describe()}"
+        products.append(Product(path.name, path, "cloud", text))
+    if "cloud_ply" in wanted:
+        progress(0.8, "cloud.ply")
+        path = out_dir / "cloud.ply"
+        write_ply_cloud(cloud, path, frame)
+        text = f"Point cloud in world coordinates, {frame.unit}"
+        products.append(Product(path.name, path, "cloud", text))
+    return products
+
+
+def _cameras(
+    mesh: TriMesh, maps: DepthMaps, georeference: Georeference, photos: PhotoSet, out_dir: Path
+) -> Product:
+    frame, features = georeference.frame, camera_features(georeference, photos)
+    if frame.is_local:
+        path = out_dir / "cameras.json"
+        cameras = [feature["properties"] for feature in features]
+        write_json({"frame": frame.to_dict(), "unit": frame.unit, "cameras": cameras}, path)
+        return Product(path.name, path, "vector", f"Cameras, {frame.describe()}")
+    path = out_dir / "cameras.geojson"
+    used = np.unique(mesh.faces)
+    points = mesh.vertices[used[:: max(1, len(used) // 5000)]].astype(np.float64)
+    features += footprint_features(tuple(maps.views), points, frame)
+    write_geojson(features, path, frame, name="cameras")
+    return Product(path.name, path, "vector", "Cameras and footprints, WGS 84 lon/lat")
+
+
+def _entry(product: Product) -> dict[str, Any]:
+    return {
+        "name": product.name,
+        "kind": product.kind,
+        "description": product.description,
+        "bytes": product.path.stat().st_size,
+        "sha256": sha256_of(product.path),
+    }
