@@ -54,3 +54,11 @@ def test_one_triangle_and_points_of_all_its_regions():
     )
     want = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0.5, 0, 0], [0, 0.5, 0], [0.5, 0.5, 0], [0.2, 0.2, 0]]
     np.testing.assert_allclose(closest_on_mesh(tree, points)[2], want, atol=1e-12)
+
+
+def test_nothing_is_found_beyond_the_largest_distance():
+    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    tree = build_triangle_tree(vertices, np.array([[0, 1, 2]], np.int32))
+    distance, face, closest = closest_on_mesh(tree, np.array([[0.2, 0.2, 0.4], [0, 0, 0.6]]), 0.5)
+    np.testing.assert_allclose(distance, [0.4, np.inf])
+    assert face.tolist() == [0, -1] and np.isnan(closest[1]).all()

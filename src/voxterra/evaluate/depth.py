@@ -203,22 +203,33 @@ def sample_depth(depth: NDArray[np.float32], pixels: Float) -> Float:
     return out.reshape(pixels.shape[:-1])
 
 
+# Of the depth: true depths are rounded, but lie nearer than this to the true mesh.
+_ON_SURFACE = 0.001
+
+
 def seen_pixels(
-    truth: TruthDepth, cameras: PosedCameras, surface: TruthSurface
-) -> NDArray[np.bool_]:
-    """(H, W) bool: true depths that lie on faces of the true mesh that are scored."""
+    truths: tuple[TruthDepth, ...], cameras: PosedCameras, surface: TruthSurface
+) -> dict[str, NDArray[np.bool_]]:
+    """For each truth's name, (H, W) bool: its depths lie on faces of the true mesh that count.
+
+    Raises:
+        InputError: the truth gives no camera for a photo.
+    """
     from voxterra.kernels.closest import build_triangle_tree, closest_on_mesh
 
-    (pair,) = match_names((truth.name,), cameras.names)
-    camera = truth.camera or cameras.cameras[pair[1]]
-    if camera is None:
-        raise InputError("The truth gives no intrinsics for this photo.", where=truth.name)
-    pose = cameras.cam_from_world[pair[1]]
-    use = truth.depth_m > 0
-    z = truth.depth_m[use]
-    xy = rays_of_pixels(camera, truth.pixels[use])
-    points = (np.column_stack([xy * z[:, None], z]) - pose[:, 3]) @ pose[:, :3]
     tree = build_triangle_tree(surface.mesh.vertices, surface.mesh.faces)
-    out = np.zeros(truth.depth_m.shape, bool)
-    out[use] = surface.scored[closest_on_mesh(tree, points)[1]]
+    index = dict(match_names(tuple(t.name for t in truths), cameras.names))
+    out = {}
+    for i, truth in enumerate(truths):
+        camera = truth.camera or (cameras.cameras[index[i]] if i in index else None)
+        if camera is None:
+            raise InputError("The truth gives no camera for this photo.", where=truth.name)
+        pose = cameras.cam_from_world[index[i]]
+        seen = truth.depth_m > 0
+        z = truth.depth_m[seen]
+        xy = rays_of_pixels(camera, truth.pixels[seen])
+        points = (np.column_stack([xy * z[:, None], z]) - pose[:, 3]) @ pose[:, :3]
+        face = closest_on_mesh(tree, points, _ON_SURFACE * float(np.median(z)))[1]
+        seen[seen] = (face >= 0) & surface.scored[face]
+        out[truth.name] = seen
     return out

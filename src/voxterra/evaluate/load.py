@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from voxterra.core.camera import PinholeView
 from voxterra.core.progress import Progress, no_progress
 from voxterra.core.transforms import Similarity
 from voxterra.errors import GeoError, InputError, UsageError
@@ -81,21 +82,14 @@ def evaluate_depth(
     maps, truths = DepthStore(find_depth(Path(result))), read_truth_depth(truth)
     scale: float | None = 1.0
     if align == "cameras":
-        component = Counter(view.component for view in maps.views).most_common(1)[0][0]
-        views = [view for view in maps.views if view.component == component]
-        posed = PosedCameras(
-            tuple(view.name for view in views),
-            np.array([view.cam_from_world for view in views]),
-            tuple(view.camera for view in views),
-        )
+        posed = read_run_cameras(result) if is_run(Path(result)) else _cameras_of(maps.views)
         scale = truth_from_world(posed, _true_cameras(truth, cameras), "cameras").scale
     elif align == "scale":
         scale = None
     seen = {}
     surface = _mesh_beside(truth, min_views)
     if surface is not None:
-        true_cameras = _true_cameras(truth, cameras)
-        seen = {t.name: seen_pixels(t, true_cameras, surface) for t in truths}
+        seen = seen_pixels(truths, _true_cameras(truth, cameras), surface)
     return score_depth(maps, truths, scale, align=align, seen=seen, progress=progress)
 
 
@@ -180,6 +174,17 @@ def evaluate_raster(
     dsm, _ = read_dsm(find_product(result, "dsm.tif"))
     heights, measured = redraw_dsm(dsm, frame, transform, true.frame, reference.grid)
     return score_heights(heights, reference, align=align, measured=measured, remove_offset=remove)
+
+
+def _cameras_of(views: tuple[PinholeView, ...]) -> PosedCameras:
+    """Cameras of the views of the largest component."""
+    component = Counter(view.component for view in views).most_common(1)[0][0]
+    views = tuple(view for view in views if view.component == component)
+    return PosedCameras(
+        tuple(view.name for view in views),
+        np.array([view.cam_from_world for view in views]),
+        tuple(view.camera for view in views),
+    )
 
 
 def _alignment(result: Path, truth: Path, align: Align, cameras: Path | None) -> Similarity:

@@ -57,19 +57,26 @@ def build_triangle_tree(vertices: NDArray[np.floating], faces: NDArray[np.int32]
 
 
 def closest_on_mesh(
-    tree: TriangleTree, points: NDArray[np.floating]
+    tree: TriangleTree, points: NDArray[np.floating], max_distance: float = np.inf
 ) -> tuple[Float, NDArray[np.int32], Float]:
     """Closest point on the mesh to each of (N, 3) points.
 
+    Args:
+        tree: of the mesh.
+        points: in the mesh's coordinates.
+        max_distance: nothing farther is looked for, which is faster.
+
     Returns:
-        distance (N,), face index (N,) int32, and the closest point (N, 3).
+        distance (N,), face index (N,) int32, and the closest point (N, 3); inf, -1 and NaN where
+        the mesh is farther than `max_distance`.
     """
     points = np.ascontiguousarray(points, np.float64).reshape(-1, 3)
     distance = np.empty(len(points))
     face = np.empty(len(points), np.int32)
-    closest = np.empty((len(points), 3))
-    _search(points, tree.corners, tree.lower, tree.upper, distance, face, closest)
-    return distance, tree.face_index[face], closest
+    closest = np.full((len(points), 3), np.nan)
+    boxes = (tree.lower, tree.upper)
+    _search(points, tree.corners, *boxes, max_distance**2, distance, face, closest)
+    return distance, np.where(face >= 0, tree.face_index[face], np.int32(-1)), closest
 
 
 def _morton(points: Float) -> NDArray[np.uint64]:
@@ -91,11 +98,11 @@ def _morton(points: Float) -> NDArray[np.uint64]:
 
 
 @njit(cache=True, parallel=True)
-def _search(points, corners, lower, upper, distance, face, closest):
+def _search(points, corners, lower, upper, limit, distance, face, closest):
     leaves = len(lower) // 2
     for i in prange(len(points)):
         px, py, pz = points[i]
-        best, best_face = np.inf, 0
+        best, best_face = limit, -1
         stack = np.empty(64, np.int64)
         stack[0] = 1
         size = 1
@@ -119,7 +126,7 @@ def _search(points, corners, lower, upper, distance, face, closest):
             near, far = (left, left + 1) if d_left <= d_right else (left + 1, left)
             stack[size], stack[size + 1] = far, near
             size += 2
-        distance[i] = np.sqrt(best)
+        distance[i] = np.sqrt(best) if best_face >= 0 else np.inf
         face[i] = best_face
 
 
