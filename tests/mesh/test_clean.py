@@ -38,7 +38,7 @@ def without_faces_around(mesh: TriMesh, x: float, y: float, radius: float) -> Tr
 
 def rims(mesh: TriMesh) -> list[int]:
     edges, _ = boundary_edges(mesh.faces, len(mesh.vertices))
-    return sorted(len(loop) for loop in boundary_loops(edges))
+    return sorted(np.diff(boundary_loops(edges)[0]).tolist())
 
 
 def area_up(mesh: TriMesh) -> float:

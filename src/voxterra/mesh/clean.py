@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import ReconstructionError
-from voxterra.kernels.holes import least_area_triangles
+from voxterra.kernels.mesh import patch_loops
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.topology import (
     boundary_edges,
@@ -98,37 +98,42 @@ def fill_holes(mesh: TriMesh, max_edges: int) -> TriMesh:
     areas = np.bincount(labels, weights=face_areas(vertices, faces))
     edges, face_of_edge = boundary_edges(faces, len(vertices))
     lengths = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
-    patches = []
-    for loop in boundary_loops(edges):
-        too_long = len(loop) > max_edges or len(loop) < 3
-        if too_long or lengths[loop].sum() ** 2 > areas[labels[face_of_edge[loop[0]]]]:
-            continue
-        # Against the boundary's direction, so that the patch faces the same side.
-        rim = edges[loop, 0][::-1]
-        patches.append(rim[least_area_triangles(vertices[rim].astype(np.float64))])
-    patches = _without_existing_edges(patches, faces, len(vertices))
-    logger.info("closed %d small holes", len(patches))
-    return TriMesh(vertices, np.concatenate([faces, *patches]).astype(np.int32), mesh.colors)
+    start, edge = boundary_loops(edges)
+    if len(start) < 2:
+        return mesh
+    n_edges = np.diff(start)
+    perimeter = np.add.reduceat(lengths[edge], start[:-1])
+    area = areas[labels[face_of_edge[edge[start[:-1]]]]]
+    chosen = (n_edges >= 3) & (n_edges <= max_edges) & (perimeter**2 <= area)
+    # Against the boundary's direction, so that the patch faces the same side.
+    rim = edges[edge[np.repeat(chosen, n_edges)], 1][::-1].astype(np.int32)
+    new_start = np.concatenate([[0], np.cumsum(n_edges[chosen][::-1])])
+    patches, owner = patch_loops(vertices, new_start, rim)
+    patches = _without_existing_edges(patches, owner, faces, len(vertices))
+    logger.info("closed small holes with %d faces", len(patches))
+    return TriMesh(vertices, np.concatenate([faces, patches]), mesh.colors)
 
 
 def _without_existing_edges(
-    patches: list[NDArray[np.int32]], faces: NDArray[np.int32], n_vertices: int
-) -> list[NDArray[np.int32]]:
+    patches: NDArray[np.int32],
+    owner: NDArray[np.int32],
+    faces: NDArray[np.int32],
+    n_vertices: int,
+) -> NDArray[np.int32]:
     """Patches none of whose inner edges is already an edge of the mesh or of another patch."""
-    if not patches:
-        return []
-    owner = np.repeat(np.arange(len(patches)), [3 * len(p) for p in patches])
-    keys = edge_keys(np.concatenate(patches), n_vertices).ravel()
+    if len(patches) == 0:
+        return patches
+    keys = edge_keys(patches, n_vertices).ravel()
     # An inner edge occurs twice in its patch, an edge of the rim once.
     _, inverse, count = np.unique(keys, return_inverse=True, return_counts=True)
     inner = count[inverse] == 2
     near = np.zeros(n_vertices, np.bool_)
-    near[np.concatenate(patches)] = True
+    near[patches] = True
     existing = edge_keys(faces[near[faces].sum(1) >= 2], n_vertices)
     bad = (count[inverse] > 2) | (inner & np.isin(keys, existing))
-    spoiled = np.zeros(len(patches), np.bool_)
-    spoiled[owner[bad]] = True
-    return [p for p, s in zip(patches, spoiled, strict=True) if not s]
+    spoiled = np.zeros(owner.max() + 1, np.bool_)
+    spoiled[np.repeat(owner, 3)[bad]] = True
+    return patches[~spoiled[owner]]
 
 
 def smooth(mesh: TriMesh, iterations: int) -> TriMesh:

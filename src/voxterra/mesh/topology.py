@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from voxterra.core.mesh import TriMesh
+from voxterra.kernels.mesh import (
+    boundary_half_edges,
+    closed_loops,
+    faces_on_repeated_half_edges,
+    half_edges_by_start,
+    vertex_components,
+)
 
 Faces = NDArray[np.int32]
 
@@ -18,42 +23,31 @@ def edge_keys(faces: Faces, n_vertices: int) -> NDArray[np.int64]:
     return np.minimum(a, b) * n_vertices + np.maximum(a, b)
 
 
-def face_areas(vertices: NDArray[np.float32], faces: Faces) -> NDArray[np.float64]:
+def face_areas(vertices: NDArray[np.float32], faces: Faces) -> NDArray[np.float32]:
     """(F,) areas."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    cross = np.cross(b - a, c - a).astype(np.float64)
-    return np.asarray(0.5 * np.sqrt((cross**2).sum(1)))
+    a = vertices[faces[:, 0]]
+    u, v = vertices[faces[:, 1]] - a, vertices[faces[:, 2]] - a
+    x = u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1]
+    y = u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2]
+    z = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+    return np.asarray(0.5 * np.sqrt(x * x + y * y + z * z), np.float32)
 
 
 def components(faces: Faces, n_vertices: int) -> NDArray[np.int32]:
     """(F,) label of the piece each face belongs to; pieces share no vertex."""
-    a, b = faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel()
-    ones = np.ones(len(a), np.bool_)
-    graph = coo_matrix((ones, (a, b)), shape=(n_vertices, n_vertices))
-    labels = connected_components(graph, directed=False)[1]
-    return np.asarray(labels[faces[:, 0]], np.int32)
+    return np.asarray(vertex_components(faces, n_vertices)[faces[:, 0]])
 
 
 def without_bad_faces(vertices: NDArray[np.float32], faces: Faces) -> Faces:
     """Faces without those that collapse, repeat, or are the third on an edge.
 
-    Of more than two faces on one edge the largest two stay, and of two faces that run along an
-    edge in the same direction the larger.
+    Of faces that run along an edge in the same direction the largest stays, so that no edge keeps
+    more than two faces, of consistent orientation.
     """
     a, b, c = faces.T
-    faces = faces[(a != b) & (b != c) & (c != a)]
-    if len(faces) == 0:
-        return faces
-    area = face_areas(vertices, faces)
-    # Largest first, so that the first faces on an edge are the ones to keep.
-    order = np.lexsort((np.arange(len(faces)), -area))
-    bad = np.zeros(len(faces), np.bool_)
-    start, end = faces[order].astype(np.int64), np.roll(faces[order], -1, axis=1).astype(np.int64)
-    directed = (start * len(vertices) + end).ravel()
-    by_edge = np.argsort(directed, kind="stable")
-    repeated = np.zeros(len(directed), np.bool_)
-    repeated[by_edge[1:]] = directed[by_edge[1:]] == directed[by_edge[:-1]]
-    bad[order] = repeated.reshape(-1, 3).any(1)
+    faces = np.ascontiguousarray(faces[(a != b) & (b != c) & (c != a)])
+    areas = face_areas(vertices, faces)
+    bad = faces_on_repeated_half_edges(faces, areas, *half_edges_by_start(faces, len(vertices)))
     return faces[~bad]
 
 
@@ -63,27 +57,20 @@ def compacted(mesh: TriMesh) -> TriMesh:
     used[mesh.faces] = True
     if used.all():
         return mesh
-    number = np.cumsum(used, dtype=np.int32) - 1
+    number = np.cumsum(used, dtype=np.int32) - np.int32(1)
     colors = None if mesh.colors is None else mesh.colors[used]
     return TriMesh(mesh.vertices[used], number[mesh.faces], colors)
 
 
 def boundary_edges(faces: Faces, n_vertices: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Directed edges (B, 2) that only one face has, and that face (B,)."""
-    keys = edge_keys(faces, n_vertices).ravel()
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    alone = np.ones(len(keys), np.bool_)
-    same = ordered[1:] == ordered[:-1]
-    alone[order[1:][same]] = False
-    alone[order[:-1][same]] = False
-    index = np.flatnonzero(alone)
-    directed = np.stack([faces, np.roll(faces, -1, axis=1)], -1).reshape(-1, 2)
-    return directed[index], index // 3
+    index = np.flatnonzero(boundary_half_edges(faces, *half_edges_by_start(faces, n_vertices)))
+    face, corner = index // 3, index % 3
+    return np.column_stack([faces[face, corner], faces[face, (corner + 1) % 3]]), face
 
 
-def boundary_loops(edges: NDArray[np.int32]) -> list[list[int]]:
-    """Closed loops of directed boundary edges (B, 2), as indices of edges.
+def boundary_loops(edges: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Closed loops of directed boundary edges (B, 2): start (L + 1,) into edge indices (M,).
 
     Loops through a vertex with several boundary edges are left out: what belongs together there
     is not known.
@@ -92,15 +79,8 @@ def boundary_loops(edges: NDArray[np.int32]) -> list[list[int]]:
     starts = edges[order, 0]
     first = np.searchsorted(starts, edges[:, 1])
     last = np.searchsorted(starts, edges[:, 1], side="right")
-    following = np.where(last - first == 1, order[np.minimum(first, len(order) - 1)], -1).tolist()
-    seen = np.zeros(len(edges), np.bool_).tolist()
-    loops = []
-    for begin in range(len(edges)):
-        loop, edge = [], begin
-        while edge >= 0 and not seen[edge]:
-            seen[edge] = True
-            loop.append(edge)
-            edge = following[edge]
-        if loop and edge == begin:
-            loops.append(loop)
-    return loops
+    single = last - first == 1
+    following = np.full(len(edges), -1, np.int64)
+    following[single] = order[first[single]]
+    start, edge = closed_loops(following)
+    return start, edge

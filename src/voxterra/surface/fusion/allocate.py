@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # Samples of one view that make it count for a block: stray pixels alone make none.
 _MIN_SAMPLES = 4
+# Stray samples may touch so many blocks for each wanted one before the search is given up.
+_STRAY_BLOCKS = 8
 # A volume is at most so many blocks wide, so that a lattice edge has a number of 63 bits.
 _MAX_WIDTH = (1 << 20) // BLOCK
 
@@ -64,10 +66,13 @@ def allocate(
     voxel = config.voxel_size_m or config.voxel_factor * statistics.footprint
     while True:
         keys, n_views = _touched(maps, voxel, statistics, config, progress)
-        coords = _wanted(maps, keys, n_views, voxel, config)
-        n_voxels = len(coords) * BLOCK**3
-        if n_voxels <= config.max_voxels:
-            break
+        if len(keys) <= _STRAY_BLOCKS * config.max_voxels / BLOCK**3:
+            coords = _wanted(maps, keys, n_views, voxel, config)
+            n_voxels = len(coords) * BLOCK**3
+            if n_voxels <= config.max_voxels:
+                break
+        else:
+            n_voxels = len(keys) * BLOCK**3
         coarser = voxel * max(1.1, 1.05 * np.sqrt(n_voxels / config.max_voxels))
         logger.warning(
             "voxels of %.3g would need %.3g of them, more than max_voxels (%.3g): using %.3g",
@@ -95,7 +100,10 @@ def _touched(
     config: FusionConfig,
     progress: Progress,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Sorted keys of the blocks with samples of at least one view, and their number of views."""
+    """Sorted keys of the blocks with samples of at least one view, and their number of views.
+
+    Ends early, with all keys found so far, when they are far more than the budget.
+    """
     table = BlockTable.empty()
     reach = np.array([2.0 * voxel, min(statistics.relative_noise, 0.02)])
     n = len(maps.views)
@@ -112,6 +120,8 @@ def _touched(
                 prepared.depth, reach, prepared.view.center_in_world, rays,
                 BLOCK * voxel, _MIN_SAMPLES,
             )  # fmt: skip
+        if table.used > (_STRAY_BLOCKS + 1) * config.max_voxels / BLOCK**3 + 1_000_000:
+            return table.keys[table.keys != -1], np.zeros(table.used, np.int32)
     taken = (table.keys != -1) & (table.stats[:, 2] > 0)
     keys, n_views = table.keys[taken], table.stats[taken, 2]
     order = np.argsort(keys)

@@ -11,7 +11,7 @@ class FusionConfig:
 
     voxel_size_m: float | None = None
     """Edge of a voxel; None: `voxel_factor` times the median footprint of a depth pixel."""
-    voxel_factor: float = 1.25
+    voxel_factor: float = 1.5
     """Voxel size in pixel footprints where `voxel_size_m` is None."""
     truncation_voxels: float = 4.0
     """Half width of the band of signed distances around a depth sample, in voxels."""
@@ -25,8 +25,9 @@ class FusionConfig:
     that see it; larger carves less."""
     max_footprint_voxels: float = 5.0
     """Depth pixels that cover more than this on the surface, slant included, are too coarse."""
-    max_voxels: int = 250_000_000
-    """Voxels to allocate at most; the voxel size is raised until they suffice."""
+    max_voxels: int = 64_000_000
+    """Voxels to allocate at most; the voxel size is raised until they suffice. A million voxels
+    make about 150 000 faces."""
     bounds_m: tuple[float, float, float, float, float, float] | None = None
     """World box (x_min, y_min, z_min, x_max, y_max, z_max) to reconstruct; None: what two or more
     views see, without far outliers."""
