@@ -15,5 +15,5 @@ def _user_cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "voxterra" / "kernels"
 
 
-if not numba.config.CACHE_DIR:
-    numba.config.CACHE_DIR = str(_user_cache_dir())
+if not numba.config.CACHE_DIR:  # type: ignore[attr-defined]
+    numba.config.CACHE_DIR = str(_user_cache_dir())  # type: ignore[attr-defined]

@@ -1,0 +1,33 @@
+"""Options of the depth stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DepthConfig:
+    """How depth maps are computed by multi-view stereo."""
+
+    max_size: int = 1600
+    """Longer side of the depth maps [px]; 0 = the photos' own size."""
+    color_max_size: int = 0
+    """Longer side of the undistorted photos used for texture and orthophoto [px]; 0 = own size."""
+    sources: int = 10
+    """Source photos matched against each photo."""
+    levels: int = 3
+    """Pyramid levels, each half the size of the next."""
+    coarse_iterations: int = 5
+    """PatchMatch iterations at the coarsest level."""
+    refine_iterations: int = 2
+    """PatchMatch iterations at each finer level."""
+    geometric_weight: float = 0.12
+    """Matching cost of one pixel of reprojection error between photos (NCC costs 0 to 2)."""
+    min_agreeing: int = 2
+    """Other photos that must agree on a pixel's depth (fewer where fewer exist)."""
+    max_reprojection_px: float = 1.5
+    """Largest reprojection error of photos that agree [px]."""
+    max_depth_error: float = 0.01
+    """Largest relative depth difference of photos that agree."""
+    seed: int = 0
+    """Random seed; results repeat exactly on any number of cores."""

@@ -1,0 +1,92 @@
+"""Keep what several photos agree on, and say how sure that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.depth import DepthMap
+from voxterra.core.progress import Progress
+from voxterra.depth.config import DepthConfig
+from voxterra.depth.level import Level, matching_geometry
+from voxterra.io.depth_store import DepthStore, depth_path, write_depth
+from voxterra.kernels import patchmatch as pm
+
+_SPECKLE_PX = 40
+_SURE_COST = 0.25
+
+
+def filter_depth_maps(
+    level: Level,
+    sources: list[tuple[int, ...]],
+    out_dir: Path,
+    config: DepthConfig,
+    progress: Progress,
+) -> None:
+    """Write the final depth maps of `level` into the store at `out_dir`."""
+    store = DepthStore(out_dir)
+    for i, view in enumerate(level.views):
+        progress(i / len(level.views), f"filtering {i + 1}/{len(level.views)}")
+        if depth_path(out_dir, i).exists():
+            continue
+        planes, costs = level.planes(i), level.costs(i)
+        depth = np.zeros(costs.shape, np.float32)
+        confidence = np.zeros(costs.shape, np.float32)
+        if sources[i]:
+            src_views = [level.views[j] for j in sources[i]]
+            src = np.concatenate([level.planes(j).reshape(-1, 3) for j in sources[i]])
+            geometry = matching_geometry(view, src_views)
+            count, mean_w = pm.check_consistency(
+                planes, src, geometry.meta, geometry.forward, geometry.backward,
+                np.float32(config.max_reprojection_px), np.float32(config.max_depth_error),
+            )  # fmt: skip
+            keep = count >= min(config.min_agreeing, len(sources[i]))
+            # At the rim of a survey only one other photo sees the place: let it do when the
+            # patches match well.
+            keep |= (count >= 1) & (costs < _SURE_COST)
+            mask = store.load_mask(i)
+            if mask is not None:
+                size = (view.width, view.height)
+                keep &= cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
+            depth[keep] = 1.0 / mean_w[keep]
+            remove_speckles(depth, config.max_depth_error)
+            known = depth > 0
+            confidence[known] = _confidence(costs[known], count[known])
+        normal = pm.normals_from_planes(planes, _cam(view.K))
+        normal[depth == 0] = 0
+        write_depth(DepthMap(view, depth, normal, confidence), depth_path(out_dir, i))
+
+
+def remove_speckles(depth: NDArray[np.float32], max_relative: float) -> None:
+    """Set small islands of depth to unknown, in place.
+
+    An island is a connected region whose neighbouring depths differ by less than
+    `2 * max_relative`; those under 40 px go.
+    """
+    known = depth > 0
+    log_depth = np.log(depth, out=np.zeros_like(depth), where=known)
+    # OpenCV's speckle filter works on 16 bit integers: one step is a quarter of the tolerance.
+    step = 0.5 * max_relative
+    low = float(log_depth[known].min()) if known.any() else 0.0
+    quantised = np.clip((log_depth - low) / step, 0, 32000).astype(np.int16) + 1
+    quantised[~known] = 0
+    cv2.filterSpeckles(quantised, 0, _SPECKLE_PX, 4)
+    depth[quantised == 0] = 0
+
+
+def _confidence(costs: NDArray[np.float32], count: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Rises with the correlation of the patches and with the number of photos that agree."""
+    match = np.clip(1.0 - costs, 0.05, 1.0)
+    return np.clip(match * (1.0 - 0.6 ** count.astype(np.float32)), 1 / 255, 1.0).astype(np.float32)
+
+
+def _cam(K: NDArray[np.float64]) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    return (
+        np.float32(K[0, 0]),
+        np.float32(K[1, 1]),
+        np.float32(K[0, 2] - 0.5),
+        np.float32(K[1, 2] - 0.5),
+    )

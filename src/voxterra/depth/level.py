@@ -1,0 +1,134 @@
+"""One level of the image pyramid: its images, its planes on disk, its matching geometry."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.camera import PinholeView
+from voxterra.io.depth_store import color_path
+from voxterra.kernels.patchmatch import pack_quads
+
+_CACHE_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Level:
+    """Planes of all views at one image size, kept in `folder` so that work can be resumed.
+
+    Attributes:
+        folder: holds `0000.npz` a view.
+        views: every view at this level's size.
+    """
+
+    folder: Path
+    views: tuple[PinholeView, ...]
+
+    def path(self, index: int) -> Path:
+        return self.folder / f"{index:04d}.npz"
+
+    def write(self, index: int, planes: NDArray[np.float32], costs: NDArray[np.float32]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.path(index).with_suffix(".tmp")
+        with open(temporary, "wb") as file:
+            np.savez(file, planes=planes, costs=costs)
+        os.replace(temporary, self.path(index))
+
+    def planes(self, index: int) -> NDArray[np.float32]:
+        with np.load(self.path(index)) as data:
+            return data["planes"]
+
+    def costs(self, index: int) -> NDArray[np.float32]:
+        with np.load(self.path(index)) as data:
+            return data["costs"]
+
+
+class LevelImages:
+    """Grey images of a level, resized on demand and kept while they fit in memory."""
+
+    def __init__(self, store: Path, views: tuple[PinholeView, ...]):
+        self._store = store
+        self._views = views
+        self._cache: OrderedDict[int, tuple[NDArray[np.uint8], NDArray[np.uint32]]] = OrderedDict()
+        self._bytes = 0
+
+    def gray(self, index: int) -> NDArray[np.float32]:
+        """(H, W) float32, 0..255."""
+        return self._get(index)[0].astype(np.float32)
+
+    def quads(self, index: int) -> NDArray[np.uint32]:
+        """(H, W) uint32, see `kernels.patchmatch.pack_quads`."""
+        return self._get(index)[1]
+
+    def _get(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        view = self._views[index]
+        image = cv2.imdecode(
+            np.fromfile(color_path(self._store, index), np.uint8), cv2.IMREAD_GRAYSCALE
+        )
+        if image.shape != (view.height, view.width):
+            image = cv2.resize(image, (view.width, view.height), interpolation=cv2.INTER_AREA)
+        entry = (image, pack_quads(image))
+        self._cache[index] = entry
+        self._bytes += 5 * image.size
+        while self._bytes > _CACHE_BYTES and len(self._cache) > 1:
+            _, (old, _) = self._cache.popitem(last=False)
+            self._bytes -= 5 * old.size
+        return entry
+
+
+@dataclass(frozen=True)
+class MatchingGeometry:
+    """How pixels of a reference view map into its source views and back.
+
+    Attributes:
+        meta: (V, 3) int64 offset into flat source arrays, width, height.
+        forward, backward: (V, 3, 4) float32 [A | q], see `kernels.patchmatch`.
+        center: (x, y) of the reference's middle pixel.
+    """
+
+    meta: NDArray[np.int64]
+    forward: NDArray[np.float32]
+    backward: NDArray[np.float32]
+    center: tuple[float, float]
+
+    def w_per_px(self, w: float) -> float:
+        """Inverse depth that moves the projection of the middle pixel by a pixel in the source
+        view where it moves most, about inverse depth `w`."""
+        x = np.array([*self.center, 1.0])
+        m = self.forward.astype(np.float64)
+        p = m[:, :, :3] @ x + m[:, :, 3] * w
+        uv = p[:, :2] / p[:, 2:]
+        speed = (m[:, :2, 3] - uv * m[:, 2:, 3]) / p[:, 2:]
+        return float(1.0 / max(np.linalg.norm(speed, axis=1).max(), 1e-12))
+
+
+def matching_geometry(view: PinholeView, sources: list[PinholeView]) -> MatchingGeometry:
+    """Geometry of `view` against `sources`, in pixel coordinates with integer centres."""
+    shift = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
+    K_r = shift @ view.K
+    R_r, t_r = view.cam_from_world[:, :3], view.cam_from_world[:, 3]
+    meta, forward, backward = [], [], []
+    offset = 0
+    for source in sources:
+        K_s = shift @ source.K
+        R = source.cam_from_world[:, :3] @ R_r.T
+        t = source.cam_from_world[:, 3] - R @ t_r
+        forward.append(np.column_stack([K_s @ R @ np.linalg.inv(K_r), K_s @ t]))
+        backward.append(np.column_stack([K_r @ R.T @ np.linalg.inv(K_s), -K_r @ R.T @ t]))
+        meta.append((offset, source.width, source.height))
+        offset += source.width * source.height
+    return MatchingGeometry(
+        np.array(meta, np.int64),
+        np.array(forward, np.float32),
+        np.array(backward, np.float32),
+        (view.width / 2, view.height / 2),
+    )

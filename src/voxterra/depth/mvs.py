@@ -1,0 +1,222 @@
+"""Multi-view stereo: depth, normals and confidence for every registered photo.
+
+Coarse to fine over an image pyramid. At the coarsest level PatchMatch starts from the sparse
+points and random planes; finer levels start from the level below and also ask that depth maps
+agree with each other (geometric consistency). What agrees with no other photo is removed last.
+
+Sources: Gipuma (Galliani 2015), COLMAP's multi-view stereo (Schoenberger 2016), ACMM (Xu & Tao
+2019); see `kernels.patchmatch`.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.camera import PinholeView
+from voxterra.core.photos import PhotoSet
+from voxterra.core.progress import Progress, no_progress, part
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.depth.config import DepthConfig
+from voxterra.depth.filtering import filter_depth_maps
+from voxterra.depth.level import Level, LevelImages, matching_geometry
+from voxterra.depth.sources import Prior, choose_sources, sparse_prior
+from voxterra.depth.start import planes_from_points
+from voxterra.depth.undistort import pinhole_view, write_undistorted
+from voxterra.errors import ReconstructionError
+from voxterra.io.depth_store import DepthStore, color_path, mask_path, write_views
+from voxterra.kernels import patchmatch as pm
+
+log = logging.getLogger(__name__)
+_BILATERAL_SIGMA = np.float32(14.0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One photo's part of the problem.
+
+    Attributes:
+        view: its undistorted view at the size of the colour image.
+        sources: indices of the tasks it is matched against.
+        prior: what the sparse points say.
+    """
+
+    view: PinholeView
+    sources: tuple[int, ...]
+    prior: Prior
+
+
+def estimate_depth(
+    components: tuple[Reconstruction, ...],
+    photos: PhotoSet,
+    config: DepthConfig = DepthConfig(),
+    *,
+    out_dir: Path,
+    progress: Progress = no_progress,
+) -> DepthStore:
+    """Depth maps of all registered photos by multi-view stereo.
+
+    Work that an earlier, interrupted call left in `out_dir` is taken up where it stopped.
+
+    Args:
+        components: reconstructions in the world frame; photos of different components are never
+            matched against each other.
+        photos: where the pixels and masks are.
+        out_dir: folder of the resulting `DepthStore`.
+
+    Raises:
+        ReconstructionError: no photo has another one to be matched against.
+        voxterra.errors.FormatError: a photo cannot be read any more.
+    """
+    tasks = plan(components, config)
+    if not any(task.sources for task in tasks):
+        raise ReconstructionError(
+            "No two photos share enough points to compute depth.",
+            next_step="Take photos that overlap by 60 % or more, from places some metres apart.",
+        )
+    views = tuple(task.view for task in tasks)
+    _undistort_all(views, photos, out_dir, part(progress, 0.0, 0.06))
+    write_views(views, out_dir)
+
+    work = out_dir / "work"
+    sizes = level_sizes(views, config)
+    shares = np.cumsum([0.0] + [4.0**k for k in range(len(sizes))])
+    shares = 0.06 + 0.88 * shares / shares[-1]
+    previous: Level | None = None
+    for k, size in enumerate(sizes):
+        level = Level(work / f"level_{k}", tuple(v.resized(*s) for v, s in zip(views, size)))
+        report = part(progress, float(shares[k]), float(shares[k + 1]))
+        _solve_level(tasks, level, previous, out_dir, config, report)
+        previous = level
+    assert previous is not None  # level_sizes gives at least one
+    filter_depth_maps(
+        previous, [t.sources for t in tasks], out_dir, config, part(progress, 0.94, 1.0)
+    )
+    shutil.rmtree(work, ignore_errors=True)
+    progress(1.0, f"{len(tasks)} depth maps")
+    return DepthStore(out_dir)
+
+
+def plan(components: tuple[Reconstruction, ...], config: DepthConfig) -> list[Task]:
+    """Views, source photos and depth ranges of all images of all components."""
+    tasks: list[Task] = []
+    for index, component in enumerate(components):
+        first = len(tasks)
+        sources = choose_sources(component, config.sources)
+        for i, image in enumerate(component.images):
+            view = pinhole_view(image, component.camera_of(image), index, config.color_max_size)
+            prior = sparse_prior(component, i, view)
+            usable = sources[i] if prior.w_range[1] > 0 else []
+            tasks.append(Task(view, tuple(first + j for j in usable), prior))
+    return tasks
+
+
+def level_sizes(views: tuple[PinholeView, ...], config: DepthConfig) -> list[list[tuple[int, int]]]:
+    """(width, height) of every view at every level, coarsest first."""
+    out = []
+    for k in reversed(range(max(config.levels, 1))):
+        level = []
+        for view in views:
+            longest = max(view.width, view.height)
+            finest = min(config.max_size, longest) if config.max_size > 0 else longest
+            shrink = max(finest / 2**k, min(160.0, finest)) / longest
+            level.append(
+                (max(16, round(view.width * shrink)), max(16, round(view.height * shrink)))
+            )
+        if not out or level != out[-1]:
+            out.append(level)
+    return out
+
+
+def _undistort_all(
+    views: tuple[PinholeView, ...], photos: PhotoSet, out_dir: Path, progress: Progress
+) -> None:
+    by_id = photos.by_id()
+    for i, view in enumerate(views):
+        progress(i / len(views), f"undistorting {i + 1}/{len(views)}")
+        color, mask = color_path(out_dir, i), mask_path(out_dir, i)
+        photo = by_id[view.name]
+        done = color.exists() and (photo.mask_path is None or mask.exists())
+        if not done:
+            write_undistorted(photo.path, photo.mask_path, view, color, mask)
+
+
+def _solve_level(
+    tasks: list[Task],
+    level: Level,
+    previous: Level | None,
+    out_dir: Path,
+    config: DepthConfig,
+    progress: Progress,
+) -> None:
+    """Depth of all views at one level; views that are on disk already are skipped."""
+    images = LevelImages(out_dir, level.views)
+    for i, task in enumerate(tasks):
+        size = f"{level.views[i].width}x{level.views[i].height}"
+        progress(i / len(tasks), f"stereo {size}, photo {i + 1}/{len(tasks)}")
+        if level.path(i).exists():
+            continue
+        planes, costs = _solve_view(i, task, level, previous, images, config)
+        level.write(i, planes, costs)
+
+
+def _solve_view(
+    index: int,
+    task: Task,
+    level: Level,
+    previous: Level | None,
+    images: LevelImages,
+    config: DepthConfig,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Planes (H, W, 3) and costs (H, W) of one view at one level."""
+    view = level.views[index]
+    height, width = view.height, view.width
+    if not task.sources:
+        return np.zeros((height, width, 3), np.float32), np.full((height, width), 2, np.float32)
+    sources = list(task.sources)
+    gray = images.gray(index)
+    geometry = matching_geometry(view, [level.views[j] for j in sources])
+    quads = np.concatenate([images.quads(j).ravel() for j in sources])
+    w_range = np.array(task.prior.w_range, np.float32)
+    w_per_px = np.float32(geometry.w_per_px(float(w_range.mean())))
+    if previous is None:
+        planes = planes_from_points(task.prior, task.view, view)
+        src_planes, geo = np.zeros((1, 3), np.float32), np.float32(0.0)
+        iterations, refine, explore = config.coarse_iterations, 3, 1
+    else:
+        planes = pm.upsample_planes(previous.planes(index), height, width)
+        src_planes = np.concatenate(
+            [
+                pm.upsample_planes(previous.planes(j), v.height, v.width).reshape(-1, 3)
+                for j, v in ((j, level.views[j]) for j in sources)
+            ]
+        )
+        geo = np.float32(config.geometric_weight)
+        iterations, refine, explore = config.refine_iterations, 2, 0
+
+    offsets = pm.patch_offsets()
+    spatial = np.exp(-(offsets**2).sum(0) / (2 * 5.0**2)).astype(np.float32)
+    costs = np.empty((height, width), np.float32)
+    view_costs = np.empty((height, width, len(sources)), np.float32)
+    shared = (quads, src_planes, geometry.meta, geometry.forward, geometry.backward, offsets)
+    pm.evaluate(gray, planes, costs, view_costs, *shared, spatial, _BILATERAL_SIGMA, geo)
+    cam = (
+        np.float32(view.K[0, 0]),
+        np.float32(view.K[1, 1]),
+        np.float32(view.K[0, 2] - 0.5),
+        np.float32(view.K[1, 2] - 0.5),
+    )
+    for iteration in range(iterations):
+        for color in (0, 1):
+            salt = ((config.seed * 131 + index) * 31 + iteration) * 2 + color
+            pm.sweep(
+                gray, planes, costs, view_costs, *shared, spatial, _BILATERAL_SIGMA, geo, cam,
+                w_range, w_per_px, color, salt, 8 if explore or iteration == 0 else 4, refine,
+                explore,
+            )  # fmt: skip
+    return planes, costs

@@ -1,0 +1,83 @@
+"""From photos to undistorted pinhole images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from voxterra.core.camera import Camera, PinholeView
+from voxterra.core.reconstruction import Image
+from voxterra.io.colmap import to_pycolmap_camera
+
+
+def pinhole_view(image: Image, camera: Camera, component: int, max_size: int) -> PinholeView:
+    """Pinhole view that shows what `camera` shows without blank borders.
+
+    Args:
+        max_size: longer side of the undistorted image [px]; 0 = that of the camera.
+    """
+    source = to_pycolmap_camera(camera)
+    options = pycolmap.UndistortCameraOptions()
+    options.blank_pixels = 0.0
+    options.max_image_size = max_size if max_size > 0 else -1
+    target = pycolmap.undistort_camera(options, source)
+    K = np.asarray(target.calibration_matrix(), np.float64)
+    return PinholeView(
+        image.name, K, image.cam_from_world, target.width, target.height, camera, component
+    )
+
+
+def original_pixels(view: PinholeView) -> NDArray[np.float32]:
+    """(H, W, 2) pixel of the original photo for each pixel centre of `view` [px, centres at .5]."""
+    x, y = np.meshgrid(np.arange(view.width) + 0.5, np.arange(view.height) + 0.5)
+    rays = np.column_stack(
+        [
+            (x.ravel() - view.K[0, 2]) / view.K[0, 0],
+            (y.ravel() - view.K[1, 2]) / view.K[1, 1],
+            np.ones(x.size),
+        ]
+    )
+    pixels = to_pycolmap_camera(view.camera).img_from_cam(rays)
+    return np.asarray(pixels, np.float32).reshape(view.height, view.width, 2)
+
+
+def undistort(
+    pixels: NDArray[np.uint8], view: PinholeView, *, is_mask: bool = False
+) -> NDArray[np.uint8]:
+    """Resample a photo, or its mask, into `view`.
+
+    A photo larger than its camera's size is read as the same photo at another resolution.
+    """
+    grid = original_pixels(view)
+    height, width = pixels.shape[:2]
+    scale = np.array([width / view.camera.width, height / view.camera.height], np.float32)
+    shrink = min(view.width / width, 1.0)
+    if shrink < 0.75 and not is_mask:
+        # Average before sampling, or fine texture turns into noise.
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        scale *= np.array([size[0] / width, size[1] / height], np.float32)
+    grid = grid * scale - 0.5
+    return cv2.remap(
+        pixels,
+        grid[..., 0],
+        grid[..., 1],
+        cv2.INTER_NEAREST if is_mask else cv2.INTER_LINEAR if shrink < 0.75 else cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def write_undistorted(
+    photo_path: Path, mask_path: Path | None, view: PinholeView, color_out: Path, mask_out: Path
+) -> None:
+    """Undistort one photo and its mask into files, atomically."""
+    from voxterra.io.depth_store import write_image
+    from voxterra.io.images import read_gray, read_rgb
+
+    write_image(undistort(read_rgb(photo_path), view), color_out)
+    if mask_path is not None:
+        write_image(undistort(read_gray(mask_path), view, is_mask=True), mask_out)
