@@ -27,9 +27,10 @@ def test_up_of_usual_captures(case):
     cam_from_world, centers = CASES[case]
     world_from_model = rotation_from_vector(np.array([0.4, 2.0, -1.0]))
     noise = np.random.default_rng(1).normal(0, 0.05, centers.shape)
-    up = up_in_model(cam_from_world @ world_from_model, (centers + noise) @ world_from_model)
-    assert np.isclose(np.linalg.norm(up), 1)
-    assert np.degrees(np.arccos(np.clip((world_from_model @ up)[2], -1, 1))) < 8
+    found = up_in_model(cam_from_world @ world_from_model, (centers + noise) @ world_from_model)
+    assert np.isclose(np.linalg.norm(found.up), 1)
+    tilt = np.arccos(np.clip((world_from_model @ found.up)[2], -1, 1))
+    assert tilt < np.radians(8) and tilt < 2 * found.sigma
 
 
 def test_rotation_to_up():

@@ -143,7 +143,7 @@ def _place_component(
 def _upright(observations: Observations, component: Reconstruction) -> Placement:
     """Upright by attitudes or by how the cameras are held; centred on the points; scale kept."""
     o = observations
-    rotation = rotation_to_up(up_in_model(o.displayed_from_model, o.centers))
+    rotation = rotation_to_up(up_in_model(o.displayed_from_model, o.centers).up)
     if o.has_attitude.any():
         agreed = consensus(o.world_from_model_of_attitudes())
         if agreed.tilt_share >= 0.6:

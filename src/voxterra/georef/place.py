@@ -20,7 +20,7 @@ from voxterra.georef.observations import Observations, with_attitudes_of_aircraf
 from voxterra.georef.problem import FREE_SIGMA, MOUNT_SIGMA, Problem, State
 from voxterra.georef.upright import up_in_model
 
-# Positions alone fix up when its sigma is below this; else how the cameras are held helps [rad].
+# Attitudes are judged by the positions when those fix up better than this [rad].
 _UP_FIXED = np.radians(8.0)
 # With a relative sigma of the scale above this the model is not metric.
 _SCALE_UNKNOWN, _SCALE_WEAK, _TILT_WEAK_DEG = 0.33, 0.05, 3.0
@@ -52,14 +52,14 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
         fit: Fit | None = solve(problem, starts, config.outlier_sigmas) if starts else None
     else:
         fit = gps
-        if fit is None or fit.tilt_sigma > _UP_FIXED:
-            problem = Problem(o, up=up_in_model(o.displayed_from_model, o.centers))
-            assert problem.up is not None
-            starts = from_up(problem, problem.up)
+        upright = up_in_model(o.displayed_from_model, o.centers)
+        if fit is None or fit.tilt_sigma > upright.sigma:
+            problem = Problem(o, upright=upright)
+            starts = from_up(problem, upright.up) + ([fit.state] if fit else [])
             fit = solve(problem, starts, config.outlier_sigmas) if starts else None
             warnings.append(
-                "the GPS positions lie near one line or are too few: up is taken from how the "
-                "cameras were held"
+                "the GPS positions fix its up weakly (near one line, or too few): up is taken "
+                "from how the cameras were held too"
             )
     if fit is None:
         return NotPlaced("all its GPS positions are at one place")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from voxterra.core.transforms import Similarity, rotation_from_vector
 from voxterra.georef.attitude import tilt_and_heading
 from voxterra.georef.observations import Observations
+from voxterra.georef.upright import Upright
 
 Float = NDArray[np.float64]
 
@@ -66,8 +67,7 @@ class Problem:
         use_tilt, use_heading: use these parts of the attitudes.
         compass_sigma: prior standard deviation of the common yaw error [rad].
         mount_sigma: prior standard deviation of the common pitch and roll errors [rad].
-        up: (3,) up in the model from how the cameras are held, or None.
-        up_sigma: its standard deviation [rad].
+        upright: up in the model from how the cameras are held, or None.
     """
 
     observations: Observations
@@ -75,8 +75,7 @@ class Problem:
     use_heading: bool = False
     compass_sigma: float = COMPASS_SIGMA
     mount_sigma: float = MOUNT_SIGMA
-    up: Float | None = None
-    up_sigma: float = np.radians(10.0)
+    upright: Upright | None = None
 
     def without_attitude(self) -> Problem:
         """The same with positions only."""
@@ -150,11 +149,11 @@ class Problem:
     def prior_rows(self, state: State) -> Float:
         """Residuals of what is assumed rather than observed, in standard deviations."""
         rows = [state.bias / np.array([self.compass_sigma, self.mount_sigma, self.mount_sigma])]
-        if self.up is not None:
-            up = state.rotation @ self.up
+        if self.upright is not None:
+            up = state.rotation @ self.upright.up
             angle = np.arctan2(np.hypot(up[0], up[1]), up[2])
             direction = up[:2] / max(np.hypot(up[0], up[1]), 1e-12)
-            rows.append(angle * direction / self.up_sigma)
+            rows.append(angle * direction / self.upright.sigma)
         return np.concatenate(rows)
 
     def jacobian(self, state: State) -> tuple[Float, Float]:

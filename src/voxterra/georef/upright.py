@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
 
-def up_in_model(displayed_from_model: Float, centers: Float) -> Float:
-    """Unit vector that is most likely up, from how the cameras are held.
+@dataclass(frozen=True)
+class Upright:
+    """Likely up: unit vector (3,) in the model, and the standard deviation of its tilt [rad]."""
+
+    up: Float
+    sigma: float
+
+
+# How level people and gimbals keep the horizon, and how far from level they look [rad].
+_ROLL_SIGMA, _PITCH_SIGMA, _BEST_SIGMA = np.radians(3.0), np.radians(10.0), np.radians(2.0)
+
+
+def up_in_model(displayed_from_model: Float, centers: Float) -> Upright:
+    """What is most likely up, from how the cameras are held.
 
     People and gimbals keep the horizon level, so the cameras' x axes lie in the horizontal plane.
     Where the headings differ that fixes up. Where all cameras look the same way it leaves a turn
@@ -23,20 +37,23 @@ def up_in_model(displayed_from_model: Float, centers: Float) -> Float:
     """
     right, top = displayed_from_model[:, 0], -displayed_from_model[:, 1]
     back = -displayed_from_model[:, 2]
-    values, vectors = np.linalg.eigh(right.T @ right / len(right))
+    n = len(right)
+    values, vectors = np.linalg.eigh(right.T @ right / n)
     if values[1] > 0.1:
         up = vectors[:, 0]
         side = top.mean(0) @ up
         if abs(side) < 0.3:
             side = back.mean(0) @ up
-        return up if side >= 0 else -up
+        roll = max(_ROLL_SIGMA, np.sqrt(max(values[0], 0.0)))
+        sigma = max(_BEST_SIGMA, roll / np.sqrt(n * values[1]))
+        return Upright(up if side >= 0 else -up, float(sigma))
     common_right = vectors[:, 2]
     top_mean, back_mean = (_across(v.mean(0), common_right) for v in (top, back))
     spread = centers - np.median(centers, axis=0)
     along_top, along_back = np.std(spread @ top_mean), np.std(spread @ back_mean)
     if along_top > 2 * along_back and along_top > 0.3 * np.std(spread @ common_right):
-        return _plane_normal(spread, back_mean)
-    return top_mean
+        return Upright(_plane_normal(spread, back_mean), float(_PITCH_SIGMA))
+    return Upright(top_mean, float(_PITCH_SIGMA))
 
 
 def _across(vector: Float, axis: Float) -> Float:
