@@ -10,7 +10,9 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SOURCE_NONE, Grid, SurfaceRaster
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
+from voxterra.evaluate.load import evaluate_raster
 from voxterra.evaluate.raster import drape, redraw_dsm, resample_dsm, score_heights
+from voxterra.io.geotiff import write_dsm
 from voxterra.io.truth_raster import TruthRaster, grid_points, read_truth_raster
 from voxterra.io.truth_surface import read_truth_surface
 
@@ -128,3 +130,22 @@ def test_synthetic_mesh_gives_the_synthetic_dsm(shared_data):
     assert figures["filled"] == 1.0
     assert figures["nmad_m"] < 0.002 and abs(figures["median_m"]) < 0.005
     assert figures["abs_p95_m"] < 0.01
+
+
+def test_a_dsm_against_a_reference_cloud_loses_one_offset(shared_data, tmp_path):
+    reference = read_truth_raster(shared_data("uav_brighton_beach"))
+    assert reference.crs == "EPSG:32615" and reference.is_reference
+    assert 0.3 < reference.scored.mean() <= 1.0 and 0.1 < reference.grid.cell_size < 1.0
+    fine = np.repeat(np.repeat(reference.heights_m, 2, axis=0), 2, axis=1).astype(np.float32) + 3.0
+    fine[: fine.shape[0] // 2] = np.nan
+    g = reference.grid
+    grid = Grid(g.left, g.top, g.cell_size / 2, 2 * g.width, 2 * g.height)
+    source = np.where(np.isfinite(fine), SOURCE_MEASURED, SOURCE_NONE).astype(np.uint8)
+    frame = GeoFrame("geo", -91.994, 46.8428, 170.0, "EPSG:32615", "egm96")
+    write_dsm(SurfaceRaster(grid, fine, source), tmp_path / "dsm.tif", frame)
+    folder = shared_data("uav_brighton_beach")
+    score = evaluate_raster(tmp_path / "dsm.tif", folder, "none").to_dict()
+    assert score["removed_offset_m"] == pytest.approx(3.0, abs=1e-3)
+    assert score["median_abs_m"] < 1e-3 and 0.2 < score["filled"] < 0.8
+    kept = evaluate_raster(tmp_path / "dsm.tif", folder, "none", remove_offset=False).to_dict()
+    assert kept["median_abs_m"] == pytest.approx(3.0, abs=1e-3)
