@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.camera import PinholeView
+from voxterra.io.atomic import atomic_path
 from voxterra.io.depth_store import color_path
+from voxterra.io.images import read_gray
 from voxterra.kernels.patchmatch import pack_quads
 
 _CACHE_BYTES = 1_000_000_000
@@ -34,11 +35,9 @@ class Level:
         return self.folder / f"{index:04d}.npz"
 
     def write(self, index: int, planes: NDArray[np.float32], costs: NDArray[np.float32]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.path(index).with_suffix(".tmp")
-        with open(temporary, "wb") as file:
-            np.savez(file, planes=planes, costs=costs)
-        os.replace(temporary, self.path(index))
+        """Keep the result of one view, atomically."""
+        with atomic_path(self.path(index)) as temporary:
+            np.savez(temporary, planes=planes, costs=costs)
 
     def planes(self, index: int) -> NDArray[np.float32]:
         with np.load(self.path(index)) as data:
@@ -71,11 +70,10 @@ class LevelImages:
             self._cache.move_to_end(index)
             return self._cache[index]
         view = self._views[index]
-        image = cv2.imdecode(
-            np.fromfile(color_path(self._store, index), np.uint8), cv2.IMREAD_GRAYSCALE
-        )
+        image = read_gray(color_path(self._store, index))
         if image.shape != (view.height, view.width):
-            image = cv2.resize(image, (view.width, view.height), interpolation=cv2.INTER_AREA)
+            size = (view.width, view.height)
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         entry = (image, pack_quads(image))
         self._cache[index] = entry
         self._bytes += 5 * image.size

@@ -54,7 +54,7 @@ class Task:
 def estimate_depth(
     components: tuple[Reconstruction, ...],
     photos: PhotoSet,
-    config: DepthConfig = DepthConfig(),
+    config: DepthConfig = DepthConfig(),  # noqa: B008 - frozen
     *,
     out_dir: Path,
     progress: Progress = no_progress,
@@ -118,7 +118,7 @@ def plan(components: tuple[Reconstruction, ...], config: DepthConfig) -> list[Ta
 
 def level_sizes(views: tuple[PinholeView, ...], config: DepthConfig) -> list[list[tuple[int, int]]]:
     """(width, height) of every view at every level, coarsest first."""
-    out = []
+    out: list[list[tuple[int, int]]] = []
     for k in reversed(range(max(config.levels, 1))):
         level = []
         for view in views:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.reconstruction import Image
 from voxterra.io.colmap import to_pycolmap_camera
+from voxterra.io.depth_store import write_image
+from voxterra.io.images import read_gray, read_rgb
 
 
 def pinhole_view(image: Image, camera: Camera, component: int, max_size: int) -> PinholeView:
@@ -59,25 +61,18 @@ def undistort(
     if shrink < 0.75 and not is_mask:
         # Average before sampling, or fine texture turns into noise.
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
         scale *= np.array([size[0] / width, size[1] / height], np.float32)
     grid = grid * scale - 0.5
-    return cv2.remap(
-        pixels,
-        grid[..., 0],
-        grid[..., 1],
-        cv2.INTER_NEAREST if is_mask else cv2.INTER_LINEAR if shrink < 0.75 else cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    method = cv2.INTER_NEAREST if is_mask else cv2.INTER_CUBIC
+    out = cv2.remap(pixels, grid[..., 0], grid[..., 1], method, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.uint8)
 
 
 def write_undistorted(
     photo_path: Path, mask_path: Path | None, view: PinholeView, color_out: Path, mask_out: Path
 ) -> None:
     """Undistort one photo and its mask into files, atomically."""
-    from voxterra.io.depth_store import write_image
-    from voxterra.io.images import read_gray, read_rgb
-
     write_image(undistort(read_rgb(photo_path), view), color_out)
     if mask_path is not None:
         write_image(undistort(read_gray(mask_path), view, is_mask=True), mask_out)

@@ -7,7 +7,6 @@ Layout: `views.json`, `color/0000.jpg`, `mask/0000.png` (where the photo has one
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from PIL import Image as PilImage
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.errors import FormatError
+from voxterra.io.atomic import atomic_path
 
 
 class DepthStore:
@@ -70,48 +70,44 @@ class DepthStore:
 
 
 def color_path(folder: Path, index: int) -> Path:
+    """Where the undistorted photo of view `index` lies."""
     return folder / "color" / f"{index:04d}.jpg"
 
 
 def mask_path(folder: Path, index: int) -> Path:
+    """Where the undistorted mask of view `index` lies, if the photo has one."""
     return folder / "mask" / f"{index:04d}.png"
 
 
 def depth_path(folder: Path, index: int) -> Path:
+    """Where the depth map of view `index` lies."""
     return folder / "depth" / f"{index:04d}.npz"
 
 
 def write_views(views: tuple[PinholeView, ...], folder: Path) -> None:
     """Write `views.json`, atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / "views.json.tmp"
-    temporary.write_text(json.dumps({"views": [_view_to_dict(v) for v in views]}, indent=1))
-    os.replace(temporary, folder / "views.json")
+    with atomic_path(folder / "views.json") as temporary:
+        temporary.write_text(json.dumps({"views": [_view_to_dict(v) for v in views]}, indent=1))
 
 
 def write_depth(depth_map: DepthMap, path: Path) -> None:
     """Write one depth map, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
+    with atomic_path(path) as temporary:
         np.savez(
-            file,
+            temporary,
             depth=depth_map.depth.astype(np.float32),
             normal=np.rint(depth_map.normal * 127).astype(np.int8),
             confidence=np.rint(depth_map.confidence * 255).astype(np.uint8),
         )
-    os.replace(temporary, path)
 
 
 def write_image(pixels: NDArray[np.uint8], path: Path) -> None:
     """Write an image by its suffix, atomically; JPEG at a quality that stereo does not notice."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name("tmp_" + path.name)
     options: dict[str, Any] = (
         {"quality": 96, "subsampling": 0} if path.suffix == ".jpg" else {"compress_level": 1}
     )
-    PilImage.fromarray(pixels).save(temporary, **options)
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary:
+        PilImage.fromarray(pixels).save(temporary, **options)
 
 
 def _view_to_dict(view: PinholeView) -> dict[str, Any]:
