@@ -17,25 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from voxterra.errors import FormatError, InputError, VoxterraError
+from voxterra.io.heic import HEIC_SUFFIXES, is_heic, prepare_heic
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".heic", ".heif", ".hif"})
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", *HEIC_SUFFIXES})
 MAX_MEGAPIXELS = 400.0
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "HEIF")  # JPEG covers MPO, its form with several images
-_HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+_FORMATS = ("JPEG", "PNG", "TIFF")  # JPEG covers MPO, its form with several images
 _INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_heif_lock = threading.Lock()
-_heif_ready = False
-
-
-def _register_heif() -> None:
-    global _heif_ready
-    with _heif_lock:
-        if not _heif_ready:
-            import pi_heif
-
-            pi_heif.register_heif_opener(thumbnails=False)
-            _heif_ready = True
+_open_lock = threading.Lock()
 
 
 @contextmanager
@@ -51,16 +40,19 @@ def open_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Iterato
         FormatError: not an image of these formats, damaged, or too large.
         InputError: the file cannot be read at all.
     """
-    if path.suffix.lower() in _HEIC_SUFFIXES:
-        _register_heif()
     try:
-        image = _open_any_size(path)
+        heic = is_heic(path)  # by content: phones and people give these files any name
+        if heic:
+            prepare_heic(path)
+        image = _open_any_size(path, ("HEIF",) if heic else _FORMATS)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise InputError(
             f"The file cannot be read: {error.strerror}.",
             where=str(path),
             next_step="Check that the file is there and that you may read it.",
         ) from error
+    except FormatError:
+        raise
     except Exception as error:  # decoders raise nearly anything on damaged headers
         raise _damaged(path, error) from error
     try:
@@ -73,16 +65,13 @@ def open_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Iterato
         raise _damaged(path, error) from error
 
 
-_open_lock = threading.Lock()
-
-
-def _open_any_size(path: Path) -> Image.Image:
+def _open_any_size(path: Path, formats: tuple[str, ...]) -> Image.Image:
     # `_check_size` replaces Pillow's own limit, which would refuse legal 200 MP photos. That limit
     # is a module global: lift it only while a header is read.
     with _open_lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path, formats=[f for f in _FORMATS if f != "HEIF" or _heif_ready])
+            return Image.open(path, formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
