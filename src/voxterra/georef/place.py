@@ -23,7 +23,7 @@ from voxterra.georef.upright import up_in_model
 # Attitudes are judged by the positions when those fix up better than this [rad].
 _UP_FIXED = np.radians(8.0)
 # With a relative sigma of the scale above this the model is not metric.
-_SCALE_UNKNOWN, _SCALE_WEAK, _TILT_WEAK_DEG = 0.33, 0.05, 3.0
+_SCALE_UNKNOWN, _SCALE_WEAK, _TILT_WEAK_DEG = 0.5, 0.05, 3.0
 # A camera screwed into an aircraft is off by degrees, where a gimbal is off by tenths [rad].
 AIRCRAFT_MOUNT_SIGMA = np.radians(5.0)
 # Attitudes are used when so large a share of them agrees.
