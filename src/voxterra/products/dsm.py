@@ -13,6 +13,7 @@ from voxterra.core.raster import (
     SurfaceRaster,
 )
 from voxterra.kernels.raster import rasterize_height
+from voxterra.products.gaps import fill_gaps
 
 Float = NDArray[np.float64]
 
@@ -37,47 +38,13 @@ def height_raster(
     return heights
 
 
-def fill_gaps(heights: NDArray[np.float32], gap_cells: float) -> NDArray[np.float32]:
-    """Heights with gaps up to `gap_cells` wide filled from around; the outside stays NaN.
-
-    What is filled is the morphological closing of the measured area with a disc. Values come
-    from inverse-distance weighting in four directions (GDAL's FillNodata), then smoothing.
-    """
-    from rasterio.fill import fillnodata
-
-    measured = np.isfinite(heights)
-    inside = closing(measured, gap_cells / 2)
-    if gap_cells <= 0 or not (inside & ~measured).any():
-        return heights
-    filled = fillnodata(
-        np.where(measured, heights, 0).astype(np.float32),
-        measured.astype(np.uint8),
-        max_search_distance=float(np.ceil(gap_cells)),
-        smoothing_iterations=1,
-        nodata=float("nan"),
-    )
-    out = heights.copy()
-    gap = inside & ~measured
-    out[gap] = filled[gap]
-    return out
-
-
-def closing(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
-    """`mask` closed with a disc of `radius` cells, by distance transforms: no radius is dear."""
-    import cv2
-
-    margin = int(np.ceil(radius)) + 1
-    padded = np.pad(mask, margin)
-    if not mask.any():
-        return mask.copy()
-    grown = cv2.distanceTransform((~padded).astype(np.uint8), cv2.DIST_L2, 5) <= radius
-    shrunk = cv2.distanceTransform(grown.astype(np.uint8), cv2.DIST_L2, 5) > radius
-    closed = shrunk[margin:-margin, margin:-margin]
-    return np.asarray(closed | mask)
-
-
 def surface_raster(
-    vertices_on_map: Float, faces: NDArray[np.int32], grid: Grid, gap_cells: float
+    vertices_on_map: Float,
+    faces: NDArray[np.int32],
+    grid: Grid,
+    gap_cells: float,
+    *,
+    map_unit_m: float = 1.0,
 ) -> SurfaceRaster:
     """The surface model of a mesh, with gaps filled and marked.
 
@@ -86,9 +53,10 @@ def surface_raster(
         faces: (F, 3).
         grid: of the raster.
         gap_cells: widest gap that is filled [cells].
+        map_unit_m: metres in a horizontal unit of the CRS.
     """
     measured = height_raster(vertices_on_map, faces, grid)
-    heights = fill_gaps(measured, gap_cells)
+    heights = fill_gaps(measured, gap_cells, grid.cell_size * map_unit_m)
     source = np.full(heights.shape, SOURCE_NONE, np.uint8)
     source[np.isfinite(heights)] = SOURCE_FILLED
     source[np.isfinite(measured)] = SOURCE_MEASURED

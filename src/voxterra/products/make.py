@@ -57,7 +57,7 @@ def make_products(
     maps: DepthMaps,
     georeference: Georeference,
     photos: PhotoSet,
-    config: ProductsConfig = ProductsConfig(),
+    config: ProductsConfig,
     *,
     out_dir: Path,
     run_info: dict[str, Any],
@@ -143,7 +143,8 @@ def _rasters(
     progress(0.0, "surface model")
     on_map = frame.to_map(mesh.vertices.astype(np.float64))
     dsm_grid, ortho_grid = _grids(mesh, on_map, maps, frame, config)
-    surface = surface_raster(on_map, mesh.faces, dsm_grid, config.fill_gap_cells)
+    unit = frame.map_unit_m()
+    surface = surface_raster(on_map, mesh.faces, dsm_grid, config.fill_gap_cells, map_unit_m=unit)
     products = []
     cell = f"{dsm_grid.cell_size:g} cells, {frame.describe()}"
     if "dsm" in config.products:

@@ -1,0 +1,79 @@
+"""Gaps of a height raster: which to fill, and with what."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NEIGHBOURS = 12
+# A rim that steps by more than this many cells holds two surfaces: a roof and the ground.
+_STEP_CELLS = 6.0
+
+
+def fill_gaps(
+    heights: NDArray[np.float32], gap_cells: float, cell_size: float
+) -> NDArray[np.float32]:
+    """Heights with gaps up to `gap_cells` wide filled from their rims; the outside stays NaN.
+
+    What is filled is the morphological closing of the measured area with a disc. Photos from
+    above miss what stands beside and below something high, so where the rim of a gap has two
+    levels the gap gets the lower: inverse-distance weights over the rim's nearest low cells.
+
+    Args:
+        heights: (H, W) float32, NaN = not measured [m].
+        gap_cells: widest gap to fill [cells].
+        cell_size: edge of a cell [m], to tell a step from a slope.
+    """
+    import cv2
+
+    measured = np.isfinite(heights)
+    if gap_cells <= 0 or not measured.any():
+        return heights
+    gap = closing(measured, gap_cells / 2) & ~measured
+    out = heights.copy()
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(gap.astype(np.uint8), connectivity=8)
+    for label in range(1, len(boxes)):
+        x, y, w, h = (int(v) for v in boxes[label, :4])
+        window = slice(max(y - 1, 0), y + h + 1), slice(max(x - 1, 0), x + w + 1)
+        inside = labels[window] == label
+        rim = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        rim &= measured[window]
+        out[window][inside] = _from_rim(inside, rim, heights[window], cell_size)
+    return out
+
+
+def _from_rim(
+    inside: NDArray[np.bool_],
+    rim: NDArray[np.bool_],
+    heights: NDArray[np.float32],
+    cell_size: float,
+) -> NDArray[np.float32]:
+    """(n,) heights of the cells `inside`, in row order, from those of the cells `rim`."""
+    from scipy.spatial import cKDTree
+
+    known = heights[rim]
+    if not known.size:
+        return np.full(int(inside.sum()), np.nan, np.float32)
+    low, high = np.quantile(known, [0.05, 0.95])
+    places = np.argwhere(rim)
+    if high - low > _STEP_CELLS * cell_size:
+        keep = known <= (low + high) / 2
+        places, known = places[keep], known[keep]
+    count = min(_NEIGHBOURS, len(known))
+    distance, nearest = cKDTree(places).query(np.argwhere(inside), k=count)
+    distance, nearest = distance.reshape(-1, count), nearest.reshape(-1, count)
+    weight = 1.0 / distance**2
+    return np.asarray((weight * known[nearest]).sum(1) / weight.sum(1), np.float32)
+
+
+def closing(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """`mask` closed with a disc of `radius` cells, by distance transforms: no radius is dear."""
+    import cv2
+
+    if not mask.any():
+        return mask.copy()
+    margin = int(np.ceil(radius)) + 1
+    padded = np.pad(mask, margin)
+    grown = cv2.distanceTransform((~padded).astype(np.uint8), cv2.DIST_L2, 5) <= radius
+    shrunk = cv2.distanceTransform(grown.astype(np.uint8), cv2.DIST_L2, 5) > radius
+    return np.asarray(shrunk[margin:-margin, margin:-margin] | mask)

@@ -1,0 +1,302 @@
+"""All products of a known scene, each opened by an independent reader.
+
+The scene: grey ground 40 m wide, a red box 3 m high 12 m to the north, a blue box 5 m high 12 m
+to the east. What is swapped, mirrored or turned shows at once.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import laspy
+import numpy as np
+import pytest
+import rasterio
+import trimesh
+from pyproj import CRS, Transformer
+from rio_cogeo.cogeo import cog_validate
+
+from voxterra.core.camera import Camera, PinholeView
+from voxterra.core.geo import GeoFrame
+from voxterra.core.georeference import Georeference, PhotoResidual, Placement
+from voxterra.core.mesh import PointCloud, TriMesh
+from voxterra.core.photos import Gps, Photo, PhotoSet, RejectedFile
+from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.core.transforms import Similarity
+from voxterra.errors import ReconstructionError, UsageError
+from voxterra.products.config import ProductsConfig
+from voxterra.products.make import Product, make_products
+from voxterra.testing import MemoryDepthMaps, look_at, photograph
+
+GEO = GeoFrame("geo", 9.9158, 51.5413, 198.46, "EPSG:25832")
+RED, BLUE, GREY = (0.8, 0.1, 0.1), (0.1, 0.1, 0.8), (0.5, 0.5, 0.5)
+RED_AT, BLUE_AT, SIDE = (0.0, 12.0), (12.0, 0.0), 4.0
+RED_TOP, BLUE_TOP = 3.0, 5.0
+EXPOSURES = (1.0, 0.9, 1.1, 0.95, 1.05)
+
+
+def box(at: tuple[float, float], top: float) -> trimesh.Trimesh:
+    return trimesh.creation.box((SIDE, SIDE, top)).apply_translation((*at, top / 2))
+
+
+def scene_mesh() -> TriMesh:
+    ground = trimesh.creation.box((40, 40, 1)).apply_translation((0, 0, -0.5))
+    mesh = trimesh.util.concatenate([ground, box(RED_AT, RED_TOP), box(BLUE_AT, BLUE_TOP)])
+    for _ in range(3):
+        mesh = mesh.subdivide()
+    vertices = np.asarray(mesh.vertices, np.float32)
+    colors = np.rint(255 * color(vertices)).astype(np.uint8)
+    return TriMesh(vertices, np.asarray(mesh.faces, np.int32), colors)
+
+
+def color(points: np.ndarray) -> np.ndarray:
+    out = np.tile(GREY, (len(points), 1))
+    for at, top, paint in ((RED_AT, RED_TOP, RED), (BLUE_AT, BLUE_TOP, BLUE)):
+        inside = (np.abs(points[:, :2] - at) < SIDE / 2 + 0.01).all(1)
+        out[inside & (points[:, 2] > 0.05) & (points[:, 2] < top + 0.01)] = paint
+    return out
+
+
+def views() -> list[PinholeView]:
+    places = [(0, 0), (-8, -8), (9, -7), (8, 9), (-9, 8)]
+    return [
+        look_at(f"{i}.jpg", (x, y, 40), (x, y, 0), focal_px=280.0)
+        for i, (x, y) in enumerate(places)
+    ]
+
+
+@dataclass
+class Made:
+    folder: Path
+    products: tuple[Product, ...]
+    frame: GeoFrame
+
+    def path(self, name: str) -> Path:
+        assert name in {p.name for p in self.products}
+        return self.folder / name
+
+
+def inputs(
+    frame: GeoFrame,
+) -> tuple[TriMesh, PointCloud, MemoryDepthMaps, Georeference, PhotoSet]:
+    mesh, cameras = scene_mesh(), views()
+    maps = photograph(mesh, cameras, color, EXPOSURES)
+    points = trimesh.sample.sample_surface(
+        trimesh.Trimesh(mesh.vertices, mesh.faces), 3000, seed=1
+    )[0]
+    cloud = PointCloud(points, np.rint(255 * color(points)).astype(np.uint8))
+    sparse = SparsePoints(
+        np.zeros((0, 3)), np.zeros((0, 3), np.uint8), np.zeros(0), np.zeros(1, np.int64),
+        np.zeros(0, np.int32), np.zeros((0, 2)),
+    )  # fmt: skip
+    camera = Camera("PINHOLE", 320, 240, (280.0, 280.0, 160.0, 120.0))
+    images = tuple(Image(v.name, 1, v.cam_from_world) for v in cameras)
+    component = Reconstruction({1: camera}, images, sparse)
+    residuals = tuple(
+        PhotoResidual(v.name, 0.1, -0.2, 0.3, 1.0, 2.0, v.name == "3.jpg") for v in cameras
+    )
+    placed = not frame.is_local
+    placement = Placement(
+        Similarity.identity(), placed, "gps" if placed else "none", residuals if placed else (),
+        0.22 if placed else None, warnings=("a warning",),
+    )  # fmt: skip
+    photos = tuple(
+        Photo(name, Path(name), 320, 240, f"sha-{name}", Gps(9.9158, 51.5413, 190.0))
+        for name in [v.name for v in cameras] + ["left_out.jpg"]
+    )
+    photo_set = PhotoSet(Path("."), photos, (RejectedFile("bad.txt", "not a photo"),))
+    return mesh, cloud, maps, Georeference(frame, (component,), (placement,)), photo_set
+
+
+def make(frame: GeoFrame, folder: Path, config: ProductsConfig) -> Made:
+    seen: list[float] = []
+    products = make_products(
+        *inputs(frame),
+        config,
+        out_dir=folder,
+        run_info={"created": "2026-01-02T03:04:05Z", "config": {"x": 1}, "preset": "preview"},
+        progress=lambda fraction, message="": seen.append(fraction),
+    )
+    assert seen == sorted(seen) and seen[-1] == 1.0
+    return Made(folder, products, frame)
+
+
+@pytest.fixture(scope="module")
+def geo(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(GEO, tmp_path_factory.mktemp("geo"), ProductsConfig(license="CC0-1.0"))
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(GeoFrame.local(), tmp_path_factory.mktemp("local"), ProductsConfig())
+
+
+def on_map(x: float, y: float, z: float) -> np.ndarray:
+    """Easting, northing, EGM96 height by PROJ's topocentric conversion."""
+    pipeline = Transformer.from_pipeline(
+        "+proj=pipeline +step +inv +proj=topocentric +ellps=WGS84 +lon_0=9.9158 +lat_0=51.5413 "
+        "+h_0=198.46 +step +inv +proj=cart +ellps=WGS84 +step +proj=utm +zone=32 +ellps=GRS80"
+    )
+    east, north, height = pipeline.transform(x, y, z)
+    return np.array([east, north, height - 45.964])
+
+
+def test_all_files_are_there_and_nothing_else(geo: Made) -> None:
+    names = {p.name for p in geo.products}
+    assert names == {
+        "scene.glb", "scene.obj", "scene.ply", "cloud.laz", "cloud.ply", "dsm.tif", "ortho.tif",
+        "cameras.geojson", "metadata.json",
+    }  # fmt: skip
+    assert {p.name for p in geo.folder.iterdir()} == names
+    assert all(p.description and p.path.stat().st_size > 0 for p in geo.products)
+
+
+def test_dsm_has_the_boxes_where_they_stand(geo: Made) -> None:
+    assert cog_validate(geo.path("dsm.tif"), strict=True)[0]
+    with rasterio.open(geo.path("dsm.tif")) as dsm:
+        subs = CRS.from_wkt(dsm.crs.to_wkt()).sub_crs_list
+        assert [c.to_epsg() for c in subs] == [25832, 5773]
+        cell = dsm.transform.a
+        assert cell == pytest.approx(0.3)  # 40 m / 280 px = 0.143 m -> 0.15 m, twice that
+        for edge in (dsm.bounds.left, dsm.bounds.top):
+            assert edge / cell == pytest.approx(round(edge / cell), abs=1e-4)
+        for (x, y), z in ((RED_AT, RED_TOP), (BLUE_AT, BLUE_TOP), ((-12.0, 0.0), 0.0)):
+            place = on_map(x, y, z)
+            height, source = next(dsm.sample([place[:2]]))
+            assert height == pytest.approx(place[2], abs=0.01)
+            assert source == 1
+        high = dsm.read(1, masked=True) > on_map(0, 0, 4)[2]
+        assert high.sum() * cell**2 == pytest.approx(SIDE**2, rel=0.12)
+        assert dsm.read(1)[0, 0] == -9999 and dsm.read(2)[0, 0] == 0
+
+
+def test_ortho_shows_the_boxes_where_they_stand(geo: Made) -> None:
+    assert cog_validate(geo.path("ortho.tif"), strict=True)[0]
+    with rasterio.open(geo.path("ortho.tif")) as ortho, rasterio.open(geo.path("dsm.tif")) as dsm:
+        assert ortho.crs.to_epsg() == 25832 and ortho.transform.a == pytest.approx(0.15)
+        np.testing.assert_allclose(ortho.bounds, dsm.bounds, atol=1e-6)
+        image = np.moveaxis(ortho.read(), 0, 2).astype(float)
+        for (x, y), paint in ((RED_AT, RED), (BLUE_AT, BLUE), ((-12, 0), GREY), ((0, -12), GREY)):
+            rgba = next(ortho.sample([on_map(x, y, 0)[:2]]))
+            assert rgba[3] == 255
+            np.testing.assert_allclose(rgba[:3], 255 * np.array(paint), atol=8)
+        # The walls lean in every photo; a true orthophoto shows the roofs' outlines alone.
+        for channel, other in ((0, 2), (2, 0)):
+            colored = (image[..., channel] > 120) & (image[..., other] < 60)
+            assert colored.sum() * 0.15**2 == pytest.approx(SIDE**2, rel=0.08)
+        gray = image[(image[..., 3] == 255) & (np.ptp(image[..., :3], axis=2) < 10)]
+        # Exposures differ by 20 %: levelled they agree.
+        assert np.std(gray[:, 1]) < 2.0
+        assert image[0, 0, 3] == 0
+
+
+def test_cloud_and_meshes_agree_with_the_map(geo: Made) -> None:
+    data = laspy.read(geo.path("cloud.laz"))
+    assert [c.to_epsg() for c in data.header.parse_crs().sub_crs_list] == [25832, 5773]
+    blue = (data.blue > 40000) & (data.red < 10000)
+    middle = data.xyz[blue].mean(axis=0)[:2]
+    np.testing.assert_allclose(middle, on_map(*BLUE_AT, 0)[:2], atol=0.3)
+    assert data.xyz[:, 2].max() == pytest.approx(on_map(0, 0, BLUE_TOP)[2], abs=0.02)
+    ply = trimesh.load(geo.path("cloud.ply"))
+    blue_ply = (ply.colors[:, 2] > 150) & (ply.colors[:, 0] < 50)
+    np.testing.assert_allclose(ply.vertices[blue_ply].mean(axis=0)[:2], BLUE_AT, atol=0.3)
+
+    glb = trimesh.load(geo.path("scene.glb")).to_geometry()
+    top = glb.vertices[glb.vertices[:, 1] > 4.9]
+    np.testing.assert_allclose(top.mean(axis=0), [12, 5, 0], atol=0.01)
+    red_top = glb.vertices[np.abs(glb.vertices[:, 1] - RED_TOP) < 0.01]
+    red_top = red_top[np.abs(red_top[:, 0]) < 2.1]
+    np.testing.assert_allclose(red_top.mean(axis=0), [0, 3, -12], atol=0.01)
+    for name in ("scene.obj", "scene.ply"):
+        mesh = trimesh.load(geo.path(name), process=False)
+        assert len(mesh.faces) == len(glb.faces)
+        np.testing.assert_allclose(mesh.bounds, [[-20, -20, -1], [20, 20, 5]], atol=1e-4)
+
+
+def test_cameras_geojson(geo: Made) -> None:
+    data = json.loads(geo.path("cameras.geojson").read_text())
+    assert data["type"] == "FeatureCollection" and "crs" not in data
+    cameras = [f for f in data["features"] if f["properties"].get("kind") == "camera"]
+    assert [c["properties"]["name"] for c in cameras] == [f"{i}.jpg" for i in range(5)]
+    lon, lat, height = cameras[2]["geometry"]["coordinates"]
+    expected = GEO.to_lonlat(np.array([[9.0, -7.0, 40.0]]))[0]
+    np.testing.assert_allclose([lon, lat, height], expected, atol=1e-4)
+    properties = cameras[3]["properties"]
+    assert properties["gps_outlier"] is True and properties["gps_residual_up_m"] == 0.3
+    assert properties["pitch_deg"] == pytest.approx(-90, abs=1e-3)
+    assert "height_orthometric_m" in properties
+    prints = [f for f in data["features"] if f["properties"].get("kind") == "footprint"]
+    assert len(prints) == 5
+    ring = np.array(prints[0]["geometry"]["coordinates"][0])
+    assert ring.shape == (5, 2) and (ring[0] == ring[-1]).all()
+    signed = (ring[:-1, 0] * ring[1:, 1] - ring[1:, 0] * ring[:-1, 1]).sum()
+    assert signed > 0
+    size = np.ptp(GEO.from_lonlat(np.column_stack([ring, np.full(5, 198.46)])), axis=0)
+    np.testing.assert_allclose(size[:2], [320 / 7, 240 / 7], rtol=0.01)
+    (left_out,) = [f for f in data["features"] if f["properties"].get("registered") is False]
+    assert left_out["properties"]["name"] == "left_out.jpg"
+
+
+def test_metadata(geo: Made) -> None:
+    data = json.loads(geo.path("metadata.json").read_text())
+    assert data["created"] == "2026-01-02T03:04:05Z" and data["config"] == {"x": 1}
+    assert data["run"] == {"preset": "preview"} and data["license"] == "CC0-1.0"
+    assert CRS.from_wkt(data["crs_wkt"]).is_compound and data["crs"] == "EPSG:25832"
+    assert "5773" in data["vertical_datum"] and data["scale"] == {"known": True, "unit": "m"}
+    ecef = np.array(data["transform"]["ecef_from_world"]) @ [12, 0, 5, 1]
+    back = Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True).transform(*ecef[:3])
+    np.testing.assert_allclose(back, GEO.to_lonlat(np.array([[12.0, 0, 5]]))[0], atol=1e-6)
+    assert {p["name"] for p in data["products"]} == {p.name for p in geo.products} - {
+        "metadata.json"
+    }
+    assert all(len(p["sha256"]) == 64 and p["bytes"] > 0 for p in data["products"])
+    by_id = {p["id"]: p for p in data["photos"]}
+    assert by_id["1.jpg"]["sha256"] == "sha-1.jpg" and by_id["1.jpg"]["registered"]
+    assert not by_id["left_out.jpg"]["registered"] and by_id["bad.txt"]["rejected"]
+    (component,) = data["accuracy"]["components"]
+    assert component["rmse_horizontal_m"] == 0.22 and component["outliers"] == ["3.jpg"]
+    assert data["accuracy"]["warnings"] == ["a warning"]
+    assert data["coverage"]["area_measured"] == pytest.approx(1600, rel=0.02)
+    for name in ("voxterra", "numpy", "numba", "pycolmap", "gdal"):
+        assert data["software"][name]
+
+
+def test_local_frame_says_so_everywhere(local: Made) -> None:
+    assert "cameras.json" in {p.name for p in local.products}
+    assert "cameras.geojson" not in {p.name for p in local.products}
+    for name in ("dsm.tif", "ortho.tif"):
+        with rasterio.open(local.path(name)) as dataset:
+            assert dataset.crs.to_epsg() is None and "scale unknown" in dataset.tags()["SCALE"]
+            assert "scale unknown" in dataset.crs.to_wkt()
+    with rasterio.open(local.path("dsm.tif")) as dsm:
+        assert next(dsm.sample([BLUE_AT]))[0] == pytest.approx(BLUE_TOP, abs=1e-3)
+    for name in ("scene.ply", "cloud.ply", "scene.obj", "scene.glb", "cloud.laz"):
+        assert b"scale unknown" in local.path(name).read_bytes()
+    data = json.loads(local.path("metadata.json").read_text())
+    assert data["crs"] is None and data["origin"] is None and data["license"] is None
+    assert data["scale"] == {"known": False, "unit": "model units"}
+    cameras = json.loads(local.path("cameras.json").read_text())["cameras"]
+    assert cameras[1]["center_in_world"] == pytest.approx([-8, -8, 40])
+
+
+def test_chosen_products_and_cell_size_only(tmp_path: Path) -> None:
+    config = ProductsConfig(products=("dsm",), gsd_m=0.5, dsm_gsd_factor=1)
+    made = make(GEO, tmp_path, config)
+    assert {p.name for p in made.products} == {"dsm.tif", "metadata.json"}
+    with rasterio.open(tmp_path / "dsm.tif") as dsm:
+        assert dsm.transform.a == 0.5
+
+
+def test_wrong_options_and_an_empty_surface(tmp_path: Path) -> None:
+    mesh, *others = inputs(GEO)
+    for config in (
+        ProductsConfig(products=("dms",)),  # type: ignore[arg-type]
+        ProductsConfig(gsd_m=-1.0),
+        ProductsConfig(jpeg_quality=0),
+    ):
+        with pytest.raises(UsageError):
+            make_products(mesh, *others, config, out_dir=tmp_path, run_info={})
+    empty = TriMesh(mesh.vertices, np.zeros((0, 3), np.int32))
+    with pytest.raises(ReconstructionError, match="empty"):
+        make_products(empty, *others, ProductsConfig(), out_dir=tmp_path, run_info={})
+    assert not list(tmp_path.iterdir())
