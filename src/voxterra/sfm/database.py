@@ -1,0 +1,140 @@
+"""COLMAP's database of a photo set: cameras, images, features, matches, position priors.
+
+Image ids are photo indices plus one. The database's name holds a fingerprint of everything that
+features and matches depend on, so a database that is there already can be continued.
+
+Never open it with Python's sqlite3 while COLMAP works on it: two SQLite libraries in one process
+undo each other's locks on a file and crash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from voxterra.core.photos import Photo
+from voxterra.sfm.cameras import CameraGroup
+from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.staging import StagedPhotos
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """What matching found.
+
+    Attributes:
+        pairs: (N, 2) int64 photo indices of the pairs tried, first < second.
+        inliers: (N,) int64 matches that agree with one relative pose.
+    """
+
+    pairs: NDArray[np.int64]
+    inliers: NDArray[np.int64]
+
+
+def open_database(
+    photos: tuple[Photo, ...],
+    staged: StagedPhotos,
+    groups: tuple[CameraGroup, ...],
+    config: SfmConfig,
+    work_dir: Path,
+) -> Path:
+    """Path of the database of these photos, made when it is not there; outdated ones go."""
+    path = work_dir / f"database-{_fingerprint(photos, groups, config)}.db"
+    for other in work_dir.glob("database-*.db*"):
+        if not other.name.startswith(path.name):
+            other.unlink()
+    if not path.exists():
+        partial = work_dir / "partial.db"
+        for leftover in work_dir.glob("partial.db*"):
+            leftover.unlink()
+        _create(partial, staged, groups)
+        partial.replace(path)
+    return path
+
+
+def _fingerprint(
+    photos: tuple[Photo, ...], groups: tuple[CameraGroup, ...], config: SfmConfig
+) -> str:
+    content = [
+        pycolmap.__version__,
+        [(photo.sha256 or str(photo.path), _size(photo.mask_path)) for photo in photos],
+        [(g.model, g.width, g.height, g.focal_px, g.focal_known, g.members) for g in groups],
+        [config.max_image_size, config.max_features, config.random_seed],
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _size(path: Path | None) -> tuple[int, int] | None:
+    return None if path is None else (path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def _create(path: Path, staged: StagedPhotos, groups: tuple[CameraGroup, ...]) -> None:
+    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+        camera_of_image = {}
+        for camera_id, group in enumerate(groups, 1):
+            camera = pycolmap.Camera.create_from_model_name(
+                camera_id, group.model, group.focal_px, group.width, group.height
+            )
+            camera.has_prior_focal_length = group.focal_known
+            database.write_camera(camera, use_camera_id=True)
+            rig = pycolmap.Rig(rig_id=camera_id)
+            rig.add_ref_sensor(camera.sensor_id)
+            database.write_rig(rig, use_rig_id=True)
+            camera_of_image.update({index + 1: camera_id for index in group.members})
+        for image_id, name in enumerate(staged.names, 1):
+            camera_id = camera_of_image[image_id]
+            image = pycolmap.Image(name=name, camera_id=camera_id, image_id=image_id)
+            database.write_image(image, use_image_id=True)
+            frame = pycolmap.Frame(frame_id=image_id, rig_id=camera_id)
+            frame.add_data_id(image.data_id)
+            database.write_frame(frame, use_frame_id=True)
+
+
+def write_position_priors(
+    path: Path, positions: NDArray[np.float64], sigmas_m: NDArray[np.float64]
+) -> None:
+    """Replace the position priors.
+
+    Args:
+        path: database.
+        positions: (N, 3) in a local metric frame [m]; rows with NaN get no prior.
+        sigmas_m: (N, 3) standard deviations [m].
+    """
+    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+        database.clear_pose_priors()
+        images = {image.image_id: image for image in database.read_all_images()}
+        for index in np.flatnonzero(np.isfinite(positions).all(axis=1)):
+            prior = pycolmap.PosePrior()
+            prior.corr_data_id = images[int(index) + 1].data_id
+            prior.position = positions[index]
+            prior.position_covariance = np.diag(sigmas_m[index] ** 2)
+            prior.coordinate_system = pycolmap.PosePriorCoordinateSystem.CARTESIAN
+            database.write_pose_prior(prior)
+
+
+def count_photos_with_features(database: pycolmap.Database, photo_count: int) -> int:
+    """Photos whose features are in the database."""
+    return sum(database.exists_keypoints(i + 1) for i in range(photo_count))
+
+
+def feature_counts(path: Path, photo_count: int) -> NDArray[np.int64]:
+    """(photo_count,) number of features in each photo."""
+    with closing(pycolmap.Database.open(path)) as database:
+        return np.array(
+            [database.num_keypoints_for_image(i + 1) for i in range(photo_count)], np.int64
+        )
+
+
+def pair_counts(path: Path) -> PairCounts:
+    """Inliers of all pairs tried so far."""
+    with closing(pycolmap.Database.open(path)) as database:
+        pair_ids, inliers = database.read_two_view_geometry_num_inliers()
+    pairs = [sorted(pycolmap.pair_id_to_image_pair(pair_id)) for pair_id in pair_ids]
+    return PairCounts(np.array(pairs, np.int64).reshape(-1, 2) - 1, np.array(inliers, np.int64))

@@ -1,0 +1,173 @@
+"""From verified matches to models: camera poses and points of every connected set of photos.
+
+Incremental: Schönberger and Frahm, Structure-from-Motion Revisited, CVPR 2016.
+Global: Pan et al., Global Structure-from-Motion Revisited (GLOMAP), ECCV 2024.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pycolmap
+
+from voxterra.core.progress import Progress
+from voxterra.sfm.background import run_cancellable
+from voxterra.sfm.config import SfmConfig
+
+_log = logging.getLogger(__name__)
+
+# Smaller models are accidents, except when there are no more photos than that.
+MIN_MODEL_SIZE = 3
+
+
+def map_photos(
+    database: Path,
+    image_dir: Path,
+    photo_count: int,
+    config: SfmConfig,
+    *,
+    use_position_priors: bool,
+    progress: Progress,
+) -> list[pycolmap.Reconstruction]:
+    """All models that the matches in `database` support, largest first; may be none.
+
+    With position priors the models are metric and in the priors' frame. The global mapper takes
+    no priors and stops only after it has finished.
+    """
+    work_dir = database.with_name("models")
+    shutil.rmtree(work_dir, ignore_errors=True)
+    work_dir.mkdir()
+    if config.mapper == "global":
+        models = _global(database, image_dir, work_dir, photo_count, config, progress)
+    else:
+        options = _incremental_options(photo_count, config, use_position_priors)
+        models = _incremental(database, image_dir, work_dir, photo_count, options, progress)
+        if not models:
+            _log.info("No model at the usual thresholds; trying weaker starting pairs.")
+            _relax(options)
+            models = _incremental(database, image_dir, work_dir, photo_count, options, progress)
+    shutil.rmtree(work_dir, ignore_errors=True)
+    return select_models(models, min_size(photo_count))
+
+
+def min_size(photo_count: int) -> int:
+    """Fewest photos in a model that is kept."""
+    return min(MIN_MODEL_SIZE, photo_count)
+
+
+def select_models(
+    models: list[pycolmap.Reconstruction], min_images: int
+) -> list[pycolmap.Reconstruction]:
+    """Models of `min_images` or more, none contained in another, largest first."""
+    kept: list[pycolmap.Reconstruction] = []
+    seen: list[set[int]] = []
+    for model in sorted(models, key=_size, reverse=True):
+        images = set(model.reg_image_ids())
+        if len(images) < min_images:
+            _log.info("Dropped a model of %d photos: too small.", len(images))
+        elif any(images <= larger for larger in seen):
+            _log.info("Dropped a model of %d photos: part of a larger one.", len(images))
+        else:
+            kept.append(model)
+            seen.append(images)
+    return kept
+
+
+def _size(model: pycolmap.Reconstruction) -> tuple[int, int]:
+    return model.num_reg_images(), model.num_points3D()
+
+
+def _incremental_options(
+    photo_count: int, config: SfmConfig, use_position_priors: bool
+) -> pycolmap.IncrementalPipelineOptions:
+    options = pycolmap.IncrementalPipelineOptions()
+    options.min_model_size = min_size(photo_count)
+    options.num_threads = config.used_threads
+    options.random_seed = config.random_seed
+    options.use_prior_position = use_position_priors
+    # RTK positions without a fix are metres off without saying so.
+    options.use_robust_loss_on_prior_position = use_position_priors
+    if config.camera_model == "auto":
+        # A wild lens model in an early, weak model spoils all that follows.
+        options.max_extra_param = 0.5
+    return options
+
+
+def _relax(options: pycolmap.IncrementalPipelineOptions) -> None:
+    """Accept starting pairs with fewer matches and nearly parallel rays."""
+    options.mapper.init_min_num_inliers = 30
+    options.mapper.init_min_tri_angle = 2.0
+    options.mapper.init_max_forward_motion = 1.0
+    options.mapper.abs_pose_min_num_inliers = 15
+    options.init_num_trials = 1000
+
+
+def _incremental(
+    database: Path,
+    image_dir: Path,
+    work_dir: Path,
+    photo_count: int,
+    options: pycolmap.IncrementalPipelineOptions,
+    progress: Progress,
+) -> list[pycolmap.Reconstruction]:
+    registered = 0
+    fraction = 0.0
+
+    def on_start() -> None:
+        nonlocal registered
+        registered = 2
+
+    def on_next() -> None:
+        nonlocal registered
+        registered += 1
+
+    def work(token: pycolmap.CancellationToken) -> dict[int, pycolmap.Reconstruction]:
+        return pycolmap.incremental_mapping(
+            database,
+            image_dir,
+            work_dir,
+            options=options,
+            initial_image_pair_callback=on_start,
+            next_image_callback=on_next,
+            cancellation_token=token,
+        )
+
+    def report() -> None:
+        nonlocal fraction
+        # A second component starts to count anew; progress never steps back.
+        fraction = max(fraction, min(registered / photo_count, 1.0))
+        progress(fraction, f"placed {min(registered, photo_count)}/{photo_count} photos")
+
+    return list(run_cancellable(work, report).values())
+
+
+def _global(
+    database: Path,
+    image_dir: Path,
+    work_dir: Path,
+    photo_count: int,
+    config: SfmConfig,
+    progress: Progress,
+) -> list[pycolmap.Reconstruction]:
+    calibration = pycolmap.ViewGraphCalibrationOptions()
+    calibration.random_seed = config.random_seed
+    options = pycolmap.GlobalPipelineOptions()
+    options.min_model_size = min_size(photo_count)
+    options.num_threads = config.used_threads
+    options.random_seed = config.random_seed
+    options.image_path = image_dir
+    # Calibration rewrites focal lengths and pair geometries: on a copy, so that a later run of
+    # the incremental mapper finds the database as matching left it.
+    copy = work_dir / "global.db"
+    shutil.copyfile(database, copy)
+
+    def work(_: pycolmap.CancellationToken) -> dict[int, pycolmap.Reconstruction]:
+        pycolmap.calibrate_view_graph(copy, calibration)
+        return pycolmap.global_mapping(copy, image_dir, work_dir, options)
+
+    def report() -> None:
+        progress(0.5, f"placing {photo_count} photos at once")
+
+    return list(run_cancellable(work, report).values())

@@ -1,0 +1,55 @@
+"""Matches between chosen pairs of photos, verified by epipolar geometry."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from voxterra.core.progress import Progress
+from voxterra.sfm.background import run_cancellable
+from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.staging import StagedPhotos
+
+
+def match_pairs(
+    database: Path,
+    staged: StagedPhotos,
+    pairs: NDArray[np.int64],
+    config: SfmConfig,
+    *,
+    progress: Progress,
+) -> None:
+    """Match those of `pairs` ((N, 2) photo indices) that are not in the database yet."""
+    pair_list = database.with_name("pairs.txt")
+    lines = (f"{staged.names[a]} {staged.names[b]}\n" for a, b in pairs)
+    pair_list.write_text("".join(lines), encoding="utf-8")
+    matching = pycolmap.FeatureMatchingOptions()
+    matching.num_threads = config.used_threads
+    pairing = pycolmap.ImportedPairingOptions()
+    pairing.match_list_path = pair_list
+    # Small blocks: COLMAP looks at its cancellation token between blocks.
+    pairing.block_size = 50
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = config.random_seed
+    total = max(len(pairs), 1)
+
+    def work(token: pycolmap.CancellationToken) -> None:
+        pycolmap.match_image_pairs(
+            database,
+            matching_options=matching,
+            pairing_options=pairing,
+            verification_options=verification,
+            device=pycolmap.Device.cpu,
+            cancellation_token=token,
+        )
+
+    def report() -> None:
+        done = min(counter.num_matched_image_pairs(), len(pairs))
+        progress(done / total, f"matched {done}/{len(pairs)} pairs")
+
+    with closing(pycolmap.Database.open(database)) as counter:
+        run_cancellable(work, report)

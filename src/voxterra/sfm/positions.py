@@ -1,0 +1,89 @@
+"""Positions by GPS in metres, and which of them take part in the adjustment."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.geo import GeoFrame
+from voxterra.core.photos import Gps, Photo
+from voxterra.sfm.config import SfmConfig
+
+Float = NDArray[np.float64]
+
+# Accuracy of GPS that states none: a consumer receiver under open sky [m].
+USUAL_SIGMA_M = 3.0
+
+# Heights are about this much worse than horizontal positions.
+VERTICAL_FACTOR = 2.0
+
+# Standard deviation that stands for "height unknown" [m].
+UNKNOWN_SIGMA_M = 1000.0
+
+
+def positions_m(photos: tuple[Photo, ...]) -> Float:
+    """(N, 3) positions by GPS in a local ENU frame [m]; NaN for photos without GPS.
+
+    A height that is missing, or counts from another zero than most, counts as the median height.
+    """
+    out = np.full((len(photos), 3), np.nan)
+    gps = {i: photo.gps for i, photo in enumerate(photos) if photo.gps is not None}
+    if not gps:
+        return out
+    usual = _usual_reference(list(gps.values()))
+    heights = np.array([_height(g, usual) for g in gps.values()])
+    middle = float(np.nanmedian(heights)) if np.isfinite(heights).any() else 0.0
+    lonlat_h = np.array(
+        [
+            (g.lon, g.lat, h if np.isfinite(h) else middle)
+            for g, h in zip(gps.values(), heights, strict=True)
+        ]
+    )
+    frame = GeoFrame("geo", lon=lonlat_h[0, 0], lat=lonlat_h[0, 1], height_ellipsoidal_m=middle)
+    out[list(gps)] = frame.from_lonlat(lonlat_h)
+    return out
+
+
+def position_priors(photos: tuple[Photo, ...], config: SfmConfig) -> tuple[Float, Float] | None:
+    """Positions (N, 3) and standard deviations (N, 3) [m] to adjust with; NaN rows have none.
+
+    None when GPS stays out: it is not asked for, too inaccurate, or fewer than three photos have
+    it, which leave the model free to turn.
+    """
+    if config.position_priors == "never":
+        return None
+    positions = positions_m(photos)
+    sigmas = np.full_like(positions, np.nan)
+    usual = _usual_reference([photo.gps for photo in photos if photo.gps is not None])
+    for index, photo in enumerate(photos):
+        if photo.gps is not None:
+            sigmas[index] = _sigmas(photo.gps, usual)
+    if config.position_priors == "auto":
+        used = sigmas[:, 0] <= config.max_prior_sigma_m
+        if used.sum() < 0.5 * len(photos):
+            return None
+    else:
+        used = np.isfinite(sigmas[:, 0])
+    if used.sum() < 3:
+        return None
+    positions[~used] = np.nan
+    return positions, sigmas
+
+
+def _usual_reference(gps: list[Gps]) -> str:
+    references = [g.height_reference for g in gps if g.height_m is not None]
+    return max(sorted(set(references)), key=references.count) if references else "unknown"
+
+
+def _height(gps: Gps, usual_reference: str) -> float:
+    if gps.height_m is None or gps.height_reference != usual_reference:
+        return np.nan
+    return gps.height_m
+
+
+def _sigmas(gps: Gps, usual_reference: str) -> tuple[float, float, float]:
+    horizontal = gps.sigma_horizontal_m or USUAL_SIGMA_M
+    vertical = gps.sigma_vertical_m or VERTICAL_FACTOR * horizontal
+    if np.isnan(_height(gps, usual_reference)):
+        vertical = UNKNOWN_SIGMA_M
+    return horizontal, horizontal, vertical

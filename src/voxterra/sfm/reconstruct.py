@@ -1,0 +1,186 @@
+"""Structure from motion: photos to components of placed cameras and sparse points."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from voxterra.core.photos import Photo, PhotoSet
+from voxterra.core.progress import Progress, no_progress, part
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.errors import NoOverlapError, TooFewPhotosError
+from voxterra.io.colmap import from_pycolmap
+from voxterra.sfm.background import quiet_colmap
+from voxterra.sfm.cameras import group_cameras
+from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.database import (
+    feature_counts,
+    open_database,
+    pair_counts,
+    write_position_priors,
+)
+from voxterra.sfm.features import extract_features
+from voxterra.sfm.mapping import map_photos
+from voxterra.sfm.matching import match_pairs
+from voxterra.sfm.pairs import choose_pairs
+from voxterra.sfm.positions import position_priors
+from voxterra.sfm.refine import refine
+from voxterra.sfm.staging import StagedPhotos, stage_photos
+
+_log = logging.getLogger(__name__)
+
+# A photo with fewer features shows nothing that could be found again.
+MIN_FEATURES = 30
+
+# COLMAP relates two photos from this number of matches on.
+MIN_INLIERS = 15
+
+
+def reconstruct(
+    photos: PhotoSet,
+    config: SfmConfig = SfmConfig(),  # noqa: B008 (frozen)
+    *,
+    work_dir: Path,
+    progress: Progress = no_progress,
+) -> tuple[Reconstruction, ...]:
+    """Find where the photos were taken and what they saw.
+
+    Args:
+        photos: two or more.
+        config: options.
+        work_dir: folder for links to the photos and COLMAP's database. When it holds the
+            database of the same photos and feature options, features and matches that are in
+            there are not computed again.
+        progress: called often; what it raises stops the work.
+
+    Returns:
+        Every connected set of photos (component), most photos first, each in a frame of its own
+        of unknown scale, or metric ENU when position priors took part. Photos that fit nowhere
+        are in none of them.
+
+    Raises:
+        TooFewPhotosError: fewer than two photos.
+        NoOverlapError: no two photos could be related, or no model came out of those that were.
+        FormatError: a photo or mask cannot be read.
+        UsageError: pairs by position are asked for without GPS.
+    """
+    if len(photos) < 2:
+        raise TooFewPhotosError(
+            f"A model needs two photos or more; there is {len(photos)}.",
+            next_step="Add photos that overlap by 60 % or more.",
+        )
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with quiet_colmap():
+        staged = stage_photos(photos.photos, work_dir, progress=part(progress, 0.0, 0.02))
+        database = _features_and_matches(photos.photos, staged, config, work_dir, progress)
+        priors = position_priors(photos.photos, config)
+        if priors is not None:
+            write_position_priors(database, *priors)
+        models = map_photos(
+            database,
+            staged.image_dir,
+            len(photos),
+            config,
+            use_position_priors=priors is not None,
+            progress=part(progress, 0.65, 0.9),
+        )
+        if not models:
+            raise _no_model(database, len(photos))
+        components = []
+        for index, model in enumerate(models):
+            share = part(
+                progress, 0.9 + 0.1 * index / len(models), 0.9 + 0.1 * (index + 1) / len(models)
+            )
+            # Priors hold the model in place; an adjustment without them would let go of it.
+            final = model if priors is not None else refine(model, config, progress=share)
+            components.append(_named(from_pycolmap(final), photos.photos, staged))
+    shutil.rmtree(staged.image_dir, ignore_errors=True)
+    _log_result(components, photos.photos)
+    progress(1.0, f"placed {len({i.name for c in components for i in c.images})} photos")
+    return tuple(components)
+
+
+def _features_and_matches(
+    photos: tuple[Photo, ...],
+    staged: StagedPhotos,
+    config: SfmConfig,
+    work_dir: Path,
+    progress: Progress,
+) -> Path:
+    groups = group_cameras(photos, config)
+    database = open_database(photos, staged, groups, config, work_dir)
+    extract_features(database, staged, config, progress=part(progress, 0.02, 0.35))
+    counts = feature_counts(database, len(photos))
+    if (counts >= MIN_FEATURES).sum() < 2:
+        raise NoOverlapError(
+            f"The photos show too little detail: {int(counts.max())} features in the best of them,"
+            f" {MIN_FEATURES} are needed in two.",
+            where=f"{len(photos)} photos",
+            next_step="Use sharp photos of surfaces with texture; check exposure and masks.",
+        )
+    for index in np.flatnonzero(counts < MIN_FEATURES):
+        _log.warning("%s shows too little detail (%d features).", photos[index].id, counts[index])
+    choice = choose_pairs(photos, config)
+    _log.info("Matching %d pairs (%s).", len(choice.pairs), choice.method)
+    match_pairs(database, staged, choice.pairs, config, progress=part(progress, 0.35, 0.65))
+    if pair_counts(database).inliers.max(initial=0) < MIN_INLIERS:
+        raise _no_model(database, len(photos))
+    return database
+
+
+def _no_model(database: Path, photo_count: int) -> NoOverlapError:
+    counts = pair_counts(database)
+    best = int(counts.inliers.max(initial=0))
+    related = int((counts.inliers >= MIN_INLIERS).sum())
+    if related == 0:
+        what = (
+            f"No two of the {photo_count} photos show the same thing: of {len(counts.pairs)} pairs"
+            f" tried, the best has {best} matches that agree, {MIN_INLIERS} are needed."
+        )
+    else:
+        what = (
+            f"{related} of {len(counts.pairs)} pairs of photos match (the best with {best}"
+            " matches), but no model came out: the camera moved too little, or only turned."
+        )
+    return NoOverlapError(
+        what,
+        where=f"{photo_count} photos",
+        next_step="Take photos from different places that overlap by 60 % or more.",
+    )
+
+
+def _named(
+    component: Reconstruction, photos: tuple[Photo, ...], staged: StagedPhotos
+) -> Reconstruction:
+    """The component with photo ids in place of COLMAP's file names, images sorted by id."""
+    id_of_name = {name: photo.id for name, photo in zip(staged.names, photos, strict=True)}
+    images = [replace(image, name=id_of_name[image.name]) for image in component.images]
+    order = sorted(range(len(images)), key=lambda i: images[i].name)
+    new_index = np.empty(len(order), np.int32)
+    new_index[order] = np.arange(len(order), dtype=np.int32)
+    track_image = new_index[component.points.track_image]
+    used = {image.camera_id for image in images}
+    return Reconstruction(
+        {i: camera for i, camera in component.cameras.items() if i in used},
+        tuple(images[i] for i in order),
+        replace(component.points, track_image=track_image),
+    )
+
+
+def _log_result(components: list[Reconstruction], photos: tuple[Photo, ...]) -> None:
+    for component in components:
+        errors = component.points.errors_px
+        _log.info(
+            "Component: %d photos, %d points, %.2f px mean reprojection error.",
+            len(component.images),
+            len(component.points),
+            float(errors.mean()) if len(errors) else 0.0,
+        )
+    placed = {image.name for component in components for image in component.images}
+    for photo in photos:
+        if photo.id not in placed:
+            _log.warning("%s fits into no component.", photo.id)

@@ -1,0 +1,114 @@
+"""Photos under plain names in one folder, in formats that COLMAP reads.
+
+Photo ids may hold blanks, sub-folders and any script; COLMAP's list of pairs is split at blanks.
+So COLMAP sees `000000.jpg`, `000001.jpg`, ... and ids come back when its models are read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from voxterra.core.photos import Photo
+from voxterra.core.progress import Progress
+from voxterra.errors import FormatError
+from voxterra.io.images import read_rgb
+
+_READABLE = {("JPEG", "L"), ("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "L"), ("PNG", "RGB")}
+_CONVERTED = ".converted.jpg"
+
+
+@dataclass(frozen=True)
+class StagedPhotos:
+    """Where COLMAP finds the photos.
+
+    Attributes:
+        image_dir: folder of the photos as COLMAP sees them.
+        mask_dir: folder of their masks (`NAME.png`, 0 = ignore), or None when no photo has one.
+        names: file names in `image_dir`, one a photo.
+    """
+
+    image_dir: Path
+    mask_dir: Path | None
+    names: tuple[str, ...]
+
+
+def stage_photos(photos: tuple[Photo, ...], work_dir: Path, *, progress: Progress) -> StagedPhotos:
+    """Link photos and masks into `work_dir`, converting what COLMAP does not read.
+
+    Raises:
+        FormatError: a photo cannot be read, or a mask has another size than its photo.
+    """
+    image_dir, mask_dir = work_dir / "images", work_dir / "masks"
+    names = []
+    for index, photo in enumerate(photos):
+        progress(index / len(photos), f"preparing {index}/{len(photos)} photos")
+        suffix = _suffix(photo)
+        name = f"{index:06d}{suffix}"
+        readable = suffix != _CONVERTED
+        _place(photo.path, image_dir / name, None if readable else _convert_photo)
+        if photo.mask_path is not None:
+            _check_mask(photo)
+            _place(photo.mask_path, mask_dir / f"{name}.png", _convert_mask)
+        names.append(name)
+    has_masks = any(photo.mask_path is not None for photo in photos)
+    return StagedPhotos(image_dir, mask_dir if has_masks else None, tuple(names))
+
+
+def _header(path: Path) -> tuple[str, str, tuple[int, int]] | None:
+    """Format, mode and size as Pillow sees them; None when it does not know the file."""
+    try:
+        with Image.open(path) as image:
+            return image.format or "", image.mode, image.size
+    except (UnidentifiedImageError, OSError):
+        return None
+
+
+def _suffix(photo: Photo) -> str:
+    header = _header(photo.path)
+    if header is None or header[:2] not in _READABLE:
+        return _CONVERTED
+    return ".png" if header[0] == "PNG" else ".jpg"
+
+
+def _check_mask(photo: Photo) -> None:
+    assert photo.mask_path is not None
+    header = _header(photo.mask_path)
+    if header is None or header[2] != (photo.width, photo.height):
+        size = "cannot be read" if header is None else f"is {header[2][0]} x {header[2][1]} px"
+        raise FormatError(
+            f"The mask of {photo.id} {size}; the photo is {photo.width} x {photo.height} px.",
+            where=str(photo.mask_path),
+            next_step="Save masks as 8 bit PNG of the photo's size, 0 where to ignore.",
+        )
+
+
+def _place(source: Path, target: Path, convert: Callable[[Path, Path], None] | None) -> None:
+    """Make `target` show what `source` holds: by a link, or by `convert(source, target)`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if convert is None:
+        target.unlink(missing_ok=True)
+        try:
+            target.symlink_to(source.resolve())
+        except OSError:  # Windows without the right to make links
+            shutil.copyfile(source, target)
+    elif not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        partial = target.with_name(f"partial-{target.name}")
+        convert(source, partial)
+        os.replace(partial, target)
+
+
+def _convert_photo(source: Path, target: Path) -> None:
+    Image.fromarray(read_rgb(source)).save(target, "JPEG", quality=95, subsampling=0)
+
+
+def _convert_mask(source: Path, target: Path) -> None:
+    with Image.open(source) as image:
+        used = np.asarray(image.convert("L")) > 0
+    Image.fromarray(used.astype(np.uint8) * 255).save(target, "PNG", compress_level=1)
