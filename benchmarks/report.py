@@ -38,7 +38,7 @@ def figure(result: dict[str, Any], path: str) -> Any:
     node: Any = result
     parts = path.split(".")
     while parts:
-        if isinstance(node, list):
+        if isinstance(node, list | tuple):
             node = node[int(parts[0])] if int(parts[0]) < len(node) else None
             parts = parts[1:]
             continue
