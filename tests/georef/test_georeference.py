@@ -293,3 +293,13 @@ def test_it_repeats_exactly_reports_progress_and_can_be_stopped(survey):
 
 def test_nothing_to_place(survey):
     assert georeference([], survey().photos).components == ()
+
+
+def test_a_model_that_attitudes_turn_upside_down_is_told(survey):
+    # Pitch counted positive downwards, and too few positions to contradict it.
+    s = survey(n=2, gps_sigma=(0.05, 0.1), mount_bias=(0.0, 180.0, 0.0))
+    found, _ = place(s)
+    assert said(found, "look up into the sky")
+    # With a whole block of positions they are found out.
+    found, placement = place(survey(mount_bias=(0.0, 180.0, 0.0)))
+    assert placement.method == "gps" and said(found, "in tilt and are not used")
