@@ -1,0 +1,136 @@
+"""Multi-view stereo on a survey with exactly known depth."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.depth.config import DepthConfig
+from voxterra.depth.mvs import estimate_depth
+from voxterra.errors import Cancelled, ReconstructionError
+from voxterra.io.depth_store import DepthStore
+
+CONFIG = DepthConfig(levels=2, coarse_iterations=4)
+
+
+@pytest.fixture(scope="module")
+def store(survey, tmp_path_factory) -> DepthStore:
+    out = tmp_path_factory.mktemp("depth")
+    return estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=out)
+
+
+def test_depth_is_right_nearly_everywhere(survey, store):
+    right = known = total = 0
+    errors = []
+    for i, truth in enumerate(survey.truth.depths):
+        depth = store.load(i).depth
+        assert depth.shape == truth.shape
+        have = depth > 0
+        error = np.abs(depth - truth) / truth
+        errors.append(error[have])
+        right += (have & (error < 0.005)).sum()
+        known += have.sum()
+        total += truth.size
+    assert known / total > 0.85
+    assert right / known > 0.97
+    assert np.median(np.concatenate(errors)) < 5e-4
+
+
+def test_what_only_one_photo_sees_is_left_out(survey, store):
+    """The ground beside the box that the box hides from all others has no depth it could have."""
+    wrong = [
+        ((m := store.load(i)).depth > 0) & (np.abs(m.depth - t) > 0.05 * t)
+        for i, t in enumerate(survey.truth.depths)
+    ]
+    assert np.mean(wrong) < 0.003
+
+
+def test_normals_face_the_camera_and_the_ground_points_up(survey, store):
+    m = store.load(1)
+    ground = (m.depth > 0) & (np.abs(survey.truth.depths[1] - 12.0) < 0.01)
+    in_world = m.normal[ground] @ m.view.cam_from_world[:, :3]
+    assert np.median(in_world[:, 2]) > 0.995
+    assert (m.normal[ground][:, 2] < 0).all()
+    assert np.allclose(np.linalg.norm(m.normal[ground], axis=1), 1, atol=0.02)
+
+
+def test_confidence_is_zero_exactly_where_depth_is_unknown(store):
+    m = store.load(0)
+    assert ((m.confidence > 0) == (m.depth > 0)).all()
+    assert m.confidence.max() <= 1
+
+
+def test_same_result_on_any_number_of_threads(survey, store, tmp_path):
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        again = estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=tmp_path)
+    finally:
+        numba.set_num_threads(before)
+    for i in range(len(store.views)):
+        assert np.array_equal(again.load(i).depth, store.load(i).depth)
+
+
+def test_interrupted_work_is_taken_up(survey, store, tmp_path):
+    seen: list[str] = []
+
+    def stop_late(fraction: float, message: str = "") -> None:
+        if fraction > 0.5:
+            raise Cancelled("stopped")
+
+    def listen(fraction: float, message: str = "") -> None:
+        seen.append(message)
+
+    out = tmp_path / "depth"
+    with pytest.raises(Cancelled):
+        estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=out, progress=stop_late)
+    kept = sorted(p.relative_to(out) for p in (out / "work").rglob("*.npz"))
+    times = {p: (out / p).stat().st_mtime_ns for p in kept}
+    copy = tmp_path / "kept"
+    shutil.copytree(out, copy)
+    assert kept
+    result = estimate_depth(
+        (survey.component,), survey.photos, CONFIG, out_dir=out, progress=listen
+    )
+    assert np.array_equal(result.load(2).depth, store.load(2).depth)
+    assert times and not (out / "work").exists()
+    assert seen[-1].endswith("depth maps")
+
+
+def test_masked_pixels_have_no_depth(survey, tmp_path):
+    from PIL import Image
+
+    mask = np.full((240, 320), 255, np.uint8)
+    mask[:, :160] = 0
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    photos = replace(
+        survey.photos,
+        photos=tuple(replace(p, mask_path=tmp_path / "mask.png") for p in survey.photos.photos),
+    )
+    out = estimate_depth((survey.component,), photos, CONFIG, out_dir=tmp_path / "out")
+    depth = out.load(1).depth
+    assert not depth[:, :158].any()
+    assert depth[:, 165:].any()
+
+
+def test_photos_that_share_nothing_are_an_error_with_advice(survey, tmp_path: Path):
+    c = survey.component
+    alone = Reconstruction(c.cameras, c.images[:1], replace(c.points, **_no_tracks(c)))
+    with pytest.raises(ReconstructionError, match="No two photos") as caught:
+        estimate_depth((alone,), survey.photos, CONFIG, out_dir=tmp_path)
+    assert caught.value.next_step
+
+
+def _no_tracks(component: Reconstruction) -> dict[str, np.ndarray]:
+    empty = np.zeros(len(component.points) + 1, np.int64)
+    return {
+        "track_start": empty,
+        "track_image": np.zeros(0, np.int32),
+        "track_xy": np.zeros((0, 2)),
+    }
