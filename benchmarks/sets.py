@@ -94,7 +94,10 @@ ROWS: dict[str, Row] = {
     "uav_brighton_beach": Row(
         "uav_brighton_beach/images",
         "standard",
-        evals=(Eval("raster", "raster", _BRIGHTON_TRUTH, ("--align", "none"), picture=True),),
+        evals=(
+            Eval("raster", "raster", _BRIGHTON_TRUTH, ("--align", "none"), picture=True),
+            Eval("fitted", "raster", _BRIGHTON_TRUTH, ("--align", "surface"), picture=True),
+        ),
         checks=(
             _registered(18),
             Check("horizontal GPS fit, RMS", "georef.rmse_horizontal_m", "<=", 0.6, unit="m"),
@@ -104,6 +107,11 @@ ROWS: dict[str, Row] = {
                 unit="m",
             ),
             Check("the same: NMAD", "evals.raster.nmad_m", unit="m"),
+            Check(
+                "DSM fitted to the reference by its shape: median |d|",
+                "evals.fitted.median_abs_m",
+                unit="m",
+            ),
         ),
     ),
     "uav_brighton_beach_preview": Row(

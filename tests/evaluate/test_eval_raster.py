@@ -12,6 +12,7 @@ from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.load import evaluate_raster
 from voxterra.evaluate.raster import drape, redraw_dsm, resample_dsm, score_heights
+from voxterra.evaluate.raster_fit import fitted_dsm
 from voxterra.io.geotiff import write_dsm
 from voxterra.io.truth_raster import TruthRaster, grid_points, read_truth_raster
 from voxterra.io.truth_surface import read_truth_surface
@@ -149,3 +150,20 @@ def test_a_dsm_against_a_reference_cloud_loses_one_offset(shared_data, tmp_path)
     assert score["median_abs_m"] < 1e-3 and 0.2 < score["filled"] < 0.8
     kept = evaluate_raster(tmp_path / "dsm.tif", folder, "none", remove_offset=False).to_dict()
     assert kept["median_abs_m"] == pytest.approx(3.0, abs=1e-3)
+
+
+def test_a_tilted_shifted_dsm_is_fitted_to_the_shape_of_the_truth(tmp_path):
+    t = truth()
+    grid, heights = raster_of_hills(cell=0.5, offset=(0.8, -0.5, 12.0))
+    x, _ = grid.cell_centers()
+    heights += 0.02 * (x - x.mean())  # 1.1 degrees
+    dsm = SurfaceRaster(
+        grid, heights.astype(np.float32), np.full(heights.shape, SOURCE_MEASURED, np.uint8)
+    )
+    plain = score_heights(resample_dsm(dsm, t.crs, t)[0], t, remove_offset=True).to_dict()
+    assert plain["median_abs_m"] > 0.2
+    fitted, moved = fitted_dsm(dsm, t.crs, t)
+    figures = score_heights(fitted, t, remove_offset=True).to_dict()
+    assert figures["median_abs_m"] < 0.01 and figures["filled"] > 0.9
+    tilt = np.degrees(np.arccos(moved.rotation[2, 2]))
+    assert tilt == pytest.approx(np.degrees(np.arctan(0.02)), abs=0.05)

@@ -115,7 +115,7 @@ def surface(
 def raster(
     result: Result,
     truth: Truth,
-    align: Literal["none", "cameras"] = "cameras",
+    align: Literal["none", "cameras", "surface"] = "cameras",
     of: Annotated[Literal["dsm", "mesh"], tyro.conf.arg(help="Product to score.")] = "dsm",
     remove_offset: Annotated[
         bool, tyro.conf.arg(help="Take off the median difference; point clouds always do.")
@@ -128,7 +128,11 @@ def raster(
     picture: Picture = None,
     as_json: Json = False,
 ) -> None:
-    """DSM of a run or a GeoTIFF against a true DSM or a reference point cloud."""
+    """DSM of a run or a GeoTIFF against a true DSM or a reference point cloud.
+
+    --align none compares on the map as delivered, cameras moves the surface by the fit of camera
+    centres, surface by the fit of the surface itself.
+    """
     from voxterra.evaluate.load import evaluate_raster
 
     score = evaluate_raster(

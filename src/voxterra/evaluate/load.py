@@ -24,6 +24,7 @@ from voxterra.evaluate.raster import (
     resample_dsm,
     score_heights,
 )
+from voxterra.evaluate.raster_fit import fitted_dsm
 from voxterra.evaluate.run_folder import (
     find_depth,
     find_product,
@@ -124,7 +125,7 @@ def evaluate_surface(
 def evaluate_raster(
     result: Path,
     truth: Path,
-    align: Literal["none", "cameras"] = "cameras",
+    align: Align = "cameras",
     *,
     cameras: Path | None = None,
     of: Literal["dsm", "mesh"] = "dsm",
@@ -138,7 +139,7 @@ def evaluate_raster(
         result: output folder of a run, or a GeoTIFF.
         truth: a true DSM or a reference point cloud.
         align: "cameras" moves the surface in 3D by the fit of camera centres; "none" compares on
-            the map as delivered.
+            the map as delivered; "surface" fits the DSM's shape to the truth's.
         cameras: where the true cameras are, when they are not beside the truth.
         of: which product is scored.
         remove_offset: take off the median difference; None = for reference point clouds.
@@ -146,10 +147,16 @@ def evaluate_raster(
         cell_size: of the grid a reference point cloud is put on.
 
     Raises:
-        UsageError: these options need a georeferenced run.
+        UsageError: these options need a georeferenced run, or do not go together.
     """
     reference = read_truth_raster(truth, min_views=min_views, cell_size=cell_size)
     remove = reference.is_reference if remove_offset is None else remove_offset
+    if align == "surface":
+        if of != "dsm":
+            raise UsageError("--align surface fits the DSM; it does not go with --of mesh.")
+        dsm, crs = read_dsm(find_product(result, "dsm.tif"))
+        fitted, _ = fitted_dsm(dsm, crs, reference)
+        return score_heights(fitted, reference, align=align, remove_offset=remove)
     if of == "dsm" and align == "none":
         dsm, crs = read_dsm(find_product(result, "dsm.tif"))
         if reference.is_reference:

@@ -171,7 +171,7 @@ def median_dsm(dsm: SurfaceRaster, crs: str, truth: TruthRaster) -> NDArray[np.f
 
     For a reference made the same way from the points of a cloud: like is compared with like.
     """
-    vertices = _on_map_of(dsm_surface(dsm)[0], crs, truth.crs)
+    vertices = move_to_crs(dsm_surface(dsm)[0], crs, truth.crs)
     return grid_points(vertices, truth.grid)
 
 
@@ -186,11 +186,11 @@ def resample_dsm(
         heights (H, W) float32 [m], NaN unknown, and (H, W) bool: measured, not filled.
     """
     vertices, faces, measured = dsm_surface(dsm)
-    heights, face = _draw(_on_map_of(vertices, crs, truth.crs), faces, truth.grid)
+    heights, face = _draw(move_to_crs(vertices, crs, truth.crs), faces, truth.grid)
     return heights, _of_faces(measured, face)
 
 
-def _on_map_of(points: Float, crs: str, target_crs: str) -> Float:
+def move_to_crs(points: Float, crs: str, target_crs: str) -> Float:
     """(N, 3) points moved horizontally from one CRS to another; as they are if one is unknown."""
     if not crs or not target_crs or crs == target_crs:
         return points
