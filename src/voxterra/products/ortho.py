@@ -17,14 +17,18 @@ from voxterra.core.raster import ColorRaster, Grid
 from voxterra.kernels.ortho import blend_view, sample_view
 from voxterra.kernels.raster import rasterize_depth
 from voxterra.products.exposure import exposure_gains
+from voxterra.products.gaps import closing
 from voxterra.products.layout import Lattice, lattice
 
 # Cells blended at once: 20 bytes each.
 STRIP_CELLS = 16_000_000
 # The z-buffer may be smaller than the photo.
 DEPTH_PIXELS = 3_000_000
+# Radius of the specks that may be coloured from around: what roughness of the mesh hides.
+SPECK_CELLS = 2.0
 EXPOSURE_POINTS = 20_000
 EXPOSURE_SHRINK = 4
+EXPOSURE_DEPTH_PIXELS = 200_000
 
 
 @dataclass(frozen=True)
@@ -129,11 +133,28 @@ def _blend_strip(
         place = (heights, first_row, cells.base, cells.up, cells.step)
         arguments = (*place, *photo.arguments(), spread, gains[index], color, total, best)
         blend_view(*arguments)
-    out = np.zeros((*heights.shape, 4), np.uint8)
-    seen = total > 0
-    out[seen, :3] = np.clip(color[seen] / total[seen, None] + 0.5, 0, 255)
-    out[seen, 3] = 255
     progress(1.0)
+    return _finish(color, total, np.isfinite(heights))
+
+
+def _finish(
+    color: NDArray[np.float32], total: NDArray[np.float32], known: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """(h, W, 4) RGBA of weighted colours; specks that no photo sees take their surroundings."""
+    import cv2
+
+    seen = total > 0
+    color /= np.where(seen, total, 1.0)[..., None]
+    specks = closing(seen, SPECK_CELLS) & known & ~seen
+    if specks.any():
+        size = (int(4 * SPECK_CELLS) + 1,) * 2
+        around = cv2.blur(color, size, borderType=cv2.BORDER_CONSTANT)
+        weight = cv2.blur(seen.astype(np.float32), size, borderType=cv2.BORDER_CONSTANT)
+        color[specks] = around[specks] / weight[specks, None]
+    out = np.zeros((*seen.shape, 4), np.uint8)
+    shown = seen | specks
+    out[shown, :3] = np.clip(color[shown] + 0.5, 0, 255)
+    out[shown, 3] = 255
     return out
 
 
@@ -157,13 +178,15 @@ def _may_see(view: PinholeView, points: NDArray[np.float64]) -> bool:
     return bool(((depth > 0) & (pixels > low).all(1) & (pixels < high).all(1)).any())
 
 
-def _prepare(index: int, mesh: TriMesh, maps: DepthMaps, gsd: float) -> _Photo:
+def _prepare(
+    index: int, mesh: TriMesh, maps: DepthMaps, gsd: float, depth_pixels: int = DEPTH_PIXELS
+) -> _Photo:
     """The photo, shrunk when its pixels are much finer than the raster's, and its z-buffer."""
     import cv2
 
     view = maps.views[index]
     vertices = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
-    small = min(1.0, (DEPTH_PIXELS / (view.width * view.height)) ** 0.5)
+    small = min(1.0, (depth_pixels / (view.width * view.height)) ** 0.5)
     size = max(1, round(view.width * small)), max(1, round(view.height * small))
     depth, _ = rasterize_depth(vertices, mesh.faces, view.resized(*size).K, *size)
     nearest = np.where(depth > 0, depth, np.float32(np.inf))
@@ -208,7 +231,7 @@ def _level(
     for index, view in enumerate(maps.views):
         progress(index / len(maps.views), f"exposure {index + 1}/{len(maps.views)} photos")
         pixel = float(np.linalg.norm(points - view.center_in_world, axis=1).min()) / view.K[0, 0]
-        photo = _prepare(index, mesh, maps, EXPOSURE_SHRINK * pixel)
+        photo = _prepare(index, mesh, maps, EXPOSURE_SHRINK * pixel, EXPOSURE_DEPTH_PIXELS)
         arguments = (points, *photo.arguments(), spread)
         samples[index] = sample_view(*arguments)
     return exposure_gains(samples)

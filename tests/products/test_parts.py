@@ -1,0 +1,135 @@
+"""Layout, gaps, exposure and attitudes, each against what is known by other means."""
+
+import numpy as np
+import pytest
+
+from voxterra.core.geo import GeoFrame
+from voxterra.core.raster import Grid
+from voxterra.products.cameras import attitude, footprint
+from voxterra.products.exposure import exposure_gains
+from voxterra.products.gaps import closing, fill_gaps
+from voxterra.products.layout import choose_grids, lattice, nice, photo_gsd
+from voxterra.testing import look_at, plane_mesh
+
+FEET = GeoFrame("geo", -121.0, 38.0, 20.0, "EPSG:2226")
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(0.0713, 0.07), (0.0127, 0.012), (0.23, 0.25), (9.6, 10.0), (1.0, 1.0)]
+)
+def test_nice_numbers(size: float, expected: float) -> None:
+    assert nice(size) == expected
+
+
+def test_photo_gsd_is_the_pixel_on_the_ground() -> None:
+    view = look_at("a", (0, 0, 30), (0, 0, 0), focal_px=300.0)
+    assert photo_gsd(plane_mesh(8.0, 40), [view]) == pytest.approx(0.1, rel=1e-6)
+    away = look_at("b", (0, 0, 30), (0, 0, 60))
+    assert photo_gsd(plane_mesh(8.0, 40), [away]) == 0.0
+
+
+def test_grids_share_edges_on_whole_cells_and_obey_the_limit() -> None:
+    xy = np.random.default_rng(0).uniform((563401.3, 5710003.7), (563498.1, 5710090.2), (5000, 2))
+    dsm, ortho = choose_grids(xy, 0.07, 2, 10_000_000)
+    assert dsm.cell_size == pytest.approx(0.14) and ortho.cell_size == 0.07
+    assert (ortho.width, ortho.height) == (2 * dsm.width, 2 * dsm.height)
+    np.testing.assert_allclose(dsm.bounds, ortho.bounds)
+    left, bottom, right, top = dsm.bounds
+    assert left <= xy[:, 0].min() and right >= xy[:, 0].max()
+    assert bottom <= xy[:, 1].min() and top >= xy[:, 1].max()
+    np.testing.assert_allclose(np.array(dsm.bounds) / 0.14 % 1 % 1, 0, atol=1e-4)
+    _, small = choose_grids(xy, 0.07, 2, 100_000)
+    assert small.width * small.height <= 100_000 and small.cell_size > 0.25
+
+
+def test_far_strays_do_not_enlarge_the_area() -> None:
+    xy = np.random.default_rng(0).uniform(0, 100, (5000, 2))
+    xy[:3] += 1e5
+    _, ortho = choose_grids(xy, 1.0, 2, 10_000_000)
+    assert ortho.width < 250
+
+
+def test_lattice_is_the_frame_to_a_tenth_of_a_millimetre() -> None:
+    frame, rng = FEET, np.random.default_rng(1)
+    east, north, _ = frame.to_map(np.zeros((1, 3)))[0]
+    grid = Grid(east - 500, north + 700, 0.5, 2000, 1500)
+    cells = lattice(grid, frame, 40.0)
+    rows, columns = rng.uniform(0, 1500, 200), rng.uniform(0, 2000, 200)
+    heights = rng.uniform(-20, 120, 200)
+    on_map = np.column_stack([grid.left + columns * 0.5, grid.top - rows * 0.5, heights])
+    np.testing.assert_allclose(
+        cells.points(rows, columns, heights), frame.from_map(on_map), atol=1e-4
+    )
+
+
+def test_closing_is_scipys() -> None:
+    from scipy.ndimage import binary_closing
+
+    mask = np.random.default_rng(0).random((60, 70)) > 0.9
+    offsets = np.arange(-4, 5)
+    disc = np.hypot(*np.meshgrid(offsets, offsets)) <= 4
+    padded = binary_closing(np.pad(mask, 10), disc)[10:-10, 10:-10]
+    # The distance transform is the fast, not quite Euclidean one.
+    assert (closing(mask, 4.0) ^ padded).mean() < 0.03
+
+
+def test_gaps_are_filled_from_the_low_side_and_the_outside_is_not() -> None:
+    heights = np.full((80, 80), 100.0, np.float32)
+    heights[:, 40:] = 110.0  # a roof
+    heights[20:50, 36:40] = np.nan  # what it hides
+    heights[60:70, 10:20] = np.nan  # a gap in a slope
+    heights[60:70, :36] += np.linspace(0, 1, 36, dtype=np.float32)
+    heights[:5] = np.nan  # outside
+    out = fill_gaps(heights, 12.0, 0.1)
+    np.testing.assert_allclose(out[20:50, 36:40], 100.0)
+    assert 100.2 < out[65, 15] < 100.8 and np.isnan(out[:5]).all()
+    known = np.isfinite(heights)
+    np.testing.assert_array_equal(out[known], heights[known])
+    assert np.isnan(fill_gaps(heights, 6.0, 0.1)[65, 15])
+    assert np.isnan(fill_gaps(np.full((9, 9), np.nan, np.float32), 6.0, 0.1)).all()
+
+
+def test_exposure_gains_undo_known_factors() -> None:
+    rng = np.random.default_rng(0)
+    scene = rng.uniform(40, 160, (3000, 3))
+    factor = np.exp(rng.normal(0, 0.15, (6, 3)))
+    samples = (scene * factor[:, None]).astype(np.float32)
+    samples += rng.normal(0, 2, samples.shape)
+    for view in range(6):  # each sees a part; every tenth point is something that moved
+        hidden = np.ones(3000, bool)
+        hidden[view * 400 : view * 400 + 1000] = False
+        samples[view, ::10] = rng.uniform(0, 255, (300, 3))
+        samples[view, hidden] = np.nan
+    samples[-1] = np.nan  # sees nothing
+    gains = exposure_gains(samples)
+    product = gains[:5] * factor[:5]
+    assert np.abs(product / product.mean(axis=0) - 1).max() < 0.02
+    np.testing.assert_allclose(np.log(gains).mean(axis=0), 0, atol=1e-9)
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """cam_from_world of a drone camera by turning about body axes in turn."""
+    y, p, r = np.radians([yaw, pitch, roll])
+    forward = np.array([np.sin(y) * np.cos(p), np.cos(y) * np.cos(p), np.sin(p)])
+    right = np.array([np.cos(y), -np.sin(y), 0.0])
+    down = np.cross(forward, right)
+    turned_right = np.cos(r) * right + np.sin(r) * down
+    turned_down = np.cos(r) * down - np.sin(r) * right
+    return np.column_stack([np.stack([turned_right, turned_down, forward]), np.zeros(3)])
+
+
+@pytest.mark.parametrize(
+    "angles", [(0, 0, 0), (30, -45, 5), (200, -89, -3), (359, 20, 80), (90, -90, 0), (270, -10, -9)]
+)
+def test_attitude_of_known_angles(angles: tuple[float, float, float]) -> None:
+    assert attitude(rotation(*angles)) == pytest.approx(angles, abs=1e-6)
+
+
+def test_footprint_of_a_tilted_photo_and_of_one_at_the_horizon() -> None:
+    ground = np.column_stack([np.random.default_rng(0).uniform(-50, 50, (500, 2)), np.zeros(500)])
+    corners = footprint(look_at("a", (0, -10, 30), (0, 0, 0)), ground)
+    assert corners is not None
+    np.testing.assert_allclose(corners[:, 2], 0, atol=1e-9)
+    assert corners[0, 1] > 10 and corners[3, 1] < -10  # the picture's top looks farther north
+    assert corners[0, 0] < corners[1, 0]
+    assert footprint(look_at("b", (0, -40, 2), (0, 40, 2)), ground) is None
