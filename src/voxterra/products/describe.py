@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from voxterra import __version__
 from voxterra.core.georeference import Georeference
 from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.core.photos import PhotoSet
@@ -151,8 +150,8 @@ def coverage_numbers(
 
 def software_versions() -> dict[str, str | None]:
     """Versions of Voxterra and of the packages its results depend on; None = not installed."""
-    versions: dict[str, str | None] = {"voxterra": __version__}
-    for name in _PACKAGES:
+    versions: dict[str, str | None] = {}
+    for name in ("voxterra", *_PACKAGES):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
