@@ -30,8 +30,8 @@ class PairCounts:
     """What matching found.
 
     Attributes:
-        pairs: (N, 2) int64 photo indices of the pairs tried, first < second.
-        inliers: (N,) int64 matches that agree with one relative pose.
+        pairs: (N, 2) int64 photo indices of pairs that match, first < second.
+        inliers: (N,) int64 matches that agree with one relative pose, all > 0.
     """
 
     pairs: NDArray[np.int64]
@@ -124,6 +124,12 @@ def count_photos_with_features(database: pycolmap.Database, photo_count: int) ->
     return sum(database.exists_keypoints(i + 1) for i in range(photo_count))
 
 
+def tried_pairs(path: Path) -> int:
+    """Number of pairs that were matched, with or without success."""
+    with closing(pycolmap.Database.open(path)) as database:
+        return int(database.num_matched_image_pairs())
+
+
 def feature_counts(path: Path, photo_count: int) -> NDArray[np.int64]:
     """(photo_count,) number of features in each photo."""
     with closing(pycolmap.Database.open(path)) as database:
@@ -133,7 +139,7 @@ def feature_counts(path: Path, photo_count: int) -> NDArray[np.int64]:
 
 
 def pair_counts(path: Path) -> PairCounts:
-    """Inliers of all pairs tried so far."""
+    """Pairs that match and in how many places."""
     with closing(pycolmap.Database.open(path)) as database:
         pair_ids, inliers = database.read_two_view_geometry_num_inliers()
     pairs = [sorted(pycolmap.pair_id_to_image_pair(pair_id)) for pair_id in pair_ids]

@@ -18,25 +18,31 @@ def extract_features(
     database: Path, staged: StagedPhotos, config: SfmConfig, *, progress: Progress
 ) -> None:
     """Find features in the photos that have none in the database yet."""
-    reader = pycolmap.ImageReaderOptions()
-    if staged.mask_dir is not None:
-        reader.mask_path = staged.mask_dir
     options = pycolmap.FeatureExtractionOptions()
     options.max_image_size = config.max_image_size
     options.num_threads = config.used_threads
     options.sift.max_num_features = config.max_features
     total = len(staged.names)
 
+    # COLMAP refuses photos without a mask as soon as it is told of masks.
+    parts = [(staged.mask_dir, staged.masked_names), (None, staged.unmasked_names)]
+
     def work(token: pycolmap.CancellationToken) -> None:
-        pycolmap.extract_features(
-            database,
-            staged.image_dir,
-            image_names=list(staged.names),
-            reader_options=reader,
-            extraction_options=options,
-            device=pycolmap.Device.cpu,
-            cancellation_token=token,
-        )
+        for mask_dir, names in parts:
+            if not names or token.is_cancelled:
+                continue
+            reader = pycolmap.ImageReaderOptions()
+            if mask_dir is not None:
+                reader.mask_path = mask_dir
+            pycolmap.extract_features(
+                database,
+                staged.image_dir,
+                image_names=names,
+                reader_options=reader,
+                extraction_options=options,
+                device=pycolmap.Device.cpu,
+                cancellation_token=token,
+            )
 
     def report() -> None:
         done = count_photos_with_features(counter, total)

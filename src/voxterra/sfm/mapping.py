@@ -89,6 +89,8 @@ def _incremental_options(
     options.use_prior_position = use_position_priors
     # RTK positions without a fix are metres off without saying so.
     options.use_robust_loss_on_prior_position = use_position_priors
+    # Two photos have nothing but points that two photos see, and three have few others.
+    options.triangulation.ignore_two_view_tracks = photo_count > MIN_MODEL_SIZE
     if config.camera_model == "auto":
         # A wild lens model in an early, weak model spoils all that follows.
         options.max_extra_param = 0.5

@@ -21,6 +21,7 @@ from voxterra.sfm.database import (
     feature_counts,
     open_database,
     pair_counts,
+    tried_pairs,
     write_position_priors,
 )
 from voxterra.sfm.features import extract_features
@@ -133,17 +134,17 @@ def _features_and_matches(
 
 
 def _no_model(database: Path, photo_count: int) -> NoOverlapError:
-    counts = pair_counts(database)
+    counts, tried = pair_counts(database), tried_pairs(database)
     best = int(counts.inliers.max(initial=0))
     related = int((counts.inliers >= MIN_INLIERS).sum())
     if related == 0:
         what = (
-            f"No two of the {photo_count} photos show the same thing: of {len(counts.pairs)} pairs"
+            f"No two of the {photo_count} photos show the same thing: of {tried} pairs"
             f" tried, the best has {best} matches that agree, {MIN_INLIERS} are needed."
         )
     else:
         what = (
-            f"{related} of {len(counts.pairs)} pairs of photos match (the best with {best}"
+            f"{related} of {tried} pairs of photos match (the best with {best}"
             " matches), but no model came out: the camera moved too little, or only turned."
         )
     return NoOverlapError(

@@ -30,13 +30,23 @@ class StagedPhotos:
 
     Attributes:
         image_dir: folder of the photos as COLMAP sees them.
-        mask_dir: folder of their masks (`NAME.png`, 0 = ignore), or None when no photo has one.
+        mask_dir: folder of their masks (`NAME.png`, 0 = ignore), empty when no photo has one.
         names: file names in `image_dir`, one a photo.
+        has_mask: whether a photo has a mask, one a photo.
     """
 
     image_dir: Path
-    mask_dir: Path | None
+    mask_dir: Path
     names: tuple[str, ...]
+    has_mask: tuple[bool, ...]
+
+    @property
+    def masked_names(self) -> list[str]:
+        return [name for name, masked in zip(self.names, self.has_mask, strict=True) if masked]
+
+    @property
+    def unmasked_names(self) -> list[str]:
+        return [name for name, masked in zip(self.names, self.has_mask, strict=True) if not masked]
 
 
 def stage_photos(photos: tuple[Photo, ...], work_dir: Path, *, progress: Progress) -> StagedPhotos:
@@ -57,8 +67,8 @@ def stage_photos(photos: tuple[Photo, ...], work_dir: Path, *, progress: Progres
             _check_mask(photo)
             _place(photo.mask_path, mask_dir / f"{name}.png", _convert_mask)
         names.append(name)
-    has_masks = any(photo.mask_path is not None for photo in photos)
-    return StagedPhotos(image_dir, mask_dir if has_masks else None, tuple(names))
+    has_mask = tuple(photo.mask_path is not None for photo in photos)
+    return StagedPhotos(image_dir, mask_dir, tuple(names), has_mask)
 
 
 def _header(path: Path) -> tuple[str, str, tuple[int, int]] | None:
