@@ -197,7 +197,7 @@ def _depth_rows(f: dict[str, Any]) -> list[tuple[str, str]]:
             f"{100 * v:.1f} % in {k.split('_')[1]} %" for k, v in g.items() if k[:7] == "within_"
         )
         median = g["median_relative_error"]
-        middle = "" if median is None else f"; median {100 * median:.2f} %, NMAD {g['nmad']:.4f}"
+        middle = "" if median is None else f"; median {100 * median:.3f} %, NMAD {g['nmad']:.4f}"
         rows.append((name, f"{100 * g['completeness']:.1f} % known; {within}{middle}"))
     if len(f["photos"]) > 12:
         rows.append(("...", f"{len(f['photos']) - 12} more photos, see --json"))

@@ -72,16 +72,22 @@ class DepthScore:
             "what": "depth",
             "align": self.align,
             "scale": self.scale,
-            "pooled": _figures(self.photos, only_seen=False),
-            "photos": [{"name": p.name, **_figures((p,), only_seen=False)} for p in self.photos],
+            "pooled": depth_figures(self.photos, only_seen=False),
+            "photos": [
+                {"name": p.name, **depth_figures((p,), only_seen=False)} for p in self.photos
+            ],
             "photos_without_depth_map": list(self.missing),
         }
         if all(p.seen is not None for p in self.photos):
-            out["pooled_seen"] = _figures(self.photos, only_seen=True)
+            out["pooled_seen"] = depth_figures(self.photos, only_seen=True)
         return out
 
 
-def _figures(photos: tuple[PhotoDepth, ...], *, only_seen: bool) -> dict[str, Any]:
+def depth_figures(photos: tuple[PhotoDepth, ...], *, only_seen: bool) -> dict[str, Any]:
+    """Completeness, shares within tolerances, and errors, pooled over photos.
+
+    Shares are of all pixels with a true depth, or with `only_seen` of those that enough photos see.
+    """
     errors = []
     for photo in photos:
         use = photo.truth > 0

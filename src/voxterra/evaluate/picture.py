@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-from voxterra.evaluate.depth import DepthScore
+from voxterra.evaluate.depth import DepthScore, depth_figures
 from voxterra.evaluate.raster import RasterScore
 from voxterra.evaluate.surface import SurfaceScore
 from voxterra.io.atomic import atomic_path
@@ -74,19 +74,23 @@ def draw_raster(score: RasterScore, path: Path, *, limit_m: float = 0.5) -> None
 def draw_depth(score: DepthScore, path: Path, *, limit_percent: float = 2.0) -> None:
     """Relative depth error of every photo, missing pixels in magenta, as PNG.
 
+    Where it is known which pixels enough photos see, the others are drawn as not scored.
+
     Raises:
         OutputError: the file cannot be written.
     """
     panels = []
-    for photo, figures in zip(score.photos, score.to_dict()["photos"], strict=True):
+    for photo in score.photos:
+        figures = depth_figures((photo,), only_seen=photo.seen is not None)
+        scored = photo.truth > 0
+        if photo.seen is not None:
+            scored &= photo.seen
         notes = (
             f"{100 * figures['completeness']:.1f} % known, "
             f"{100 * figures['within_0.5_percent']:.1f} % within 0.5 %",
         )
         error = 100.0 * photo.relative_error()
-        panels.append(
-            Panel(error, photo.truth > 0, photo.name, limit_percent, True, "% of depth", notes)
-        )
+        panels.append(Panel(error, scored, photo.name, limit_percent, True, "% of depth", notes))
     draw_panels(tuple(panels), path)
 
 
