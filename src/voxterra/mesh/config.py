@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class CleanConfig:
     """Options of `clean_mesh`."""
 
-    min_component_faces: int = 150
+    min_component_faces: int = 300
     """Pieces with fewer faces than this are removed, but never the largest piece."""
     min_component_fraction: float = 0.00005
     """Pieces with less than this fraction of the largest piece's area are removed."""

@@ -144,9 +144,10 @@ def _integrate(
     high = (coords.max(0) + 1) * (BLOCK * volume.voxel)
     for index in cache.seeing(low, high):
         view = cache.get(index)
+        pose = np.ascontiguousarray(view.view.cam_from_world, np.float64)
         integrate_view(
             acc, counts, coords, volume.voxel, view.depth, view.sample,
-            view.view.cam_from_world, view.intrinsics, view.far, volume.band, statistics.depth,
+            pose, view.intrinsics, view.far, volume.band, statistics.depth,
         )  # fmt: skip
     field = np.empty((len(coords), VOXELS), np.float32)
     colors = np.empty((len(coords), VOXELS, 3), np.float32)
