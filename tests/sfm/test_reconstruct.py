@@ -21,15 +21,16 @@ from voxterra.sfm.reconstruct import reconstruct
 
 BuildSet = Callable[..., PhotoSet]
 FindData = Callable[[str], Path]
-SMALL = SfmConfig(max_image_size=800, max_features=1500, threads=2)
+SMALL = SfmConfig(max_image_size=800, max_features=2000, threads=2)
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "photos"
 
 
 @pytest.fixture(scope="module")
 def demo(photo_set: BuildSet) -> PhotoSet:
-    """Six drone photos that overlap."""
+    """Four drone photos that overlap well."""
     photos = photo_set(DEMO)
-    return replace(photos, photos=photos.photos[:6])
+    wanted = ("0025", "0026", "0033", "0034")
+    return replace(photos, photos=tuple(p for p in photos.photos if p.id[4:8] in wanted))
 
 
 def center_errors_m(component: Reconstruction, truth: dict[str, np.ndarray]) -> np.ndarray:
@@ -78,7 +79,7 @@ def test_a_second_run_continues_the_first(
             raise Cancelled("stopped")
 
     config = replace(SMALL, deterministic=True)
-    demo = replace(demo, photos=demo.photos[:4])
+    demo = replace(demo, photos=demo.photos[:3])
     with pytest.raises(Cancelled):
         reconstruct(demo, config, work_dir=tmp_path, progress=stop)
     (database,) = tmp_path.glob("database-*.db")
@@ -87,7 +88,7 @@ def test_a_second_run_continues_the_first(
         demo, config, work_dir=tmp_path, progress=lambda f, message="": messages.append(message)
     )
     features = [m for m in messages if m.startswith("features")]
-    assert set(features) == {"features in 4/4 photos"}
+    assert set(features) == {"features in 3/3 photos"}
     assert list(tmp_path.glob("database-*.db")) == [database]
     (again,) = reconstruct(demo, config, work_dir=tmp_path)
     np.testing.assert_array_equal(again.centers_in_world(), first.centers_in_world())
@@ -98,7 +99,7 @@ def test_a_second_run_continues_the_first(
 
 
 def test_odd_names_formats_and_masks(demo: PhotoSet, tmp_path: Path, photo_set: BuildSet) -> None:
-    """Blanks, sub-folders, umlauts; a 16 bit TIFF, a palette PNG; a mask that hides half."""
+    """Blanks, sub-folders, umlauts; 16 bit TIFF, palette PNG, EXIF orientation; half masked."""
     folder = tmp_path / "in"
     names = ["a b/1 ä.jpg", "a b/2 'x'.jpg", "c/3.tif", "c/4.png"]
     photos = []
@@ -112,7 +113,9 @@ def test_odd_names_formats_and_masks(demo: PhotoSet, tmp_path: Path, photo_set: 
             elif name.endswith(".png"):
                 image.convert("P", palette=Image.Palette.ADAPTIVE).save(path)
             else:
-                path.write_bytes(photo.path.read_bytes())
+                exif = image.getexif()
+                exif[0x0112] = 6  # a quarter turn, which is not applied
+                image.save(path, quality=95, exif=exif)
         photos.append(replace(photo, id=name, path=path))
     mask = np.zeros((photos[0].height, photos[0].width), np.uint8)
     mask[:, : photos[0].width // 2] = 255
@@ -120,23 +123,10 @@ def test_odd_names_formats_and_masks(demo: PhotoSet, tmp_path: Path, photo_set: 
     photos[0] = replace(photos[0], mask_path=folder / "mask.png")
     (component,) = reconstruct(PhotoSet(folder, tuple(photos)), SMALL, work_dir=tmp_path / "work")
     assert [image.name for image in component.images] == names
+    assert np.mean(reprojection_errors_px(component)) < 1.5
     points = component.points
     assert points.track_xy[points.track_image == 0, 0].max() <= photos[0].width / 2 + 2
     assert points.track_xy[points.track_image == 1, 0].max() > photos[0].width / 2 + 2
-
-
-def test_orientation_in_exif_is_not_applied(demo: PhotoSet, tmp_path: Path) -> None:
-    photos = []
-    for photo in demo.photos[:3]:
-        path = tmp_path / photo.path.name
-        with Image.open(photo.path) as image:
-            exif = image.getexif()
-            exif[0x0112] = 6
-            image.save(path, quality=95, exif=exif)
-        photos.append(replace(photo, path=path, orientation=6))
-    (component,) = reconstruct(PhotoSet(tmp_path, tuple(photos)), SMALL, work_dir=tmp_path / "w")
-    assert len(component.images) == 3
-    assert np.mean(reprojection_errors_px(component)) < 1.5
 
 
 def test_too_few_photos(demo: PhotoSet, tmp_path: Path) -> None:
@@ -182,7 +172,7 @@ def test_three_street_photos_with_masks(
     masks = {photo.id: root / "masks" / f"{photo.id}.png" for photo in photos.photos}
     masked = replace(photos, photos=tuple(replace(p, mask_path=masks[p.id]) for p in photos.photos))
     (component,) = reconstruct(
-        masked, replace(SMALL, max_image_size=1000, max_features=4000), work_dir=tmp_path
+        masked, replace(SMALL, max_image_size=800, max_features=3000), work_dir=tmp_path
     )
     assert len(component.images) == 3
 
