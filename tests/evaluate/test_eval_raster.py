@@ -10,7 +10,7 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SOURCE_NONE, Grid, SurfaceRaster
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
-from voxterra.evaluate.load import evaluate_raster
+from voxterra.evaluate.against_truth import evaluate_raster
 from voxterra.evaluate.raster import drape, redraw_dsm, resample_dsm, score_heights
 from voxterra.evaluate.raster_fit import fitted_dsm
 from voxterra.io.geotiff import write_dsm

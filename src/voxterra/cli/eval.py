@@ -52,7 +52,7 @@ def poses(
     as_json: Json = False,
 ) -> None:
     """Camera centres and rotations of a run, a COLMAP model or transforms.json."""
-    from voxterra.evaluate.load import evaluate_poses
+    from voxterra.evaluate.against_truth import evaluate_poses
 
     figures = evaluate_poses(result, truth, align).to_dict()
     _show(figures, as_json, _pose_rows(figures))
@@ -68,7 +68,7 @@ def depth(
     as_json: Json = False,
 ) -> None:
     """Depth maps of a run; --align scale takes the median ratio to the truth as their scale."""
-    from voxterra.evaluate.load import evaluate_depth
+    from voxterra.evaluate.against_truth import evaluate_depth
 
     score = evaluate_depth(result, truth, align, cameras=cameras, min_views=min_views)
     if picture is not None:
@@ -93,7 +93,7 @@ def surface(
     as_json: Json = False,
 ) -> None:
     """Mesh of a run (products/scene.ply) or a PLY file against a true mesh."""
-    from voxterra.evaluate.load import evaluate_surface
+    from voxterra.evaluate.against_truth import evaluate_surface
 
     score = evaluate_surface(
         result,
@@ -133,7 +133,7 @@ def raster(
     --align none compares on the map as delivered, cameras moves the surface by the fit of camera
     centres, surface by the fit of the surface itself.
     """
-    from voxterra.evaluate.load import evaluate_raster
+    from voxterra.evaluate.against_truth import evaluate_raster
 
     score = evaluate_raster(
         result,
@@ -155,7 +155,7 @@ def raster(
 
 def frame(result: Result, truth: Truth, as_json: Json = False) -> None:
     """The frame of a georeferenced run as delivered: its tilt, heading, scale and offset."""
-    from voxterra.evaluate.load import evaluate_run_frame
+    from voxterra.evaluate.against_truth import evaluate_run_frame
 
     error = evaluate_run_frame(result, truth)
     east, north, up = error.offset_m
