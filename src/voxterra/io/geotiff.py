@@ -18,7 +18,7 @@ from voxterra.io.atomic import atomic_path
 from voxterra.io.metadata import SCALE_UNKNOWN, vertical_datum
 
 NODATA = -9999.0
-_COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "IF_SAFER", "NUM_THREADS": "2"}
+_COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS"}
 
 
 def write_dsm(surface: SurfaceRaster, path: Path, frame: GeoFrame) -> None:

@@ -18,9 +18,11 @@ LEAST_RISE = 0.05
 EDGE_PENALTY = 8.0
 # Photos whose weight is below exp(-7) of the best add nothing that can be seen.
 NEGLIGIBLE = 7.0
+# Infinities are values here (no surface, not seen), so they must stay what they are.
+FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FAST)
 def _look(x, y, z, pose, intrinsics, nearest, near_edge, spread):
     """Pixel, and log weight of a world point in a photo; weight -inf where it is not seen.
 
@@ -59,7 +61,7 @@ def _look(x, y, z, pose, intrinsics, nearest, near_edge, spread):
     return u, v, weight
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FAST)
 def _bilinear(image, u, v, channel):
     """Value at pixel (u, v), the first pixel's centre being (0.5, 0.5)."""
     x, y = max(u - 0.5, 0.0), max(v - 0.5, 0.0)

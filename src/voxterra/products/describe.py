@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,15 +38,15 @@ def describe(
         products: name, path, kind, description, size and hash of every other file.
         coverage: numbers of the surface, from `coverage_numbers`.
         license: of the products, or None.
-        run_info: "created" (ISO 8601), "config" (resolved, of all stages) and whatever else the
-            run wants to record.
+        run_info: "created" (ISO 8601; now when missing), "config" (resolved, of all stages),
+            "software" (further versions) and whatever else the run wants to record.
     """
     frame = georeference.frame
     run_info = dict(run_info)
     summary = frame_summary(frame)
     return {
         "format": FORMAT,
-        "created": run_info.pop("created", None),
+        "created": run_info.pop("created", None) or datetime.now(UTC).isoformat(timespec="seconds"),
         "license": license,
         "crs": summary["crs"],
         "crs_wkt": summary["crs_wkt"],
@@ -74,7 +75,7 @@ def describe(
         "coverage": coverage,
         "photos": photo_list(georeference, photos),
         "products": list(products),
-        "software": software_versions(),
+        "software": run_info.pop("software", {}) | software_versions(),
         "config": run_info.pop("config", None),
         "run": run_info,
     }
