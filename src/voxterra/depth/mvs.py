@@ -107,12 +107,14 @@ def plan(components: tuple[Reconstruction, ...], config: DepthConfig) -> list[Ta
     tasks: list[Task] = []
     for index, component in enumerate(components):
         first = len(tasks)
-        sources = choose_sources(component, config.sources)
-        for i, image in enumerate(component.images):
-            view = pinhole_view(image, component.camera_of(image), index, config.color_max_size)
-            prior = sparse_prior(component, i, view)
-            usable = sources[i] if prior.w_range[1] > 0 else []
-            tasks.append(Task(view, tuple(first + j for j in usable), prior))
+        views = [
+            pinhole_view(image, component.camera_of(image), index, config.color_max_size)
+            for image in component.images
+        ]
+        priors = [sparse_prior(component, i, view) for i, view in enumerate(views)]
+        sources = choose_sources(component, views, priors, config.sources)
+        for view, prior, chosen in zip(views, priors, sources):
+            tasks.append(Task(view, tuple(first + j for j in chosen), prior))
     return tasks
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.spatial import cKDTree
 
 from voxterra.core.camera import PinholeView
 from voxterra.core.reconstruction import Reconstruction
@@ -14,7 +16,7 @@ Float = NDArray[np.float64]
 
 # Triangulation angles [deg] below the first add little depth information, above the second the
 # patches look too different. Weights as in MVSNet's view selection (Yao 2018), after COLMAP's.
-_BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE = 8.0, 4.0, 12.0
+_BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE = 8.0, 4.0, 14.0
 
 
 @dataclass(frozen=True)
@@ -32,41 +34,90 @@ class Prior:
     w_range: tuple[float, float]
 
 
-def choose_sources(component: Reconstruction, count: int) -> list[list[int]]:
-    """For each image of `component` the indices of its best source images, best first.
+def choose_sources(
+    component: Reconstruction, views: list[PinholeView], priors: list[Prior], count: int
+) -> list[list[int]]:
+    """For each image of `component` the indices of its source images, most useful first.
 
-    The score of a pair sums over shared points a weight of the triangulation angle, times how
-    alike the two photos' resolutions on the point are.
+    Greedy cover: the frame of each photo is divided into cells that lie at the depth of the
+    sparse points; a source is worth what it adds to the cells it sees at a good angle, less where
+    others see the cell already, and less when the two photos share few points (it looks at
+    something else, or from behind a wall).
     """
-    n = len(component.images)
-    points = component.points
+    shared = _shared_points(component)
     centers = component.centers_in_world()
-    rays = points.positions_in_world[:, None, :]  # expanded lazily per image below
-    seen = np.zeros((n, len(points)), bool)
-    point_of = np.repeat(np.arange(len(points)), np.diff(points.track_start))
-    seen[points.track_image, point_of] = True
-    focal = np.array([component.camera_of(image).params[0] for image in component.images])
+    focal = np.array([view.K[0, 0] / view.width for view in views])
     out: list[list[int]] = []
-    for i in range(n):
-        idx = np.flatnonzero(seen[i])
-        to_points = rays[idx, 0] - centers[i]
-        distance = np.linalg.norm(to_points, axis=1)
-        score = np.zeros(n)
-        for j in range(n):
-            both = seen[j, idx]
-            if j == i or both.sum() < 5:
-                continue
-            other = rays[idx[both], 0] - centers[j]
-            d_other = np.linalg.norm(other, axis=1)
-            cos = (to_points[both] * other).sum(1) / (distance[both] * d_other)
-            angle = np.degrees(np.arccos(np.clip(cos, -1, 1)))
-            sigma = np.where(angle < _BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE)
-            weight = np.exp(-(((angle - _BEST_ANGLE) / sigma) ** 2) / 2)
-            ratio = (focal[i] / distance[both]) / (focal[j] / d_other)
-            score[j] = float((weight * np.minimum(ratio, 1 / ratio)).sum())
-        order = np.argsort(-score, kind="stable")
-        out.append([int(j) for j in order[:count] if score[j] > 0])
+    for i, view in enumerate(views):
+        candidates = np.flatnonzero(shared[i] >= 5)
+        if not len(candidates) or not len(priors[i].depths):
+            out.append([])
+            continue
+        cells = _cells(view, priors[i])
+        worth = np.array(
+            [
+                _worth(cells, centers[i], focal[i], views[j], centers[j], focal[j])
+                for j in candidates
+            ]
+        )
+        affinity = np.sqrt(np.minimum(shared[i, candidates] / np.median(shared[i, candidates]), 1))
+        out.append([int(candidates[k]) for k in _greedy(worth * affinity[:, None], count)])
     return out
+
+
+def _shared_points(component: Reconstruction) -> NDArray[np.int64]:
+    """(n, n) number of sparse points that two images both observe; 0 on the diagonal."""
+    points = component.points
+    point_of = np.repeat(np.arange(len(points)), np.diff(points.track_start))
+    seen = csr_matrix(
+        (np.ones(len(point_of), np.int64), (points.track_image, point_of)),
+        shape=(len(component.images), len(points)),
+    )
+    seen.data[:] = 1
+    shared = np.asarray((seen @ seen.T).todense())
+    np.fill_diagonal(shared, 0)
+    return shared
+
+
+def _cells(view: PinholeView, prior: Prior) -> Float:
+    """(N, 3) world points in the middle of each cell of the frame, at the sparse points' depth."""
+    nx = 12
+    ny = max(1, round(nx * view.height / view.width))
+    x, y = np.meshgrid((np.arange(nx) + 0.5) / nx, (np.arange(ny) + 0.5) / ny)
+    pixels = np.column_stack([x.ravel() * view.width, y.ravel() * view.height])
+    _, nearest = cKDTree(prior.pixels).query(pixels, k=min(5, len(prior.depths)))
+    depths = np.median(prior.depths[nearest].reshape(len(pixels), -1), axis=1)
+    return view.unproject(pixels, depths)
+
+
+def _worth(
+    cells: Float, center: Float, focal: float, other: PinholeView, other_center: Float,
+    other_focal: float,
+) -> Float:  # fmt: skip
+    """(N,) what `other` tells about each cell: 0 out of frame, up to 1 at the best angle."""
+    pixels, depth = other.project(cells)
+    to_cell, to_other = cells - center, cells - other_center
+    d, d_other = np.linalg.norm(to_cell, axis=1), np.linalg.norm(to_other, axis=1)
+    angle = np.degrees(np.arccos(np.clip((to_cell * to_other).sum(1) / (d * d_other), -1, 1)))
+    sigma = np.where(angle < _BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE)
+    weight = np.exp(-(((angle - _BEST_ANGLE) / sigma) ** 2) / 2)
+    ratio = (focal / d) / (other_focal / d_other)
+    return weight * np.minimum(ratio, 1 / ratio) * _inside(other, pixels, depth)
+
+
+def _greedy(worth: Float, count: int) -> list[int]:
+    """Rows of (candidates, cells) `worth` that together cover the cells best."""
+    covered = np.zeros(worth.shape[1])
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(worth)):
+        gain = (worth * 0.5**covered).sum(1)
+        gain[chosen] = -1
+        best = int(np.argmax(gain))
+        if gain[best] < 1e-3 * worth.shape[1]:
+            break
+        chosen.append(best)
+        covered += worth[best]
+    return chosen
 
 
 def sparse_prior(component: Reconstruction, index: int, view: PinholeView) -> Prior:
