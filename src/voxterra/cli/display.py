@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,6 +36,7 @@ def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
     """
     code, failed = 0, False
     with ExitStack() as stack:
+        stack.enter_context(_telling_that_it_stops())
         show: Show | None = None
         try:
             for event in events:
@@ -66,6 +69,28 @@ def _quietly(error: BaseException) -> ev.RunFailed:
     """The event of an error outside a run, without logging to the terminal."""
     logging.getLogger("voxterra").addHandler(logging.NullHandler())
     return failure(error)
+
+
+@contextmanager
+def _telling_that_it_stops() -> Iterator[None]:
+    """Answer the first Ctrl-C at once, since a stage may take a while to hear of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stream = os.fdopen(os.dup(2), "w", encoding="utf-8")  # 2 itself will go to the log
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("\nstopping ... (Ctrl-C again leaves at once)", file=stream, flush=True)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        stream.close()
 
 
 @contextmanager

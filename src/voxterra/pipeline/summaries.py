@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -114,6 +115,7 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
                 "fingerprint": record.fingerprint,
             }
     return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": {"voxterra": __version__, "python": platform.python_version(), **_versions()},
         "platform": f"{sys.platform} {platform.machine()}",
         "config": canonical(config),
