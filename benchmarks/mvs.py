@@ -112,9 +112,8 @@ def _earlier(commit: str, work: Path, max_size: int) -> dict[str, Any]:
 
 def prepare(work: Path, max_size: int) -> None:
     """Photos, cameras and sparse points for all contestants."""
-    from voxterra.sfm.reconstruct import reconstruct
-
     from voxterra.ingest.ingest import ingest_photos
+    from voxterra.sfm.reconstruct import reconstruct
 
     photos = ingest_photos(DATA / SET / "images", work_dir=work / "ingest")
     components = reconstruct(photos, work_dir=work / "sfm")
@@ -193,14 +192,18 @@ def _scored(views: tuple, components: tuple) -> list[tuple[str, int, Any, int]]:
     seen = [set(points.observed_by(i).tolist()) for i in range(len(names))]
     out = []
     for i, j in pairs:
+        if views[i].name not in names:
+            continue
         view, me = views[i], names.index(views[i].name)
         own = points.positions_in_world[sorted(seen[me])]
         depth = float(np.median(view.project(own)[1]))
         best, most = -1, 0
         for k, other in enumerate(views):
+            if k == i or other.name not in names:
+                continue
             base = np.linalg.norm(other.center_in_world - view.center_in_world) / depth
             shared = len(seen[me] & seen[names.index(other.name)])
-            if k != i and BASE_TO_DEPTH[0] <= base <= BASE_TO_DEPTH[1] and shared > most:
+            if BASE_TO_DEPTH[0] <= base <= BASE_TO_DEPTH[1] and shared > most:
                 best, most = k, shared
         out.append((views[i].name, i, truths[j], best))
     return out
