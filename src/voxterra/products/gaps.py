@@ -6,8 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _NEIGHBOURS = 12
-# A rim that steps by more than this many cells holds two surfaces: a roof and the ground.
-_STEP_CELLS = 6.0
+# A rim cell that stands this steeply above another across the gap, and by so many cells, belongs
+# to something higher: a roof beside the ground. Slopes are gentler.
+_STEP_SLOPE = 1.0
+_STEP_CELLS = 3.0
+_RIM_SAMPLES = 512
+_SLOPE_CELLS = 3.0
 
 
 def fill_gaps(
@@ -16,8 +20,9 @@ def fill_gaps(
     """Heights with gaps up to `gap_cells` wide filled from their rims; the outside stays NaN.
 
     What is filled is the morphological closing of the measured area with a disc. Photos from
-    above miss what stands beside and below something high, so where the rim of a gap has two
-    levels the gap gets the lower: inverse-distance weights over the rim's nearest low cells.
+    above miss what lies beside and below something high, so where the rim of a gap has two levels
+    the gap gets the lower: inverse-distance weights over the rim's nearest cells that no other
+    cell of the rim lies steeply below.
 
     Args:
         heights: (H, W) float32, NaN = not measured [m].
@@ -54,16 +59,41 @@ def _from_rim(
     known = heights[rim]
     if not known.size:
         return np.full(int(inside.sum()), np.nan, np.float32)
-    low, high = np.quantile(known, [0.05, 0.95])
     places = np.argwhere(rim)
-    if high - low > _STEP_CELLS * cell_size:
-        keep = known <= (low + high) / 2
-        places, known = places[keep], known[keep]
+    keep = ~_stands_above(places, known / np.float32(cell_size))
+    places, known = places[keep], known[keep].astype(np.float64)
+    cells = np.argwhere(inside)
+    # Weights of distance level out: they carry what departs from the slope of the rim. A rim
+    # that spans a few cells only one way says nothing of the slope that way.
+    middle = places.mean(axis=0)
+    offsets = places - middle
+    spread = offsets.T @ offsets / len(offsets) + np.eye(2) * _SLOPE_CELLS**2
+    slope = np.linalg.solve(spread, offsets.T @ (known - known.mean()) / len(offsets))
+    known = known - offsets @ slope
     count = min(_NEIGHBOURS, len(known))
-    distance, nearest = cKDTree(places).query(np.argwhere(inside), k=count)
+    distance, nearest = cKDTree(places).query(cells, k=count)
     distance, nearest = distance.reshape(-1, count), nearest.reshape(-1, count)
     weight = 1.0 / distance**2
-    return np.asarray((weight * known[nearest]).sum(1) / weight.sum(1), np.float32)
+    level = (weight * known[nearest]).sum(1) / weight.sum(1)
+    return np.asarray(level + (cells - middle) @ slope, np.float32)
+
+
+def _stands_above(
+    places: NDArray[np.int64], heights_in_cells: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """(n,) True for rim cells (n, 2) that another stands steeply below."""
+    above = np.zeros(len(places), bool)
+    if np.ptp(heights_in_cells) <= _STEP_CELLS:
+        return above
+    others = np.arange(0, len(places), max(1, len(places) // _RIM_SAMPLES))
+    others = np.append(others, np.argmin(heights_in_cells))
+    for start in range(0, len(places), 4096):
+        part = slice(start, start + 4096)
+        step = heights_in_cells[part, None] - heights_in_cells[others]
+        distance = np.linalg.norm((places[part, None] - places[others]).astype(np.float32), axis=2)
+        steep = (step > _STEP_CELLS) & (step > _STEP_SLOPE * distance)
+        above[part] = steep.any(axis=1)
+    return above
 
 
 def closing(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
