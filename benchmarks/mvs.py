@@ -213,6 +213,7 @@ def _figures(estimates: dict, views: tuple, components: tuple) -> dict[str, Any]
     """Pooled figures on the pixels that the other photo of the pair shows too."""
     from voxterra.evaluate.align import truth_from_world
     from voxterra.evaluate.depth import DepthScore, PhotoDepth, pixels_in_view
+    from voxterra.io.colmap import to_pycolmap_camera
     from voxterra.io.truth import posed_cameras, read_truth_cameras
 
     cameras = posed_cameras(components[0])
@@ -222,8 +223,14 @@ def _figures(estimates: dict, views: tuple, components: tuple) -> dict[str, Any]
         view, partner = views[index], views[other]
         pixels = pixels_in_view(view, truth).reshape(-1, 2)
         z = truth.depth_m.ravel() / scale
-        at, depth = partner.project(view.unproject(pixels, z))
-        inside = (at > 0).all(axis=1) & (at < [partner.width, partner.height]).all(axis=1)
+        pose, camera = partner.cam_from_world, partner.camera
+        in_partner = view.unproject(pixels, z) @ pose[:, :3].T + pose[:, 3]
+        depth = in_partner[:, 2]
+        # In the photo as delivered, so that all contestants are scored on the same pixels.
+        at = np.full((len(depth), 2), -1.0)
+        front = depth > 0
+        at[front] = to_pycolmap_camera(camera).img_from_cam(in_partner[front])
+        inside = (at > 0).all(axis=1) & (at < [camera.width, camera.height]).all(axis=1)
         seen = ((depth > 0) & inside & (z > 0)).reshape(truth.depth_m.shape)
         photos.append(PhotoDepth(name, truth.depth_m, estimates[name] * scale, seen))
     return DepthScore("cameras", scale, tuple(photos), ()).to_dict()["pooled_seen"]
