@@ -17,7 +17,7 @@ from voxterra.sfm.background import quiet_colmap, run_cancellable
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import pair_counts, write_position_priors
 from voxterra.sfm.mapping import map_photos, select_models
-from voxterra.sfm.refine import refine
+from voxterra.sfm.refine import has_weak_focal_length, refine
 
 CONFIG = SfmConfig(threads=2)
 
@@ -136,6 +136,45 @@ def test_optical_centre_is_found_where_it_is_determined(tmp_path: Path) -> None:
     assert before.principal_point_x == camera.principal_point_x + 6.0
     assert abs(after.principal_point_x - camera.principal_point_x) < 0.5
     assert kept is model
+
+
+def test_parallel_views_leave_the_focal_length_weak() -> None:
+    """Focal length and depth can be stretched together unless the views converge."""
+    with quiet_colmap():
+        parallel, converging = flight(tilt_deg=0.0), flight(tilt_deg=25.0)
+        assert has_weak_focal_length(parallel, CONFIG)
+        assert not has_weak_focal_length(converging, CONFIG)
+        for camera in parallel.cameras.values():
+            camera.has_prior_focal_length = False
+        assert not has_weak_focal_length(parallel, CONFIG)
+
+
+def flight(tilt_deg: float) -> pycolmap.Reconstruction:
+    """A 4 x 4 grid of photos from height 1 over hilly ground, every other one tilted."""
+    rng = np.random.default_rng(0)
+    model = pycolmap.Reconstruction()
+    camera = pycolmap.Camera.create_from_model_name(1, "SIMPLE_RADIAL", 900.0, 1000, 800)
+    camera.has_prior_focal_length = True
+    model.add_camera_with_trivial_rig(camera)
+    ground = np.column_stack([rng.uniform(-1.2, 1.2, (400, 2)), rng.uniform(0, 0.1, 400)])
+    tracks = [pycolmap.Track() for _ in ground]
+    for index in range(16):
+        center = np.array([index % 4 - 1.5, index // 4 - 1.5, 0.0]) * 0.4 + [0, 0, 1]
+        tilt = np.radians(tilt_deg) * (index % 2) * (1 if index % 4 == 1 else -1)
+        c, s = np.cos(tilt), np.sin(tilt)
+        rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ np.diag([1.0, -1, -1])
+        in_cam = (ground - center) @ rotation.T
+        xy = 900.0 * in_cam[:, :2] / in_cam[:, 2:] + [500, 400] + rng.normal(0, 0.3, (400, 2))
+        seen = np.flatnonzero(((xy > 0) & (xy < [1000, 800])).all(axis=1))
+        image = pycolmap.Image(f"{index}.jpg", xy[seen], 1, index + 1)
+        pose = np.hstack([rotation, (-rotation @ center)[:, None]])
+        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(pose))
+        for keypoint, point in enumerate(seen):
+            tracks[point].add_element(index + 1, keypoint)
+    for position, track in zip(ground, tracks, strict=True):
+        if track.length() >= 2:
+            model.add_point3D(position, track)
+    return model
 
 
 def test_cancelling_stops_the_mapper(tmp_path: Path) -> None:

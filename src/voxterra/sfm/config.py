@@ -50,6 +50,9 @@ class SfmConfig:
     camera_model: CameraModel = "auto"
     """COLMAP's name of the lens model; auto: RADIAL, or SIMPLE_RADIAL for a few photos."""
 
+    refine_focal_length: Choice = "auto"
+    """Whether focal lengths are estimated; auto: unless metadata knows them and photos don't."""
+
     refine_principal_point: Choice = "auto"
     """Whether the optical centre is estimated too; auto: where the photos determine it."""
 

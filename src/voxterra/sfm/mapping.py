@@ -29,20 +29,26 @@ def map_photos(
     config: SfmConfig,
     *,
     use_position_priors: bool,
+    refine_focal_length: bool = True,
     progress: Progress,
 ) -> list[pycolmap.Reconstruction]:
     """All models that the matches in `database` support, largest first; may be none.
 
     With position priors the models are metric and in the priors' frame. The global mapper takes
-    no priors and stops only after it has finished.
+    no priors and stops only after it has finished. `refine_focal_length` False keeps focal lengths
+    as they are in the database.
     """
     work_dir = database.with_name("models")
     shutil.rmtree(work_dir, ignore_errors=True)
     work_dir.mkdir()
     if config.mapper == "global":
-        models = _global(database, image_dir, work_dir, photo_count, config, progress)
+        models = _global(
+            database, image_dir, work_dir, photo_count, config, refine_focal_length, progress
+        )
     else:
         options = _incremental_options(photo_count, config, use_position_priors)
+        options.ba_refine_focal_length = refine_focal_length
+        options.mapper.abs_pose_refine_focal_length = refine_focal_length
         models = _incremental(database, image_dir, work_dir, photo_count, options, progress)
         if not models:
             _log.info("No model at the usual thresholds; trying weaker starting pairs.")
@@ -151,6 +157,7 @@ def _global(
     work_dir: Path,
     photo_count: int,
     config: SfmConfig,
+    refine_focal_length: bool,
     progress: Progress,
 ) -> list[pycolmap.Reconstruction]:
     calibration = pycolmap.ViewGraphCalibrationOptions()
@@ -160,13 +167,15 @@ def _global(
     options.num_threads = config.used_threads
     options.random_seed = config.random_seed
     options.image_path = image_dir
+    options.mapper.bundle_adjustment.refine_focal_length = refine_focal_length
     # Calibration rewrites focal lengths and pair geometries: on a copy, so that a later run of
     # the incremental mapper finds the database as matching left it.
     copy = work_dir / "global.db"
     shutil.copyfile(database, copy)
 
     def work(_: pycolmap.CancellationToken) -> dict[int, pycolmap.Reconstruction]:
-        pycolmap.calibrate_view_graph(copy, calibration)
+        if refine_focal_length:
+            pycolmap.calibrate_view_graph(copy, calibration)
         return pycolmap.global_mapping(copy, image_dir, work_dir, options)
 
     def report() -> None:

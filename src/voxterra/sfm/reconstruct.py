@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pycolmap
 
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
@@ -29,7 +30,7 @@ from voxterra.sfm.mapping import map_photos
 from voxterra.sfm.matching import match_pairs
 from voxterra.sfm.pairs import choose_pairs
 from voxterra.sfm.positions import position_priors
-from voxterra.sfm.refine import refine
+from voxterra.sfm.refine import has_weak_focal_length, refine
 from voxterra.sfm.staging import StagedPhotos, stage_photos
 
 _log = logging.getLogger(__name__)
@@ -81,24 +82,18 @@ def reconstruct(
         priors = position_priors(photos.photos, config)
         if priors is not None:
             write_position_priors(database, *priors)
-        models = map_photos(
-            database,
-            staged.image_dir,
-            len(photos),
-            config,
-            use_position_priors=priors is not None,
-            progress=part(progress, 0.65, 0.9),
+        models, focal_refined = _models(
+            database, staged, config, priors is not None, part(progress, 0.65, 0.9)
         )
         if not models:
             raise _no_model(database, len(photos))
         components = []
         for index, model in enumerate(models):
-            share = part(
-                progress, 0.9 + 0.1 * index / len(models), 0.9 + 0.1 * (index + 1) / len(models)
-            )
+            share = part(progress, 0.9 + 0.1 * index / len(models), 1.0)
             # Priors hold the model in place; an adjustment without them would let go of it.
-            final = model if priors is not None else refine(model, config, progress=share)
-            components.append(_named(from_pycolmap(final), photos.photos, staged))
+            if priors is None:
+                model = refine(model, config, refine_focal_length=focal_refined, progress=share)
+            components.append(_named(from_pycolmap(model), photos.photos, staged))
     shutil.rmtree(staged.image_dir, ignore_errors=True)
     _log_result(components, photos.photos)
     progress(1.0, f"placed {len({i.name for c in components for i in c.images})} photos")
@@ -131,6 +126,41 @@ def _features_and_matches(
     if pair_counts(database).inliers.max(initial=0) < MIN_INLIERS:
         raise _no_model(database, len(photos))
     return database
+
+
+def _models(
+    database: Path,
+    staged: StagedPhotos,
+    config: SfmConfig,
+    use_position_priors: bool,
+    progress: Progress,
+) -> tuple[list[pycolmap.Reconstruction], bool]:
+    """Models, and whether their focal lengths were estimated rather than taken from metadata."""
+
+    def run(refine_focal_length: bool, share: Progress) -> list[pycolmap.Reconstruction]:
+        return map_photos(
+            database,
+            staged.image_dir,
+            len(staged.names),
+            config,
+            use_position_priors=use_position_priors,
+            refine_focal_length=refine_focal_length,
+            progress=share,
+        )
+
+    wanted = config.refine_focal_length
+    if wanted == "never":
+        return run(False, progress), False
+    models = run(True, part(progress, 0.0, 0.5))
+    if wanted == "always" or use_position_priors or not models:
+        return models, True
+    if not has_weak_focal_length(models[0], config):
+        return models, True
+    _log.info("The photos do not determine the focal length; using that of the metadata.")
+    fixed = run(False, part(progress, 0.5, 1.0))
+    placed, before = (sum(m.num_reg_images() for m in found) for found in (fixed, models))
+    # A wrong focal length in the metadata shows in photos that no longer fit.
+    return (fixed, False) if placed >= before else (models, True)
 
 
 def _no_model(database: Path, photo_count: int) -> NoOverlapError:
