@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-# Texels around a face that it paints when no other face owns them.
+# How far around faces a chart paints that is too thin to own a texel.
 OVERHANG_PX = 1.0
 
 
@@ -99,6 +99,38 @@ def _near(corner, weights):
     return True
 
 
+@njit(cache=True)
+def _paint_face(corner, shift, gain, from_photo, overhang, raw, out, covered):
+    """Paint the texels a face owns, or with `overhang` those near it; returns how many."""
+    height, width = covered.shape
+    left = max(int(np.floor(corner[:, 0].min() - OVERHANG_PX)), 0)
+    right = min(int(np.ceil(corner[:, 0].max() + OVERHANG_PX)), width)
+    top = max(int(np.floor(corner[:, 1].min() - OVERHANG_PX)), 0)
+    bottom = min(int(np.ceil(corner[:, 1].max() + OVERHANG_PX)), height)
+    weights = np.empty(3)
+    painted = 0
+    for row in range(top, bottom):
+        for column in range(left, right):
+            solid = _weights(corner, column + 0.5, row + 0.5, weights)
+            if overhang:
+                if solid and not _near(corner, weights):
+                    continue
+            elif not solid or weights.min() < -1e-9:
+                continue
+            weights = np.maximum(weights, 0.0)
+            weights /= weights.sum()
+            for c in range(3):
+                value = (
+                    weights[0] * shift[0, c] + weights[1] * shift[1, c] + weights[2] * shift[2, c]
+                )
+                if from_photo:
+                    value += raw[row, column, c] * gain[c]
+                out[row, column, c] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
+            covered[row, column] = 1
+            painted += 1
+    return painted
+
+
 @njit(cache=True, parallel=True)
 def paint_charts(start, order, corners, shift, gain, from_photo, raw, out, covered):
     """Paint the faces of every chart: photo times gain plus a shift interpolated from corners.
@@ -110,37 +142,20 @@ def paint_charts(start, order, corners, shift, gain, from_photo, raw, out, cover
         gain: (F, 3) RGB factor; from_photo: (F,) False = paint `shift` alone.
         raw: (H, W, 3) uint8 unlevelled atlas; out: (H, W, 3) uint8 and covered: (H, W) are filled.
     """
-    height, width = covered.shape
     for chart in prange(len(start) - 1):
-        weights = np.empty(3)
-        for inside_only in range(2):  # overhangs first, so that faces' own texels win
+        # Texels beside a face are not its own: behind a silhouette a photo shows something else
+        # there. Only charts too thin to own any texel take them, and plain colours.
+        plain = not from_photo[order[start[chart]]]
+        painted = 0
+        for turn in range(3):
+            overhang = turn != 1
+            if (turn == 0 and not plain) or (turn == 2 and painted > 0):
+                continue
             for n in range(start[chart], start[chart + 1]):
                 f = order[n]
-                corner = corners[f]
-                left = max(int(np.floor(corner[:, 0].min() - OVERHANG_PX)), 0)
-                right = min(int(np.ceil(corner[:, 0].max() + OVERHANG_PX)), width)
-                top = max(int(np.floor(corner[:, 1].min() - OVERHANG_PX)), 0)
-                bottom = min(int(np.ceil(corner[:, 1].max() + OVERHANG_PX)), height)
-                for row in range(top, bottom):
-                    for column in range(left, right):
-                        solid = _weights(corner, column + 0.5, row + 0.5, weights)
-                        if inside_only == 1:
-                            if not solid or weights.min() < -1e-9:
-                                continue
-                        elif solid and not _near(corner, weights):
-                            continue
-                        total = 0.0
-                        for i in range(3):
-                            weights[i] = max(weights[i], 0.0)
-                            total += weights[i]
-                        for c in range(3):
-                            value = 0.0
-                            for i in range(3):
-                                value += weights[i] / total * shift[f, i, c]
-                            if from_photo[f]:
-                                value += raw[row, column, c] * gain[f, c]
-                            out[row, column, c] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
-                        covered[row, column] = 1
+                painted += _paint_face(
+                    corners[f], shift[f], gain[f], from_photo[f], overhang, raw, out, covered
+                )
 
 
 @njit(cache=True, parallel=True)
@@ -171,7 +186,7 @@ def dilate(image, covered, steps):
 def sample_mean(image, xy, radius):
     """(N, 3) mean colour of the square of `radius` texels around each (N, 2) texel coordinate."""
     height, width = image.shape[:2]
-    out = np.zeros((len(xy), 3), np.float32)
+    out = np.zeros((len(xy), 3))
     for n in range(len(xy)):
         column, row = int(np.floor(xy[n, 0])), int(np.floor(xy[n, 1]))
         count = 0

@@ -11,6 +11,7 @@ from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import Texture, TriMesh
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.errors import ReconstructionError
+from voxterra.kernels.texture import dilate
 from voxterra.mesh.texture_atlas import copy_photos, hide_background, paint, vertex_colors
 from voxterra.mesh.texture_charts import lay_out
 from voxterra.mesh.texture_config import TextureConfig
@@ -62,7 +63,6 @@ def texture_mesh(
     found = reject_outliers(found, gains, config)
     adjacency = face_adjacency(mesh.faces)
     views = choose_views(mesh, adjacency, found, config, part(progress, 0.5, 0.6))
-    del found
     unseen = float((views < 0).mean())
     if unseen > 0:
         log.info("no photo sees %.1f %% of the faces; they get plain colours", 100 * unseen)
@@ -73,11 +73,12 @@ def texture_mesh(
     factors = gains[:, :3] if config.level_exposure else np.ones((len(maps.views), 3))
     progress(0.85, "hiding seams")
     shift = np.zeros((len(mesh.faces), 3, 3), np.float32)
-    if config.level_seams:
-        shift = level_seams(mesh, charts, adjacency, raw, factors)
-    progress(0.95, "painting the atlas")
     image, covered = np.zeros_like(raw), np.zeros(raw.shape[:2], np.uint8)
+    if config.level_seams:
+        shift = level_seams(mesh, charts, adjacency, found.view, raw, factors)
+    progress(0.95, "painting the atlas")
     paint(charts, raw, shift, factors, image, covered, from_photo=True)
+    dilate(image, covered, config.gutter_px)
     colors = vertex_colors(mesh, charts, len(maps.views), image)
     if unseen > 0:
         plain = colors[mesh.faces].astype(np.float32)

@@ -24,7 +24,7 @@ from voxterra.mesh.texture_labels import Adjacency
 LARGEST_CHART_PX = 1024
 POOR_FILL = 0.5  # charts that fill less of their rectangle are split
 SMALL_CHART_PX = 64.0
-TEXELS_PER_EDGE = 1.5  # of faces without photo
+TEXELS_PER_EDGE = 2.0  # of faces without photo
 
 
 @dataclass(frozen=True)

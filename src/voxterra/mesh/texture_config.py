@@ -16,7 +16,7 @@ class TextureConfig:
     max_face_px: float = 96.0
     """A face that looks larger than this [px] is split, so that each part gets its best photo;
     0 = never split."""
-    candidates: int = 8
+    candidates: int = 12
     """How many of the best photos are considered for a face."""
     visibility_px: int = 2048
     """Longest side [px] of the image in which it is found out what a photo sees."""

@@ -30,6 +30,7 @@ def level_seams(
     mesh: TriMesh,
     charts: Charts,
     adjacency: Adjacency,
+    candidates: NDArray[np.int32],
     raw: NDArray[np.uint8],
     gains: NDArray[np.float64],
 ) -> NDArray[np.float32]:
@@ -37,12 +38,17 @@ def level_seams(
 
     Args:
         mesh, charts, adjacency: the textured mesh.
+        candidates: (F, K) photos that see each face.
         raw: (H, W, 3) atlas as cut from the photos.
         gains: (N, 3) of each photo.
     """
     seen = charts.label < len(gains)
     f, g = adjacency.edge_faces.T
     seam = (charts.component[f] != charts.component[g]) & seen[f] & seen[g]
+    # Colours around an edge compare only where both photos see both of its sides: past a
+    # silhouette a photo shows something else.
+    seam &= (candidates[f] == charts.label[g][:, None]).any(axis=1)
+    seam &= (candidates[g] == charts.label[f][:, None]).any(axis=1)
     shift = np.zeros((len(mesh.faces), 3, 3), np.float32)
     if not seam.any():
         return shift
@@ -78,7 +84,7 @@ def _texels_around(charts: Charts, node: NDArray[np.int64], count: int) -> NDArr
     one = charts.corners[:, 1] - charts.corners[:, 0]
     two = charts.corners[:, 2] - charts.corners[:, 0]
     third = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]) / 6.0
-    return np.bincount(node.ravel(), np.repeat(third, 3), count)
+    return np.bincount(node.ravel(), np.repeat(third, 3), count).astype(np.float64)
 
 
 def _laplacian(a: NDArray, b: NDArray, weight: NDArray, count: int) -> csr_matrix:
@@ -110,9 +116,8 @@ def _seam_colors(
         ends.append(nodes)
         p, q = charts.corners[face, one], charts.corners[face, two]
         for t in np.linspace(0.0, 1.0, SAMPLES):
-            color = (
-                sample_mean(raw, (1 - t) * p + t * q, SAMPLE_RADIUS_PX) * gains[charts.label[face]]
-            )
+            color = sample_mean(raw, (1 - t) * p + t * q, SAMPLE_RADIUS_PX)
+            color *= gains[charts.label[face]]
             for end, part in ((0, 1.0 - t), (1, t)):
                 weights += part * np.bincount(nodes[:, end], minlength=count)
                 for c in range(3):
