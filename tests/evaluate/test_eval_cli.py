@@ -178,3 +178,10 @@ def test_what_cannot_be_scored_is_said_with_its_exit_code(run, tmp_path, capsys)
     assert "--align cameras needs the cameras" in capsys.readouterr().err
     assert main(["eval", "raster", str(tmp_path), str(run.truth)]) == 2
     assert main(["eval", "depth", str(tmp_path), str(run.truth)]) == 6
+
+
+def test_unknown_words_are_answered_with_the_nearest_known(capsys):
+    assert main(["eval", "pose", "a", "b"]) == 2
+    assert "did you mean 'poses'" in capsys.readouterr().err
+    assert main(["eval", "raster", "a", "b", "--remove-ofset"]) == 2
+    assert "did you mean '--remove-offset'" in capsys.readouterr().err

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from voxterra.errors import OutputError
+from voxterra.errors import UsageError
+from voxterra.pipeline.names import nearest
 
 HELP = "Score poses, depth, surface, raster or frame of a run against truth."
 
@@ -33,16 +35,42 @@ def run(args: list[str]) -> int:
     """Run `voxterra eval ARGS`; returns the exit code.
 
     Raises:
+        UsageError: unknown verb or option.
         VoxterraError: input that cannot be scored.
     """
+    verbs = {f.__name__: f for f in (poses, depth, surface, raster, frame)}
+    _check(args, verbs)
     tyro.extras.subcommand_cli_from_dict(
-        {"poses": poses, "depth": depth, "surface": surface, "raster": raster, "frame": frame},
+        verbs,
         prog="voxterra eval",
         description=HELP,
         args=args,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     return 0
+
+
+def _check(args: list[str], verbs: dict[str, Callable[..., None]]) -> None:
+    """Name the nearest known verb or option where one is unknown."""
+    if not args or args[0] in ("-h", "--help"):
+        return
+    verb = verbs.get(args[0])
+    if verb is None:
+        raise UsageError(
+            f"There is nothing to score called '{args[0]}'{nearest(args[0], verbs)}",
+            where="voxterra eval",
+            next_step=f"Give one of {', '.join(verbs)}.",
+        )
+    names = signature(verb).parameters
+    known = ["--help", *(f"--{n.removeprefix('as_').replace('_', '-')}" for n in names)]
+    for arg in args[1:]:
+        flag = arg.split("=")[0].replace("_", "-")
+        if arg.startswith("--") and flag not in known:
+            raise UsageError(
+                f"There is no option '{arg.split('=')[0]}'{nearest(flag, known)}",
+                where=f"voxterra eval {args[0]}",
+                next_step=f"voxterra eval {args[0]} --help lists the options.",
+            )
 
 
 def poses(
@@ -245,19 +273,16 @@ def _raster_rows(f: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _show(figures: dict[str, Any], as_json: bool, rows: Sequence[tuple[str, str]]) -> None:
-    try:
-        if as_json:
-            print(json.dumps(figures, indent=1, allow_nan=False))
-            return
-        from rich.console import Console
-        from rich.table import Table
+    if as_json:
+        print(json.dumps(figures, indent=1, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
 
-        align = f", align {figures['align']}" if "align" in figures else ""
-        table = Table(title=f"{figures['what']}{align}", show_header=False, title_justify="left")
-        table.add_column(no_wrap=True)
-        table.add_column()
-        for name, value in rows:
-            table.add_row(name, value)
-        Console().print(table)
-    except BrokenPipeError as error:
-        raise OutputError("The output was closed before all was written.") from error
+    align = f", align {figures['align']}" if "align" in figures else ""
+    table = Table(title=f"{figures['what']}{align}", show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, value)
+    Console().print(table)
