@@ -119,7 +119,7 @@ def _check(config: ProductsConfig) -> None:
         "jpeg_quality must lie in 1..100": not 1 <= config.jpeg_quality <= 100,
         "dsm_gsd_factor must be 1 or more": config.dsm_gsd_factor < 1,
         "gsd_m must be positive": config.gsd_m is not None and not config.gsd_m > 0,
-        "max_raster_px must be positive": config.max_raster_px < 1,
+        "max_raster_px must be 10000 or more": config.max_raster_px < 10_000,
     }
     for problem, wrong in problems.items():
         if wrong:
