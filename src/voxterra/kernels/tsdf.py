@@ -158,7 +158,7 @@ def finish_blocks(acc, counts, min_views, free_weight, empty_distance, field, co
 
     Args:
         acc, counts: as `integrate_view` left them.
-        min_views: views that must have measured a voxel; one is enough where two or fewer looked.
+        min_views: views that must have measured a voxel; one is enough where three or fewer looked.
         free_weight: how many times the free weight must exceed the near weight to empty a voxel.
         empty_distance: largest distance to write, and that of empty voxels. One voxel is right: no
             true distance at the end of a lattice edge that crosses the surface is larger.
@@ -168,7 +168,7 @@ def finish_blocks(acc, counts, min_views, free_weight, empty_distance, field, co
     for b in prange(len(acc)):
         for i in range(VOXELS):
             near, free = acc[b, i, WEIGHT], acc[b, i, FREE]
-            needed = min(np.int64(min_views), max(np.int64(1), np.int64(counts[b, i, LOOKED]) - 1))
+            needed = min(np.int64(min_views), max(np.int64(1), np.int64(counts[b, i, LOOKED]) // 2))
             colors[b, i, :] = np.float32(-1.0)
             if near > 0 and free <= free_weight * near:
                 if counts[b, i, NEAR] >= needed:

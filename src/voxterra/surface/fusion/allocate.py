@@ -142,7 +142,7 @@ def _wanted(
     enough = n_views >= min(config.min_views, len(maps.views))
     centers = (coords.astype(np.float64) + 0.5) * (BLOCK * voxel)
     alone = np.flatnonzero(~enough)
-    enough[alone] = _looking(maps, centers[alone]) <= 2
+    enough[alone] = _looking(maps, centers[alone]) <= 3
     if config.bounds_m is not None:
         half = 0.5 * BLOCK * voxel
         low, high = np.array(config.bounds_m[:3]) - half, np.array(config.bounds_m[3:]) + half

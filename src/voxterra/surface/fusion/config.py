@@ -19,7 +19,7 @@ class FusionConfig:
     """The band is at least this many standard deviations of the depth noise wide on each side."""
     min_views: int = 2
     """Views that must have measured a voxel for it to bear surface. One is enough where no more
-    than two photos look."""
+    than three photos look."""
     free_weight: float = 1.0
     """Surface is dropped where the views that look through it weigh this much more than those
     that see it; larger carves less."""
