@@ -150,13 +150,14 @@ def touch_blocks(
 
 
 @njit(cache=True)
-def accumulate_points(keys, sums, used, limit, first, points, features, weights, cell):
+def accumulate_points(keys, rows, sums, used, limit, first, points, features, weights, cell):
     """Add weighted points to the cells of a hash table.
 
     Args:
-        keys: (S,) int64 table of cells, -1 = free.
-        sums: (S, 4 + C) float64: total weight, weighted x, y, z, weighted features.
-        used, limit: slots in use, and slots that may be.
+        keys, rows: (S,) int64 and int32 table from cell to row of `sums`; key -1 = free.
+        sums: (R, 4 + C) float32: total weight, weighted offset from the cell's centre, weighted
+            features.
+        used, limit: rows in use, and rows that may be.
         first: point to begin at.
         points: (N, 3) float64 in world.
         features: (N, C) float32 values to average with the position.
@@ -166,33 +167,33 @@ def accumulate_points(keys, sums, used, limit, first, points, features, weights,
     Returns:
         (used, next point): next point < N asks for a larger table, to continue from there.
     """
-    n_features = features.shape[1]
+    at = np.empty(3, np.int64)
     for i in range(first, len(points)):
         if used >= limit:
             return used, i
-        key = pack(
-            np.int64(np.floor(points[i, 0] / cell)),
-            np.int64(np.floor(points[i, 1] / cell)),
-            np.int64(np.floor(points[i, 2] / cell)),
-        )
+        for axis in range(3):
+            at[axis] = np.int64(np.floor(points[i, axis] / cell))
+        key = pack(at[0], at[1], at[2])
         slot = find_slot(keys, key)
         if keys[slot] == -1:
             keys[slot] = key
+            rows[slot] = used
             used += 1
-        w = np.float64(weights[i])
-        sums[slot, 0] += w
+        row = rows[slot]
+        w = weights[i]
+        sums[row, 0] += w
         for axis in range(3):
-            sums[slot, 1 + axis] += w * points[i, axis]
-        for c in range(n_features):
-            sums[slot, 4 + c] += w * features[i, c]
+            sums[row, 1 + axis] += w * np.float32(points[i, axis] - (at[axis] + 0.5) * cell)
+        for c in range(features.shape[1]):
+            sums[row, 4 + c] += w * features[i, c]
     return used, len(points)
 
 
 @njit(cache=True)
-def rehash_sums(old_keys, old_sums, keys, sums):
+def rehash_rows(old_keys, old_rows, keys, rows):
     """Move the cells of `accumulate_points` into a larger, empty table."""
     for i in range(len(old_keys)):
         if old_keys[i] != -1:
             slot = find_slot(keys, old_keys[i])
             keys[slot] = old_keys[i]
-            sums[slot] = old_sums[i]
+            rows[slot] = old_rows[i]

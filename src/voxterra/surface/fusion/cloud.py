@@ -9,7 +9,7 @@ from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import PointCloud
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import ReconstructionError
-from voxterra.kernels.blocks import accumulate_points, rehash_sums
+from voxterra.kernels.blocks import accumulate_points, rehash_rows, unpack_array
 from voxterra.kernels.tsdf import count_agreeing
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.fusion.statistics import depth_statistics
@@ -25,7 +25,8 @@ class _Cells:
     def __init__(self, cell: float):
         self.cell = cell
         self.keys = np.full(1 << 18, -1, np.int64)
-        self.sums = np.zeros((1 << 18, 4 + _FEATURES))
+        self.rows = np.zeros(1 << 18, np.int32)
+        self.sums = np.zeros((1 << 17, 4 + _FEATURES), np.float32)
         self.used = 0
 
     def add(
@@ -36,20 +37,25 @@ class _Cells:
     ) -> None:
         done = 0
         while True:
-            limit = len(self.keys) // 2
             self.used, done = accumulate_points(
-                self.keys, self.sums, self.used, limit, done, points, features, weights, self.cell
-            )
+                self.keys, self.rows, self.sums, self.used, len(self.sums), done,
+                points, features, weights, self.cell,
+            )  # fmt: skip
             if done == len(points):
                 return
-            keys = np.full(2 * len(self.keys), -1, np.int64)
-            sums = np.zeros((len(keys), self.sums.shape[1]))
-            rehash_sums(self.keys, self.sums, keys, sums)
-            self.keys, self.sums = keys, sums
+            keys, rows = np.full(2 * len(self.keys), -1, np.int64), np.repeat(self.rows, 2)
+            rehash_rows(self.keys, self.rows, keys, rows)
+            self.keys, self.rows = keys, rows
+            self.sums = np.concatenate([self.sums, np.zeros_like(self.sums)])
 
-    def sorted_sums(self) -> NDArray[np.float64]:
+    def means(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Positions (N, 3) and features (N, C), sorted by cell."""
         taken = np.flatnonzero(self.keys != -1)
-        return self.sums[taken[np.argsort(self.keys[taken])]]
+        taken = taken[np.argsort(self.keys[taken])]
+        sums = self.sums[self.rows[taken]]
+        mean = sums[:, 1:] / sums[:, :1]
+        centers = (unpack_array(self.keys[taken]) + 0.5) * self.cell
+        return (centers + mean[:, :3]).astype(np.float32), mean[:, 3:]
 
 
 def fuse_cloud(
@@ -95,11 +101,10 @@ def fuse_cloud(
         needed = min(config.min_views - 1, n - 1)
         keep = (view.depth > 0) & (agreeing >= needed) & (2 * agreeing >= looking)
         cells.add(*_points(view, keep, agreeing, looking, statistics.depth, config))
-    sums = cells.sorted_sums()
-    if len(sums) == 0:
+    if cells.used == 0:
         raise _nothing()
-    progress(1.0, f"{len(sums)} points")
-    return _to_cloud(sums)
+    progress(1.0, f"{cells.used} points")
+    return _to_cloud(*cells.means())
 
 
 def _nothing() -> ReconstructionError:
@@ -167,13 +172,12 @@ def _points(
     return points, features, weights
 
 
-def _to_cloud(sums: NDArray[np.float64]) -> PointCloud:
-    mean = sums[:, 1:] / sums[:, :1]
-    length = np.linalg.norm(mean[:, 3:6], axis=1, keepdims=True)
-    normals = np.where(length > 1e-6, mean[:, 3:6] / np.maximum(length, 1e-6), 0.0)
+def _to_cloud(positions: NDArray[np.float32], features: NDArray[np.float32]) -> PointCloud:
+    length = np.linalg.norm(features[:, :3], axis=1, keepdims=True)
+    normals = np.where(length > 1e-6, features[:, :3] / np.maximum(length, 1e-6), 0.0)
     return PointCloud(
-        mean[:, :3].astype(np.float32),
-        np.rint(np.clip(mean[:, 6:9], 0, 255)).astype(np.uint8),
+        positions,
+        np.rint(np.clip(features[:, 3:6], 0, 255)).astype(np.uint8),
         normals.astype(np.float32),
-        np.clip(mean[:, 9], 0, 1).astype(np.float32),
+        np.clip(features[:, 6], 0, 1).astype(np.float32),
     )
