@@ -145,7 +145,7 @@ def reject_outliers(
     With fewer than three photos there is no majority, so nothing is dropped.
     """
     present = found.view >= 0
-    color = found.channels[..., :3] * gains[found.view][..., :3].astype(np.float32)
+    color = found.channels[..., :3] * gains[:, :3].astype(np.float32)[found.view]
     color[~present] = np.nan
     several = present.sum(axis=1) >= 3
     drop = np.zeros_like(present)
