@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from voxterra.kernels import patchmatch as pm
+from voxterra.kernels.planes import Sources, normals_from_planes, pack_quads, upsample_planes
 from voxterra.testing import look_at
 
 
 def test_quads_hold_the_four_neighbours():
     gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    quads = pm.pack_quads(gray)
+    quads = pack_quads(gray)
     q = int(quads[1, 2])
     assert [q & 255, q >> 8 & 255, q >> 16 & 255, q >> 24] == [6, 7, 10, 11]
     assert int(quads[2, 3]) == 11 * 0x01010101  # the border repeats
@@ -35,6 +36,13 @@ def _twin_cost(ref, src, x, y, shift_x, offsets, spatial, sigma):
     return 1 - cov / np.sqrt((w @ (r - mr) ** 2) * (w @ (s - ms) ** 2))
 
 
+def _one_source(image: np.ndarray, forward: np.ndarray) -> Sources:
+    height, width = image.shape
+    meta = np.array([[0, width, height]], np.int64)
+    none = np.zeros((1, 3), np.float32)
+    return Sources(pack_quads(image).ravel(), none, meta, forward, forward)
+
+
 def test_costs_equal_the_slow_twin():
     ref = _smooth_noise((60, 80), 1)
     src = np.roll(ref, 3, axis=1)  # seen 3 px further right
@@ -44,19 +52,16 @@ def test_costs_equal_the_slow_twin():
     forward = np.zeros((1, 3, 4), np.float32)
     forward[0, :, :3] = np.eye(3)
     forward[0, 0, 3] = 10.0
-    meta = np.array([[0, 80, 60]], np.int64)
     offsets = pm.patch_offsets()
     spatial = np.exp(-(offsets**2).sum(0) / 50).astype(np.float32)
     planes = np.zeros((60, 80, 3), np.float32)
     costs = np.empty((60, 80), np.float32)
     view_costs = np.empty((60, 80, 1), np.float32)
+    matching = pm.Matching(offsets, spatial, np.float32(14), np.float32(0))
     for shift in (3, 5):
         planes[..., 0] = shift / 10.0
-        pm.evaluate(
-            ref.astype(np.float32), planes, costs, view_costs, pm.pack_quads(src).ravel(),
-            np.zeros((1, 3), np.float32), meta, forward, forward, offsets, spatial,
-            np.float32(14), np.float32(0),
-        )  # fmt: skip
+        sources = _one_source(src, forward)
+        pm.evaluate(ref.astype(np.float32), planes, costs, view_costs, sources, matching)
         for x, y in [(20, 20), (40, 31), (60, 45)]:
             twin = _twin_cost(ref, src, x, y, shift, offsets, spatial, 14.0)
             assert abs(costs[y, x] - min(twin, float(pm.OUT_OF_VIEW))) < 2e-3
@@ -70,12 +75,12 @@ def test_a_plane_that_leaves_the_image_costs_more_than_no_correlation():
     planes = np.full((40, 40, 3), 0, np.float32)
     planes[..., 0] = 100.0
     costs = np.empty((40, 40), np.float32)
-    pm.evaluate(
-        ref.astype(np.float32), planes, costs, np.empty((40, 40, 1), np.float32),
-        pm.pack_quads(ref).ravel(), np.zeros((1, 3), np.float32), np.array([[0, 40, 40]], np.int64),
-        forward, forward, pm.patch_offsets(), np.ones(32, np.float32), np.float32(14),
-        np.float32(0),
-    )  # fmt: skip
+    matching = pm.Matching(
+        pm.patch_offsets(), np.ones(32, np.float32), np.float32(14), np.float32(0)
+    )
+    view_costs = np.empty((40, 40, 1), np.float32)
+    sources = _one_source(ref, forward)
+    pm.evaluate(ref.astype(np.float32), planes, costs, view_costs, sources, matching)
     assert (costs == pm.OUT_OF_VIEW).all()
 
 
@@ -83,7 +88,7 @@ def test_upsampling_keeps_a_plane_a_plane():
     x, y = np.meshgrid(np.arange(40), np.arange(30))
     a, b = 0.002, -0.001
     coarse = np.stack([0.5 + a * x + b * y, np.full(x.shape, a), np.full(x.shape, b)], -1)
-    fine = pm.upsample_planes(coarse.astype(np.float32), 60, 80)
+    fine = upsample_planes(coarse.astype(np.float32), 60, 80)
     fx = (np.arange(80) + 0.5) / 2 - 0.5
     fy = (np.arange(60) + 0.5) / 2 - 0.5
     assert np.allclose(fine[..., 0], 0.5 + a * fx[None] + b * fy[:, None], atol=1e-6)
@@ -101,5 +106,5 @@ def test_normals_of_a_tilted_plane():
     gy, gx = np.gradient(w)
     planes = np.stack([w, gx, gy], -1).astype(np.float32)
     f32 = np.float32
-    found = pm.normals_from_planes(planes, (f32(50), f32(50), f32(cx), f32(cy)))
+    found = normals_from_planes(planes, (f32(50), f32(50), f32(cx), f32(cy)))
     assert np.allclose(found, normal, atol=1e-4)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from voxterra.core.depth import DepthMap
 from voxterra.core.progress import Progress
 from voxterra.depth.config import DepthConfig
-from voxterra.depth.level import Level, matching_geometry
+from voxterra.depth.geometry import pinhole_of, source_views
+from voxterra.depth.level import Level
 from voxterra.io.depth_store import DepthStore, depth_path, write_depth
-from voxterra.kernels import patchmatch as pm
+from voxterra.kernels.planes import check_consistency, normals_from_planes
 
 _SPECKLE_PX = 40
 _SURE_COST = 0.25
@@ -36,13 +37,12 @@ def filter_depth_maps(
         depth = np.zeros(costs.shape, np.float32)
         confidence = np.zeros(costs.shape, np.float32)
         if sources[i]:
-            src_views = [level.views[j] for j in sources[i]]
-            src = np.concatenate([level.planes(j).reshape(-1, 3) for j in sources[i]])
-            geometry = matching_geometry(view, src_views)
-            count, mean_w = pm.check_consistency(
-                planes, src, geometry.meta, geometry.forward, geometry.backward,
-                np.float32(config.max_reprojection_px), np.float32(config.max_depth_error),
-            )  # fmt: skip
+            count, mean_w = check_consistency(
+                planes,
+                source_views(i, sources[i], level, planes_of=level),
+                np.float32(config.max_reprojection_px),
+                np.float32(config.max_depth_error),
+            )
             keep = count >= min(config.min_agreeing, len(sources[i]))
             # At the rim of a survey only one other photo sees the place: let it do when the
             # patches match well.
@@ -55,7 +55,7 @@ def filter_depth_maps(
             remove_speckles(depth, config.max_depth_error)
             known = depth > 0
             confidence[known] = _confidence(costs[known], count[known])
-        normal = pm.normals_from_planes(planes, _cam(view.K))
+        normal = normals_from_planes(planes, pinhole_of(view))
         normal[depth == 0] = 0
         write_depth(DepthMap(view, depth, normal, confidence), depth_path(out_dir, i))
 
@@ -81,12 +81,3 @@ def _confidence(costs: NDArray[np.float32], count: NDArray[np.uint8]) -> NDArray
     """Rises with the correlation of the patches and with the number of photos that agree."""
     match = np.clip(1.0 - costs, 0.05, 1.0)
     return np.clip(match * (1.0 - 0.6 ** count.astype(np.float32)), 1 / 255, 1.0).astype(np.float32)
-
-
-def _cam(K: NDArray[np.float64]) -> tuple[np.float32, np.float32, np.float32, np.float32]:
-    return (
-        np.float32(K[0, 0]),
-        np.float32(K[1, 1]),
-        np.float32(K[0, 2] - 0.5),
-        np.float32(K[1, 2] - 0.5),
-    )

@@ -1,4 +1,4 @@
-"""One level of the image pyramid: its images, its planes on disk, its matching geometry."""
+"""One level of the image pyramid: its images, and its planes on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from voxterra.core.camera import PinholeView
 from voxterra.io.atomic import atomic_path
 from voxterra.io.depth_store import color_path
 from voxterra.io.images import read_gray
-from voxterra.kernels.patchmatch import pack_quads
+from voxterra.kernels.planes import pack_quads
 
 _CACHE_BYTES = 1_000_000_000
 
@@ -62,7 +62,7 @@ class LevelImages:
         return self._get(index)[0].astype(np.float32)
 
     def quads(self, index: int) -> NDArray[np.uint32]:
-        """(H, W) uint32, see `kernels.patchmatch.pack_quads`."""
+        """(H, W) uint32, see `kernels.planes.pack_quads`."""
         return self._get(index)[1]
 
     def _get(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
@@ -81,52 +81,3 @@ class LevelImages:
             _, (old, _) = self._cache.popitem(last=False)
             self._bytes -= 5 * old.size
         return entry
-
-
-@dataclass(frozen=True)
-class MatchingGeometry:
-    """How pixels of a reference view map into its source views and back.
-
-    Attributes:
-        meta: (V, 3) int64 offset into flat source arrays, width, height.
-        forward, backward: (V, 3, 4) float32 [A | q], see `kernels.patchmatch`.
-        center: (x, y) of the reference's middle pixel.
-    """
-
-    meta: NDArray[np.int64]
-    forward: NDArray[np.float32]
-    backward: NDArray[np.float32]
-    center: tuple[float, float]
-
-    def w_per_px(self, w: float) -> float:
-        """Inverse depth that moves the projection of the middle pixel by a pixel in the source
-        view where it moves most, about inverse depth `w`."""
-        x = np.array([*self.center, 1.0])
-        m = self.forward.astype(np.float64)
-        p = m[:, :, :3] @ x + m[:, :, 3] * w
-        uv = p[:, :2] / p[:, 2:]
-        speed = (m[:, :2, 3] - uv * m[:, 2:, 3]) / p[:, 2:]
-        return float(1.0 / max(np.linalg.norm(speed, axis=1).max(), 1e-12))
-
-
-def matching_geometry(view: PinholeView, sources: list[PinholeView]) -> MatchingGeometry:
-    """Geometry of `view` against `sources`, in pixel coordinates with integer centres."""
-    shift = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
-    K_r = shift @ view.K
-    R_r, t_r = view.cam_from_world[:, :3], view.cam_from_world[:, 3]
-    meta, forward, backward = [], [], []
-    offset = 0
-    for source in sources:
-        K_s = shift @ source.K
-        R = source.cam_from_world[:, :3] @ R_r.T
-        t = source.cam_from_world[:, 3] - R @ t_r
-        forward.append(np.column_stack([K_s @ R @ np.linalg.inv(K_r), K_s @ t]))
-        backward.append(np.column_stack([K_r @ R.T @ np.linalg.inv(K_s), -K_r @ R.T @ t]))
-        meta.append((offset, source.width, source.height))
-        offset += source.width * source.height
-    return MatchingGeometry(
-        np.array(meta, np.int64),
-        np.array(forward, np.float32),
-        np.array(backward, np.float32),
-        (view.width / 2, view.height / 2),
-    )

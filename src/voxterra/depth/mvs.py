@@ -24,13 +24,15 @@ from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.depth.config import DepthConfig
 from voxterra.depth.filtering import filter_depth_maps
-from voxterra.depth.level import Level, LevelImages, matching_geometry
+from voxterra.depth.geometry import inverse_depth_per_pixel, pinhole_of, source_views
+from voxterra.depth.level import Level, LevelImages
 from voxterra.depth.sources import Prior, choose_sources, sparse_prior
 from voxterra.depth.start import planes_from_points
 from voxterra.depth.undistort import pinhole_view, write_undistorted
 from voxterra.errors import ReconstructionError
 from voxterra.io.depth_store import DepthStore, color_path, mask_path, write_views
 from voxterra.kernels import patchmatch as pm
+from voxterra.kernels.planes import upsample_planes
 
 log = logging.getLogger(__name__)
 _BILATERAL_SIGMA = np.float32(14.0)
@@ -180,45 +182,34 @@ def _solve_view(
     height, width = view.height, view.width
     if not task.sources:
         return np.zeros((height, width, 3), np.float32), np.full((height, width), 2, np.float32)
-    sources = list(task.sources)
     gray = images.gray(index)
-    geometry = matching_geometry(view, [level.views[j] for j in sources])
-    quads = np.concatenate([images.quads(j).ravel() for j in sources])
-    w_range = np.array(task.prior.w_range, np.float32)
-    w_per_px = np.float32(geometry.w_per_px(float(w_range.mean())))
     if previous is None:
         planes = planes_from_points(task.prior, task.view, view)
-        src_planes, geo = np.zeros((1, 3), np.float32), np.float32(0.0)
-        iterations, refine, explore = config.coarse_iterations, 3, 1
+        iterations, refinements, explorations, geo_weight = config.coarse_iterations, 3, 2, 0.0
     else:
-        planes = pm.upsample_planes(previous.planes(index), height, width)
-        src_planes = np.concatenate(
-            [
-                pm.upsample_planes(previous.planes(j), v.height, v.width).reshape(-1, 3)
-                for j, v in ((j, level.views[j]) for j in sources)
-            ]
-        )
-        geo = np.float32(config.geometric_weight)
-        iterations, refine, explore = config.refine_iterations, 2, 0
-
+        planes = upsample_planes(previous.planes(index), height, width)
+        iterations, refinements, explorations = config.refine_iterations, 2, 0
+        geo_weight = config.geometric_weight
+    sources = source_views(index, task.sources, level, images, previous)
     offsets = pm.patch_offsets()
     spatial = np.exp(-(offsets**2).sum(0) / (2 * 5.0**2)).astype(np.float32)
+    matching = pm.Matching(offsets, spatial, _BILATERAL_SIGMA, np.float32(geo_weight))
     costs = np.empty((height, width), np.float32)
-    view_costs = np.empty((height, width, len(sources)), np.float32)
-    shared = (quads, src_planes, geometry.meta, geometry.forward, geometry.backward, offsets)
-    pm.evaluate(gray, planes, costs, view_costs, *shared, spatial, _BILATERAL_SIGMA, geo)
-    cam = (
-        np.float32(view.K[0, 0]),
-        np.float32(view.K[1, 1]),
-        np.float32(view.K[0, 2] - 0.5),
-        np.float32(view.K[1, 2] - 0.5),
-    )
+    view_costs = np.empty((height, width, len(task.sources)), np.float32)
+    pm.evaluate(gray, planes, costs, view_costs, sources, matching)
+    low, high = task.prior.w_range
+    step = inverse_depth_per_pixel(sources.forward, view, (low + high) / 2)
     for iteration in range(iterations):
         for color in (0, 1):
-            salt = ((config.seed * 131 + index) * 31 + iteration) * 2 + color
-            pm.sweep(
-                gray, planes, costs, view_costs, *shared, spatial, _BILATERAL_SIGMA, geo, cam,
-                w_range, w_per_px, color, salt, 8 if explore or iteration == 0 else 4, refine,
-                explore,
-            )  # fmt: skip
+            search = pm.Search(
+                *pinhole_of(view),
+                np.float32(low),
+                np.float32(high),
+                np.float32(step),
+                salt=((config.seed * 131 + index) * 31 + iteration) * 2 + color,
+                directions=8 if explorations or iteration == 0 else 4,
+                refinements=refinements,
+                explorations=explorations,
+            )
+            pm.sweep(gray, planes, costs, view_costs, sources, matching, search, color)
     return planes, costs
