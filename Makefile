@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+SETS ?= demo
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint fix bench clean
@@ -14,7 +15,7 @@ help:
 	@echo "make test   all tests (ARGS=... goes to pytest, such as ARGS=--runslow)"
 	@echo "make lint   style, types and import rules"
 	@echo "make fix    format, and repair what can be repaired"
-	@echo "make bench  accuracy and speed, on the data sets that are there"
+	@echo "make bench  accuracy and speed of a run (SETS=\"demo ...\", see benchmarks/README.md)"
 
 # uv installs quicker where it is there; pip does the same.
 define install
@@ -56,7 +57,8 @@ fix: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks $(ARGS)
+	@for set in $(SETS); do $(BIN)/python benchmarks/run_set.py $$set || exit 1; done
+	$(BIN)/python benchmarks/report.py
 
 clean:
 	rm -rf $(VENV) build dist runs

@@ -36,8 +36,8 @@ class Grid:
 
     def cell_centers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """x of the columns (width,) and y of the rows (height,), top row first."""
-        x = self.left + (np.arange(self.width) + 0.5) * self.cell_size
-        y = self.top - (np.arange(self.height) + 0.5) * self.cell_size
+        x = self.left + (np.arange(self.width, dtype=np.float64) + 0.5) * self.cell_size
+        y = self.top - (np.arange(self.height, dtype=np.float64) + 0.5) * self.cell_size
         return x, y
 
 
