@@ -9,6 +9,7 @@ from pathlib import Path
 
 import laspy
 import numpy as np
+import pyproj
 import rasterio
 import trimesh
 
@@ -23,13 +24,14 @@ def main() -> None:
 
     with rasterio.open(products / "dsm.tif") as dsm:
         heights = dsm.read(1, masked=True)
-        print(f"dsm.tif: {dsm.width} x {dsm.height} cells of {dsm.res[0]:.3f}, {dsm.crs}")
+        print(f"dsm.tif: {dsm.width} x {dsm.height} cells of {dsm.res[0]:.3f}")
+        print(f"  {pyproj.CRS(dsm.crs.to_wkt()).name}")
         print(f"  heights {heights.min():.2f} to {heights.max():.2f} m")
     with rasterio.open(products / "ortho.tif") as ortho:
         seen = (ortho.read(4) > 0).mean()
         print(f"ortho.tif: {ortho.width} x {ortho.height}, {seen:.0%} of it seen in photos")
     cloud = laspy.read(products / "cloud.laz")
-    print(f"cloud.laz: {len(cloud):,} points, {cloud.header.parse_crs()}")
+    print(f"cloud.laz: {len(cloud):,} points, {cloud.header.parse_crs().name}")
     mesh = trimesh.load(products / "scene.glb", force="mesh")
     print(f"scene.glb: {len(mesh.faces):,} faces, {np.round(mesh.extents, 1)} m")
     metadata = json.loads((products / "metadata.json").read_text())
