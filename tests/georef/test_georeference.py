@@ -13,7 +13,7 @@ from voxterra.georef.config import GeorefConfig
 from voxterra.georef.georeference import georeference
 
 
-def place(survey, config=GeorefConfig()):  # noqa: B008
+def place(survey, config=GeorefConfig()):
     found = georeference([survey.model], survey.photos, config)
     return found, found.placements[0]
 

@@ -123,3 +123,13 @@ class Georeference:
     def all_warnings(self) -> tuple[str, ...]:
         """Warnings of the whole, then of each component."""
         return self.warnings + tuple(w for p in self.placements for w in p.warnings)
+
+    @property
+    def mappable_components(self) -> tuple[Reconstruction, ...]:
+        """Components that may share dense products: those placed on the map.
+
+        In a local frame nothing relates one component to another, so only the largest counts.
+        """
+        if self.frame.is_local:
+            return self.components[:1]
+        return tuple(c for c, p in zip(self.components, self.placements) if p.placed)

@@ -56,7 +56,7 @@ class Task:
 def estimate_depth(
     components: tuple[Reconstruction, ...],
     photos: PhotoSet,
-    config: DepthConfig = DepthConfig(),  # noqa: B008 - frozen
+    config: DepthConfig = DepthConfig(),
     *,
     out_dir: Path,
     progress: Progress = no_progress,

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def georeference(
     components: Sequence[Reconstruction],
     photos: PhotoSet,
-    config: GeorefConfig = GeorefConfig(),  # noqa: B008 - frozen
+    config: GeorefConfig = GeorefConfig(),
     *,
     progress: Progress = no_progress,
 ) -> Georeference:

@@ -33,7 +33,7 @@ _TAUBIN_IN, _TAUBIN_OUT = 0.5, -0.53
 
 def clean_mesh(
     mesh: TriMesh,
-    config: CleanConfig = CleanConfig(),  # noqa: B008
+    config: CleanConfig = CleanConfig(),
     *,
     progress: Progress = no_progress,
 ) -> TriMesh:

@@ -28,7 +28,7 @@ __all__ = ["TextureConfig", "texture_mesh"]
 def texture_mesh(
     mesh: TriMesh,
     maps: DepthMaps,
-    config: TextureConfig = TextureConfig(),  # noqa: B008
+    config: TextureConfig = TextureConfig(),
     *,
     progress: Progress = no_progress,
 ) -> TriMesh:

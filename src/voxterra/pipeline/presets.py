@@ -11,14 +11,15 @@ from voxterra.pipeline.options import with_values
 PRESETS: dict[str, dict[str, dict[str, object]]] = {
     "preview": {
         "sfm": {"max_image_size": 1000, "max_features": 4096},
-        "depth": {"max_size": 640, "color_max_size": 2000},
-        "mesh": {"max_faces": 150_000},
+        "depth": {"max_size": 800, "color_max_size": 2000},
+        "surface": {"voxel_factor": 2.0},
+        "mesh": {"max_faces": 300_000},
         "texture": {"max_atlas_px": 4096},
     },
     "standard": {},
     "high": {
         "sfm": {"max_image_size": 3200, "max_features": 12_000},
-        "depth": {"max_size": 3200, "sources": 8},
+        "depth": {"max_size": 3200},
         "mesh": {"max_faces": 3_000_000},
         "texture": {"max_atlas_px": 16_384},
     },

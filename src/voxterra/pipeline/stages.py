@@ -20,6 +20,7 @@ from voxterra.pipeline.summaries import (
     describe_mesh,
     describe_photos,
     describe_reconstruction,
+    left_out,
     run_info,
     unregistered,
 )
@@ -69,11 +70,12 @@ def _georef(ctx: StageContext) -> StageOutput:
 def _depth(ctx: StageContext) -> StageOutput:
     from voxterra.depth.mvs import estimate_depth
 
-    photos, components = read_photos_of(ctx), read_components(ctx.input("georef"))
+    photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
+    components = placed.mappable_components
     maps = estimate_depth(
         components, photos, ctx.config.depth, out_dir=ctx.out, progress=ctx.progress
     )
-    return StageOutput(describe_depth(maps))
+    return StageOutput(describe_depth(maps), left_out(placed))
 
 
 def _surface(ctx: StageContext) -> StageOutput:

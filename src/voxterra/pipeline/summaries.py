@@ -60,6 +60,18 @@ def unregistered(components: Sequence[Reconstruction], photos: PhotoSet) -> tupl
     )
 
 
+def left_out(georeference: Georeference) -> tuple[str, ...]:
+    """A warning for each component that the products cannot hold, because nothing relates it to
+    the others; the components are numbered as the warnings of the placement number them."""
+    kept = {id(component) for component in georeference.mappable_components}
+    return tuple(
+        f"component {index + 1} ({len(component.images)} photos) could not be placed in the world "
+        f"of the others and is not in the products; see stages/georef/component_{index}"
+        for index, component in enumerate(georeference.components)
+        if id(component) not in kept
+    )
+
+
 def describe_georeference(georeference: Georeference) -> str:
     """CRS and heights, and how well GPS and model agree: the run's statement of accuracy."""
     largest = georeference.placements[0]

@@ -44,7 +44,7 @@ MIN_INLIERS = 15
 
 def reconstruct(
     photos: PhotoSet,
-    config: SfmConfig = SfmConfig(),  # noqa: B008 (frozen)
+    config: SfmConfig = SfmConfig(),
     *,
     work_dir: Path,
     progress: Progress = no_progress,

@@ -60,7 +60,7 @@ class _Cells:
 
 def fuse_cloud(
     maps: DepthMaps,
-    config: FusionConfig = FusionConfig(),  # noqa: B008
+    config: FusionConfig = FusionConfig(),
     *,
     progress: Progress = no_progress,
 ) -> PointCloud:

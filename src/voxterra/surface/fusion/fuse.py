@@ -53,7 +53,7 @@ class _Piece:
 
 def fuse(
     maps: DepthMaps,
-    config: FusionConfig = FusionConfig(),  # noqa: B008
+    config: FusionConfig = FusionConfig(),
     *,
     progress: Progress = no_progress,
 ) -> TriMesh:
