@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from voxterra.errors import UsageError
 
 ProductName = Literal["glb", "obj", "mesh_ply", "laz", "cloud_ply", "dsm", "ortho", "cameras"]
+Compression = Literal["deflate", "jpeg", "webp"]
 ALL_PRODUCTS: tuple[ProductName, ...] = (
     "glb",
     "obj",
@@ -17,6 +21,9 @@ ALL_PRODUCTS: tuple[ProductName, ...] = (
     "cameras",
 )
 
+# A raster of fewer cells is a mistake, not a map.
+LEAST_RASTER_PX = 10_000
+
 
 @dataclass(frozen=True)
 class ProductsConfig:
@@ -26,7 +33,9 @@ class ProductsConfig:
     """Which products to make; `metadata.json` is always made."""
 
     gsd_m: float | None = None
-    """Cell size of the orthophoto [m, or model units]; None = the photos' own, rounded."""
+    """Cell size of the orthophoto [m, or model units]; None = a pixel, on the ground, of the
+    undistorted photos that the preset keeps, rounded. A preset that shrinks photos has larger
+    cells: smaller ones would show nothing more."""
 
     dsm_gsd_factor: int = 2
     """Cells of the orthophoto in one cell of the surface model, a whole number."""
@@ -43,7 +52,7 @@ class ProductsConfig:
     level_exposure: bool = True
     """Level brightness and colour between the photos of the orthophoto."""
 
-    ortho_compression: Literal["deflate", "jpeg", "webp"] = "deflate"
+    ortho_compression: Compression = "deflate"
     """"deflate" loses nothing; the others are several times smaller."""
 
     jpeg_quality: int = 90
@@ -51,3 +60,62 @@ class ProductsConfig:
 
     license: str | None = None
     """Licence of the products, written into `metadata.json`, such as "CC-BY-4.0"."""
+
+
+def check(config: ProductsConfig) -> None:
+    """Find options that cannot work, before hours of work come to them.
+
+    Raises:
+        UsageError: one is out of its range, or names a product that does not exist.
+    """
+    unknown = [name for name in config.products if name not in ALL_PRODUCTS]
+    rules = (
+        (not unknown, "products", unknown, f"Choose of {', '.join(ALL_PRODUCTS)}."),
+        (
+            config.gsd_m is None or 0 < config.gsd_m < math.inf,
+            "gsd_m",
+            config.gsd_m,
+            "Give a size above 0, such as 0.05, or leave it out.",
+        ),
+        (
+            config.dsm_gsd_factor >= 1 and config.dsm_gsd_factor == int(config.dsm_gsd_factor),
+            "dsm_gsd_factor",
+            config.dsm_gsd_factor,
+            "Give a whole number, 1 or more.",
+        ),
+        (
+            config.max_raster_px >= LEAST_RASTER_PX,
+            "max_raster_px",
+            config.max_raster_px,
+            f"Give {LEAST_RASTER_PX} or more; for larger cells use --products.gsd-m.",
+        ),
+        (
+            0 <= config.fill_gap_cells < math.inf,
+            "fill_gap_cells",
+            config.fill_gap_cells,
+            "Give 0 to fill none, or a width in cells.",
+        ),
+        (
+            0 < config.blend_spread < math.inf,
+            "blend_spread",
+            config.blend_spread,
+            "Give a tangent above 0, such as 0.08.",
+        ),
+        (
+            config.ortho_compression in get_args(Compression),
+            "ortho_compression",
+            config.ortho_compression,
+            f"Choose of {', '.join(get_args(Compression))}.",
+        ),
+        (
+            1 <= config.jpeg_quality <= 100,
+            "jpeg_quality",
+            config.jpeg_quality,
+            "Give a number from 1 to 100.",
+        ),
+    )
+    for fine, name, value, next_step in rules:
+        if not fine:
+            option = f"--products.{name.replace('_', '-')}"
+            shown = ", ".join(value) if isinstance(value, list) else value
+            raise UsageError(f"{option} cannot be {shown}.", where=option, next_step=next_step)

@@ -16,7 +16,7 @@ from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.raster import Grid, SurfaceRaster
-from voxterra.errors import ReconstructionError, UsageError
+from voxterra.errors import ReconstructionError
 from voxterra.io.geojson import write_geojson
 from voxterra.io.geotiff import write_dsm, write_ortho
 from voxterra.io.gltf import write_glb
@@ -25,7 +25,7 @@ from voxterra.io.metadata import write_json
 from voxterra.io.obj import write_obj
 from voxterra.io.ply import write_ply_cloud, write_ply_mesh
 from voxterra.products.cameras import camera_features, footprint_features
-from voxterra.products.config import ALL_PRODUCTS, ProductsConfig
+from voxterra.products.config import ProductsConfig, check
 from voxterra.products.describe import coverage_numbers, describe, sha256_of
 from voxterra.products.dsm import height_raster, resample_heights, surface_raster
 from voxterra.products.layout import choose_grids, nice, photo_gsd
@@ -83,7 +83,7 @@ def make_products(
         ReconstructionError: the mesh has no faces.
         OutputError: a file cannot be written.
     """
-    _check(config)
+    check(config)
     if not len(mesh.faces):
         raise ReconstructionError(
             "The surface is empty, so there is nothing to make products from.",
@@ -110,24 +110,6 @@ def make_products(
     products.append(Product(path.name, path, "metadata", "What the products are and how good"))
     progress(1.0, "products written")
     return tuple(products)
-
-
-def _check(config: ProductsConfig) -> None:
-    unknown = sorted(set(config.products) - set(ALL_PRODUCTS))
-    problems = {
-        f"unknown product '{', '.join(unknown)}'": bool(unknown),
-        "jpeg_quality must lie in 1..100": not 1 <= config.jpeg_quality <= 100,
-        "dsm_gsd_factor must be 1 or more": config.dsm_gsd_factor < 1,
-        "gsd_m must be positive": config.gsd_m is not None and not config.gsd_m > 0,
-        "max_raster_px must be 10000 or more": config.max_raster_px < 10_000,
-    }
-    for problem, wrong in problems.items():
-        if wrong:
-            raise UsageError(
-                f"Products: {problem}.",
-                where="products",
-                next_step=f"The products are {', '.join(ALL_PRODUCTS)}.",
-            )
 
 
 def _rasters(
