@@ -56,7 +56,12 @@ def evaluate_run_frame(result: Path, truth: Path) -> FrameError:
     cameras, true = read_run_cameras(result), read_truth_cameras(truth)
     if cameras.frame is None or true.frame is None:
         side = result if cameras.frame is None else truth
-        raise GeoError("These cameras are not on the map; no frame to compare.", where=str(side))
+        raise GeoError(
+            "These cameras are not on the map; no frame to compare.",
+            where=str(side),
+            next_step="Give a georeferenced run and a truth on Earth; voxterra eval poses "
+            "compares cameras without a map.",
+        )
     pairs = match_names(cameras.names, true.names)
     ours, theirs = np.array(pairs, int).reshape(-1, 2).T
     return evaluate_frame(
@@ -153,7 +158,10 @@ def evaluate_raster(
     remove = reference.is_reference if remove_offset is None else remove_offset
     if align == "surface":
         if of != "dsm":
-            raise UsageError("--align surface fits the DSM; it does not go with --of mesh.")
+            raise UsageError(
+                "--align surface fits the DSM; it does not go with --of mesh.",
+                next_step="Give --align cameras, or --of dsm.",
+            )
         dsm, crs = read_dsm(find_product(result, "dsm.tif"))
         fitted, _ = fitted_dsm(dsm, crs, reference)
         return score_heights(fitted, reference, align=align, remove_offset=remove)

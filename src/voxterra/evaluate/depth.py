@@ -229,7 +229,11 @@ def seen_pixels(
     for i, truth in enumerate(truths):
         camera = truth.camera or (cameras.cameras[index[i]] if i in index else None)
         if camera is None:
-            raise InputError("The truth gives no camera for this photo.", where=truth.name)
+            raise InputError(
+                "The truth gives no camera for this photo.",
+                where=truth.name,
+                next_step="Give true cameras that name this photo, with --cameras.",
+            )
         pose = cameras.cam_from_world[index[i]]
         seen = truth.depth_m > 0
         z = truth.depth_m[seen]

@@ -58,7 +58,10 @@ def evaluate_frame(
     truth = camera_center(np.asarray(truth_cam_from_world, np.float64))
     spread = truth - truth.mean(0)
     if len(truth) < 2 or not (spread**2).sum() > 0:
-        raise InputError("The frames cannot be compared: 2 or more cameras apart are needed.")
+        raise InputError(
+            "The frames cannot be compared: 2 or more cameras apart are needed.",
+            next_step="Check that the photos of RUN and TRUTH have the same names.",
+        )
     in_world = camera_center(np.asarray(delivered_cam_from_world, np.float64))
     delivered = truth_frame.from_lonlat(delivered_frame.to_lonlat(in_world))
     rotation = _mean_turn(
@@ -67,7 +70,10 @@ def evaluate_frame(
     turned, moved = spread @ rotation.T, delivered - delivered.mean(0)
     scale = float((turned * moved).sum() / (turned**2).sum())
     if scale <= 0:
-        raise InputError("The frames cannot be compared: the delivered model lies mirrored.")
+        raise InputError(
+            "The frames cannot be compared: the delivered model lies mirrored.",
+            next_step="Check that TRUTH belongs to this run: voxterra eval poses RUN TRUTH.",
+        )
     up = rotation[:, 2]
     heading = np.arctan2(rotation[0, 1] - rotation[1, 0], rotation[0, 0] + rotation[1, 1])
     offset = delivered.mean(0) - truth.mean(0)

@@ -36,7 +36,10 @@ def fitted_dsm(dsm: SurfaceRaster, crs: str, truth: TruthRaster) -> tuple[Float,
     known = np.where(truth.scored, truth.heights_m, np.nan).astype(np.float32)
     vertices, faces, _ = dsm_surface(SurfaceRaster(truth.grid, known, everywhere))
     if not len(faces):
-        raise InputError("The reference has no two neighbouring cells to fit a surface to.")
+        raise InputError(
+            "The reference has no two neighbouring cells to fit a surface to.",
+            next_step="Give a denser reference, or a larger --cell-size.",
+        )
     mesh = TriMesh((vertices - center).astype(np.float32), faces)
     points = move_to_crs(dsm_surface(dsm)[0], crs, truth.crs) - center
     start = Similarity(1.0, np.eye(3), np.array([0.0, 0.0, -offset]))

@@ -56,7 +56,11 @@ def read_run_frame(path: Path) -> GeoFrame | None:
     try:
         return GeoFrame.from_dict(json.loads(file.read_text(encoding="utf-8"))["frame"])
     except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"The georeference cannot be read: {error}.", where=str(file)) from error
+        raise FormatError(
+            f"The georeference cannot be read: {error}.",
+            where=str(file),
+            next_step="Do that step again: voxterra georef RUN.",
+        ) from error
 
 
 def find_product(path: Path, *names: str) -> Path:
@@ -86,11 +90,12 @@ def find_depth(path: Path) -> Path:
         InputError: no such folder.
     """
     folder = path / "stages" / "depth" if is_run(path) else path
-    if not folder.is_dir():
+    if not (folder / "views.json").is_file():
         raise InputError(
             "There are no depth maps here.",
             where=str(folder),
-            next_step="Give the output folder of a run that got as far as depth.",
+            next_step="Give the output folder of a run that got as far as depth, or a folder of "
+            "depth maps like its stages/depth (views.json and one .npz a view).",
         )
     return folder
 

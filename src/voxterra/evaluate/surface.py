@@ -112,7 +112,10 @@ def score_surface(
         InputError: the result has no faces, or none near what is scored.
     """
     if not len(mesh.faces):
-        raise InputError("The reconstructed mesh has no faces.")
+        raise InputError(
+            "The reconstructed mesh has no faces.",
+            next_step="Check scene.ply; voxterra mesh RUN makes the mesh again.",
+        )
     transform = truth_from_world or Similarity.identity()
     vertices = np.asarray(mesh.vertices, np.float64)
     in_world, _ = sample_surface(vertices, mesh.faces, samples, seed)
@@ -161,7 +164,10 @@ def sample_surface(
     area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
     cumulative = np.cumsum(area)
     if cumulative[-1] <= 0:
-        raise InputError("All faces of a mesh have zero area.")
+        raise InputError(
+            "All faces of a mesh have zero area.",
+            next_step="Give a mesh with faces of some area; voxterra mesh RUN makes a run's again.",
+        )
     rng = np.random.default_rng(seed)
     # One point in each of `count` equal parts of the area: evener than independent draws.
     place = (np.arange(count) + rng.random(count)) / count * cumulative[-1]

@@ -19,7 +19,7 @@ from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError, OutputError
 from voxterra.io.colmap_binary import read_binary, write_binary
-from voxterra.io.colmap_tables import ColmapTables
+from voxterra.io.colmap_tables import EXPORT_AGAIN, ColmapTables
 from voxterra.io.colmap_text import read_text, write_text
 
 if TYPE_CHECKING:
@@ -114,11 +114,14 @@ def _reconstruction(tables: ColmapTables, folder: Path) -> Reconstruction:
         raise FormatError(
             f"A point is observed in image {error.args[0]}, which is not in the model.",
             where=str(folder),
+            next_step=EXPORT_AGAIN,
         ) from error
     counts = np.array([len(xy) for xy in tables.keypoints], np.int64)
     if len(rows) and np.any(tables.track_keypoints >= counts[rows]):
         raise FormatError(
-            "A point names a keypoint that its image does not have.", where=str(folder)
+            "A point names a keypoint that its image does not have.",
+            where=str(folder),
+            next_step=EXPORT_AGAIN,
         )
     all_xy = np.concatenate([np.empty((0, 2)), *tables.keypoints])
     first = np.concatenate([[0], np.cumsum(counts)])[:-1]
@@ -149,7 +152,7 @@ def _check(tables: ColmapTables, images: tuple[Image, ...], folder: Path) -> Non
         if not (camera.width > 0 and camera.height > 0 and np.isfinite(camera.params).all()):
             problem = f"Camera {camera_id} of this model has no size or no finite parameters."
     if problem:
-        raise FormatError(problem, where=str(folder))
+        raise FormatError(problem, where=str(folder), next_step=EXPORT_AGAIN)
 
 
 def _tables(reconstruction: Reconstruction) -> ColmapTables:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from voxterra.core.camera import Camera
 from voxterra.errors import FormatError
 from voxterra.io.colmap_tables import (
+    EXPORT_AGAIN,
     MODEL_OF_ID,
     ColmapTables,
     model_spec,
@@ -35,7 +36,9 @@ class _Cursor:
         start = self.at
         if size < 0 or start + size > len(self.data):
             raise FormatError(
-                "This file of a COLMAP model is cut off or damaged.", where=str(self.path)
+                "This file of a COLMAP model is cut off or damaged.",
+                where=str(self.path),
+                next_step=EXPORT_AGAIN,
             )
         self.at += size
         return start
@@ -59,13 +62,17 @@ class _Cursor:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
             raise FormatError(
-                "An image name of this COLMAP model is not text.", where=str(self.path)
+                "An image name of this COLMAP model is not text.",
+                where=str(self.path),
+                next_step=EXPORT_AGAIN,
             ) from error
 
     def finish(self) -> None:
         if self.at != len(self.data):
             raise FormatError(
-                "This file of a COLMAP model goes on after its last record.", where=str(self.path)
+                "This file of a COLMAP model goes on after its last record.",
+                where=str(self.path),
+                next_step=EXPORT_AGAIN,
             )
 
 
@@ -103,7 +110,11 @@ def _read_cameras(cursor: _Cursor) -> dict[int, Camera]:
     for _ in range(cursor.count()):
         camera_id, model_id, width, height = (int(value) for value in cursor.unpack(head))
         if model_id not in MODEL_OF_ID:
-            raise FormatError(f"Camera model {model_id} is unknown.", where=str(cursor.path))
+            raise FormatError(
+                f"Camera model {model_id} is unknown.",
+                where=str(cursor.path),
+                next_step="Convert the cameras to a model that COLMAP documents, such as OPENCV.",
+            )
         model = MODEL_OF_ID[model_id]
         params = cursor.array(np.dtype("<f8"), model_spec(model)[1])
         cameras[camera_id] = Camera(model, width, height, tuple(params.tolist()))

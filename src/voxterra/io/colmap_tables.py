@@ -13,6 +13,8 @@ from voxterra.errors import FormatError
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
+EXPORT_AGAIN = "Copy the whole folder of the model again, or export it again from COLMAP."
+
 # COLMAP's models: id in binary files, number of parameters.
 CAMERA_MODELS: dict[str, tuple[int, int]] = {
     "SIMPLE_PINHOLE": (0, 3),

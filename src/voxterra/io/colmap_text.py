@@ -53,6 +53,7 @@ def read_text(folder: Path) -> ColmapTables:
             raise FormatError(
                 f"Line {lines.number} of this COLMAP file cannot be read.",
                 where=f"{folder / name}:{lines.number}: {lines.text[:_PATH_CHARACTERS]}",
+                next_step="Correct that line, or export the model again from COLMAP.",
             ) from error
     return tables
 

@@ -90,7 +90,11 @@ def _damaged(path: Path, error: Exception) -> FormatError:
 def _check_size(image: Image.Image, path: Path, max_megapixels: float) -> None:
     width, height = image.size
     if width < 1 or height < 1:
-        raise FormatError("The image has no pixels.", where=str(path))
+        raise FormatError(
+            "The image has no pixels.",
+            where=str(path),
+            next_step="Copy it again from the camera, or leave it out.",
+        )
     if width * height > max_megapixels * 1e6:
         raise FormatError(
             f"The image is {width} x {height} pixels, more than {max_megapixels:g} megapixels.",

@@ -82,10 +82,18 @@ def read_meta_csv(path: Path) -> tuple[MetaRow, ...]:
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise FormatError("The file is too large to be a table of photos.", where=str(path))
+            raise FormatError(
+                "The file is too large to be a table of photos.",
+                where=str(path),
+                next_step="Give a CSV file with one line a photo.",
+            )
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"The file cannot be read: {error.strerror}.", where=str(path)) from error
+        raise InputError(
+            f"The file cannot be read: {error.strerror}.",
+            where=str(path),
+            next_step="Check the path and the permissions of the file.",
+        ) from error
     return parse_meta_csv(_decode(data), where=str(path))
 
 

@@ -58,7 +58,9 @@ def read_transforms(path: Path, *, image_folder: str = "images") -> Reconstructi
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         detail = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
         raise FormatError(
-            f"This transforms.json cannot be used: {detail}.", where=str(path)
+            f"This transforms.json cannot be used: {detail}.",
+            where=str(path),
+            next_step="Export it again as Nerfstudio does, or give the folder of a COLMAP model.",
         ) from error
 
 

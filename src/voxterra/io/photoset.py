@@ -14,6 +14,7 @@ from voxterra.io.atomic import atomic_path
 
 _FORMAT, _VERSION = "voxterra-photos", 1
 _PATHS = ("path", "mask_path")
+_READ_AGAIN = "Read the photos again: voxterra ingest RUN."
 
 
 def write_photoset(photoset: PhotoSet, path: Path) -> None:
@@ -48,16 +49,28 @@ def read_photoset(path: Path, root: Path) -> PhotoSet:
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError as error:
-        raise InputError(f"The file cannot be read: {error.strerror}.", where=str(path)) from error
+        raise InputError(
+            f"The file cannot be read: {error.strerror}.",
+            where=str(path),
+            next_step=_READ_AGAIN,
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"The file is not JSON: {error}.", where=str(path)) from error
+        raise FormatError(
+            f"The file is not JSON: {error}.",
+            where=str(path),
+            next_step=_READ_AGAIN,
+        ) from error
     if not isinstance(data, dict) or data.get("format") != _FORMAT:
-        raise FormatError("The file is not a list of photos of Voxterra.", where=str(path))
+        raise FormatError(
+            "The file is not a list of photos of Voxterra.",
+            where=str(path),
+            next_step=_READ_AGAIN,
+        )
     if data.get("version") != _VERSION:
         raise FormatError(
             f"The list of photos has version {data.get('version')}, known is {_VERSION}.",
             where=str(path),
-            next_step="Run the ingest step again.",
+            next_step=_READ_AGAIN,
         )
     try:
         return PhotoSet(
@@ -70,7 +83,7 @@ def read_photoset(path: Path, root: Path) -> PhotoSet:
         raise FormatError(
             f"The list of photos is damaged: {error}.",
             where=str(path),
-            next_step="Run the ingest step again.",
+            next_step=_READ_AGAIN,
         ) from error
 
 

@@ -61,9 +61,17 @@ def read_ply_elements(path: Path) -> dict[str, Columns]:
             return _read_ascii(body.tobytes(), elements)
         return _read_binary(body, elements, order)
     except OSError as error:
-        raise InputError(f"Cannot open: {error.strerror}.", where=str(path)) from error
+        raise InputError(
+            f"Cannot open: {error.strerror}.",
+            where=str(path),
+            next_step="Check the path and the permissions of the file.",
+        ) from error
     except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
-        raise FormatError(f"This is not a readable PLY file: {error}.", where=str(path)) from error
+        raise FormatError(
+            f"This is not a readable PLY file: {error}.",
+            where=str(path),
+            next_step="Export it again as PLY, or copy it again if it was cut off.",
+        ) from error
 
 
 def _read_header(file: BinaryIO) -> tuple[str | None, list[_Element]]:

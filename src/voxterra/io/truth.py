@@ -59,14 +59,20 @@ def read_truth_cameras(path: Path) -> PosedCameras:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError("There is no truth at this place.", where=str(path))
+        raise InputError(
+            "There is no truth at this place.",
+            where=str(path),
+            next_step="Check the path: it is a data set's folder or a file with cameras.",
+        )
     reader = _reader_for(path)
     if reader is not None:
         try:
             return _sorted(reader(path))
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise FormatError(
-                f"The true cameras cannot be read: {error}.", where=str(path)
+                f"The true cameras cannot be read: {error}.",
+                where=str(path),
+                next_step="Check the file, or copy the data set again.",
             ) from error
     for inner in (
         "cameras.json",
@@ -205,7 +211,9 @@ def _read_strecha(folder: Path) -> PosedCameras:
         numbers = np.array(path.read_text().split(), float)
         if len(numbers) != 26:
             raise FormatError(
-                f"A .camera file has 26 numbers, not {len(numbers)}.", where=path.name
+                f"A .camera file has 26 numbers, not {len(numbers)}.",
+                where=path.name,
+                next_step="Give K, distortion, R, centre and size, as the data set has them.",
             )
         K, world_from_cam = numbers[:9].reshape(3, 3), numbers[12:21].reshape(3, 3)
         poses.append(_pose(world_from_cam.T, numbers[21:24]))

@@ -63,7 +63,11 @@ def _read_npz(path: Path) -> TruthDepth:
             raw, scale, offset = data["depth_u16"], float(data["scale"]), float(data["offset"])
             step = int(data["step"])
     except (KeyError, ValueError, OSError) as error:
-        raise FormatError(f"The true depth cannot be read: {error}.", where=str(path)) from error
+        raise FormatError(
+            f"The true depth cannot be read: {error}.",
+            where=str(path),
+            next_step="Give .npz files with depth_u16, scale, offset and step.",
+        ) from error
     depth = np.where(raw > 0, offset + scale * raw.astype(float), 0.0)
     return TruthDepth(path.stem, depth, _pixel_grid(raw.shape, step))
 
@@ -77,7 +81,11 @@ def _read_png(path: Path, camera: Camera) -> TruthDepth:
 
     raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
-        raise FormatError("This is not a 16 bit depth image.", where=str(path))
+        raise FormatError(
+            "This is not a 16 bit depth image.",
+            where=str(path),
+            next_step="Give depth images as PNG with one 16 bit channel, in millimetres.",
+        )
     depth = raw.astype(float) / 1000.0
     depth[(depth < _RANGE_M[0]) | (depth > _RANGE_M[1])] = 0.0
     camera = Camera(camera.model, raw.shape[1], raw.shape[0], camera.params)
@@ -89,7 +97,11 @@ def _depth_camera(folder: Path) -> Camera:
         if path.is_file():
             K = np.loadtxt(path)
             if K.shape != (3, 3):
-                raise FormatError("camera-intrinsics.txt must hold 3 x 3 numbers.", where=str(path))
+                raise FormatError(
+                    "camera-intrinsics.txt must hold 3 x 3 numbers.",
+                    where=str(path),
+                    next_step="Write fx 0 cx, 0 fy cy, 0 0 1, a row a line, in pixels.",
+                )
             params = (K[0, 0], K[1, 1], K[0, 2] + 0.5, K[1, 2] + 0.5)
             return Camera("PINHOLE", 0, 0, tuple(map(float, params)))
     raise InputError(

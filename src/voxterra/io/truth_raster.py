@@ -67,7 +67,11 @@ def read_truth_raster(
     if views.is_file():
         count, views_grid, _ = read_heights(views)
         if views_grid != grid:
-            raise FormatError("views.tif is on another grid than the DSM.", where=str(views))
+            raise FormatError(
+                "views.tif is on another grid than the DSM.",
+                where=str(views),
+                next_step="Warp it to the grid of the DSM, or move it away to score all cells.",
+            )
         scored &= count >= min_views
     return TruthRaster(grid, heights, scored, crs)
 
@@ -103,7 +107,11 @@ def _from_cloud(path: Path, cell_size: float | None) -> TruthRaster:
     cloud, crs = read_las(path)
     xyz = np.asarray(cloud.positions_in_world, np.float64)
     if not len(xyz):
-        raise FormatError("The point cloud is empty.", where=str(path))
+        raise FormatError(
+            "The point cloud is empty.",
+            where=str(path),
+            next_step="Give a point cloud with points in it.",
+        )
     low, high = xyz[:, :2].min(axis=0), xyz[:, :2].max(axis=0)
     if cell_size is None:
         spacing = float(np.sqrt(np.prod(high - low) / len(xyz)))

@@ -57,5 +57,9 @@ def read_truth_surface(path: Path, *, min_views: int = 3) -> TruthSurface:
         mesh = TriMesh(np.vstack([mesh.vertices, other.vertices]), faces)
         scored = np.concatenate([scored, np.zeros(len(other.faces), bool)])
     if not scored.any():
-        raise InputError("No face of the true mesh is to be scored.", where=str(found))
+        raise InputError(
+            "No face of the true mesh is to be scored.",
+            where=str(found),
+            next_step="Give a smaller --min-views.",
+        )
     return TruthSurface(mesh, scored)
