@@ -24,6 +24,8 @@ from voxterra.products.layout import Lattice, lattice
 STRIP_CELLS = 16_000_000
 # The z-buffer may be smaller than the photo.
 DEPTH_PIXELS = 3_000_000
+# Z-buffers that levelling draws are kept for blending, up to this many bytes in all.
+KEPT_BYTES = 256_000_000
 # Radius of the specks that may be coloured from around: what roughness of the mesh hides.
 SPECK_CELLS = 2.0
 EXPOSURE_POINTS = 20_000
@@ -86,11 +88,12 @@ def orthophoto(
         return ColorRaster(grid, rgba)
     cells = lattice(grid, frame, float(np.median(heights[known])))
     gains = np.ones((len(maps.views), 3))
+    kept: dict[int, NDArray[np.float32]] = {}
     share = 0.0
     if level_exposure and len(maps.views) > 1:
         share = 0.4
         points = _sample_points(heights, cells)
-        gains = _level(points, mesh, maps, spread, part(progress, 0, share))
+        gains = _level(points, mesh, maps, spread, kept, part(progress, 0, share))
     gsd = grid.cell_size * frame.map_unit_m()
     rows = max(1, STRIP_CELLS // grid.width)
     starts = range(0, grid.height, rows)
@@ -104,6 +107,7 @@ def orthophoto(
             mesh,
             maps,
             gains,
+            kept,
             (gsd, spread),
             part(progress, share + number * span, share + (number + 1) * span),
         )
@@ -117,6 +121,7 @@ def _blend_strip(
     mesh: TriMesh,
     maps: DepthMaps,
     gains: NDArray[np.float64],
+    kept: dict[int, NDArray[np.float32]],
     gsd_and_spread: tuple[float, float],
     progress: Progress,
 ) -> NDArray[np.uint8]:
@@ -129,7 +134,7 @@ def _blend_strip(
         progress(index / len(maps.views), f"orthophoto {index + 1}/{len(maps.views)} photos")
         if outline is None or not _may_see(view, outline):
             continue
-        photo = _prepare(index, mesh, maps, gsd)
+        photo = _prepare(index, mesh, maps, gsd, kept)
         place = (heights, first_row, cells.base, cells.up, cells.step)
         arguments = (*place, *photo.arguments(), spread, gains[index], color, total, best)
         blend_view(*arguments)
@@ -178,21 +183,47 @@ def _may_see(view: PinholeView, points: NDArray[np.float64]) -> bool:
     return bool(((depth > 0) & (pixels > low).all(1) & (pixels < high).all(1)).any())
 
 
+def _nearest(
+    index: int,
+    mesh: TriMesh,
+    view: PinholeView,
+    kept: dict[int, NDArray[np.float32]],
+    depth_pixels: int,
+) -> NDArray[np.float32]:
+    """(h, w) depth of the first surface, inf where there is none; drawn or found in `kept`.
+
+    As long as there is room it is drawn at its full size, whatever `depth_pixels`, and kept.
+    """
+    if index in kept:
+        return kept[index]
+    full = min(DEPTH_PIXELS, view.width * view.height)
+    room = sum(depth.nbytes for depth in kept.values()) + 4 * full <= KEPT_BYTES
+    small = min(1.0, ((full if room else depth_pixels) / (view.width * view.height)) ** 0.5)
+    size = max(1, round(view.width * small)), max(1, round(view.height * small))
+    vertices = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
+    depth, _ = rasterize_depth(vertices, mesh.faces, view.resized(*size).K, *size)
+    nearest = np.where(depth > 0, depth, np.float32(np.inf))
+    if room:
+        kept[index] = nearest
+    return nearest
+
+
 def _prepare(
-    index: int, mesh: TriMesh, maps: DepthMaps, gsd: float, depth_pixels: int = DEPTH_PIXELS
+    index: int,
+    mesh: TriMesh,
+    maps: DepthMaps,
+    gsd: float,
+    kept: dict[int, NDArray[np.float32]],
+    depth_pixels: int = DEPTH_PIXELS,
 ) -> _Photo:
     """The photo, shrunk when its pixels are much finer than the raster's, and its z-buffer."""
     import cv2
 
     view = maps.views[index]
-    vertices = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
-    small = min(1.0, (depth_pixels / (view.width * view.height)) ** 0.5)
-    size = max(1, round(view.width * small)), max(1, round(view.height * small))
-    depth, _ = rasterize_depth(vertices, mesh.faces, view.resized(*size).K, *size)
-    nearest = np.where(depth > 0, depth, np.float32(np.inf))
+    nearest = _nearest(index, mesh, view, kept, depth_pixels)
     near_edge = np.asarray(cv2.erode(nearest, np.ones((5, 5), np.uint8)), np.float32)
     image, mask = maps.load_color(index), maps.load_mask(index)
-    seen = depth[depth > 0]
+    seen = nearest[np.isfinite(nearest)]
     footprint = float(np.median(seen)) / view.K[0, 0] if seen.size else gsd
     if gsd > 1.5 * footprint:
         shrunk = tuple(max(16, round(n * footprint / gsd)) for n in (view.width, view.height))
@@ -224,6 +255,7 @@ def _level(
     mesh: TriMesh,
     maps: DepthMaps,
     spread: float,
+    kept: dict[int, NDArray[np.float32]],
     progress: Progress,
 ) -> NDArray[np.float64]:
     """(V, 3) gains; photos are compared at a quarter of their size, which forgives small shifts."""
@@ -231,7 +263,8 @@ def _level(
     for index, view in enumerate(maps.views):
         progress(index / len(maps.views), f"exposure {index + 1}/{len(maps.views)} photos")
         pixel = float(np.linalg.norm(points - view.center_in_world, axis=1).min()) / view.K[0, 0]
-        photo = _prepare(index, mesh, maps, EXPOSURE_SHRINK * pixel, EXPOSURE_DEPTH_PIXELS)
+        gsd = EXPOSURE_SHRINK * pixel
+        photo = _prepare(index, mesh, maps, gsd, kept, EXPOSURE_DEPTH_PIXELS)
         arguments = (points, *photo.arguments(), spread)
         samples[index] = sample_view(*arguments)
     return exposure_gains(samples)
