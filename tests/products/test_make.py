@@ -32,6 +32,11 @@ GEO = GeoFrame("geo", 9.9158, 51.5413, 198.46, "EPSG:25832")
 RED, BLUE, GREY = (0.8, 0.1, 0.1), (0.1, 0.1, 0.8), (0.5, 0.5, 0.5)
 RED_AT, BLUE_AT, SIDE = (0.0, 12.0), (12.0, 0.0), 4.0
 RED_TOP, BLUE_TOP = 3.0, 5.0
+STATED = (
+    "estimated (1 sigma): position 1.2 m horizontal, 15 m vertical, tilt 0.25 deg, "
+    "heading unknown, scale 1.2 %; GPS residuals 0.22 m horizontal, unknown vertical RMS; "
+    "no check points used"
+)
 EXPOSURES = (1.0, 0.9, 1.1, 0.95, 1.05)
 
 
@@ -98,7 +103,7 @@ def inputs(
     placed = not frame.is_local
     placement = Placement(
         Similarity.identity(), placed, "gps" if placed else "none", residuals if placed else (),
-        0.22 if placed else None, warnings=("a warning",),
+        0.22 if placed else None, None, 0.25, None, 0.0123, 1.23, 15.4, warnings=("a warning",),
     )  # fmt: skip
     photos = tuple(
         Photo(name, Path(name), 320, 240, f"sha-{name}", Gps(9.9158, 51.5413, 190.0))
@@ -259,7 +264,10 @@ def test_metadata(geo: Made) -> None:
     (component,) = data["accuracy"]["components"]
     assert component["rmse_horizontal_m"] == 0.22 and component["outliers"] == ["3.jpg"]
     assert data["accuracy"]["warnings"] == ["a warning"]
+    assert data["accuracy"]["check_points"] == 0 and data["accuracy"]["statement"] == STATED
     assert data["coverage"]["area_measured"] == pytest.approx(1600, rel=0.02)
+    assert data["coverage"]["area_unit"] == "square m"
+    assert data["coverage"]["dsm_cell_unit"] == "m" and "note" not in data["coverage"]
     for name in ("voxterra", "numpy", "numba", "pycolmap", "gdal"):
         assert data["software"][name]
 
@@ -280,6 +288,45 @@ def test_local_frame_says_so_everywhere(local: Made) -> None:
     assert data["scale"] == {"known": False, "unit": "model units"}
     cameras = json.loads(local.path("cameras.json").read_text())["cameras"]
     assert cameras[1]["center_in_world"] == pytest.approx([-8, -8, 40])
+
+
+def test_every_product_carries_the_accuracy(geo: Made, local: Made) -> None:
+    unknown = "unknown: not placed on the map; scale unknown; no check points used"
+    for made, line in ((geo, STATED), (local, unknown)):
+        for name in ("scene.glb", "scene.obj", "scene.ply", "cloud.laz", "cloud.ply"):
+            head = made.path(name).read_bytes()[:30_000]
+            assert line.encode() in head, name
+        for name in ("dsm.tif", "ortho.tif"):
+            with rasterio.open(made.path(name)) as dataset:
+                assert dataset.tags()["ACCURACY"] == line
+        cameras = "cameras.json" if made.frame.is_local else "cameras.geojson"
+        for name, of in ((cameras, lambda d: d), ("metadata.json", lambda d: d["accuracy"])):
+            text = of(json.loads(made.path(name).read_text()))
+            assert line in (text.get("accuracy"), text.get("statement"))
+
+
+def test_descriptions_name_the_unit_of_cells(geo: Made, local: Made, tmp_path: Path) -> None:
+    feet = GeoFrame("geo", -121.0, 38.0, 20.0, "EPSG:2226")
+    in_feet = make(feet, tmp_path, ProductsConfig(products=("dsm",), gsd_m=0.5))
+    for made, unit in ((geo, "0.3 m,"), (local, "0.3 model units,"), (in_feet, "US survey ft,")):
+        (text,) = [p.description for p in made.products if p.name == "dsm.tif"]
+        assert text.startswith("Surface model, cells of ") and unit in text
+    numbers = json.loads((tmp_path / "metadata.json").read_text())["coverage"]
+    assert numbers["area_unit"] == "square US survey ft"
+    # One metre is 3.2808 survey feet: what is called feet is in feet.
+    assert numbers["area_measured"] == pytest.approx(1600 * 3.2808**2, rel=0.05)
+    assert numbers["dsm_cell_size"] == pytest.approx(1.0 * 3.2808, rel=1e-3)
+
+
+def test_photos_that_look_across_are_remarked(tmp_path: Path) -> None:
+    mesh, cloud, _, georeference, photos = inputs(GeoFrame.local())
+    cameras = [look_at(f"{x}.jpg", (x, -30, 2), (x, 0, 2), focal_px=280.0) for x in (-5, 0, 5)]
+    make_products(
+        mesh, cloud, photograph(mesh, cameras, color), georeference, photos,
+        ProductsConfig(products=("dsm",)), out_dir=tmp_path, run_info={},
+    )  # fmt: skip
+    note = json.loads((tmp_path / "metadata.json").read_text())["coverage"]["note"]
+    assert "look across" in note
 
 
 def test_chosen_products_and_cell_size_only(tmp_path: Path) -> None:

@@ -15,9 +15,16 @@ from voxterra.io.metadata import vertical_datum, write_json
 
 
 def write_geojson(
-    features: Sequence[dict[str, Any]], path: Path, frame: GeoFrame, *, name: str
+    features: Sequence[dict[str, Any]],
+    path: Path,
+    frame: GeoFrame,
+    *,
+    name: str,
+    accuracy: str | None = None,
 ) -> None:
     """A feature collection; coordinates must already be longitude, latitude, ellipsoidal height.
+
+    `accuracy` is a line that says how well positions are known, for the head of the collection.
 
     Raises:
         GeoError: the frame is local: GeoJSON knows no coordinates but longitude and latitude.
@@ -35,6 +42,7 @@ def write_geojson(
         "description": "heights of positions: metres above the WGS 84 ellipsoid",
         "product_crs": frame.crs,
         "product_vertical_datum": vertical_datum(frame),
+        "accuracy": accuracy,
         "features": list(features),
     }
     write_json(collection, path)

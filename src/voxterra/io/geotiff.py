@@ -5,6 +5,7 @@ Format: OGC 21-026, "Cloud Optimized GeoTIFF Standard"; written by GDAL's COG dr
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,12 @@ NODATA = -9999.0
 _COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS"}
 
 
-def write_dsm(surface: SurfaceRaster, path: Path, frame: GeoFrame) -> None:
+def write_dsm(
+    surface: SurfaceRaster, path: Path, frame: GeoFrame, *, accuracy: str | None = None
+) -> None:
     """Two float32 bands: height, and source (0 none, 1 measured, 2 filled); nodata -9999.
+
+    `accuracy`, a line that says how well coordinates are known, becomes the tag ACCURACY.
 
     Raises:
         OutputError: the file cannot be written.
@@ -39,7 +44,7 @@ def write_dsm(surface: SurfaceRaster, path: Path, frame: GeoFrame) -> None:
         options | {"nodata": NODATA},
         descriptions=(f"height, {vertical_datum(frame)}", "source: 0 none, 1 measured, 2 filled"),
         units=(unit, ""),
-        tags=_tags(frame) | {"SOURCE_VALUES": "0 none, 1 measured, 2 filled"},
+        tags=_tags(frame, accuracy) | {"SOURCE_VALUES": "0 none, 1 measured, 2 filled"},
     )
 
 
@@ -50,6 +55,7 @@ def write_ortho(
     *,
     compression: str = "deflate",
     quality: int = 90,
+    accuracy: str | None = None,
 ) -> None:
     """Red, green, blue, alpha.
 
@@ -59,6 +65,7 @@ def write_ortho(
         frame: of the grid.
         compression: "deflate" (no loss), "webp", or "jpeg" (alpha becomes an internal mask).
         quality: of "webp" and "jpeg", 1..100.
+        accuracy: a line that says how well coordinates are known; it becomes the tag ACCURACY.
 
     Raises:
         OutputError: the file cannot be written.
@@ -77,7 +84,7 @@ def write_ortho(
         _wkt(frame, with_heights=False),
         options,
         colors=(ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha),
-        tags=_tags(frame),
+        tags=_tags(frame, accuracy),
     )
 
 
@@ -92,11 +99,20 @@ def read_raster(path: Path) -> tuple[NDArray[Any], Grid, str | None, float | Non
         FormatError: not a raster, rotated, or with cells that are not square.
     """
     import rasterio
-    from rasterio.errors import RasterioError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     try:
-        with rasterio.open(path) as dataset:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # told by the error below
+            dataset = rasterio.open(path)
+        with dataset:
             t = dataset.transform
+            if t.is_identity:
+                raise FormatError(
+                    "The raster does not say where it lies.",
+                    where=str(path),
+                    next_step="Give a GeoTIFF with a geotransform, such as products/dsm.tif.",
+                )
             if t.b or t.d or abs(t.a + t.e) > 1e-6 * abs(t.a) or t.a <= 0:
                 raise FormatError(
                     "The raster is not north-up with square cells.",
@@ -107,7 +123,11 @@ def read_raster(path: Path) -> tuple[NDArray[Any], Grid, str | None, float | Non
             wkt = dataset.crs.to_wkt() if dataset.crs else None
             return dataset.read(), grid, wkt, dataset.nodata
     except RasterioError as error:
-        raise FormatError(f"This is not a readable raster: {error}.", where=str(path)) from error
+        raise FormatError(
+            f"This is not a readable raster: {error}.",
+            where=str(path),
+            next_step="Give a GeoTIFF; gdalinfo FILE tells what is wrong with it.",
+        ) from error
 
 
 def _wkt(frame: GeoFrame, *, with_heights: bool) -> str:
@@ -118,13 +138,15 @@ def _wkt(frame: GeoFrame, *, with_heights: bool) -> str:
     return str(projected_crs(frame.crs).to_wkt())
 
 
-def _tags(frame: GeoFrame) -> dict[str, str]:
+def _tags(frame: GeoFrame, accuracy: str | None) -> dict[str, str]:
     tags = {
         "AREA_OR_POINT": "Area",
         "TIFFTAG_SOFTWARE": "Voxterra",
         "VOXTERRA_FRAME": frame.describe(),
         "VERTICAL_DATUM": vertical_datum(frame),
     }
+    if accuracy is not None:
+        tags["ACCURACY"] = accuracy
     if not frame.scale_known:
         # GeoTIFF has no unknown unit: readers will see metres in the CRS.
         tags["SCALE"] = SCALE_UNKNOWN

@@ -25,7 +25,14 @@ _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 _GLTF_FROM_WORLD = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
 
-def write_glb(mesh: TriMesh, path: Path, frame: GeoFrame, *, jpeg_quality: int = 90) -> None:
+def write_glb(
+    mesh: TriMesh,
+    path: Path,
+    frame: GeoFrame,
+    *,
+    jpeg_quality: int = 90,
+    accuracy: str | None = None,
+) -> None:
     """The mesh as one GLB file, turned from world (x, y, z) to glTF's y-up (x, z, -y).
 
     Photographs already hold their light, so the material is unlit (with a rough, non-metallic
@@ -36,6 +43,7 @@ def write_glb(mesh: TriMesh, path: Path, frame: GeoFrame, *, jpeg_quality: int =
         path: of the file.
         frame: of the mesh's vertices.
         jpeg_quality: of the embedded texture, 1..100.
+        accuracy: a line that says how well coordinates are known, kept beside where it lies.
 
     Raises:
         ValueError: the mesh has no faces.
@@ -78,19 +86,23 @@ def write_glb(mesh: TriMesh, path: Path, frame: GeoFrame, *, jpeg_quality: int =
     primitive["indices"] = buffers.add(
         indices.astype("<u4").reshape(-1), _UINT, "SCALAR", target=_INDEX_BUFFER
     )
-    document |= _document(frame, primitive, material)
+    document |= _document(frame, accuracy, primitive, material)
     document["accessors"], document["bufferViews"] = buffers.accessors, buffers.views
     document["buffers"] = [{"byteLength": buffers.length}]
     _write_chunks(path, document, buffers.parts)
 
 
 def _document(
-    frame: GeoFrame, primitive: dict[str, Any], material: dict[str, Any]
+    frame: GeoFrame,
+    accuracy: str | None,
+    primitive: dict[str, Any],
+    material: dict[str, Any],
 ) -> dict[str, Any]:
     place = frame_summary(frame) | {
         "axes": "x east, y up, z south" if not frame.is_local else "x, y up, z",
         "world_from_gltf": np.linalg.inv(_GLTF_FROM_WORLD).tolist(),
         "matrix_order": "rows",
+        "accuracy": accuracy,
     }
     return {
         "asset": {"version": "2.0", "generator": "Voxterra", "extras": {"voxterra": place}},

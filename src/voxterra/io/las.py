@@ -23,15 +23,23 @@ from voxterra.io.atomic import atomic_path
 
 _CHUNK = 500_000
 _CONFIDENCE = "confidence"
+_TEXT_AREA = ("LASF_Spec", 3)
 
 
 def write_las(
-    cloud: PointCloud, path: Path, frame: GeoFrame, *, progress: Progress = no_progress
+    cloud: PointCloud,
+    path: Path,
+    frame: GeoFrame,
+    *,
+    accuracy: str | None = None,
+    progress: Progress = no_progress,
 ) -> None:
     """The cloud in map coordinates, compressed when `path` ends in `.laz`.
 
     Coordinates are stored in millimetres; in a local frame as finely as its size allows.
     Colours are 16 bit, as the format asks; confidence is an extra byte field.
+    `accuracy`, a line that says how well coordinates are known, becomes the text area description
+    (record 3 of the specification).
 
     Raises:
         ValueError: the cloud has no points.
@@ -46,6 +54,9 @@ def write_las(
     header.generating_software = "Voxterra"
     header.system_identifier = "EXTRACTION"
     header.vlrs.append(WktCoordinateSystemVlr(crs_wkt(frame)))
+    if accuracy is not None:
+        text = accuracy.encode("ascii", "replace") + b"\0"
+        header.vlrs.append(laspy.VLR(*_TEXT_AREA, description="accuracy", record_data=text))
     header.global_encoding.wkt = True
     if cloud.confidence is not None:
         header.add_extra_dim(laspy.ExtraBytesParams(_CONFIDENCE, "float32", "0 to 1"))
@@ -88,10 +99,16 @@ def read_las(path: Path) -> tuple[PointCloud, CRS | None]:
         if _CONFIDENCE in names:
             confidence = np.asarray(data[_CONFIDENCE], np.float32)
     except OSError as error:
-        raise InputError(f"Cannot open: {error.strerror or error}.", where=str(path)) from error
+        raise InputError(
+            f"Cannot open: {error.strerror or error}.",
+            where=str(path),
+            next_step="Check the path and the permissions of the file.",
+        ) from error
     except Exception as error:  # laspy and its decoders raise many kinds on damaged files
         raise FormatError(
-            f"This is not a readable LAS or LAZ file: {error}.", where=str(path)
+            f"This is not a readable LAS or LAZ file: {error}.",
+            where=str(path),
+            next_step="Give a LAS or LAZ file, or copy it again if it was cut off.",
         ) from error
     return PointCloud(positions, colors, confidence=confidence), crs
 

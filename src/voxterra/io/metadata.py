@@ -9,18 +9,34 @@ from typing import Any
 
 import numpy as np
 
-from voxterra.core.geo import GeoFrame
+from voxterra.core.geo import GeoFrame, projected_crs
 from voxterra.io.atomic import atomic_path
 
 SCALE_UNKNOWN = "scale unknown: one unit is not known to be a metre"
 
 
-def frame_comments(frame: GeoFrame) -> list[str]:
-    """Lines of plain text that say what the coordinates of a world-frame file are."""
+_UNIT_SIGNS = {"metre": "m", "foot": "ft", "US survey foot": "US survey ft"}
+
+
+def map_unit(frame: GeoFrame) -> str:
+    """Horizontal unit of the map: "m", "ft", "US survey ft", ..., or "model units"."""
+    if frame.is_local:
+        return frame.unit
+    name = str(projected_crs(frame.crs).axis_info[0].unit_name)
+    return _UNIT_SIGNS.get(name, name)
+
+
+def frame_comments(frame: GeoFrame, accuracy: str | None = None) -> list[str]:
+    """Lines of plain text that say what the coordinates of a world-frame file are.
+
+    `accuracy` is a line of its own, how well they are known.
+    """
+    stated = [] if accuracy is None else [f"accuracy: {accuracy}"]
     if frame.is_local:
         return [
             "Voxterra: local frame, not on the map; z up as far as known",
             f"unit: {frame.unit}" + ("" if frame.scale_known else f" ({SCALE_UNKNOWN})"),
+            *stated,
         ]
     east, north, height = frame.to_map(np.zeros((1, 3)))[0]
     return [
@@ -30,6 +46,7 @@ def frame_comments(frame: GeoFrame) -> list[str]:
         f"map: {frame.describe()}",
         f"origin on the map: {east:.4f} {north:.4f} {height:.4f}",
         "the map is not these coordinates plus the origin: convert point by point through ECEF",
+        *stated,
     ]
 
 

@@ -18,11 +18,17 @@ _ROWS_AT_ONCE = 50_000
 
 
 def write_obj(
-    mesh: TriMesh, path: Path, frame: GeoFrame, *, jpeg_quality: int = 90
+    mesh: TriMesh,
+    path: Path,
+    frame: GeoFrame,
+    *,
+    jpeg_quality: int = 90,
+    accuracy: str | None = None,
 ) -> tuple[Path, ...]:
     """The mesh in world axes (z up), with `.mtl` and `_texture.jpg` beside it when it is textured.
 
     Without a texture, vertex colours follow the coordinates (a common extension).
+    `accuracy`, a line that says how well coordinates are known, stands in the opening comments.
 
     Returns:
         The files written, the `.obj` last.
@@ -31,7 +37,7 @@ def write_obj(
         OutputError: a file cannot be written.
     """
     path, written = Path(path), []
-    lines = [f"# {line}" for line in frame_comments(frame)]
+    lines = [f"# {line}" for line in frame_comments(frame, accuracy)]
     if mesh.texture is not None:
         material, image = path.with_suffix(".mtl"), path.with_name(f"{path.stem}_texture.jpg")
         _write_image(mesh.texture.image, image, jpeg_quality)

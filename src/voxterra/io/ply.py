@@ -40,11 +40,19 @@ def read_ply(path: Path) -> tuple[TriMesh, Columns]:
     face = elements.get("face", {})
     indices = next((face[name] for name in _FACE_INDICES if name in face), None)
     if indices is None:
-        raise FormatError("This PLY file has no faces.", where=str(path))
+        raise FormatError(
+            "This PLY file has no faces.",
+            where=str(path),
+            next_step="Give a mesh; this may be a point cloud.",
+        )
     properties = {k: v for k, v in face.items() if v.ndim == 1 and v.dtype != object}
     faces, polygon_of_face = _triangles(indices)
     if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
-        raise FormatError("A face of this PLY file names a vertex it has not.", where=str(path))
+        raise FormatError(
+            "A face of this PLY file names a vertex it has not.",
+            where=str(path),
+            next_step="Export the mesh again from the program that made it.",
+        )
     properties = {name: values[polygon_of_face] for name, values in properties.items()}
     mesh = TriMesh(vertices, faces.astype(np.int32), _rgb(elements["vertex"]))
     return mesh, properties
@@ -92,7 +100,11 @@ def _triangles(polygons: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.in
 def _xyz(elements: dict[str, Columns], path: Path) -> NDArray[np.floating]:
     vertex = elements.get("vertex", {})
     if not all(name in vertex for name in "xyz"):
-        raise FormatError("This PLY file has no vertices.", where=str(path))
+        raise FormatError(
+            "This PLY file has no vertices.",
+            where=str(path),
+            next_step="Export the mesh again from the program that made it.",
+        )
     return np.column_stack([vertex[name] for name in "xyz"])
 
 
@@ -108,8 +120,12 @@ def _rgb(vertex: Columns) -> NDArray[np.uint8] | None:
 # --- writing --------------------------------------------------------------------------------
 
 
-def write_ply_mesh(mesh: TriMesh, path: Path, frame: GeoFrame) -> None:
+def write_ply_mesh(
+    mesh: TriMesh, path: Path, frame: GeoFrame, *, accuracy: str | None = None
+) -> None:
     """The mesh in world coordinates, binary, with vertex colours when it has them.
+
+    `accuracy`, a line that says how well coordinates are known, becomes a comment.
 
     Raises:
         OutputError: the file cannot be written.
@@ -118,12 +134,16 @@ def write_ply_mesh(mesh: TriMesh, path: Path, frame: GeoFrame) -> None:
     columns |= _color_columns(mesh.colors)
     faces = np.empty(len(mesh.faces), [("count", "u1"), ("vertex_indices", "<i4", (3,))])
     faces["count"], faces["vertex_indices"] = 3, mesh.faces
-    header = [*_header_lines(columns, frame), f"element face {len(faces)}"]
+    header = [*_header_lines(columns, frame, accuracy), f"element face {len(faces)}"]
     _write(path, [*header, "property list uchar int vertex_indices"], _rows(columns), faces)
 
 
-def write_ply_cloud(cloud: PointCloud, path: Path, frame: GeoFrame) -> None:
+def write_ply_cloud(
+    cloud: PointCloud, path: Path, frame: GeoFrame, *, accuracy: str | None = None
+) -> None:
     """The cloud in world coordinates, binary, with colours, normals and confidence.
+
+    `accuracy`, a line that says how well coordinates are known, becomes a comment.
 
     Raises:
         OutputError: the file cannot be written.
@@ -137,7 +157,7 @@ def write_ply_cloud(cloud: PointCloud, path: Path, frame: GeoFrame) -> None:
     columns |= _color_columns(cloud.colors)
     if cloud.confidence is not None:
         columns["confidence"] = cloud.confidence.astype("<f4")
-    _write(path, _header_lines(columns, frame), _rows(columns))
+    _write(path, _header_lines(columns, frame, accuracy), _rows(columns))
 
 
 def _color_columns(colors: NDArray[np.uint8] | None) -> Columns:
@@ -146,9 +166,9 @@ def _color_columns(colors: NDArray[np.uint8] | None) -> Columns:
     return {name: colors[:, i] for i, name in enumerate(("red", "green", "blue"))}
 
 
-def _header_lines(columns: Columns, frame: GeoFrame) -> list[str]:
+def _header_lines(columns: Columns, frame: GeoFrame, accuracy: str | None) -> list[str]:
     lines = ["ply", "format binary_little_endian 1.0"]
-    lines += [f"comment {line}" for line in frame_comments(frame)]
+    lines += [f"comment {line}" for line in frame_comments(frame, accuracy)]
     lines.append(f"element vertex {len(next(iter(columns.values())))}")
     return lines + [f"property {_NAMES[v.dtype.str[1:]]} {n}" for n, v in columns.items()]
 

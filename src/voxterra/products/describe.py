@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference
 from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
-from voxterra.io.metadata import frame_summary
+from voxterra.io.metadata import frame_summary, map_unit
 
 FORMAT = "voxterra metadata 1"
 _PACKAGES = ("pycolmap", "numba", "numpy", "scipy", "rasterio", "pyproj", "laspy")
@@ -93,12 +94,54 @@ def accuracy(georeference: Georeference) -> dict[str, Any]:
         entry["mean_reprojection_error_px"] = float(np.mean(errors)) if len(errors) else None
         entry["outliers"] = list(placement.outliers)
         components.append(entry)
+    tie_m = georeference.frame.map_accuracy_m()
     return {
+        "statement": accuracy_line(georeference),
+        "check_points": 0,
+        "crs_accuracy_m": None if georeference.frame.is_local else tie_m,
         "note": "residuals are model minus GPS: a measure of the GPS, not of the model; "
         "no check points were used",
         "components": components,
         "warnings": list(georeference.all_warnings),
     }
+
+
+def accuracy_line(georeference: Georeference) -> str:
+    """How well coordinates are known, in one line of ASCII that goes onto every product.
+
+    Standard deviations are the largest of the components that are in the products.
+    """
+    frame = georeference.frame
+    placements = [placement for placement in georeference.placements if placement.placed]
+    if frame.is_local or not placements:
+        scale = "; scale unknown" if not frame.scale_known else ""
+        return f"unknown: not placed on the map{scale}; no check points used"
+
+    def most(name: str) -> float | None:
+        values = [getattr(placement, name) for placement in placements]
+        return None if None in values else max(values)
+
+    def stated(name: str, unit: str, factor: float = 1.0) -> str:
+        value = most(name)
+        return _with_unit(None if value is None else factor * value, unit)
+
+    parts = (
+        f"position {stated('position_sigma_horizontal_m', 'm')} horizontal",
+        f"{stated('position_sigma_vertical_m', 'm')} vertical",
+        f"tilt {stated('tilt_sigma_deg', 'deg')}",
+        f"heading {stated('heading_sigma_deg', 'deg')}",
+        f"scale {stated('scale_sigma', '%', 100)}",
+    )
+    horizontal, vertical = stated("rmse_horizontal_m", "m"), stated("rmse_vertical_m", "m")
+    fit = f"GPS residuals {horizontal} horizontal, {vertical} vertical RMS"
+    return f"estimated (1 sigma): {', '.join(parts)}; {fit}; no check points used"
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    """Two digits: more would claim to know the accuracy itself too well."""
+    if value is None:
+        return "unknown"
+    return f"{value:.0f} {unit}" if abs(value) >= 10 else f"{value:.2g} {unit}"
 
 
 def photo_list(georeference: Georeference, photos: PhotoSet) -> list[dict[str, Any]]:
@@ -127,24 +170,29 @@ def photo_list(georeference: Georeference, photos: PhotoSet) -> list[dict[str, A
 
 
 def coverage_numbers(
-    mesh: TriMesh, cloud: PointCloud, surface: SurfaceRaster | None
+    mesh: TriMesh, cloud: PointCloud, surface: SurfaceRaster | None, frame: GeoFrame
 ) -> dict[str, Any]:
-    """Sizes of the surface, and how much of the map it covers (areas in CRS units squared)."""
+    """Sizes of the surface, and how much of the map it covers, each with its unit.
+
+    Cells and areas are in units of the CRS, which may be feet, or in model units.
+    """
     numbers: dict[str, Any] = {
         "faces": len(mesh.faces),
         "vertices": len(mesh.vertices),
         "cloud_points": len(cloud),
     }
     if surface is not None:
-        cell = surface.grid.cell_size**2
+        cell, unit = surface.grid.cell_size**2, map_unit(frame)
         measured = int((surface.source == SOURCE_MEASURED).sum())
         filled = int((surface.source == SOURCE_FILLED).sum())
         numbers |= {
             "dsm_cell_size": surface.grid.cell_size,
+            "dsm_cell_unit": unit,
             "dsm_cells_measured": measured,
             "dsm_cells_filled": filled,
             "area_measured": measured * cell,
             "area_filled": filled * cell,
+            "area_unit": f"square {unit}",
         }
     return numbers
 

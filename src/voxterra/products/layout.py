@@ -63,7 +63,10 @@ def lattice(grid: Grid, frame: GeoFrame, height: float, step: int = 64) -> Latti
 
 
 def photo_gsd(mesh: TriMesh, views: Sequence[PinholeView]) -> float:
-    """Size of a photo's pixel on the surface: median over the views of each view's median.
+    """Size of a view's pixel on the surface: median over the views of each view's median.
+
+    Views are the undistorted photos that the run keeps, which a preset may have made smaller than
+    the files: no colours finer than theirs can be shown.
 
     World units; 0 when no view sees the surface.
     """
@@ -76,6 +79,14 @@ def photo_gsd(mesh: TriMesh, views: Sequence[PinholeView]) -> float:
         if inside.any():
             medians.append(np.median(depth[inside]) / view.K[0, 0])
     return float(np.median(medians)) if medians else 0.0
+
+
+def look_across(views: Sequence[PinholeView]) -> bool:
+    """Whether most photos look less than 30 degrees below the horizon, as at a facade or a room.
+
+    Maps made of them hold what little can be seen from above.
+    """
+    return bool(views) and float(np.median([v.cam_from_world[2, 2] for v in views])) > -0.5
 
 
 def nice(size: float) -> float:

@@ -21,17 +21,22 @@ from voxterra.io.geojson import write_geojson
 from voxterra.io.geotiff import write_dsm, write_ortho
 from voxterra.io.gltf import write_glb
 from voxterra.io.las import write_las
-from voxterra.io.metadata import write_json
+from voxterra.io.metadata import map_unit, write_json
 from voxterra.io.obj import write_obj
 from voxterra.io.ply import write_ply_cloud, write_ply_mesh
 from voxterra.products.cameras import camera_features, footprint_features
 from voxterra.products.config import ProductsConfig, check
-from voxterra.products.describe import coverage_numbers, describe, sha256_of
+from voxterra.products.describe import accuracy_line, coverage_numbers, describe, sha256_of
 from voxterra.products.dsm import height_raster, resample_heights, surface_raster
-from voxterra.products.layout import choose_grids, nice, photo_gsd
+from voxterra.products.layout import choose_grids, look_across, nice, photo_gsd
 from voxterra.products.ortho import orthophoto
 
 log = logging.getLogger(__name__)
+
+_LOOK_ACROSS = (
+    "most photos look across, not down: surface model and orthophoto hold only what can be seen "
+    "from above, and little of it"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,16 @@ class Product:
     path: Path
     kind: str
     description: str
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all writers of a run share; `accuracy` is the line that each product carries."""
+
+    frame: GeoFrame
+    config: ProductsConfig
+    out_dir: Path
+    accuracy: str
 
 
 def make_products(
@@ -89,20 +104,25 @@ def make_products(
             "The surface is empty, so there is nothing to make products from.",
             next_step="Look at the depth maps; photos may overlap too little.",
         )
-    out_dir, frame = Path(out_dir), georeference.frame
-    out_dir.mkdir(parents=True, exist_ok=True)
-    products, surface = _rasters(mesh, maps, frame, config, out_dir, part(progress, 0, 0.7))
-    products += _meshes(mesh, frame, config, out_dir, part(progress, 0.7, 0.85))
-    products += _clouds(cloud, frame, config, out_dir, part(progress, 0.85, 0.97))
+    frame = georeference.frame
+    job = _Job(frame, config, Path(out_dir), accuracy_line(georeference))
+    job.out_dir.mkdir(parents=True, exist_ok=True)
+    products, surface = _rasters(mesh, maps, job, part(progress, 0, 0.7))
+    products += _meshes(mesh, job, part(progress, 0.7, 0.85))
+    products += _clouds(cloud, job, part(progress, 0.85, 0.97))
     if "cameras" in config.products:
-        products.append(_cameras(mesh, maps, georeference, photos, out_dir))
+        products.append(_cameras(mesh, maps, georeference, photos, job))
     progress(0.98, "metadata")
-    path = out_dir / "metadata.json"
+    coverage = coverage_numbers(mesh, cloud, surface, frame)
+    if surface is not None and look_across(maps.views):
+        log.warning("%s", _LOOK_ACROSS)
+        coverage["note"] = _LOOK_ACROSS
+    path = job.out_dir / "metadata.json"
     data = describe(
         georeference,
         photos,
         [_entry(product) for product in products],
-        coverage_numbers(mesh, cloud, surface),
+        coverage,
         license=config.license,
         run_info={"config": {"products": asdict(config)}} | run_info,
     )
@@ -115,11 +135,10 @@ def make_products(
 def _rasters(
     mesh: TriMesh,
     maps: DepthMaps,
-    frame: GeoFrame,
-    config: ProductsConfig,
-    out_dir: Path,
+    job: _Job,
     progress: Progress,
 ) -> tuple[list[Product], SurfaceRaster | None]:
+    frame, config, out_dir = job.frame, job.config, job.out_dir
     if not {"dsm", "ortho"} & set(config.products):
         return [], None
     progress(0.0, "surface model")
@@ -128,11 +147,11 @@ def _rasters(
     unit = frame.map_unit_m()
     surface = surface_raster(on_map, mesh.faces, dsm_grid, config.fill_gap_cells, map_unit_m=unit)
     products = []
-    cell = f"{dsm_grid.cell_size:g} cells, {frame.describe()}"
     if "dsm" in config.products:
         path = out_dir / "dsm.tif"
-        write_dsm(surface, path, frame)
-        products.append(Product(path.name, path, "raster", f"Surface model, {cell}"))
+        write_dsm(surface, path, frame, accuracy=job.accuracy)
+        text = f"Surface model, {_cells(dsm_grid, frame)}"
+        products.append(Product(path.name, path, "raster", text))
     if "ortho" in config.products:
         fine = height_raster(on_map, mesh.faces, ortho_grid)
         coarse = resample_heights(surface, config.dsm_gsd_factor)
@@ -149,10 +168,16 @@ def _rasters(
         )
         path = out_dir / "ortho.tif"
         compression, quality = config.ortho_compression, config.jpeg_quality
-        write_ortho(image, path, frame, compression=compression, quality=quality)
-        cell = f"{ortho_grid.cell_size:g} cells, {frame.describe()}"
-        products.append(Product(path.name, path, "raster", f"True orthophoto, {cell}"))
+        write_ortho(
+            image, path, frame, compression=compression, quality=quality, accuracy=job.accuracy
+        )
+        text = f"True orthophoto, {_cells(ortho_grid, frame)}"
+        products.append(Product(path.name, path, "raster", text))
     return products, surface
+
+
+def _cells(grid: Grid, frame: GeoFrame) -> str:
+    return f"cells of {grid.cell_size:g} {map_unit(frame)}, {frame.describe()}"
 
 
 def _grids(
@@ -171,35 +196,36 @@ def _grids(
     return choose_grids(used, cell, config.dsm_gsd_factor, config.max_raster_px)
 
 
-def _meshes(
-    mesh: TriMesh, frame: GeoFrame, config: ProductsConfig, out_dir: Path, progress: Progress
-) -> list[Product]:
-    products = []
+def _meshes(mesh: TriMesh, job: _Job, progress: Progress) -> list[Product]:
+    frame, config, out_dir, products = job.frame, job.config, job.out_dir, []
+    quality, accuracy = config.jpeg_quality, job.accuracy
     axes = "x east, y north, z up" if not frame.is_local else "local axes"
     look = "textured" if mesh.texture is not None else "coloured"
     if "glb" in config.products:
         progress(0.0, "scene.glb")
         path = out_dir / "scene.glb"
-        write_glb(mesh, path, frame, jpeg_quality=config.jpeg_quality)
+        write_glb(mesh, path, frame, jpeg_quality=quality, accuracy=accuracy)
         text = f"Mesh, {look}, y up, {frame.unit}"
         products.append(Product(path.name, path, "mesh", text))
     if "obj" in config.products:
         progress(0.3, "scene.obj")
-        for path in write_obj(mesh, out_dir / "scene.obj", frame, jpeg_quality=config.jpeg_quality):
+        files = write_obj(
+            mesh, out_dir / "scene.obj", frame, jpeg_quality=quality, accuracy=accuracy
+        )
+        for path in files:
             what = "Mesh" if path.suffix == ".obj" else f"Belongs to scene.obj ({path.suffix})"
             products.append(Product(path.name, path, "mesh", f"{what}, {axes}, {frame.unit}"))
     if "mesh_ply" in config.products:
         progress(0.8, "scene.ply")
         path = out_dir / "scene.ply"
-        write_ply_mesh(mesh, path, frame)
+        write_ply_mesh(mesh, path, frame, accuracy=accuracy)
         text = f"Mesh, vertex colours, {axes}, {frame.unit}"
         products.append(Product(path.name, path, "mesh", text))
     return products
 
 
-def _clouds(
-    cloud: PointCloud, frame: GeoFrame, config: ProductsConfig, out_dir: Path, progress: Progress
-) -> list[Product]:
+def _clouds(cloud: PointCloud, job: _Job, progress: Progress) -> list[Product]:
+    frame, config, out_dir = job.frame, job.config, job.out_dir
     wanted = {"laz", "cloud_ply"} & set(config.products)
     if wanted and not len(cloud):
         log.warning("the point cloud is empty: none is written")
@@ -207,32 +233,34 @@ def _clouds(
     products = []
     if "laz" in wanted:
         path = out_dir / "cloud.laz"
-        write_las(cloud, path, frame, progress=part(progress, 0, 0.8))
+        write_las(cloud, path, frame, accuracy=job.accuracy, progress=part(progress, 0, 0.8))
         text = f"Point cloud, {frame.describe()}"
         products.append(Product(path.name, path, "cloud", text))
     if "cloud_ply" in wanted:
         progress(0.8, "cloud.ply")
         path = out_dir / "cloud.ply"
-        write_ply_cloud(cloud, path, frame)
+        write_ply_cloud(cloud, path, frame, accuracy=job.accuracy)
         text = f"Point cloud in world coordinates, {frame.unit}"
         products.append(Product(path.name, path, "cloud", text))
     return products
 
 
 def _cameras(
-    mesh: TriMesh, maps: DepthMaps, georeference: Georeference, photos: PhotoSet, out_dir: Path
+    mesh: TriMesh, maps: DepthMaps, georeference: Georeference, photos: PhotoSet, job: _Job
 ) -> Product:
-    frame, features = georeference.frame, camera_features(georeference, photos)
+    frame, out_dir = job.frame, job.out_dir
+    features = camera_features(georeference, photos)
     if frame.is_local:
         path = out_dir / "cameras.json"
         cameras = [feature["properties"] for feature in features]
-        write_json({"frame": frame.to_dict(), "unit": frame.unit, "cameras": cameras}, path)
+        head = {"frame": frame.to_dict(), "unit": frame.unit, "accuracy": job.accuracy}
+        write_json(head | {"cameras": cameras}, path)
         return Product(path.name, path, "vector", f"Cameras, {frame.describe()}")
     path = out_dir / "cameras.geojson"
     used = np.unique(mesh.faces)
     points = mesh.vertices[used[:: max(1, len(used) // 5000)]].astype(np.float64)
     features += footprint_features(tuple(maps.views), points, frame)
-    write_geojson(features, path, frame, name="cameras")
+    write_geojson(features, path, frame, name="cameras", accuracy=job.accuracy)
     return Product(path.name, path, "vector", "Cameras and footprints, WGS 84 lon/lat")
 
 
