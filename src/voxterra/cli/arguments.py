@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -60,11 +59,6 @@ def peek(args: Sequence[str], flag: str) -> str | None:
         if arg.startswith(f"{flag}="):
             return arg.split("=", 1)[1]
     return None
-
-
-def leading_path(args: Sequence[str]) -> Path | None:
-    """The first argument, where it is no option."""
-    return Path(args[0]) if args and not args[0].startswith("-") else None
 
 
 def _is_short(arg: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from voxterra.cli import run as run_verb
-from voxterra.cli.arguments import leading_path, parse
+from voxterra.cli.arguments import parse
 from voxterra.cli.display import follow
 from voxterra.errors import UsageError
 from voxterra.pipeline.config import RunConfig
@@ -40,24 +40,39 @@ class StepArguments:
 def run(args: list[str]) -> int:
     """Do the step named by the first argument; returns the exit code."""
     step, *rest = args
-    folder = leading_path(rest)
-    is_run = folder is not None and (folder / RUN_FILE).exists()
-    if step == "ingest" and not is_run and "--help" not in rest:
+    starts = step == "ingest" and "--out" in {arg.split("=")[0] for arg in rest}
+    folder = None if starts else _run_folder(step, rest)
+    if folder is None or (step == "ingest" and not (folder / RUN_FILE).exists()):
         return run_verb.run([*rest, "--until", "ingest"])  # the first step starts a run
-    if folder is not None and not is_run:
+    if not (folder / RUN_FILE).exists():
         raise UsageError(
             "This is not the folder of a run.",
             where=str(folder),
             next_step="Start one with: voxterra run PHOTOS --out DIR.",
         )
-    base = (run_verb.recorded_options(folder) if folder is not None else None) or RunConfig()
+    given = _parse(step, rest, run_verb.recorded_options(folder) or RunConfig())
+    events = run_pipeline(None, given.run, given.options, from_stage=step, until=step)
+    return follow(events, as_json=given.json)
 
+
+def _run_folder(step: str, args: list[str]) -> Path:
+    """The run that a command line names, wherever among the options it stands.
+
+    Only parsing tells which argument it is; the run's own options, the defaults of the others,
+    are known after that.
+    """
+    if {"--help", "-h"} & set(args):  # parsing would print the help, with no run's options in it
+        runs = (Path(arg) for arg in args if (Path(arg) / RUN_FILE).exists())
+        if (folder := next(runs, None)) is not None:
+            return folder
+    return _parse(step, args, RunConfig()).run
+
+
+def _parse(step: str, args: list[str], base: RunConfig) -> StepArguments:
     @dataclass(frozen=True)
     class Arguments(StepArguments):
         options: Annotated[RunConfig, tyro.conf.arg(name="")] = base
 
-    given = parse(
-        Arguments, rest, verb=step, description=DESCRIPTION.format(step=step), options=base
+    return parse(
+        Arguments, args, verb=step, description=DESCRIPTION.format(step=step), options=base
     )
-    events = run_pipeline(None, given.run, given.options, from_stage=step, until=step)
-    return follow(events, as_json=given.json)

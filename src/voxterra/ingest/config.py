@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from voxterra.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -30,5 +32,23 @@ class IngestConfig:
     max_unpacked_gb: float = 100.0
     """A zip that unpacks to more is refused [GB]."""
 
-    workers: int = 0
+    workers: int = field(default=0, metadata={"affects_result": False})
     """Photos read at the same time; 0 = one per processor, at most 16."""
+
+
+def check(config: IngestConfig) -> None:
+    """Find options that cannot work, before any photo is read.
+
+    Raises:
+        UsageError: one is out of its range.
+    """
+    rules = (
+        (0 <= config.workers <= 256, "workers", "Give 1 to 256, or 0 for one per processor."),
+        (config.max_megapixels > 0, "max-megapixels", "Give a number above 0, such as 400."),
+        (config.max_unpacked_gb > 0, "max-unpacked-gb", "Give a number above 0, such as 100."),
+    )
+    for fine, name, next_step in rules:
+        if not fine:
+            value = getattr(config, name.replace("-", "_"))
+            option = f"--ingest.{name}"
+            raise UsageError(f"{option} cannot be {value}.", where=option, next_step=next_step)

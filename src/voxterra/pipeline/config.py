@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from voxterra.core.geo import projected_crs
 from voxterra.depth.config import DepthConfig
+from voxterra.errors import UsageError
 from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
+from voxterra.ingest.config import check as check_ingest
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.texture_config import TextureConfig
 from voxterra.products.config import ProductsConfig
+from voxterra.products.config import check as check_products
 from voxterra.sfm.config import SfmConfig
 from voxterra.surface.fusion.config import FusionConfig
 
@@ -40,11 +44,66 @@ class RunConfig:
     products: ProductsConfig = field(default_factory=ProductsConfig)
 
 
+# The least that options of other stages can be; True: more than that.
+_LEAST: dict[str, tuple[float, bool]] = {
+    "sfm.max_image_size": (0, True),
+    "sfm.max_features": (0, True),
+    "sfm.max_exhaustive_photos": (0, False),
+    "sfm.spatial_neighbours": (1, False),
+    "sfm.sequential_overlap": (1, False),
+    "sfm.max_prior_sigma_m": (0, False),
+    "georef.gps_sigma_horizontal_m": (0, True),
+    "georef.gps_sigma_vertical_m": (0, True),
+    "georef.attitude_sigma_deg": (0, True),
+    "georef.outlier_sigmas": (0, True),
+    "depth.max_size": (0, False),
+    "depth.color_max_size": (0, False),
+    "depth.sources": (1, False),
+    "depth.levels": (1, False),
+    "depth.coarse_iterations": (0, False),
+    "depth.refine_iterations": (0, False),
+    "depth.min_agreeing": (0, False),
+    "depth.max_reprojection_px": (0, True),
+    "depth.max_depth_error": (0, True),
+    "surface.voxel_size_m": (0, True),
+    "surface.voxel_factor": (0, True),
+    "surface.truncation_voxels": (0, True),
+    "surface.min_views": (1, False),
+    "surface.max_voxels": (0, True),
+    "surface.view_cache_mb": (0, False),
+    "surface.cloud_voxel_size_m": (0, True),
+    "mesh.min_component_faces": (0, False),
+    "mesh.max_hole_edges": (0, False),
+    "mesh.smoothing_iterations": (0, False),
+    "mesh.max_faces": (0, True),
+    "texture.max_atlas_px": (0, True),
+    "texture.gutter_px": (0, False),
+    "texture.max_face_px": (0, False),
+    "texture.candidates": (1, False),
+    "texture.visibility_px": (0, True),
+}
+
+
 def check_config(config: RunConfig) -> None:
     """Find at once what would else be found when the stage that needs it starts.
 
     Raises:
         GeoError: the CRS is unknown or not projected.
+        UsageError: an option has a value that cannot work.
     """
+    check_ingest(config.ingest)
+    for option, (least, more) in _LEAST.items():
+        section, name = option.split(".")
+        value = getattr(getattr(config, section), name)
+        fine = value is None or (least < value if more else least <= value)
+        if not fine or (value is not None and not math.isfinite(value)):
+            flag = f"--{section}.{name.replace('_', '-')}"
+            raise UsageError(
+                f"{flag} cannot be {value}.",
+                where=flag,
+                next_step=f"Give a number {f'above {least}' if more else f'of {least} or more'}, "
+                "or leave the option out.",
+            )
+    check_products(config.products)
     if config.georef.crs is not None:
         projected_crs(config.georef.crs)
