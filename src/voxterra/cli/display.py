@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -116,17 +117,33 @@ def native_output_to(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
             stream.close()
 
 
+class PipedConsole(Console):
+    """A console whose reader may go away, as `| head` does; `voxterra.cli.main` answers that."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 @contextmanager
 def _display(out: TextIO, err: TextIO, *, as_json: bool) -> Iterator[Show]:
     if as_json:
         yield lambda event: print(json.dumps(ev.to_dict(event)), file=out, flush=True)
         return
-    console = Console(file=out, highlight=False, soft_wrap=not out.isatty())
+    console = PipedConsole(file=out, highlight=False, soft_wrap=not out.isatty())
     if out.isatty():
         with _bars(console) as bars:
             yield _Report(console, err, bars)
     else:
         yield _Report(console, err, None)
+
+
+def _program() -> str:
+    """How to start voxterra again from here."""
+    started = Path(sys.argv[0])
+    found = shutil.which("voxterra")
+    if started.name != "voxterra" or (found and Path(found).resolve() == started.resolve()):
+        return "voxterra"
+    return escape(str(started))
 
 
 def _bars(console: Console) -> Progress:
@@ -223,7 +240,7 @@ class _Report:
             self.console.print(f"[bold]Accuracy:[/] {escape(event.accuracy)}")
         self.console.print(f"Done in {event.seconds:.0f} s.", end="")
         if self.products:
-            self.console.print(f" Look at it: voxterra view {escape(event.out)}", end="")
+            self.console.print(f" Look at it: {_program()} view {escape(event.out)}", end="")
         self.console.print()
 
     def _fail(self, event: ev.RunFailed) -> None:

@@ -32,7 +32,10 @@ class _Options:
 class InspectArguments:
     """Options of `voxterra inspect`."""
 
-    photos: tyro.conf.Positional[tuple[Path, ...]]
+    photos: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="PHOTOS", help_behavior_hint="(required)"),
+    ]
     """Folder of photos, zip file, or photo files."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print JSON."""
@@ -69,13 +72,14 @@ def _as_dict(photos: PhotoSet) -> dict[str, object]:
 
 
 def _print_table(photos: PhotoSet) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from voxterra.cli.display import PipedConsole
+
+    console = PipedConsole(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = PipedConsole(highlight=False, width=160)
     table = Table(box=None, pad_edge=False)
     for title, side in (
         ("photo", "left"),

@@ -14,6 +14,7 @@ from voxterra.pipeline.names import nearest
 
 INTERNAL_ERROR_CODE = 70
 STOPPED_CODE = 130
+BROKEN_PIPE_CODE = 141  # as of a program that SIGPIPE ended
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,26 @@ class Verb:
     name: str
     module: str
     help: str
+    example: str
     prefix: tuple[str, ...] = ()
 
 
 def _step(name: str, text: str) -> Verb:
-    return Verb(name, "voxterra.cli.steps", text, (name,))
+    return Verb(name, "voxterra.cli.steps", text, "runs/site", (name,))
 
 
 # Modules are imported when their verb is used, so that help is instant.
 GROUPS: dict[str, tuple[Verb, ...]] = {
     "everything": (
-        Verb("run", "voxterra.cli.run", "photos in, mesh, point cloud, DSM and orthophoto out"),
+        Verb(
+            "run",
+            "voxterra.cli.run",
+            "photos in, mesh, point cloud, DSM and orthophoto out",
+            "photos/ --out runs/site",
+        ),
     ),
     "one step of a run (again)": (
-        _step("ingest", "read photos and what their metadata says"),
+        _step("ingest", "read photos and their metadata; ingest PHOTOS --out DIR starts a run"),
         _step("sfm", "find cameras and sparse points"),
         _step("georef", "place the model on the map"),
         _step("depth", "depth, normal and confidence of every photo"),
@@ -45,10 +52,30 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _step("products", "write the files for the map and for viewers"),
     ),
     "look and measure": (
-        Verb("inspect", "voxterra.cli.inspect", "print what is known of photos before a run"),
-        Verb("view", "voxterra.cli.view", "mesh, cloud and cameras of a run in the browser"),
-        Verb("eval", "voxterra.cli.eval", "score poses, depth, surface or raster against truth"),
-        Verb("convert", "voxterra.cli.convert", "COLMAP model to transforms.json, and back"),
+        Verb(
+            "inspect",
+            "voxterra.cli.inspect",
+            "print what is known of photos before a run",
+            "photos/",
+        ),
+        Verb(
+            "view",
+            "voxterra.cli.view",
+            "mesh, cloud and cameras of a run in the browser",
+            "runs/site",
+        ),
+        Verb(
+            "eval",
+            "voxterra.cli.eval",
+            "score poses, depth, surface, raster or frame against truth",
+            "poses runs/site truth/cameras.json",
+        ),
+        Verb(
+            "convert",
+            "voxterra.cli.convert",
+            "COLMAP model to transforms.json, and back",
+            "runs/site transforms.json",
+        ),
     ),
 }
 VERBS: dict[str, Verb] = {verb.name: verb for group in GROUPS.values() for verb in group}
@@ -99,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
         _leave_at_once(STOPPED_CODE)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return BROKEN_PIPE_CODE
     except Exception as error:
         return _internal_error(error)
     return INTERNAL_ERROR_CODE
@@ -131,8 +158,18 @@ def _dispatch(args: list[str]) -> int:
             f"There is no {kind} '{args[0]}'{nearest(args[0], [*VERBS, '--help', '--version'])}",
             next_step="voxterra --help lists the verbs.",
         )
+    if len(args) == 1:
+        raise UsageError(
+            f"'{verb.name}' needs to be told what to work on.",
+            where=f"voxterra {verb.name}",
+            next_step=f"For example: voxterra {verb.name} {verb.example}"
+            f"    (voxterra {verb.name} --help tells more)",
+        )
     module = importlib.import_module(verb.module)
-    result: int = module.run([*verb.prefix, *args[1:]])
+    from voxterra.cli.values import told_values
+
+    with told_values(args):
+        result: int = module.run([*verb.prefix, *args[1:]])
     return result
 
 

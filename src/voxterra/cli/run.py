@@ -11,6 +11,8 @@ import tyro
 
 from voxterra.cli.arguments import parse, peek
 from voxterra.cli.display import follow
+from voxterra.georef.config import GeorefConfig
+from voxterra.ingest.config import IngestConfig
 from voxterra.pipeline.config import RunConfig
 from voxterra.pipeline.options import read_options, with_values
 from voxterra.pipeline.presets import preset
@@ -36,23 +38,38 @@ Examples:
 class RunArguments:
     """Options of `voxterra run`."""
 
-    photos: tyro.conf.Positional[tuple[Path, ...]]
+    photos: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="PHOTOS", help_behavior_hint=""),
+    ]
     """Folder of photos, zip file, or photo files; none: photos and options of the last run."""
-    out: Path
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The run folder: new, empty, or of an earlier run."""
     preset: Literal["preview", "standard", "high"] = "standard"
     """preview: minutes on a laptop; standard; high: hours for the finest detail."""
-    config: Path | None = None
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """YAML file with options; what is given on the command line wins."""
-    crs: str | None = None
-    """Projected CRS of the products, such as EPSG:25833; left out, the UTM zone of the photos."""
-    heights: Literal["egm96", "ellipsoidal"] | None = None
-    """Vertical datum of the products."""
-    gps_heights: Literal["auto", "egm96", "ellipsoidal"] | None = None
-    """What the photos' recorded heights count from."""
-    from_: Annotated[StageName | None, tyro.conf.arg(name="from")] = None
+    crs: Annotated[
+        str | None, tyro.conf.arg(metavar="CRS", help_behavior_hint="(default: the UTM zone)")
+    ] = None
+    """Projected CRS of the products, such as EPSG:25833; short for --georef.crs."""
+    heights: Annotated[
+        Literal["egm96", "ellipsoidal"] | None,
+        tyro.conf.arg(help_behavior_hint=f"(default: {GeorefConfig().heights})"),
+    ] = None
+    """Vertical datum of the products; short for --georef.heights."""
+    gps_heights: Annotated[
+        Literal["auto", "egm96", "ellipsoidal"] | None,
+        tyro.conf.arg(help_behavior_hint=f"(default: {IngestConfig().gps_heights})"),
+    ] = None
+    """What the photos' recorded heights count from; short for --ingest.gps-heights."""
+    from_: Annotated[
+        StageName | None, tyro.conf.arg(name="from", help_behavior_hint="(default: what changed)")
+    ] = None
     """Do this stage, and what depends on it, again."""
-    until: StageName | None = None
+    until: Annotated[
+        StageName | None, tyro.conf.arg(help_behavior_hint="(default: the last one)")
+    ] = None
     """Stop after this stage."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON event a line, and nothing else."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from voxterra.cli.arguments import parse
 from voxterra.cli.viewer import load_scene, serve
+from voxterra.errors import UsageError
 
 DESCRIPTION = """\
 Show mesh, cloud and cameras of a run in the browser; Ctrl-C ends it.
@@ -24,9 +28,9 @@ Examples:
 class ViewArguments:
     """Options of `voxterra view`."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run folder."""
-    host: str = "127.0.0.1"
+    host: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets the whole network look."""
     port: int = 8080
     """Port to listen on; the next free one is taken when it is in use."""
@@ -35,6 +39,7 @@ class ViewArguments:
 def run(args: list[str]) -> int:
     """Serve until Ctrl-C."""
     given = parse(ViewArguments, args, verb="view", description=DESCRIPTION)
+    check_address(given.host, given.port)
     server = serve(load_scene(given.run), host=given.host, port=given.port)
     print(f"Open http://{given.host}:{server.get_port()} in a browser; Ctrl-C ends.", flush=True)
     try:
@@ -42,3 +47,32 @@ def run(args: list[str]) -> int:
     except KeyboardInterrupt:
         server.stop()
     return 0
+
+
+def check_address(host: str, port: int) -> None:
+    """Find out whether a server can listen there; a port in use is no obstacle.
+
+    Raises:
+        UsageError: no such address of this machine, or a port that may not be used.
+    """
+    if not 1 <= port <= 65535:
+        raise UsageError(
+            f"There is no port {port}.",
+            where="voxterra view --port",
+            next_step="Give a port from 1024 to 65535, such as 8080.",
+        )
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            return
+        reason = error.strerror if isinstance(error, OSError) else "no name of a host"
+        raise UsageError(
+            f"Nothing can listen on {host}, port {port}: {reason or error}.",
+            where="voxterra view --host/--port",
+            next_step="Give --host 127.0.0.1 (this machine) or 0.0.0.0 (all its addresses), and a "
+            "port from 1024 on.",
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def serve(scene: Scene, *, host: str, port: int) -> Any:
         raise MissingPartError(
             "The viewer is not installed.",
             where="voxterra view",
-            next_step="Install it: pip install 'voxterra[viewer]'",
+            next_step=f"Install it: pip --python {sys.executable} install viser",
         ) from error
     server = viser.ViserServer(host=host, port=port, label=scene.title, verbose=False)
     server.scene.set_up_direction("+z")

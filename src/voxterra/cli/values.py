@@ -1,0 +1,85 @@
+"""How values of options are read and shown in the help, for every verb."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from voxterra.errors import UsageError
+from voxterra.pipeline.names import nearest
+
+NONE = "None"
+
+
+def told_values(args: Sequence[str]) -> ConstructorRegistry:
+    """Context in which tyro reads `args`: the help says `PATH`, not `{None}|PATH`, where a value
+    may be missing, and a wrong choice is a `UsageError` that names the nearest right one.
+    """
+    registry = ConstructorRegistry()
+    registry.primitive_rule(_optional)
+    registry.primitive_rule(_choice(args))
+    return registry
+
+
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """`X | None` is told as X; the word None still takes the value away."""
+    kinds = typing.get_args(info.type)
+    inner = [kind for kind in kinds if kind is not type(None)]
+    if info.type_origin not in (typing.Union, types.UnionType) or len(inner) != 1:
+        return None
+    if len(inner) == len(kinds):
+        return None
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(inner[0], info.markers))
+    if not isinstance(spec, PrimitiveConstructorSpec) or spec.nargs != 1:
+        return None
+
+    def read(texts: list[str]) -> Any:
+        return None if texts == [NONE] else spec.instance_from_str(texts)
+
+    return dataclasses.replace(
+        spec,
+        instance_from_str=read,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda v: [NONE] if v is None else spec.str_from_instance(v),
+    )
+
+
+def _choice(
+    args: Sequence[str],
+) -> Callable[[PrimitiveTypeInfo], PrimitiveConstructorSpec | None]:
+    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+        choices = typing.get_args(info.type)
+        if info.type_origin is not Literal or not all(isinstance(c, str) for c in choices):
+            return None
+
+        def read(texts: list[str]) -> str:
+            if texts[0] not in choices:
+                raise UsageError(
+                    f"'{texts[0]}' is not one of the choices{nearest(texts[0], choices)}",
+                    where=_flag_of(texts[0], args),
+                    next_step=f"Give one of: {', '.join(choices)}.",
+                )
+            return texts[0]
+
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="{" + ",".join(choices) + "}",
+            instance_from_str=read,
+            is_instance=lambda value: value in choices,
+            str_from_instance=lambda value: [value],
+        )
+
+    return rule
+
+
+def _flag_of(value: str, args: Sequence[str]) -> str | None:
+    """The option that a value on the command line was given to."""
+    for flag, given in zip(args, [*args[1:], ""]):
+        if flag.startswith("--") and value in (given, flag.partition("=")[2]):
+            return flag.split("=")[0]
+    return None
