@@ -1,10 +1,12 @@
-"""COG writers judged by rasterio and rio-cogeo."""
+"""COG writers judged by rasterio and rio-cogeo, and by readers that do not use GDAL."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from pyproj import CRS
 from rio_cogeo.cogeo import cog_validate
 
@@ -118,3 +120,52 @@ def test_other_files_are_format_errors(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_bytes(b"II*\0nonsense")
     with pytest.raises(FormatError):
         read_raster(tmp_path / "x.tif")
+
+
+# --- read without GDAL --------------------------------------------------------------------------
+
+
+def decode_tile(page: tifffile.TiffPage, index: int) -> np.ndarray:
+    """A tile of deflated floats, by the predictor of Adobe's TIFF technical note 3."""
+    assert (page.compression, page.predictor, page.planarconfig) == (8, 3, 1)
+    handle = page.parent.filehandle
+    handle.seek(page.dataoffsets[index])
+    packed = zlib.decompress(handle.read(page.databytecounts[index]))
+    samples = page.samplesperpixel
+    rows = np.frombuffer(packed, np.uint8).reshape(page.tilelength, -1, samples)
+    rows = np.cumsum(rows, axis=1, dtype=np.uint8).reshape(page.tilelength, 4, -1)
+    values = np.ascontiguousarray(rows.transpose(0, 2, 1)).view(">f4")
+    return values.reshape(page.tilelength, page.tilewidth, samples)
+
+
+def test_dsm_read_without_gdal(tmp_path: Path) -> None:
+    write_dsm(surface(), tmp_path / "dsm.tif", GEO, accuracy="stated")
+    expected = surface()
+    with tifffile.TiffFile(tmp_path / "dsm.tif") as tiff:
+        page, *overviews = tiff.pages
+        keys = page.geotiff_tags
+        assert keys["ProjectedCSTypeGeoKey"] == 25832 and keys["VerticalCSTypeGeoKey"] == 5773
+        assert keys["GTRasterTypeGeoKey"] == 1  # a pixel is an area
+        assert keys["ModelPixelScale"][:2] == [0.25, 0.25]
+        assert keys["ModelTiepoint"] == [0, 0, 0, 563000.0, 5710000.0, 0]
+        assert (page.is_tiled, page.tilewidth, page.tilelength) == (True, 512, 512)
+        assert page.nodata == -9999 and page.shape == (700, 1100, 2)
+        assert "stated" in page.tags[42112].value
+        assert [o.shape[:2] for o in overviews] == [(350, 550), (175, 275)]
+        assert all(o.tags["NewSubfileType"].value & 1 for o in overviews)
+        tile = decode_tile(page, 4)  # second row, second column of three
+    heights, source = tile[: 700 - 512, :512, 0], tile[: 700 - 512, :512, 1]
+    np.testing.assert_array_equal(heights, expected.heights_m[512:, 512:1024])
+    np.testing.assert_array_equal(source, expected.source[512:, 512:1024])
+
+
+def test_ortho_read_without_gdal(tmp_path: Path) -> None:
+    rgba = np.random.default_rng(0).integers(0, 255, (700, 1100, 4)).astype(np.uint8)
+    write_ortho(ColorRaster(GRID, rgba), tmp_path / "ortho.tif", GEO)
+    with tifffile.TiffFile(tmp_path / "ortho.tif") as tiff:
+        page, *overviews = tiff.pages
+        np.testing.assert_array_equal(page.asarray(), rgba)
+        assert page.geotiff_tags["ProjectedCSTypeGeoKey"] == 25832
+        assert "VerticalCSTypeGeoKey" not in page.geotiff_tags
+        assert page.photometric == 2 and page.extrasamples == (2,)  # RGB, alpha
+        assert [o.shape[:2] for o in overviews] == [(350, 550), (175, 275)]

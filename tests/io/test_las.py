@@ -1,5 +1,6 @@
-"""LAS and LAZ judged by laspy and pyproj."""
+"""LAS and LAZ judged by LASzip, laspy, pyproj and the bytes that the specification names."""
 
+import struct
 from pathlib import Path
 
 import laspy
@@ -92,3 +93,39 @@ def test_damaged_and_missing_files(tmp_path: Path) -> None:
             read_las(tmp_path / name)
     with pytest.raises(InputError):
         read_las(tmp_path / "none.laz")
+
+
+def vlrs(data: bytes) -> dict[tuple[str, int], bytes]:
+    """Variable length records by user and number, as the LAS 1.4 specification lays them out."""
+    (at,), (count,) = struct.unpack_from("<H", data, 94), struct.unpack_from("<I", data, 100)
+    records = {}
+    for _ in range(count):
+        user, number, length = struct.unpack_from("<2x16sHH", data, at)
+        records[user.rstrip(b"\0").decode(), number] = data[at + 54 : at + 54 + length]
+        at += 54 + length
+    return records
+
+
+def test_laz_read_by_laszip_and_by_its_bytes(tmp_path: Path) -> None:
+    points, path = cloud(), tmp_path / "cloud.laz"
+    write_las(points, path, GEO, accuracy="within 1 m")
+    data = path.read_bytes()
+    assert data[:4] == b"LASF" and data[24:26] == bytes([1, 4])
+    assert struct.unpack_from("<H", data, 6)[0] & 0x10  # the CRS is WKT
+    assert data[104] == 0x80 | 7  # compressed, point format 7
+    scales, offsets = struct.unpack_from("<3d", data, 131), struct.unpack_from("<3d", data, 155)
+    east_high, east_low = struct.unpack_from("<2d", data, 179)
+    assert struct.unpack_from("<Q", data, 247) == (2000,)
+    records = vlrs(data)
+    wkt = CRS.from_wkt(records["LASF_Projection", 2112].rstrip(b"\0").decode())
+    assert [c.to_epsg() for c in wkt.sub_crs_list] == [25832, 5773]
+    assert records["LASF_Spec", 3] == b"within 1 m\0"
+    # LASzip, where the file was written by lazrs.
+    other = laspy.read(path, laz_backend=laspy.LazBackend.Laszip)
+    expected = GEO.to_map(points.positions_in_world.astype(float))
+    stored = np.column_stack([other.X, other.Y, other.Z]) * scales + offsets
+    np.testing.assert_allclose(stored, expected, atol=0.00051)
+    assert (east_low, east_high) == pytest.approx((stored[:, 0].min(), stored[:, 0].max()))
+    colors = np.column_stack([other.red, other.green, other.blue])
+    np.testing.assert_array_equal(colors, points.colors.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(other["confidence"], points.confidence)

@@ -1,0 +1,17 @@
+"""All products of the known scene, made once."""
+
+import pytest
+from known_scene import GEO, Made, make
+
+from voxterra.core.geo import GeoFrame
+from voxterra.products.config import ProductsConfig
+
+
+@pytest.fixture(scope="session")
+def geo(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(GEO, tmp_path_factory.mktemp("geo"), ProductsConfig(license="CC0-1.0"))
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(GeoFrame.local(), tmp_path_factory.mktemp("local"), ProductsConfig())
