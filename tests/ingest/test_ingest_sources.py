@@ -10,6 +10,7 @@ from voxterra.core.photos import PhotoSet
 from voxterra.errors import FormatError, InputError, NoPhotosError, UsageError
 from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.ingest import ingest_photos
+from voxterra.ingest.sources import files_read
 
 
 def ids(photos: PhotoSet) -> list[str]:
@@ -161,3 +162,51 @@ def test_names_that_no_product_could_carry(make_photo, tmp_path: Path) -> None:
     }
     for file in photos.rejected:
         file.name.encode("utf-8")
+
+
+def test_listed_photos_take_table_and_masks_from_their_common_folder(
+    make_photo, tmp_path: Path
+) -> None:
+    photos = [make_photo(f"in/images/{name}.jpg") for name in "ab"]
+    make_photo("in/images/c.jpg")
+    for name in "abc":
+        make_photo(f"in/masks/{name}.png")
+    (tmp_path / "in/meta.csv").write_text("filename,lat,lon\na.jpg,1,2\nb.jpg,3,4\nc.jpg,5,6\n")
+    found = ingest_photos(photos, work_dir=tmp_path)
+    assert [p.gps.lat for p in found.photos if p.gps] == [1.0, 3.0]
+    assert [p.mask_path.name for p in found.photos if p.mask_path] == ["a.png", "b.png"]
+    assert not [w for w in found.warnings if "c.jpg" in w or "c.png" in w]
+    (tmp_path / "in/images/meta.csv").write_text("filename,lat,lon\na.jpg,7,8\n")
+    assert set(files_read(photos)) == {
+        *photos, tmp_path / "in/meta.csv", *(tmp_path / f"in/masks/{n}.png" for n in "abc")
+    }  # fmt: skip
+
+
+def test_tables_and_masks_of_several_folders_are_named_as_not_read(
+    make_photo, tmp_path: Path
+) -> None:
+    make_photo("in/one/a.jpg")
+    make_photo("in/two/b.jpg")
+    make_photo("in/two/masks/b.png")
+    (tmp_path / "in/one/meta.csv").write_text("filename,lat,lon\na.jpg,1,2\n")
+    folders = [tmp_path / "in/one", tmp_path / "in/two"]
+    found = ingest_photos(folders, work_dir=tmp_path)
+    told = [w for w in found.warnings if "is not read" in w]
+    assert len(told) == 2
+    assert told[0].startswith("one/meta.csv") and "--ingest.meta-csv" in told[0]
+    assert told[1].startswith("two/masks") and "into in," in told[1]
+    (tmp_path / "in/meta.csv").write_text("filename,lat,lon\none/a.jpg,1,2\nb.jpg,3,4\n")
+    config = IngestConfig(use_masks=False, meta_csv=tmp_path / "in/meta.csv")
+    found = ingest_photos(folders, config, work_dir=tmp_path)
+    assert [p.gps.lat for p in found.photos if p.gps] == [1.0, 3.0]
+    assert not [w for w in found.warnings if "is not read" in w]
+
+
+def test_one_zip_at_a_time(make_photo, tmp_path: Path) -> None:
+    make_photo("in/a.jpg")
+    zips = [zip_folder(tmp_path / "in", tmp_path / name) for name in ("1.zip", "2.zip")]
+    for source in (zips, [tmp_path / "in", zips[1]]):
+        with pytest.raises(UsageError, match="One zip at a time") as caught:
+            ingest_photos(source, work_dir=tmp_path / "work")
+        assert caught.value.where == str(zips[1]) and caught.value.next_step
+    assert len(ingest_photos(zips[:1], work_dir=tmp_path / "work")) == 1

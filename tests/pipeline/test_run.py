@@ -26,8 +26,8 @@ from voxterra.pipeline.run import run
 def source(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
-    (folder / "a.txt").write_text("abc")
-    (folder / "b.txt").write_text("de")
+    (folder / "a.jpg").write_text("abc")
+    (folder / "b.jpg").write_text("de")
     return folder
 
 
@@ -90,13 +90,13 @@ def test_a_changed_code_version_redoes_its_stage_and_what_follows(source, tmp_pa
 def test_a_changed_added_or_renamed_photo_redoes_all(source, tmp_path):
     out = tmp_path / "out"
     go(source, out)
-    (source / "a.txt").write_text("xyz")  # of the same size
+    (source / "a.jpg").write_text("xyz")  # of the same size
     assert done(go(source, out)) == ["read", "count", "write"]
-    (source / "c.txt").write_text("f")
+    (source / "c.jpg").write_text("f")
     assert done(go(source, out)) == ["read", "count", "write"]
-    (source / "c.txt").rename(source / "d.txt")
+    (source / "c.jpg").rename(source / "d.jpg")
     assert done(go(source, out)) == ["read", "count", "write"]
-    os.utime(source / "d.txt")  # touched, not changed
+    os.utime(source / "d.jpg")  # touched, not changed
     assert done(go(source, out)) == []
 
 

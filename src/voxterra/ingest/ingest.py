@@ -44,8 +44,9 @@ def ingest_photos(
     """Read the photos of a folder, a zip archive or a list of files, with what is known of each.
 
     A folder is searched with its subfolders; when it has a folder `images`, that alone holds the
-    photos, and `meta.csv` and `masks` lie beside it. Of equal files one is kept. A file that cannot
-    be used is in `PhotoSet.rejected` with the reason and does not stop the others.
+    photos, and `meta.csv` and `masks` lie beside it. Of several files or folders, `meta.csv` and
+    `masks` lie in the innermost folder that holds them all. Of equal files one is kept. A file
+    that cannot be used is in `PhotoSet.rejected` with the reason and does not stop the others.
 
     Args:
         source: folder, .zip, photo, or several photos and folders.
@@ -74,9 +75,9 @@ def ingest_photos(
     if not read:
         raise _none_usable(sources.root, rejected)
     photos = [_photo(r, rows.get(r.id), config) for r in read]
-    photos, mask_rejected, mask_notes = with_masks(photos, sources.masks)
+    photos, mask_rejected, mask_notes = with_masks(photos, sources.masks, picked=sources.picked)
     thumbnails = np.stack([r.measurement.thumbnail for r in read])
-    notes += mask_notes + set_warnings(photos, thumbnails)
+    notes += [*sources.notes, *mask_notes, *set_warnings(photos, thumbnails)]
     if config.gps_heights == "auto" and any(r.xmp.rtk for r in read):
         notes.append(
             "RTK heights are taken as ellipsoidal; if your base station gave heights above sea "
@@ -114,7 +115,11 @@ def _read_one(path: Path, photo_id: str, max_megapixels: float) -> _Read:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"The file cannot be read: {error.strerror}.", where=str(path)) from error
+        raise InputError(
+            f"The file cannot be read: {error.strerror}.",
+            where=str(path),
+            next_step="Check its permissions, or leave it out.",
+        ) from error
     with open_image(path, max_megapixels=max_megapixels) as image:
         width, height = image.size
         exif = read_exif(image)
@@ -173,7 +178,7 @@ def _table(sources: Sources, ids: Sequence[str]) -> tuple[dict[str, MetaRow], li
     matched, unmatched = match_rows(rows, ids)
     notes = []
     name = sources.meta_csv.name
-    if unmatched:
+    if unmatched and not sources.picked:
         shown = ", ".join(f"{row.filename} (line {row.line})" for row in unmatched[:3])
         rest = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
         notes.append(f"{name} names photos that are not there: {shown}{rest}")

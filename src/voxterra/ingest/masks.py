@@ -13,13 +13,14 @@ from voxterra.io.images import open_image, same_shape
 
 
 def with_masks(
-    photos: Sequence[Photo], folder: Path | None
+    photos: Sequence[Photo], folder: Path | None, *, picked: bool = False
 ) -> tuple[list[Photo], list[RejectedFile], list[str]]:
     """The photos with their masks, mask files that cannot be used, and warnings for the set.
 
     Args:
         photos: without masks yet.
         folder: where masks lie, or None.
+        picked: the photos were picked from among others, so masks of others are no surprise.
     """
     if folder is None:
         return list(photos), [], []
@@ -34,7 +35,7 @@ def with_masks(
             mask = None
         out.append(replace(photo, mask_path=mask))
     warnings = []
-    if unused:
+    if unused and not picked:
         rest = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
         warnings.append(f"masks that belong to no photo: {unused[0]}{rest}")
     if masks and len(masks) < len(photos):

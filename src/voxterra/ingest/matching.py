@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from voxterra.ingest.listing import files_under
 from voxterra.io.meta_csv import MetaRow
 
-_MASK_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MASK_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def _key(name: str) -> str:
@@ -64,7 +64,7 @@ def match_masks(folder: Path, ids: Sequence[str]) -> tuple[dict[str, Path], list
     files = {
         path.relative_to(folder).as_posix(): path
         for path in sorted(files_under(folder, skip=""))
-        if path.suffix.lower() in _MASK_SUFFIXES
+        if path.suffix.lower() in MASK_SUFFIXES
     }
     by_key = {_key(name.rpartition(".")[0]): (name, path) for name, path in files.items()}
     names = [PurePosixPath(i).name for i in ids]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from voxterra.ingest.listing import (
     why_not_read,
     why_unusable_name,
 )
+from voxterra.ingest.matching import MASK_SUFFIXES
 from voxterra.io.archive import extract_zip
 from voxterra.io.images import PHOTO_SUFFIXES
 
@@ -36,6 +37,9 @@ class Sources:
         rejected: files that somebody may have meant as photos, with the reason.
         meta_csv: table with positions, or None.
         masks: folder of masks, or None.
+        unread: tables and folders of masks that several folders have for themselves.
+        picked: photos were named one by one, so that table and masks may know of others too.
+        notes: what a user should know.
     """
 
     root: Path
@@ -43,6 +47,9 @@ class Sources:
     rejected: tuple[RejectedFile, ...] = ()
     meta_csv: Path | None = None
     masks: Path | None = None
+    unread: tuple[Path, ...] = ()
+    picked: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def find_sources(
@@ -59,25 +66,75 @@ def find_sources(
         FormatError: the zip is damaged or hostile.
         NoPhotosError: there is no photo in it.
     """
-    if isinstance(source, str | Path):
-        path = _existing(Path(source))
-        if path.is_dir():
-            found = _from_folder(path)
-        elif path.suffix.lower() == ".zip":
-            found = _from_zip(path, config, work_dir, progress)
-        else:
-            found = _from_list([path])
+    items = [source] if isinstance(source, str | Path) else source
+    paths = [_existing(Path(item)) for item in items]
+    if _is_one_zip(paths):
+        found = _from_zip(paths[0], config, work_dir, progress)
     else:
-        found = _from_list([_existing(Path(item)) for item in source])
+        found = _from_paths(paths)
     if not found.photos:
         raise _no_photos(source, found)
-    return Sources(
-        found.root,
-        found.photos,
-        found.rejected,
-        found.meta_csv if config.meta_csv is None else _existing(config.meta_csv),
-        _masks(found, config),
+    return replace(
+        found,
+        meta_csv=found.meta_csv if config.meta_csv is None else _existing(config.meta_csv),
+        masks=_masks(found, config),
+        notes=_about_unread(found, config),
     )
+
+
+def files_read(source: Sequence[Path]) -> tuple[Path, ...]:
+    """Every file whose content matters for the photos of a source: photos, table, masks; or a zip.
+
+    This is what `find_sources` finds, before anything is unpacked or opened.
+
+    Raises:
+        InputError: the source does not exist or cannot be listed.
+        UsageError: a zip among other things.
+    """
+    paths = [_existing(path) for path in source]
+    if _is_one_zip(paths):
+        return tuple(paths)
+    found = _from_paths(paths)
+    table = (found.meta_csv,) if found.meta_csv else ()
+    masks = tuple(sorted(files_under(found.masks, skip=""))) if found.masks else ()
+    return (
+        *found.photos,
+        *table,
+        *(path for path in masks if path.suffix.lower() in MASK_SUFFIXES),
+    )
+
+
+def _is_one_zip(paths: Sequence[Path]) -> bool:
+    zips = [path for path in paths if path.suffix.lower() == ".zip" and not path.is_dir()]
+    if zips and len(paths) > 1:
+        raise UsageError(
+            "One zip at a time, and nothing beside it.",
+            where=str(zips[-1]),
+            next_step="Unpack it into a folder and give the folders, or run each by itself.",
+        )
+    return bool(zips)
+
+
+def _from_paths(paths: Sequence[Path]) -> Sources:
+    if len(paths) == 1 and paths[0].is_dir():
+        return _from_folder(paths[0])
+    return _from_list(paths)
+
+
+def _about_unread(found: Sources, config: IngestConfig) -> tuple[str, ...]:
+    notes = []
+    for path in found.unread:
+        is_masks = path.is_dir()
+        if (config.masks if is_masks else config.meta_csv) is not None:
+            continue
+        if is_masks and not config.use_masks:
+            continue
+        option = "--ingest.masks" if is_masks else "--ingest.meta-csv"
+        notes.append(
+            f"{path.parent.name}/{path.name} is not read, since several folders were given: put "
+            f"one {path.name} for all into {found.root.name}, or name it with {option}"
+        )
+    return tuple(notes)
 
 
 def _masks(found: Sources, config: IngestConfig) -> Path | None:
@@ -87,7 +144,11 @@ def _masks(found: Sources, config: IngestConfig) -> Path | None:
         return found.masks
     masks = _existing(config.masks)
     if not masks.is_dir():
-        raise UsageError("Masks are given as a folder.", where=str(config.masks))
+        raise UsageError(
+            "Masks are given as a folder.",
+            where=f"--ingest.masks {config.masks}",
+            next_step="Give the folder that holds the mask files.",
+        )
     return masks
 
 
@@ -97,7 +158,11 @@ def _existing(path: Path) -> Path:
         if path.exists():
             return Path(os.path.abspath(path))
     except (OSError, ValueError) as error:
-        raise InputError(f"The path cannot be used: {error}.", where=str(path)[:200]) from error
+        raise InputError(
+            f"The path cannot be used: {error}.",
+            where=str(path)[:200],
+            next_step="Give a folder of photos, a zip file, or photo files.",
+        ) from error
     folder = next((p for p in path.absolute().parents if p.is_dir()), Path(path.anchor or "."))
     missing = path.absolute().relative_to(folder).parts[0]
     try:
@@ -125,7 +190,7 @@ def _from_zip(path: Path, config: IngestConfig, work_dir: Path, progress: Progre
     )
     found = _from_folder(folder)
     refused = tuple(RejectedFile(name, "a symbolic link inside the zip") for name in links)
-    return Sources(found.root, found.photos, found.rejected + refused, found.meta_csv, found.masks)
+    return replace(found, rejected=found.rejected + refused)
 
 
 def _from_folder(folder: Path) -> Sources:
@@ -172,11 +237,13 @@ def _project_folder(folder: Path) -> Path:
 def _from_list(items: Sequence[Path]) -> Sources:
     files: list[Path] = []
     rejected: list[RejectedFile] = []
+    own: list[Path | None] = []  # tables and masks of single folders
     for item in items:
         if item.is_dir():
             found = _from_folder(item)
             files += found.photos
             rejected += found.rejected
+            own += [found.meta_csv, found.masks]
         elif item.suffix.lower() in PHOTO_SUFFIXES:
             files.append(item)
         else:
@@ -192,7 +259,31 @@ def _from_list(items: Sequence[Path]) -> Sources:
             rejected.append(RejectedFile(ascii(file.name), unusable))
         else:
             named.append(file)
-    return Sources(root, tuple(named), tuple(rejected))
+    meta, masks = _beside(root)
+    return Sources(
+        root,
+        tuple(named),
+        tuple(rejected),
+        meta,
+        masks,
+        unread=tuple(path for path in own if path is not None and path not in (meta, masks)),
+        picked=any(not item.is_dir() for item in items),
+    )
+
+
+def _beside(root: Path) -> tuple[Path | None, Path | None]:
+    """Table and masks in the common folder of listed photos, or beside it where it is images/."""
+    folders = [root.parent, root] if root.name.lower() == _IMAGES else [root]
+    meta = masks = None
+    for folder in folders:
+        try:
+            inside = children(folder)
+        except InputError:  # photos can be read from a folder that cannot be listed
+            continue
+        table, own = inside.get(_META), inside.get(_MASKS)
+        meta = meta or (table if table and table.is_file() else None)
+        masks = masks or (own if own and own.is_dir() else None)
+    return meta, masks
 
 
 def _no_photos(source: object, found: Sources) -> NoPhotosError:

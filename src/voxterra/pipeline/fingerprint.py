@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -19,13 +20,17 @@ HashCache = dict[str, list[Any]]  # file's path relative to the source -> [size,
 
 
 def canonical(value: Any) -> Any:
-    """JSON-ready form of a config value; a file's path counts by the file's content."""
+    """JSON-ready form of what counts of a config value; a path counts by the files' content.
+
+    Fields with the metadata {"affects_result": False}, such as a number of threads, are left out.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
+        counting = [f for f in fields(value) if f.metadata.get("affects_result", True)]
+        return {f.name: canonical(getattr(value, f.name)) for f in counting}
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}
     if isinstance(value, Path):
-        return fingerprint_source((value,)) if value.exists() else {"path": value.name}
+        return _hash_of(_option_files(value), {}) if value.exists() else {"path": value.name}
     if isinstance(value, list | tuple):
         return [canonical(v) for v in value]
     if value is None or isinstance(value, str | int | float | bool):
@@ -55,44 +60,59 @@ def fingerprint(
 
 
 def source_files(source: Sequence[Path]) -> dict[str, Path]:
-    """Files of a source by a name without the source's own place: folders are walked.
+    """What ingest reads of a source, by a name without the source's own place.
+
+    The names are relative to the folder that was given, or to the innermost folder that holds all
+    that was given, as those of photos are; so equal file names in several folders stay apart.
 
     Raises:
         NoPhotosError: something of the source does not exist.
+        InputError: a folder cannot be listed.
+        UsageError: things that do not go together.
     """
-    found: dict[str, Path] = {}
+    from voxterra.ingest.sources import files_read
+
     for entry in source:
-        if entry.is_dir():
-            for path in sorted(entry.rglob("*")):
-                relative = path.relative_to(entry)
-                if path.is_file() and not any(p.startswith(".") for p in relative.parts):
-                    found[relative.as_posix()] = path
-        elif entry.is_file():
-            found[entry.name] = entry
-        else:
+        if not entry.exists():
             raise NoPhotosError(
                 "There is no such file or folder.",
                 where=str(entry),
                 next_step="Give a folder of photos, a zip file, or photo files that exist.",
             )
-    return found
+    tops = [entry if entry.is_dir() else entry.parent for entry in source]
+    common = Path(os.path.commonpath([os.path.abspath(top) for top in tops]))
+    # relpath, since table and masks may lie beside the folder images/ that photos were taken from.
+    return {Path(os.path.relpath(p, common)).as_posix(): p for p in files_read(source)}
 
 
 def fingerprint_source(source: Sequence[Path], cache: HashCache | None = None) -> str:
-    """sha256 over the names and contents of all files of a source.
+    """sha256 over the names and contents of all files that ingest reads of a source.
 
     Args:
-        source: a folder, an archive, or files.
+        source: a folder, an archive, or files and folders.
         cache: content hashes of an earlier call; updated in place. A file whose size and time of
             change are the same is not read again.
 
     Raises:
         NoPhotosError: something of the source does not exist.
-        InputError: a file cannot be read.
+        InputError: a file cannot be read or a folder not listed.
+        UsageError: things that do not go together.
     """
-    cache = {} if cache is None else cache
+    return _hash_of(source_files(source), {} if cache is None else cache)
+
+
+def _option_files(path: Path) -> dict[str, Path]:
+    """The files that an option names, by names without their own place."""
+    from voxterra.ingest.listing import files_under
+
+    if not path.is_dir():
+        return {path.name: path}
+    return {p.relative_to(path).as_posix(): p for p in files_under(path, skip="")}
+
+
+def _hash_of(files: Mapping[str, Path], cache: HashCache) -> str:
     listing = []
-    for name, path in sorted(source_files(source).items()):
+    for name, path in sorted(files.items()):
         try:
             stat = path.stat()
             known = cache.get(name)
