@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from voxterra.core.progress import no_progress
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled
+from voxterra.sfm import refine as refine_module
 from voxterra.sfm.background import quiet_colmap, run_cancellable
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import pair_counts, write_position_priors
@@ -149,14 +151,55 @@ def test_parallel_views_leave_the_focal_length_weak() -> None:
         assert not has_weak_focal_length(parallel, CONFIG)
 
 
-def flight(tilt_deg: float) -> pycolmap.Reconstruction:
+STRAY = [1, *[0] * 15]
+"""The first photo has a camera of its own."""
+
+
+def test_the_cameras_of_most_photos_decide_about_the_focal_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[float] = []
+    with quiet_colmap():
+        assert not has_weak_focal_length(
+            flight(25.0, STRAY), CONFIG, progress=lambda fraction, message="": seen.append(fraction)
+        )
+        assert has_weak_focal_length(flight(0.0, STRAY), CONFIG)
+        monkeypatch.setattr(refine_module, "MIN_PHOTOS", 1)  # now its weakness is seen
+        assert not has_weak_focal_length(flight(25.0, STRAY), CONFIG)
+        monkeypatch.setattr(refine_module, "_most", lambda weak, photos: bool(weak))
+        assert has_weak_focal_length(flight(25.0, STRAY), CONFIG)
+    assert seen
+
+
+@pytest.mark.parametrize("min_photos", [8, 1])  # the stray camera is not judged; is judged weak
+def test_badly_determined_cameras_keep_their_centre_and_the_others_do_not(
+    monkeypatch: pytest.MonkeyPatch, min_photos: int
+) -> None:
+    monkeypatch.setattr(refine_module, "MIN_PHOTOS", min_photos)
+    model = flight(25.0, STRAY, points=1200)
+    for camera in model.cameras.values():
+        camera.principal_point_x += 6.0  # the true one is at the middle
+    with quiet_colmap():
+        after = refine(model, CONFIG, progress=no_progress)
+        parallel = flight(0.0)
+        assert refine(parallel, CONFIG, progress=no_progress) is parallel
+    assert abs(after.camera(1).principal_point_x - 500.0) < 2.0
+    assert after.camera(2).principal_point_x == 506.0
+
+
+def flight(
+    tilt_deg: float, camera_of: Sequence[int] = (0,) * 16, points: int = 400
+) -> pycolmap.Reconstruction:
     """A 4 x 4 grid of photos from height 1 over hilly ground, every other one tilted."""
     rng = np.random.default_rng(0)
     model = pycolmap.Reconstruction()
-    camera = pycolmap.Camera.create_from_model_name(1, "SIMPLE_RADIAL", 900.0, 1000, 800)
-    camera.has_prior_focal_length = True
-    model.add_camera_with_trivial_rig(camera)
-    ground = np.column_stack([rng.uniform(-1.2, 1.2, (400, 2)), rng.uniform(0, 0.1, 400)])
+    for number in sorted(set(camera_of)):
+        camera = pycolmap.Camera.create_from_model_name(
+            number + 1, "SIMPLE_RADIAL", 900.0, 1000, 800
+        )
+        camera.has_prior_focal_length = True
+        model.add_camera_with_trivial_rig(camera)
+    ground = np.column_stack([rng.uniform(-1.2, 1.2, (points, 2)), rng.uniform(0, 0.1, points)])
     tracks = [pycolmap.Track() for _ in ground]
     for index in range(16):
         center = np.array([index % 4 - 1.5, index // 4 - 1.5, 0.0]) * 0.4 + [0, 0, 1]
@@ -164,9 +207,9 @@ def flight(tilt_deg: float) -> pycolmap.Reconstruction:
         c, s = np.cos(tilt), np.sin(tilt)
         rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ np.diag([1.0, -1, -1])
         in_cam = (ground - center) @ rotation.T
-        xy = 900.0 * in_cam[:, :2] / in_cam[:, 2:] + [500, 400] + rng.normal(0, 0.3, (400, 2))
+        xy = 900.0 * in_cam[:, :2] / in_cam[:, 2:] + [500, 400] + rng.normal(0, 0.3, (points, 2))
         seen = np.flatnonzero(((xy > 0) & (xy < [1000, 800])).all(axis=1))
-        image = pycolmap.Image(f"{index}.jpg", xy[seen], 1, index + 1)
+        image = pycolmap.Image(f"{index}.jpg", xy[seen], camera_of[index] + 1, index + 1)
         pose = np.hstack([rotation, (-rotation @ center)[:, None]])
         model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(pose))
         for keypoint, point in enumerate(seen):

@@ -154,10 +154,10 @@ def _models(
     models = run(True, part(progress, 0.0, 0.5))
     if wanted == "always" or use_position_priors or not models:
         return models, True
-    if not has_weak_focal_length(models[0], config):
+    if not has_weak_focal_length(models[0], config, progress=part(progress, 0.5, 0.55)):
         return models, True
     _log.info("The photos do not determine the focal length; using that of the metadata.")
-    fixed = run(False, part(progress, 0.5, 1.0))
+    fixed = run(False, part(progress, 0.55, 1.0))
     placed, before = (sum(m.num_reg_images() for m in found) for found in (fixed, models))
     # A wrong focal length in the metadata shows in photos that no longer fit.
     return (fixed, False) if placed >= before else (models, True)
