@@ -77,6 +77,25 @@ def test_large_sets_without_gps_follow_capture_time(photo: Build) -> None:
     assert gaps == {1, 2, 4, 8, 16}
 
 
+def test_cameras_that_walk_together_are_matched_along_the_way(photo: Build) -> None:
+    def walk(missing: int | None = None) -> list[list[int]]:
+        photos = tuple(
+            photo(
+                i,
+                camera_key=f"phone {i % 2}",
+                captured_at=None if i == missing else f"2026-01-01T00:{i // 60:02d}:{i % 60:02d}",
+            )
+            for i in range(100)
+        )
+        return choose_pairs(photos, SfmConfig(sequential_overlap=1)).pairs.tolist()
+
+    pairs = walk()
+    assert all([i, i + 1] in pairs for i in range(99))  # other phone
+    assert all([i, i + 2] in pairs for i in range(98))  # same phone
+    across = [b - a for a, b in walk(missing=50) if (a + b) % 2]
+    assert len(across) <= 1 + 2 + 4 + 8 + 16  # the times of one photo say nothing: only the seam
+
+
 def test_spatial_without_gps_is_a_usage_error(photo: Build) -> None:
     with pytest.raises(UsageError, match="0 of 3"):
         choose_pairs(tuple(photo(i) for i in range(3)), SfmConfig(matcher="spatial"))

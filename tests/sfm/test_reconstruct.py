@@ -67,6 +67,7 @@ def test_demo_photos(demo: PhotoSet, tmp_path: Path, capfd: pytest.CaptureFixtur
     assert np.mean(reprojection_errors_px(component)) < 1.5
     assert seen == sorted(seen) and seen[-1] == 1.0 and len(seen) > 5
     assert capfd.readouterr() == ("", "")
+    assert not (tmp_path / "images").exists()
 
 
 def test_a_second_run_continues_the_first(

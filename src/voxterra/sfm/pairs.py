@@ -47,11 +47,11 @@ def choose_pairs(photos: tuple[Photo, ...], config: SfmConfig) -> PairChoice:
         order = capture_order(photos)
         pairs = _unique(
             spatial_pairs(positions, config.spatial_neighbours),
-            sequential_pairs(order, config.sequential_overlap),
+            _pairs_in_time(photos, config.sequential_overlap),
             _pairs_of_unplaced(positions, order),
         )
     else:
-        pairs = sequential_pairs(capture_order(photos), config.sequential_overlap)
+        pairs = _pairs_in_time(photos, config.sequential_overlap)
     return PairChoice(method, pairs)
 
 
@@ -105,6 +105,20 @@ def capture_order(photos: tuple[Photo, ...]) -> NDArray[np.int64]:
     """Indices of photos by camera, then capture time (where known), then id."""
     keys = [(photo.camera_key, photo.captured_at or "", photo.id) for photo in photos]
     return np.array(sorted(range(len(photos)), key=keys.__getitem__), np.int64)
+
+
+def _pairs_in_time(photos: tuple[Photo, ...], overlap: int) -> NDArray[np.int64]:
+    """Photos that follow each other in one camera, and across cameras where all times are known.
+
+    Without the latter, two cameras carried side by side would meet only where one list ends.
+    """
+    pairs = sequential_pairs(capture_order(photos), overlap)
+    times = [photo.captured_at for photo in photos]
+    if len({photo.camera_key for photo in photos}) < 2 or None in times:
+        return pairs
+    keys = [(photo.captured_at, photo.id) for photo in photos]
+    mixed = np.array(sorted(range(len(photos)), key=keys.__getitem__), np.int64)
+    return _unique(pairs, sequential_pairs(mixed, overlap))
 
 
 def _pairs_of_unplaced(

@@ -94,7 +94,8 @@ def reconstruct(
             if priors is None:
                 model = refine(model, config, refine_focal_length=focal_refined, progress=share)
             components.append(_named(from_pycolmap(model), photos.photos, staged))
-    shutil.rmtree(staged.image_dir, ignore_errors=True)
+    for folder in (staged.image_dir, staged.mask_dir):
+        shutil.rmtree(folder, ignore_errors=True)
     _log_result(components, photos.photos)
     progress(1.0, f"placed {len({i.name for c in components for i in c.images})} photos")
     return tuple(components)

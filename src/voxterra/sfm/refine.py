@@ -89,7 +89,7 @@ def refine(
         if wanted == "auto":
             sigmas, adjusted = _sigmas(model, options, set(judged))
             free = _strong(sigmas, judged)
-            if free == set(judged):
+            if adjusted is not None and free == set(judged):
                 return adjusted
         refined = pycolmap.Reconstruction(model)
         return refined if free and _solved(refined, options, free) is not None else None
@@ -162,8 +162,8 @@ def _solved(
 
 def _sigmas(
     model: pycolmap.Reconstruction, options: pycolmap.BundleAdjustmentOptions, free: set[int]
-) -> tuple[dict[int, _Sigmas | None], pycolmap.Reconstruction]:
-    """One a free camera, None for what is not determined at all; and the adjusted copy."""
+) -> tuple[dict[int, _Sigmas | None], pycolmap.Reconstruction | None]:
+    """One a free camera, None for what is not determined at all; the adjusted copy if it is."""
     adjusted = pycolmap.Reconstruction(model)
     adjuster = _solved(adjusted, options, free)
     covariance = None
@@ -174,9 +174,9 @@ def _sigmas(
     if covariance is not None:
         return {c: _sigmas_of(adjusted.camera(c), covariance) for c in sorted(free)}, adjusted
     if len(free) == 1:
-        return dict.fromkeys(free, None), adjusted
+        return dict.fromkeys(free, None), None
     # One undetermined camera spoils the covariance of all, so each alone.
-    return {c: _sigmas(model, options, {c})[0][c] for c in sorted(free)}, adjusted
+    return {c: _sigmas(model, options, {c})[0][c] for c in sorted(free)}, None
 
 
 def _sigmas_of(camera: pycolmap.Camera, covariance: pycolmap.BACovariance) -> _Sigmas | None:

@@ -6,7 +6,6 @@ So COLMAP sees `000000.jpg`, `000001.jpg`, ... and ids come back when its models
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +55,8 @@ def stage_photos(photos: tuple[Photo, ...], work_dir: Path, *, progress: Progres
         FormatError: a photo cannot be read, or a mask has another size than its photo.
     """
     image_dir, mask_dir = work_dir / "images", work_dir / "masks"
+    for folder in (image_dir, mask_dir):  # of a run that was broken off, with other photos
+        shutil.rmtree(folder, ignore_errors=True)
     names = []
     for index, photo in enumerate(photos):
         progress(index / len(photos), f"preparing {index}/{len(photos)} photos")
@@ -108,10 +109,8 @@ def _place(source: Path, target: Path, convert: Callable[[Path, Path], None] | N
             target.symlink_to(source.resolve())
         except OSError:  # Windows without the right to make links
             shutil.copyfile(source, target)
-    elif not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        partial = target.with_name(f"partial-{target.name}")
-        convert(source, partial)
-        os.replace(partial, target)
+    else:
+        convert(source, target)
 
 
 def _convert_photo(source: Path, target: Path) -> None:
