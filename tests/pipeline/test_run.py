@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from fake_stages import STAGES, CountConfig, FakeConfig, ReadConfig, WriteConfig
 
 from voxterra.errors import Cancelled, NoPhotosError, OutputError, UsageError, WorkspaceError
 from voxterra.pipeline import events as ev
+from voxterra.pipeline import lock
 from voxterra.pipeline.run import run
 
 
@@ -268,3 +270,51 @@ def test_a_damaged_or_newer_run_file_is_refused(source, tmp_path):
 def test_no_source_at_all(tmp_path):
     with pytest.raises(NoPhotosError):
         go(None, tmp_path / "out")
+
+
+def test_what_somebody_deleted_is_made_again(source, tmp_path):
+    out = tmp_path / "out"
+    go(source, out)
+    (out / "products/n.txt").unlink()
+    assert done(go(source, out)) == ["write"]
+    assert (out / "products/n.txt").read_text() == "n=5"
+    (out / "stages/count/count.txt").unlink()
+    assert done(go(source, out)) == ["count", "write"]
+    assert done(go(source, out)) == []
+
+
+@pytest.mark.parametrize(("gone", "again"), [("stages/read/text.txt", "read"), ("x.bin", "count")])
+def test_a_file_that_goes_while_a_stage_needs_it_is_told_with_what_to_do(
+    source, tmp_path, gone, again
+):
+    out = tmp_path / "out"
+
+    def count(ctx):
+        (out / gone).unlink(missing_ok=True)
+        return (out / gone).read_text()
+
+    stages = (STAGES[0], replace(STAGES[1], run=count), STAGES[2])
+    events = []
+    with pytest.raises(WorkspaceError) as caught:
+        for event in run(source, out, FakeConfig(), stages=stages):
+            events.append(event)
+    assert caught.value.where == str(out / gone)
+    assert f"voxterra run --out DIR --from {again}" in caught.value.next_step
+    assert events[-1].exit_code == 21 and events[-1].stage == "count"
+    assert "Traceback" in (out / "log.txt").read_text()
+
+
+def test_a_folder_that_cannot_be_locked_is_not_taken_for_a_second_run(tmp_path, monkeypatch):
+    def no_locks(file):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "_try_lock", no_locks)
+    with pytest.raises(OutputError, match="No locks available"), lock.locked(tmp_path / "l"):
+        pass
+
+
+def test_a_run_without_its_photos_may_be_named_by_a_relative_path(source, tmp_path, monkeypatch):
+    go(source, tmp_path / "out", until="read")
+    shutil.rmtree(source)
+    monkeypatch.chdir(tmp_path)
+    assert done(go(Path("photos"), Path("out"))) == ["count", "write"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from voxterra import __version__
 from voxterra.errors import UsageError, VoxterraError, exit_code
+from voxterra.pipeline.failures import INTERNAL_ERROR_CODE
 from voxterra.pipeline.names import nearest
 
-INTERNAL_ERROR_CODE = 70
 STOPPED_CODE = 130
 BROKEN_PIPE_CODE = 141  # as of a program that SIGPIPE ended
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+from pathlib import Path
 
-from voxterra.errors import Cancelled, OutputError, VoxterraError, exit_code
+from voxterra.errors import Cancelled, OutputError, VoxterraError, WorkspaceError, exit_code
 from voxterra.pipeline.events import RunFailed
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ _DISK_ERRORS = {
 }
 
 
-def as_user_error(error: BaseException) -> VoxterraError | None:
-    """The error a user sees for `error`; None when it is a mistake in Voxterra."""
+def as_user_error(error: BaseException, stage: str | None = None) -> VoxterraError | None:
+    """The error a user sees for `error` of a stage; None when it is a mistake in Voxterra."""
     if isinstance(error, VoxterraError):
         return error
     if isinstance(error, KeyboardInterrupt):
@@ -44,12 +45,34 @@ def as_user_error(error: BaseException) -> VoxterraError | None:
             next_step="Make space on the disk or check the folder's permissions, then give the "
             "same command again; finished stages are kept.",
         )
+    if isinstance(error, OSError) and error.errno is not None:
+        return _unexpected(error, stage)
     return None
+
+
+def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
+    """Such as a file that somebody deleted or moved while a stage needed it."""
+    reason = error.strerror or str(error)
+    where = str(error.filename) if error.filename else f"stage {stage}" if stage else None
+    below = Path(where or "").parts
+    inside = "stages" in below
+    while "stages" in below:
+        below = below[below.index("stages") + 1 :]
+    # What lies in the folder of an unfinished stage (a hidden one) is made by that stage itself.
+    again = below[0] if inside and below and not below[0].startswith(".") else stage
+    redo = f"voxterra run --out DIR --from {again}" if again else "give the same command again"
+    return WorkspaceError(
+        f"A file that the run needs cannot be used: {reason}.",
+        where=where,
+        next_step=f"Make it again: {redo}."
+        if inside
+        else f"Put it back if it is yours, then {redo}.",
+    )
 
 
 def failure(error: BaseException, stage: str | None = None) -> RunFailed:
     """The event that tells `error`; the traceback of an internal one goes to the log."""
-    told = as_user_error(error)
+    told = as_user_error(error, stage)
     if told is None:
         log.error("internal error in stage %s", stage, exc_info=error)
         message = f"Internal error ({type(error).__name__}: {error})."

@@ -6,6 +6,7 @@ there are no stale locks to detect, and process numbers, which containers repeat
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from voxterra.errors import WorkspaceError
+from voxterra.errors import OutputError, WorkspaceError
 
 if sys.platform == "win32":
     import msvcrt
@@ -36,11 +37,18 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises:
         WorkspaceError: another run holds it.
+        OutputError: the file system knows no locks.
     """
     with path.open("a+", encoding="utf-8") as file:
         try:
             _try_lock(file)
         except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise OutputError(
+                    f"The run folder cannot be locked: {error.strerror or error}.",
+                    where=str(path.parent),
+                    next_step="Give an --out folder on a local disk.",
+                ) from error
             file.seek(0)
             raise WorkspaceError(
                 f"Another run works in this folder ({file.read().strip() or 'unknown process'}).",

@@ -27,6 +27,17 @@ def plain(value: Any) -> Any:
     return str(value.absolute()) if isinstance(value, Path) else value
 
 
+def path_options(options: Any) -> dict[str, Path]:
+    """The files and folders that a run's options name, by "group.option"."""
+    found = {}
+    for group in fields(options):
+        values = getattr(options, group.name)
+        for option in fields(values):
+            if isinstance(value := getattr(values, option.name), Path):
+                found[f"{group.name}.{option.name}"] = value
+    return found
+
+
 def write_options(options: Any, path: Path) -> None:
     """Write options as YAML.
 
@@ -76,6 +87,7 @@ def with_values(base: T, values: Any, *, where: str, prefix: str = "") -> T:
         raise UsageError(
             f"Here a group of options is expected, not {values!r}.",
             where=f"{where}: {prefix.rstrip('.') or 'top level'}",
+            next_step="Give a mapping, such as `depth: {max_size: 800}`.",
         )
     hints = typing.get_type_hints(type(base))
     known = {f.name for f in fields(base)}  # type: ignore[arg-type]
@@ -113,7 +125,11 @@ def _converted(value: Any, hint: Any, where: str) -> Any:
         if value in args:
             return value
         choices = ", ".join(str(a) for a in args)
-        raise UsageError(f"{value!r} is not one of: {choices}.", where=where)
+        raise UsageError(
+            f"{value!r} is not one of: {choices}.",
+            where=where,
+            next_step="Give one of them, or leave the option out.",
+        )
     if origin is tuple and isinstance(value, list | tuple):
         inner = args[0] if args and args[-1] is Ellipsis else None
         kinds = [inner] * len(value) if inner is not None else list(args)
@@ -127,5 +143,7 @@ def _converted(value: Any, hint: Any, where: str) -> Any:
         return value
     wanted = getattr(hint, "__name__", str(hint))
     raise UsageError(
-        f"{value!r} is not of the kind that this option takes ({wanted}).", where=where
+        f"{value!r} is not of the kind that this option takes ({wanted}).",
+        where=where,
+        next_step="Give a value of that kind, or leave the option out.",
     )

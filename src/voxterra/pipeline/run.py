@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from voxterra.pipeline.fingerprint import fingerprint, fingerprint_source
 from voxterra.pipeline.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
 from voxterra.pipeline.lock import locked
 from voxterra.pipeline.names import nearest
-from voxterra.pipeline.options import plain, write_options
+from voxterra.pipeline.options import path_options, plain, write_options
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.workspace import (
     CONFIG_FILE,
@@ -116,7 +117,9 @@ class _Run:
         try:
             source = self._fingerprint_source()
             self.fingerprints["source"] = self.results["source"] = source
-            self.workspace.write_run_file(self.source, plain(self.config), __version__)
+            self.workspace.write_run_file(
+                self.source, plain(self.config), __version__, path_options(self.config)
+            )
             write_options(self.config, self.workspace.root / CONFIG_FILE)
             for stage in self.plan:
                 current = stage.name
@@ -126,7 +129,7 @@ class _Run:
             raise
         except BaseException as error:
             yield failure(error, current)
-            raise (as_user_error(error) or error) from error
+            raise (as_user_error(error, current) or error) from error
         yield from self._products()
         seconds = round(time.perf_counter() - start, 3)
         yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())
@@ -140,7 +143,11 @@ class _Run:
         )
         inputs = {name: self.results[name] for name in stage.inputs}
         record = self.workspace.record(stage.name)
-        fits = record and record.fingerprint == current and record.inputs == inputs
+        fits = (
+            record is not None
+            and (record.fingerprint, record.inputs) == (current, inputs)
+            and self.workspace.is_whole(stage.name, record)
+        )
         if record and fits and stage.name != self.from_stage:
             yield ev.StageSkipped(stage.name, record.summary)
         else:
@@ -184,7 +191,7 @@ class _Run:
         """Of the photos; as recorded where a moved run is without its photos."""
         first = self.workspace.record(self.plan[0].name)
         gone = [path for path in self.source if not path.exists()]
-        if gone and first and self.source == self.workspace.recorded_source():
+        if gone and first and _absolute(self.source) == _absolute(self.workspace.recorded_source()):
             log.warning("the photos are not there any more: %s", gone[0])
             return first.inputs["source"]
         path = self.workspace.root / "stages" / SOURCE_CACHE_FILE
@@ -209,6 +216,10 @@ class _Run:
     def _accuracy(self) -> str | None:
         records = [self.workspace.record(s.name) for s in self.plan if s.tells_accuracy]
         return records[0].summary if records and records[0] else None
+
+
+def _absolute(paths: Sequence[Path]) -> list[str]:
+    return [os.path.abspath(path) for path in paths]
 
 
 def _plan(stages: Sequence[Stage], from_stage: str | None, until: str | None) -> tuple[Stage, ...]:

@@ -15,6 +15,7 @@ from voxterra.core.progress import part
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.summaries import (
+    about_single_files,
     describe_depth,
     describe_georeference,
     describe_mesh,
@@ -34,8 +35,8 @@ def _ingest(ctx: StageContext) -> StageOutput:
 
     source = ctx.source[0] if len(ctx.source) == 1 else ctx.source
     photos = ingest_photos(source, ctx.config.ingest, work_dir=ctx.out, progress=ctx.progress)
-    write_photos(photos, ctx.out, ctx.source)
-    return StageOutput(describe_photos(photos), photos.warnings)
+    write_photos(photos, ctx.out, ctx.source, ctx.config.ingest.masks)
+    return StageOutput(describe_photos(photos), (*photos.warnings, *about_single_files(photos)))
 
 
 def _sfm(ctx: StageContext) -> StageOutput:
@@ -146,7 +147,7 @@ def read_photos_of(ctx: StageContext) -> PhotoSet:
     """Photos that the ingest stage found, where they lie now."""
     from voxterra.pipeline.photo_files import read_photos
 
-    return read_photos(ctx.input("ingest"), ctx.source)
+    return read_photos(ctx.input("ingest"), ctx.source, ctx.config.ingest.masks)
 
 
 def read_components(folder: Path) -> tuple[Reconstruction, ...]:

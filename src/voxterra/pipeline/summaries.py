@@ -6,10 +6,8 @@ import platform
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from voxterra import __version__
 from voxterra.core.depth import DepthMaps
 from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.mesh import TriMesh
@@ -18,16 +16,7 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.pipeline.fingerprint import canonical
 from voxterra.pipeline.workspace import Workspace
 
-_SOFTWARE = (
-    "numpy",
-    "numba",
-    "pycolmap",
-    "opencv-python-headless",
-    "rasterio",
-    "pyproj",
-    "trimesh",
-    "laspy",
-)
+_NAMED = 5  # files that a warning names before it counts the rest
 
 
 def describe_photos(photos: PhotoSet) -> str:
@@ -35,6 +24,24 @@ def describe_photos(photos: PhotoSet) -> str:
     with_gps = sum(photo.gps is not None for photo in photos.photos)
     text = f"{len(photos)} photos, {with_gps} with GPS"
     return text + (f", {len(photos.rejected)} files left out" if photos.rejected else "")
+
+
+def about_single_files(photos: PhotoSet) -> tuple[str, ...]:
+    """A warning about the files left out, and one about the photos that have warnings."""
+    dropped = [f"{file.name} ({file.reason.rstrip('.')})" for file in photos.rejected]
+    doubtful = [f"{p.id} ({'; '.join(p.warnings)})" for p in photos.photos if p.warnings]
+    found = []
+    if dropped:
+        found.append(f"{len(dropped)} file{'s' * (len(dropped) != 1)} left out: {_listed(dropped)}")
+    if doubtful:
+        plural = "s have" if len(doubtful) != 1 else " has"
+        found.append(f"{len(doubtful)} photo{plural} warnings: {_listed(doubtful)}")
+    return tuple(found)
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f", and {rest} more" if rest > 0 else "")
 
 
 def describe_reconstruction(components: Sequence[Reconstruction], photos: PhotoSet) -> str:
@@ -128,18 +135,8 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
             }
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": {"voxterra": __version__, "python": platform.python_version(), **_versions()},
+        "software": {"python": platform.python_version()},  # packages are added by the products
         "platform": f"{sys.platform} {platform.machine()}",
         "config": canonical(config),
         "stages": timings,
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _SOFTWARE:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

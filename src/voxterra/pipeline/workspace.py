@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class StageRecord:
         warnings: for people.
         seconds, peak_rss_bytes: what it took.
         products: deliverables it put into the run folder, as (path, description).
+        files: all other files of the result, relative to the stage's folder.
     """
 
     fingerprint: str
@@ -47,6 +48,7 @@ class StageRecord:
     seconds: float
     peak_rss_bytes: int
     products: tuple[tuple[str, str], ...]
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,19 @@ class Workspace:
         except (KeyError, TypeError, ValueError):
             return None
 
+    def is_whole(self, stage: str, record: StageRecord) -> bool:
+        """Whether all that a stage made is still there; people tidy up by hand."""
+        products = (self.root / path for path, _ in record.products)
+        folder = self.stage_dir(stage)
+        return all(file.is_file() for file in (*products, *(folder / f for f in record.files)))
+
     # --- the run file ---------------------------------------------------------------------------
 
     def read_run_file(self) -> dict[str, Any]:
         """`voxterra.json`, or {} in a new folder.
+
+        Files and folders among the options are named where they lie now, if they were moved
+        together with the run.
 
         Raises:
             WorkspaceError: damaged, or of another format version.
@@ -98,31 +109,45 @@ class Workspace:
                 where=str(path),
                 next_step="Use the version of Voxterra that wrote it, or a new folder.",
             )
+        for option, relative in data.get("paths_from_run", {}).items():
+            section, name = option.split(".")
+            values = data["config"][section]
+            values[name] = str(self._where_now(values[name], relative))
         return data
 
-    def write_run_file(self, source: Sequence[Path], config: dict[str, Any], version: str) -> None:
+    def write_run_file(
+        self,
+        source: Sequence[Path],
+        config: dict[str, Any],
+        version: str,
+        paths: Mapping[str, Path] | None = None,
+    ) -> None:
         """Record the source, the full resolved config and the version.
 
-        The source is kept as it lies on this machine and as it lies from the run folder, so that
-        a run that is moved together with its photos still finds them.
+        The source, and the `paths` among the options by name ("ingest.masks"), are kept as they
+        lie on this machine and as they lie from the run folder, so that a run that is moved
+        together with them still finds them.
         """
+        from_run = {name: _relative(path, self.root) for name, path in (paths or {}).items()}
         data = {
             "format": FORMAT_VERSION,
             "voxterra": version,
             "source": [str(path.absolute()) for path in source],
             "source_from_run": [_relative(path, self.root) for path in source],
             "config": config,
+            "paths_from_run": from_run,
         }
         write_json(self.root / RUN_FILE, data)
 
     def recorded_source(self) -> tuple[Path, ...]:
         """Source of the last run, where it lies now if it was moved together with the run."""
         data = self.read_run_file()
-        found = []
-        for absolute, relative in zip(data.get("source", []), data.get("source_from_run", [])):
-            moved = self.root / relative
-            found.append(moved if not Path(absolute).exists() and moved.exists() else absolute)
-        return tuple(Path(path) for path in found)
+        pairs = zip(data.get("source", []), data.get("source_from_run", []))
+        return tuple(self._where_now(absolute, relative) for absolute, relative in pairs)
+
+    def _where_now(self, absolute: str, relative: str) -> Path:
+        moved = Path(os.path.abspath(self.root / relative))
+        return moved if not Path(absolute).exists() and moved.exists() else Path(absolute)
 
     # --- results --------------------------------------------------------------------------------
 
@@ -152,7 +177,8 @@ class Workspace:
         (final / RECORD_FILE).unlink(missing_ok=True)
         self._publish(partial / "products", record, old)
         (partial / ATTEMPT_FILE).unlink()
-        write_json(partial / RECORD_FILE, asdict(record))
+        made = sorted(p.relative_to(partial).as_posix() for p in partial.rglob("*") if p.is_file())
+        write_json(partial / RECORD_FILE, asdict(replace(record, files=tuple(made))))
         _remove_tree(final)
         os.replace(partial, final)
 
@@ -221,7 +247,8 @@ def _read_json(path: Path) -> Any:
 
 def _record_from_dict(data: dict[str, Any]) -> StageRecord:
     products = tuple((str(path), str(text)) for path, text in data["products"])
-    return StageRecord(**{**data, "warnings": tuple(data["warnings"]), "products": products})
+    lists = {name: tuple(data.get(name, ())) for name in ("warnings", "files")}
+    return StageRecord(**{**data, **lists, "products": products})
 
 
 def _relative(path: Path, start: Path) -> str:
