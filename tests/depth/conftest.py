@@ -44,7 +44,10 @@ def _scene() -> TriMesh:
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
     folder = tmp_path_factory.mktemp("photos")
     places = [(x, y) for y in (-1.5, 1.5) for x in (-3.0, 0.0, 3.0)]
-    views = [look_at(f"{i}.png", (x, y, 12.0), (x, y, 0.0)) for i, (x, y) in enumerate(places)]
+    views = [
+        look_at(f"{i}.png", (x, y - 2.0, 12.0), (0.8 * x, y, 0.0))
+        for i, (x, y) in enumerate(places)
+    ]
     truth = photograph(_scene(), views, _pattern)
     for view, color in zip(views, truth.colors):
         PilImage.fromarray(color).save(folder / view.name)
@@ -53,7 +56,7 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
 
 
 def _component(truth: MemoryDepthMaps) -> Reconstruction:
-    """Cameras as they are, and points seen by every view whose depth they agree with."""
+    """Cameras as they are, and points 5 cm off, seen by every view whose depth they agree with."""
     rng = np.random.default_rng(0)
     points = []
     for view, depth in zip(truth.views, truth.depths):
@@ -73,6 +76,7 @@ def _component(truth: MemoryDepthMaps) -> Reconstruction:
                 xy.append(pixel[0])
         starts.append(len(images))
     n = len(positions)
+    positions = positions + rng.normal(scale=0.05, size=positions.shape)
     sparse = SparsePoints(
         positions, np.zeros((n, 3), np.uint8), np.zeros(n), np.array(starts, np.int64),
         np.array(images, np.int32), np.array(xy),

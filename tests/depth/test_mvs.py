@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.depth import mvs
 from voxterra.depth.config import DepthConfig
 from voxterra.depth.mvs import estimate_depth
+from voxterra.depth.sources import sparse_prior
+from voxterra.depth.start import planes_from_points
 from voxterra.errors import Cancelled, ReconstructionError
 from voxterra.io.depth_store import DepthStore
 
@@ -53,11 +56,16 @@ def test_what_only_one_photo_sees_is_left_out(survey, store):
 
 def test_normals_face_the_camera_and_the_ground_points_up(survey, store):
     m = store.load(1)
-    ground = (m.depth > 0) & (np.abs(survey.truth.depths[1] - 12.0) < 0.01)
-    in_world = m.normal[ground] @ m.view.cam_from_world[:, :3]
-    assert np.median(in_world[:, 2]) > 0.995
-    assert (m.normal[ground][:, 2] < 0).all()
-    assert np.allclose(np.linalg.norm(m.normal[ground], axis=1), 1, atol=0.02)
+    rows, columns = np.nonzero(m.depth)
+    pixels = np.column_stack([columns, rows]) + 0.5
+    points = m.view.unproject(pixels, m.depth[rows, columns].astype(float))
+    in_world = m.normal[rows, columns] @ m.view.cam_from_world[:, :3]
+    to_camera = m.view.center_in_world - points
+    assert ((in_world * to_camera).sum(1) > 0).all()
+    ground = np.abs(points[:, 2]) < 0.02
+    assert ground.mean() > 0.5
+    assert np.median(in_world[ground, 2]) > 0.99
+    assert np.allclose(np.linalg.norm(in_world, axis=1), 1, atol=0.02)
 
 
 def test_confidence_is_zero_exactly_where_depth_is_unknown(store):
@@ -77,30 +85,59 @@ def test_same_result_on_any_number_of_threads(survey, store, tmp_path):
         assert np.array_equal(again.load(i).depth, store.load(i).depth)
 
 
-def test_interrupted_work_is_taken_up(survey, store, tmp_path):
-    seen: list[str] = []
-
+def test_interrupted_work_is_taken_up(survey, store, tmp_path, monkeypatch):
     def stop_late(fraction: float, message: str = "") -> None:
         if fraction > 0.5:
             raise Cancelled("stopped")
 
-    def listen(fraction: float, message: str = "") -> None:
-        seen.append(message)
-
     out = tmp_path / "depth"
     with pytest.raises(Cancelled):
         estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=out, progress=stop_late)
-    kept = sorted(p.relative_to(out) for p in (out / "work").rglob("*.npz"))
-    times = {p: (out / p).stat().st_mtime_ns for p in kept}
-    copy = tmp_path / "kept"
-    shutil.copytree(out, copy)
-    assert kept
-    result = estimate_depth(
-        (survey.component,), survey.photos, CONFIG, out_dir=out, progress=listen
-    )
+    kept = len(list((out / "work").rglob("*.npz")))
+    solved = _count_solved(monkeypatch)
+    result = estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=out)
+    assert 0 < kept < 12
+    assert len(solved) == 2 * 6 - kept
     assert np.array_equal(result.load(2).depth, store.load(2).depth)
-    assert times and not (out / "work").exists()
-    assert seen[-1].endswith("depth maps")
+    assert not (out / "work").exists()
+
+
+def test_another_question_is_not_answered_with_old_work(survey, store, tmp_path, monkeypatch):
+    out = tmp_path / "depth"
+    shutil.copytree(store.folder, out)
+    solved = _count_solved(monkeypatch)
+    same = estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=out)
+    assert np.array_equal(same.load(0).depth, store.load(0).depth)
+    smaller = replace(CONFIG, max_size=160)
+    solved.clear()
+    other = estimate_depth((survey.component,), survey.photos, smaller, out_dir=out)
+    assert len(solved) == 6 and other.load(0).depth.shape == (120, 160)
+
+
+def _count_solved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Indices of the views that are solved from now on."""
+    solved: list[int] = []
+    original = mvs._solve_view
+
+    def counted(index, *args):
+        solved.append(index)
+        return original(index, *args)
+
+    monkeypatch.setattr(mvs, "_solve_view", counted)
+    return solved
+
+
+def test_depth_is_better_than_its_start(survey, store):
+    """The points are 5 cm off; stereo must not just hand them on."""
+    views = list(survey.truth.views)
+    for i in (1, 4):
+        prior = sparse_prior(survey.component, i, views[i])
+        start = 1 / planes_from_points(prior, views[i], views[i])[..., 0]
+        depth, truth = store.load(i).depth, survey.truth.depths[i]
+        have = depth > 0
+        before = np.median(np.abs(start - truth)[have])
+        after = np.median(np.abs(depth - truth)[have])
+        assert after < 0.35 * before
 
 
 def test_masked_pixels_have_no_depth(survey, tmp_path):

@@ -108,3 +108,13 @@ def test_normals_of_a_tilted_plane():
     f32 = np.float32
     found = normals_from_planes(planes, (f32(50), f32(50), f32(cx), f32(cy)))
     assert np.allclose(found, normal, atol=1e-4)
+
+
+def test_random_numbers_fill_their_range_and_depend_on_every_argument():
+    many = np.array([pm.random_of(x, y, 7, 1) for x in range(60) for y in range(60)])
+    assert many.min() >= -1 and many.max() < 1
+    assert abs(many.mean()) < 0.04 and abs(many.std() - 1 / np.sqrt(3)) < 0.03
+    base = pm.random_of(3, 4, 5, 6)
+    assert base not in [
+        pm.random_of(*a) for a in [(4, 4, 5, 6), (3, 5, 5, 6), (3, 4, 6, 6), (3, 4, 5, 7)]
+    ]

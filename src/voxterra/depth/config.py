@@ -24,7 +24,7 @@ class DepthConfig:
     geometric_weight: float = 0.12
     """Matching cost of one pixel of reprojection error between photos (NCC costs 0 to 2)."""
     min_agreeing: int = 2
-    """Other photos that must agree on a pixel's depth (fewer where fewer exist)."""
+    """Other photos that must agree on a pixel's depth; fewer where fewer look at it."""
     max_reprojection_px: float = 1.5
     """Largest reprojection error of photos that agree [px]."""
     max_depth_error: float = 0.01

@@ -37,16 +37,17 @@ def filter_depth_maps(
         depth = np.zeros(costs.shape, np.float32)
         confidence = np.zeros(costs.shape, np.float32)
         if sources[i]:
-            count, mean_w = check_consistency(
+            agree, look, mean_w = check_consistency(
                 planes,
                 source_views(i, sources[i], level, planes_of=level),
                 np.float32(config.max_reprojection_px),
                 np.float32(config.max_depth_error),
             )
-            keep = count >= min(config.min_agreeing, len(sources[i]))
-            # At the rim of a survey only one other photo sees the place: let it do when the
+            enough = np.minimum(config.min_agreeing, len(sources[i]))
+            keep = agree >= enough
+            # At the rim of a survey one other photo may be all that looks: let it do where the
             # patches match well.
-            keep |= (count >= 1) & (costs < _SURE_COST)
+            keep |= (agree >= 1) & (look < enough) & (costs < _SURE_COST)
             mask = store.load_mask(i)
             if mask is not None:
                 size = (view.width, view.height)
@@ -54,7 +55,7 @@ def filter_depth_maps(
             depth[keep] = 1.0 / mean_w[keep]
             remove_speckles(depth, config.max_depth_error)
             known = depth > 0
-            confidence[known] = _confidence(costs[known], count[known])
+            confidence[known] = _confidence(costs[known], agree[known])
         normal = normals_from_planes(planes, pinhole_of(view))
         normal[depth == 0] = 0
         write_depth(DepthMap(view, depth, normal, confidence), depth_path(out_dir, i))

@@ -30,20 +30,19 @@ def source_views(
         *(_relative(level.views[index], level.views[j]) for j in chosen), strict=True
     )
     sizes = [(level.views[j].width, level.views[j].height) for j in chosen]
-    offsets = np.cumsum([0] + [width * height for width, height in sizes])[:-1]
-    planes = [np.zeros((1, 3), np.float32)]
-    if planes_of is not None:
-        planes = [
-            upsample_planes(planes_of.planes(j), height, width).reshape(-1, 3)
-            for j, (width, height) in zip(chosen, sizes)
-        ]
-    quads = [np.zeros(1, np.uint32)]
-    if images is not None:
-        quads = [images.quads(j).ravel() for j in chosen]
+    ends = np.cumsum([0] + [width * height for width, height in sizes])
+    planes = np.zeros((1 if planes_of is None else int(ends[-1]), 3), np.float32)
+    quads = np.zeros(1 if images is None else int(ends[-1]), np.uint32)
+    for k, (j, (width, height)) in enumerate(zip(chosen, sizes)):
+        place = slice(int(ends[k]), int(ends[k + 1]))
+        if planes_of is not None:
+            planes[place] = upsample_planes(planes_of.planes(j), height, width).reshape(-1, 3)
+        if images is not None:
+            quads[place] = images.quads(j).ravel()
     return Sources(
-        np.concatenate(quads),
-        np.concatenate(planes),
-        np.column_stack([offsets, sizes]).astype(np.int64),
+        quads,
+        planes,
+        np.column_stack([ends[:-1], sizes]).astype(np.int64),
         np.array(forward, np.float32),
         np.array(backward, np.float32),
     )
@@ -61,15 +60,31 @@ def _relative(
     return forward, backward
 
 
-def inverse_depth_per_pixel(forward: NDArray[np.float32], view: PinholeView, w: float) -> float:
-    """Inverse depth that moves the projection of the middle pixel of `view` by one pixel in the
-    source view where it moves most, about inverse depth `w`."""
-    x = np.array([view.width / 2, view.height / 2, 1.0])
+def inverse_depth_per_pixel(
+    forward: NDArray[np.float32], pixels: NDArray[np.float64], depths: NDArray[np.float64]
+) -> float:
+    """Inverse depth that moves a projection by one pixel in the source where it moves most.
+
+    The median over some points of the view. A point nearly beside a source camera, as with
+    forward motion, says nothing: its projection runs to infinity.
+
+    Args:
+        forward: (V, 3, 4) [A | q] to each source.
+        pixels: (N, 2) of the view, integer centres [px].
+        depths: (N,) at those pixels.
+    """
+    some = np.linspace(0, len(depths) - 1, min(len(depths), 200)).astype(int)
+    x = np.column_stack([pixels[some], np.ones(len(some))])
+    w = 1.0 / depths[some]
     m = forward.astype(np.float64)
-    p = m[:, :, :3] @ x + m[:, :, 3] * w
-    uv = p[:, :2] / p[:, 2:]
-    speed = (m[:, :2, 3] - uv * m[:, 2:, 3]) / p[:, 2:]
-    return float(1.0 / max(np.linalg.norm(speed, axis=1).max(), 1e-12))
+    p = np.einsum("vij,nj->vni", m[:, :, :3], x) + m[:, None, :, 3] * w[:, None]
+    usable = p[..., 2] > 0.2
+    z = np.where(usable, p[..., 2], 1.0)
+    uv = p[..., :2] / z[..., None]
+    speed = np.linalg.norm(m[:, None, :2, 3] - uv * m[:, None, 2:, 3], axis=2) / z
+    fastest = np.where(usable, speed, 0.0).max(0)
+    fastest = fastest[fastest > 0]
+    return float(1.0 / np.median(fastest)) if len(fastest) else float(np.median(w))
 
 
 def pinhole_of(view: PinholeView) -> tuple[np.float32, np.float32, np.float32, np.float32]:

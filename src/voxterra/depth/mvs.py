@@ -26,6 +26,7 @@ from voxterra.depth.config import DepthConfig
 from voxterra.depth.filtering import filter_depth_maps
 from voxterra.depth.geometry import inverse_depth_per_pixel, pinhole_of, source_views
 from voxterra.depth.level import Level, LevelImages
+from voxterra.depth.resume import take_up
 from voxterra.depth.sources import Prior, choose_sources, sparse_prior
 from voxterra.depth.start import planes_from_points
 from voxterra.depth.undistort import pinhole_view, write_undistorted
@@ -63,7 +64,8 @@ def estimate_depth(
 ) -> DepthStore:
     """Depth maps of all registered photos by multi-view stereo.
 
-    Work that an earlier, interrupted call left in `out_dir` is taken up where it stopped.
+    Work that an earlier, interrupted call with the same arguments left in `out_dir` is taken up
+    where it stopped; what another question left there is removed.
 
     Args:
         components: reconstructions in the world frame; photos of different components are never
@@ -82,6 +84,8 @@ def estimate_depth(
             next_step="Take photos that overlap by 60 % or more, from places some metres apart.",
         )
     views = tuple(task.view for task in tasks)
+    sources = [task.sources for task in tasks]
+    take_up(out_dir, views, sources, photos, config)
     _undistort_all(views, photos, out_dir, part(progress, 0.0, 0.06))
     write_views(views, out_dir)
 
@@ -96,9 +100,7 @@ def estimate_depth(
         _solve_level(tasks, level, previous, out_dir, config, report)
         previous = level
     assert previous is not None  # level_sizes gives at least one
-    filter_depth_maps(
-        previous, [t.sources for t in tasks], out_dir, config, part(progress, 0.94, 1.0)
-    )
+    filter_depth_maps(previous, sources, out_dir, config, part(progress, 0.94, 1.0))
     shutil.rmtree(work, ignore_errors=True)
     progress(1.0, f"{len(tasks)} depth maps")
     return DepthStore(out_dir)
@@ -191,14 +193,17 @@ def _solve_view(
         iterations, refinements, explorations = config.refine_iterations, 2, 0
         geo_weight = config.geometric_weight
     sources = source_views(index, task.sources, level, images, previous)
-    offsets = pm.patch_offsets()
+    offsets = pm.patch_offsets(fine=previous is not None)
     spatial = np.exp(-(offsets**2).sum(0) / (2 * 5.0**2)).astype(np.float32)
     matching = pm.Matching(offsets, spatial, _BILATERAL_SIGMA, np.float32(geo_weight))
     costs = np.empty((height, width), np.float32)
     view_costs = np.empty((height, width, len(task.sources)), np.float32)
     pm.evaluate(gray, planes, costs, view_costs, sources, matching)
     low, high = task.prior.w_range
-    step = inverse_depth_per_pixel(sources.forward, view, (low + high) / 2)
+    scale = np.array([width / task.view.width, height / task.view.height])
+    step = inverse_depth_per_pixel(
+        sources.forward, task.prior.pixels * scale - 0.5, task.prior.depths
+    )
     for iteration in range(iterations):
         for color in (0, 1):
             search = pm.Search(

@@ -46,7 +46,7 @@ def choose_sources(
     """
     shared = _shared_points(component)
     centers = component.centers_in_world()
-    focal = np.array([view.K[0, 0] / view.width for view in views])
+    focal = np.array([view.K[0, 0] / max(view.width, view.height) for view in views])
     out: list[list[int]] = []
     for i, view in enumerate(views):
         candidates = np.flatnonzero(shared[i] >= 5)

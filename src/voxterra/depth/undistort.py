@@ -15,6 +15,8 @@ from voxterra.io.colmap import to_pycolmap_camera
 from voxterra.io.depth_store import write_image
 from voxterra.io.images import read_gray, read_rgb
 
+_BAND = 256
+
 
 def pinhole_view(image: Image, camera: Camera, component: int, max_size: int) -> PinholeView:
     """Pinhole view that shows what `camera` shows without blank borders.
@@ -35,16 +37,16 @@ def pinhole_view(image: Image, camera: Camera, component: int, max_size: int) ->
 
 def original_pixels(view: PinholeView) -> NDArray[np.float32]:
     """(H, W, 2) pixel of the original photo for each pixel centre of `view` [px, centres at .5]."""
-    x, y = np.meshgrid(np.arange(view.width) + 0.5, np.arange(view.height) + 0.5)
-    rays = np.column_stack(
-        [
-            (x.ravel() - view.K[0, 2]) / view.K[0, 0],
-            (y.ravel() - view.K[1, 2]) / view.K[1, 1],
-            np.ones(x.size),
-        ]
-    )
-    pixels = to_pycolmap_camera(view.camera).img_from_cam(rays)
-    return np.asarray(pixels, np.float32).reshape(view.height, view.width, 2)
+    camera = to_pycolmap_camera(view.camera)
+    out = np.empty((view.height, view.width, 2), np.float32)
+    x = (np.arange(view.width) + 0.5 - view.K[0, 2]) / view.K[0, 0]
+    for top in range(0, view.height, _BAND):  # by bands: the rays are float64
+        y = (np.arange(top, min(top + _BAND, view.height)) + 0.5 - view.K[1, 2]) / view.K[1, 1]
+        rays = np.ones((len(y), view.width, 3))
+        rays[..., 0], rays[..., 1] = x, y[:, None]
+        pixels = np.asarray(camera.img_from_cam(rays.reshape(-1, 3)))
+        out[top : top + len(y)] = pixels.reshape(len(y), view.width, 2)
+    return out
 
 
 def undistort(

@@ -83,25 +83,32 @@ class Search(NamedTuple):
     explorations: int
 
 
-def patch_offsets(spread: int = 1) -> np.ndarray:
-    """(2, 32) float32 dx, dy [px]: a 6x6 grid of spacing `2 * spread` without its corners."""
-    line = np.array([-5, -3, -1, 1, 3, 5], np.float32) * spread
+def patch_offsets(*, fine: bool = False) -> np.ndarray:
+    """(2, 32) float32 dx, dy of the samples [px]: a 6x6 grid without its corners.
+
+    11 px wide, or 9 px when `fine`: a smaller patch follows edges more closely, where a coarser
+    level has found the surface already.
+    """
+    line = np.array([-4, -2, -1, 1, 2, 4] if fine else [-5, -3, -1, 1, 3, 5], np.float32)
     dx, dy = np.meshgrid(line, line)
-    keep = ~((np.abs(dx) == 5 * spread) & (np.abs(dy) == 5 * spread))
-    return np.stack([dx[keep], dy[keep]]).astype(np.float32)
+    keep = ~((np.abs(dx) == line[-1]) & (np.abs(dy) == line[-1]))
+    return np.stack([dx[keep], dy[keep]])
 
 
-@nb.njit(inline="always")
-def _random(x, y, salt, k):
-    """Hash of a pixel and two counters to a float32 in [-1, 1): the same on any thread."""
-    h = np.uint32(x) * np.uint32(0x9E3779B1) ^ np.uint32(y) * np.uint32(0x85EBCA77)
-    h ^= np.uint32(salt) * np.uint32(0xC2B2AE3D) + np.uint32(k) * np.uint32(0x27D4EB2F)
-    h ^= h >> np.uint32(15)
-    h *= np.uint32(0x2C1B3C6D)
-    h ^= h >> np.uint32(12)
-    h *= np.uint32(0x297A2D39)
-    h ^= h >> np.uint32(15)
-    return f32(np.int32(h >> np.uint32(8))) * f32(1.0 / 8388608.0) - f32(1.0)
+@nb.njit
+def random_of(x, y, salt, k):
+    """Hash of a pixel and two counters to a float32 in [-1, 1): the same on any thread.
+
+    All in uint64, because Numba widens uint32 products. The mixer is SplitMix64's (Steele 2014).
+    """
+    h = np.uint64(x) | (np.uint64(y) << np.uint64(32))
+    h ^= (np.uint64(salt) << np.uint64(8)) + np.uint64(k)
+    h *= np.uint64(0x9E3779B97F4A7C15)
+    h ^= (np.uint64(salt) + np.uint64(1)) * np.uint64(0xD1B54A32D192ED03)
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    h ^= h >> np.uint64(31)
+    return f32(np.int64(h >> np.uint64(40))) * f32(1.0 / 8388608.0) - f32(1.0)
 
 
 @nb.njit(fastmath=True)
@@ -363,9 +370,9 @@ def _drawn(x, y, r, w, a, b, search):
     First come perturbations of depth, slope, both, each smaller than the last; then fresh depths
     over the whole range, with the plane's own slope and with a random one in turn.
     """
-    r0 = _random(x, y, search.salt, 3 * r)
-    r1 = _random(x, y, search.salt, 3 * r + 1)
-    r2 = _random(x, y, search.salt, 3 * r + 2)
+    r0 = random_of(x, y, search.salt, 3 * r)
+    r1 = random_of(x, y, search.salt, 3 * r + 1)
+    r2 = random_of(x, y, search.salt, 3 * r + 2)
     if r < search.refinements:
         scale = f32(0.6) ** r * search.w_per_px
         if r % 3 != 1:

@@ -60,16 +60,24 @@ def inside(sources, v, x, y):
 
 
 @nb.njit(fastmath=True, inline="always")
+def w_there(sources, v, x, y):
+    """Inverse depth of the surface that source view `v` sees at (x, y); <= 0 where unknown."""
+    ix = np.int64(x + f32(0.5))
+    iy = np.int64(y + f32(0.5))
+    p = sources.planes[sources.meta[v, 0] + iy * sources.meta[v, 1] + ix]
+    if p[0] <= f32(0.0):
+        return f32(0.0)
+    return p[0] + p[1] * (x - f32(ix)) + p[2] * (y - f32(iy))
+
+
+@nb.njit(fastmath=True, inline="always")
 def and_back(sources, v, x, y):
     """Where the surface that source view `v` sees at (x, y) lies in the reference: x, y, w.
 
     The last is 0 where the source view knows no surface.
     """
-    ix = np.int64(x + f32(0.5))
-    iy = np.int64(y + f32(0.5))
-    p = sources.planes[sources.meta[v, 0] + iy * sources.meta[v, 1] + ix]
-    w = p[0] + p[1] * (x - f32(ix)) + p[2] * (y - f32(iy))
-    if p[0] <= f32(0.0) or w <= f32(0.0):
+    w = w_there(sources, v, x, y)
+    if w <= f32(0.0):
         return f32(0.0), f32(0.0), f32(0.0)
     bx, by, z = there(sources.backward[v], x, y, w)
     if z <= f32(0.0):
@@ -139,34 +147,40 @@ def check_consistency(planes, sources, max_error_px, max_relative):
     """How many source views agree with each pixel's depth, and the depth they agree on.
 
     A view agrees when the pixel, taken to the view's surface and back, lands within
-    `max_error_px` and its depth within `max_relative`.
+    `max_error_px` and its depth within `max_relative`. A view looks when the pixel's point lies in
+    its frame and its own surface does not hide it.
 
     Returns:
-        (H, W) uint8 number of agreeing views, and (H, W) float32 mean inverse depth of the
-        pixel's own and the agreeing estimates.
+        agree, look: (H, W) uint8 number of views, agreeing ones look too;
+        mean_w: (H, W) float32 mean inverse depth of the pixel's own and the agreeing estimates.
     """
     height, width = planes.shape[:2]
-    count = np.zeros((height, width), np.uint8)
+    agree = np.zeros((height, width), np.uint8)
+    look = np.zeros((height, width), np.uint8)
     mean_w = np.zeros((height, width), np.float32)
     for y in nb.prange(height):
         for x in range(width):
             w = planes[y, x, 0]
             if w <= f32(0.0):
                 continue
-            total, n = w, 1
+            total = w
             for v in range(sources.meta.shape[0]):
                 u0, v0, z = there(sources.forward[v], f32(x), f32(y), w)
                 if z <= f32(0.0) or not inside(sources, v, u0, v0):
                     continue
                 bx, by, w_back = and_back(sources, v, u0, v0)
+                if w_back <= f32(0.0):
+                    continue
                 dx, dy = bx - f32(x), by - f32(y)
                 if (
-                    w_back > f32(0.0)
-                    and dx * dx + dy * dy < max_error_px * max_error_px
+                    dx * dx + dy * dy < max_error_px * max_error_px
                     and abs(w_back - w) < max_relative * w
                 ):
                     total += w_back
-                    n += 1
-            count[y, x] = n - 1
-            mean_w[y, x] = total / f32(n)
-    return count, mean_w
+                    agree[y, x] += 1
+                    look[y, x] += 1
+                # z is the point's depth over there per depth here, so w / z its inverse depth.
+                elif w_there(sources, v, u0, v0) < (f32(1.0) + max_relative) * w / z:
+                    look[y, x] += 1
+            mean_w[y, x] = total / f32(agree[y, x] + 1)
+    return agree, look, mean_w
