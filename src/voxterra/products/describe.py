@@ -98,7 +98,7 @@ def accuracy(georeference: Georeference) -> dict[str, Any]:
     return {
         "statement": accuracy_line(georeference),
         "check_points": 0,
-        "crs_accuracy_m": None if georeference.frame.is_local else tie_m,
+        "datum_tie_accuracy_m": None if georeference.frame.is_local else tie_m,
         "note": "residuals are model minus GPS: a measure of the GPS, not of the model; "
         "no check points were used",
         "components": components,
