@@ -186,6 +186,8 @@ def test_metadata(geo: Made) -> None:
     assert component["rmse_horizontal_m"] == 0.22 and component["outliers"] == ["3.jpg"]
     assert data["accuracy"]["warnings"] == ["a warning"]
     assert data["accuracy"]["check_points"] == 0 and data["accuracy"]["statement"] == STATED
+    # ETRS89 and WGS 84 agree no better than PROJ says they do.
+    assert data["accuracy"]["datum_tie_accuracy_m"] == GEO.map_accuracy_m()
     assert data["coverage"]["area_measured"] == pytest.approx(1600, rel=0.02)
     assert data["coverage"]["area_unit"] == "square m"
     assert data["coverage"]["dsm_cell_unit"] == "m" and "note" not in data["coverage"]
