@@ -32,7 +32,7 @@ define install
 endef
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(call install,)
+	$(call install,[viewer])
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(call install,[dev$(comma)viewer])

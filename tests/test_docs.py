@@ -9,7 +9,7 @@ import pytest
 
 import voxterra
 from voxterra import errors
-from voxterra.cli.main import INTERNAL_ERROR_CODE, STOPPED_CODE, VERBS
+from voxterra.cli.main import BROKEN_PIPE_CODE, INTERNAL_ERROR_CODE, STOPPED_CODE, VERBS
 
 REPO = Path(__file__).resolve().parent.parent
 PAGES = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("demo/*.md")])
@@ -20,7 +20,11 @@ def test_the_table_of_exit_codes_is_that_of_the_errors():
     rows = re.findall(r"^\| (\d+) \| (?:`(\w+)`)? *\|", text, re.MULTILINE)
     documented = {name: int(code) for code, name in rows if name}
     assert documented == {cls.__name__: code for cls, code in errors.EXIT_CODES.items()}
-    assert {int(code) for code, name in rows if not name} == {0, INTERNAL_ERROR_CODE}
+    assert {int(code) for code, name in rows if not name} == {
+        0,
+        INTERNAL_ERROR_CODE,
+        BROKEN_PIPE_CODE,
+    }
     assert errors.EXIT_CODES[errors.Cancelled] == STOPPED_CODE
 
 

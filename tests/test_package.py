@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import time
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -113,4 +115,70 @@ def test_constraints_pin_every_dependency():
     pinned = set(re.findall(r"^([\w.-]+)==", (REPO / "constraints.txt").read_text(), re.MULTILINE))
     needed = {d.metadata["Name"] for d in runtime_distributions()}
     assert {n.lower().replace("_", "-") for n in needed} <= {n.lower() for n in pinned}
-    assert "torch" in pinned
+
+
+def imported_distributions(folder: Path) -> set[str]:
+    """Distributions whose modules the files of a folder import."""
+    names: set[str] = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    homes = metadata.packages_distributions()
+    return {_plain(homes[name][0]) for name in names if name in homes} - {"voxterra"}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("src/voxterra", {"", "viewer"}),
+        ("examples", {""}),  # run with what the wheel alone brings
+        ("tests", {"", "viewer", "dev"}),
+        ("benchmarks", {"", "viewer", "dev"}),
+    ],
+)
+def test_what_is_imported_is_declared(folder, extras):
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    declared = list(project["dependencies"])
+    for extra in extras - {""}:
+        declared += project["optional-dependencies"][extra]
+    names = {_plain(Requirement(text).name) for text in declared}
+    assert imported_distributions(REPO / folder) - names == set()
+
+
+def closure(*, everywhere: bool) -> set[str]:
+    """What Voxterra and all its extras bring; `everywhere` includes what other platforms need."""
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    declared = [*project["dependencies"], *(text for extra in extras for text in extra)]
+    waiting = [Requirement(text) for text in declared]
+    found: dict[str, set[str]] = {}
+    while waiting:
+        wanted = waiting.pop()
+        name, asked = _plain(wanted.name), {"", *wanted.extras}
+        if name in found and asked <= found[name]:
+            continue
+        found[name] = found.get(name, set()) | asked
+        try:
+            texts = metadata.requires(name) or ()
+        except metadata.PackageNotFoundError:  # of another platform
+            continue
+        for needed in map(Requirement, texts):
+            marker = needed.marker
+            always = marker is None or (everywhere and "extra" not in str(marker))
+            if always or any(marker.evaluate({"extra": e}) for e in asked):
+                waiting.append(needed)
+    return set(found)
+
+
+def test_constraints_pin_what_is_declared_and_nothing_in_vain():
+    pins = (REPO / "constraints.txt").read_text()
+    pinned = {_plain(name) for name in re.findall(r"^([\w.-]+)==", pins, re.MULTILINE)}
+    assert closure(everywhere=False) - pinned == set()
+    assert pinned - closure(everywhere=True) == set()

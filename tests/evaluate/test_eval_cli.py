@@ -177,7 +177,14 @@ def test_what_cannot_be_scored_is_said_with_its_exit_code(run, tmp_path, capsys)
     assert main(["eval", "surface", str(mesh), str(run.truth)]) == 2
     assert "--align cameras needs the cameras" in capsys.readouterr().err
     assert main(["eval", "raster", str(tmp_path), str(run.truth)]) == 2
-    assert main(["eval", "depth", str(tmp_path), str(run.truth)]) == 6
+    capsys.readouterr()
+    assert main(["eval", "depth", str(tmp_path), str(run.truth)]) == 3
+    assert "folder of a run that got as far as depth" in capsys.readouterr().err
+    photo = tmp_path / "photo.jpg"
+    PilImage.new("RGB", (8, 8)).save(photo)
+    assert main(["eval", "raster", str(photo), str(run.truth), "--align", "none"]) == 6
+    told = capsys.readouterr().err
+    assert "does not say where it lies" in told and "Warning" not in told
 
 
 def test_unknown_words_are_answered_with_the_nearest_known(capsys):

@@ -35,14 +35,20 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     if len(inner) == len(kinds):
         return None
     spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(inner[0], info.markers))
-    if not isinstance(spec, PrimitiveConstructorSpec) or spec.nargs != 1:
+    if not isinstance(spec, PrimitiveConstructorSpec) or not isinstance(spec.nargs, int):
         return None
+    count = spec.nargs
 
     def read(texts: list[str]) -> Any:
-        return None if texts == [NONE] else spec.instance_from_str(texts)
+        if texts == [NONE]:
+            return None
+        if len(texts) != count:
+            raise ValueError(f"{count} values are needed")
+        return spec.instance_from_str(texts)
 
     return dataclasses.replace(
         spec,
+        nargs=count if count == 1 else (1, count),
         instance_from_str=read,
         is_instance=lambda value: value is None or spec.is_instance(value),
         str_from_instance=lambda v: [NONE] if v is None else spec.str_from_instance(v),
