@@ -114,3 +114,15 @@ def test_too_few_views_leave_a_voxel_unknown_and_free_space_wins_where_it_outwei
     assert field[0, 2] == pytest.approx(0.05)
     assert field[0, 3] == pytest.approx(VOXEL)
     assert np.isnan(field[0, 4:]).all()
+
+
+def test_a_band_that_grows_with_depth_reaches_behind_the_farthest_depth(scene):
+    depth, sample, _, _ = scene
+    depth[:] = 3.0
+    band, far = np.array([0.05, 0.3]), 3.0  # a voxel counts as looked at up to 3 + 2 * 0.9
+    coords = np.array([[0, 0, 5]], np.int32)
+    acc = np.zeros((1, VOXELS, 6), np.float32)
+    counts = np.zeros((1, VOXELS, 2), np.uint8)
+    pose = np.column_stack([np.eye(3), np.zeros(3)])
+    integrate_view(acc, counts, coords, VOXEL, depth, sample, pose, INTRINSICS, far, band, 3.0)
+    assert counts[0, :, 1].all()

@@ -52,6 +52,20 @@ def test_a_growing_table_loses_no_point(scenes):
     assert np.abs(cloud.positions_in_world[:, 2]).max() < 1e-3
 
 
+def test_the_budget_makes_the_cloud_coarser_and_says_so(ball, caplog):
+    config = FusionConfig(cloud_voxel_size_m=0.05, max_points=2000)
+    with caplog.at_level("WARNING"):
+        cloud = fuse_cloud(ball, config)
+    assert "max_points" in caplog.text
+    assert 500 < len(cloud) <= 2000
+    assert np.abs(np.linalg.norm(cloud.positions_in_world, axis=1) - 1.0).max() < 0.02
+
+
+def test_voxels_too_small_for_the_distance_from_the_origin_are_a_user_error(ball):
+    with pytest.raises(ReconstructionError, match="too far"):
+        fuse_cloud(ball, FusionConfig(cloud_voxel_size_m=3e-6))
+
+
 def test_bounds_limit_the_cloud(ball):
     config = FusionConfig(cloud_voxel_size_m=0.05, bounds_m=(-2, -2, 0.5, 2, 2, 2))
     assert fuse_cloud(ball, config).positions_in_world[:, 2].min() >= 0.5

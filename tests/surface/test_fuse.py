@@ -157,6 +157,11 @@ def test_the_budget_makes_voxels_coarser_and_says_so(ball, caplog):
     assert open_edges(coarse) == 0
 
 
+def test_voxels_too_small_for_the_distance_from_the_origin_are_a_user_error(ball):
+    with pytest.raises(ReconstructionError, match="too far"):
+        fuse(ball, FusionConfig(voxel_size_m=4e-7))
+
+
 def test_no_depth_is_a_user_error(ball, scenes):
     empty = [replace(m, depth=np.zeros_like(m.depth)) for m in ball.maps]
     with pytest.raises(ReconstructionError, match="depth"):

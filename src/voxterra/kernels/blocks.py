@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 BLOCK = 8
 """Edge of a block [voxels]."""
-_OFFSET = 1 << 20
+REACH = 1 << 20
+"""Coordinates of blocks and cells are less than this, positive or negative."""
+_OFFSET = REACH
 _MASK = (1 << 21) - 1
 _EMPTY = np.int64(-1)
 
@@ -25,6 +27,12 @@ def pack(x, y, z):
     return (
         ((np.int64(z) + _OFFSET) << 42) | ((np.int64(y) + _OFFSET) << 21) | (np.int64(x) + _OFFSET)
     )
+
+
+@njit(cache=True, inline="always")
+def packable(x, y, z):
+    """Whether real coordinates have a key after rounding down; False for NaN."""
+    return abs(x) < REACH - 1 and abs(y) < REACH - 1 and abs(z) < REACH - 1
 
 
 def pack_array(coords: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -92,7 +100,7 @@ def _rehash(old_keys, old_stats, keys, stats):
 def touch_blocks(
     keys, stats, used, limit, view, first_row, depth, reach, origin, rays, block_size, min_samples
 ):
-    """Count the depth samples of one view into the blocks they touch.
+    """Count the depth samples of one view into the blocks they touch, those within `REACH`.
 
     Args:
         keys, stats, used: of a `BlockTable`; `limit` is the number of slots that may be in use.
@@ -127,11 +135,12 @@ def touch_blocks(
             last = np.int64(-1)
             for step in range(4):
                 e = d + band * (step * (2.0 / 3.0) - 1.0)
-                key = pack(
-                    np.int64(np.floor(origin[0] * inverse + rx * e)),
-                    np.int64(np.floor(origin[1] * inverse + ry * e)),
-                    np.int64(np.floor(origin[2] * inverse + rz * e)),
-                )
+                x = np.floor(origin[0] * inverse + rx * e)
+                y = np.floor(origin[1] * inverse + ry * e)
+                z = np.floor(origin[2] * inverse + rz * e)
+                if not packable(x, y, z):
+                    continue
+                key = pack(x, y, z)
                 if key == last:
                     continue
                 last = key
@@ -151,7 +160,7 @@ def touch_blocks(
 
 @njit(cache=True)
 def accumulate_points(keys, rows, sums, used, limit, first, points, features, weights, cell):
-    """Add weighted points to the cells of a hash table.
+    """Add weighted points to the cells of a hash table, those within `REACH`.
 
     Args:
         keys, rows: (S,) int64 and int32 table from cell to row of `sums`; key -1 = free.
@@ -171,6 +180,8 @@ def accumulate_points(keys, rows, sums, used, limit, first, points, features, we
     for i in range(first, len(points)):
         if used >= limit:
             return used, i
+        if not packable(points[i, 0] / cell, points[i, 1] / cell, points[i, 2] / cell):
+            continue
         for axis in range(3):
             at[axis] = np.int64(np.floor(points[i, axis] / cell))
         key = pack(at[0], at[1], at[2])

@@ -81,6 +81,7 @@ def integrate_view(
     band_0, band_1 = np.float32(band[0]), np.float32(band[1])
     reference = np.float32(weight_depth)
     radius = voxel * (BLOCK - 1) * 0.5 * np.sqrt(3.0)
+    last = far * (1.0 + 2.0 * band[1]) + 4.0 * band[0]
     one, two = np.float32(1.0), np.float32(2.0)
     scale_127, scale_255 = np.float32(1.0 / 127.0), np.float32(1.0 / 255.0)
     for b in prange(len(coords)):
@@ -93,7 +94,7 @@ def integrate_view(
                 base = coords[b, a] * (BLOCK * voxel)
                 first[r] += cam_from_world[r, a] * base
                 mid[r] += cam_from_world[r, a] * (base + 0.5 * (BLOCK - 1) * voxel)
-        if _outside(mid[0], mid[1], mid[2], radius, intrinsics, far + 4.0 * band[0]):
+        if _outside(mid[0], mid[1], mid[2], radius, intrinsics, last):
             continue
         x0, y0, z0 = np.float32(first[0]), np.float32(first[1]), np.float32(first[2])
         for k in range(BLOCK):

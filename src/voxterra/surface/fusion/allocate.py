@@ -20,7 +20,7 @@ from voxterra.kernels.blocks import (
 )
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.fusion.statistics import DepthStatistics
-from voxterra.surface.fusion.views import prepare_view
+from voxterra.surface.fusion.views import check_reach, prepare_view
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,12 @@ def allocate(
     """Blocks around the depth samples, at the finest voxel size the budget has room for.
 
     Raises:
-        ReconstructionError: no block is seen by enough depth samples.
+        ReconstructionError: no block is seen by enough depth samples, or the cameras lie so far
+            from the origin that blocks have no numbers there.
     """
     voxel = config.voxel_size_m or config.voxel_factor * statistics.footprint
     while True:
+        check_reach(maps, BLOCK * voxel)
         keys, n_views = _touched(maps, voxel, statistics, config, progress)
         if len(keys) <= _STRAY_BLOCKS * config.max_voxels / BLOCK**3:
             coords = _wanted(maps, keys, n_views, voxel, config)

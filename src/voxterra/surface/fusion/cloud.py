@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +14,10 @@ from voxterra.errors import ReconstructionError
 from voxterra.kernels.blocks import accumulate_points, rehash_rows, unpack_array
 from voxterra.kernels.tsdf import count_agreeing
 from voxterra.surface.fusion.config import FusionConfig
-from voxterra.surface.fusion.statistics import depth_statistics
-from voxterra.surface.fusion.views import PreparedView, ViewCache
+from voxterra.surface.fusion.statistics import DepthStatistics, depth_statistics
+from voxterra.surface.fusion.views import PreparedView, ViewCache, check_reach
+
+logger = logging.getLogger(__name__)
 
 # Normal and colour, then confidence.
 _FEATURES = 7
@@ -66,6 +70,8 @@ def fuse_cloud(
 ) -> PointCloud:
     """Points that at least `config.min_views` views agree on, averaged in each voxel.
 
+    Voxels are enlarged, with a warning, until there are no more than `config.max_points`.
+
     Args:
         maps: depth maps in one world frame.
         config: options.
@@ -76,7 +82,8 @@ def fuse_cloud(
         that of the depth maps times the share of looking views that agree. Sorted by voxel.
 
     Raises:
-        ReconstructionError: no two depth maps agree anywhere.
+        ReconstructionError: no two depth maps agree anywhere, or the cameras lie so far from the
+            origin that voxels have no numbers there.
     """
     if len(maps.views) == 0:
         raise _nothing()
@@ -86,10 +93,40 @@ def fuse_cloud(
         or config.voxel_size_m
         or config.voxel_factor * statistics.footprint
     )
-    cache = ViewCache(maps, config.max_footprint_voxels * cell, config.view_cache_mb << 20)
     neighbors = _nearest_views(maps, config.cloud_neighbors)
-    cells = _Cells(cell)
-    n = len(maps.views)
+    while True:
+        cells, done = _collect(maps, neighbors, cell, statistics, config, progress)
+        if cells.used <= config.max_points:
+            break
+        # Between all photos showing the same and each showing something else.
+        expected = cells.used / np.sqrt(done)
+        coarser = cell * max(1.1, 1.05 * np.sqrt(expected / config.max_points))
+        logger.warning(
+            "a spacing of %.3g would need about %.3g points, more than max_points (%.3g): using"
+            " %.3g", cell, expected, config.max_points, coarser,
+        )  # fmt: skip
+        cell = float(coarser)
+    if cells.used == 0:
+        raise _nothing()
+    progress(1.0, f"{cells.used} points")
+    return _to_cloud(*cells.means())
+
+
+def _collect(
+    maps: DepthMaps,
+    neighbors: list[NDArray[np.int64]],
+    cell: float,
+    statistics: DepthStatistics,
+    config: FusionConfig,
+    progress: Progress,
+) -> tuple[_Cells, float]:
+    """Points that views agree on by cell, and the share of views they come from.
+
+    Ends early when there are more than `config.max_points`.
+    """
+    check_reach(maps, cell)
+    cells, n = _Cells(cell), len(maps.views)
+    cache = ViewCache(maps, config.max_footprint_voxels * cell, config.view_cache_mb << 20)
     tolerance = max(min(config.cloud_tolerance, 5.0 * statistics.relative_noise), 0.002)
     for index in range(n):
         progress(index / n, f"collecting points: {index}/{n} depth maps")
@@ -101,10 +138,9 @@ def fuse_cloud(
         needed = min(config.min_views - 1, n - 1)
         keep = (view.depth > 0) & (agreeing >= needed) & (2 * agreeing >= looking)
         cells.add(*_points(view, keep, agreeing, looking, statistics.depth, config))
-    if cells.used == 0:
-        raise _nothing()
-    progress(1.0, f"{cells.used} points")
-    return _to_cloud(*cells.means())
+        if cells.used > config.max_points:
+            return cells, (index + 1) / n
+    return cells, 1.0
 
 
 def _nothing() -> ReconstructionError:

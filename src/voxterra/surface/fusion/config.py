@@ -34,7 +34,11 @@ class FusionConfig:
     view_cache_mb: int = 768
     """Memory for depth maps kept between regions [MB]."""
     cloud_voxel_size_m: float | None = None
-    """Spacing of the fused cloud; None: the voxel size."""
+    """Spacing of the fused cloud; None: `voxel_size_m` or `voxel_factor` as above. Independent of
+    how far `max_voxels` makes the mesh coarser."""
+    max_points: int = 20_000_000
+    """Points of the fused cloud at most; its spacing is raised until they suffice. Each needs
+    about 250 bytes while the cloud is fused."""
     cloud_tolerance: float = 0.01
     """Depths of two views agree within this fraction of the depth."""
     cloud_neighbors: int = 8

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMaps
+from voxterra.errors import ReconstructionError
+from voxterra.kernels.blocks import REACH
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,21 @@ class PreparedView:
     @property
     def nbytes(self) -> int:
         return self.depth.nbytes + self.sample.nbytes
+
+
+def check_reach(maps: DepthMaps, cell: float) -> None:
+    """Raise ReconstructionError when cameras lie beyond the cells that have numbers.
+
+    Depth samples beyond are left out: a sample so far from its camera is coarser than any cell.
+    """
+    farthest = max(float(np.abs(view.center_in_world).max()) for view in maps.views)
+    if not farthest < 0.9 * REACH * cell:
+        raise ReconstructionError(
+            f"Cameras lie {farthest:.3g} from the origin, too far for voxels as small as chosen.",
+            where="fusion",
+            next_step=f"Choose voxels at least {farthest / (0.9 * REACH * cell):.3g} times as"
+            " large, or move the origin of the world to the scene.",
+        )
 
 
 def prepare_view(maps: DepthMaps, index: int, max_footprint: float | None = None) -> PreparedView:
