@@ -130,6 +130,17 @@ class Georeference:
 
         In a local frame nothing relates one component to another, so only the largest counts.
         """
+        return tuple(self.components[index] for index in self._mappable_indices())
+
+    def mappable_component_of_photo(self) -> dict[str, int]:
+        """Index among all `components` of the first mappable one that holds a photo, by name."""
+        return {
+            image.name: index
+            for index in reversed(self._mappable_indices())
+            for image in self.components[index].images
+        }
+
+    def _mappable_indices(self) -> list[int]:
         if self.frame.is_local:
-            return self.components[:1]
-        return tuple(c for c, p in zip(self.components, self.placements) if p.placed)
+            return [0][: len(self.components)]
+        return [index for index, placement in enumerate(self.placements) if placement.placed]

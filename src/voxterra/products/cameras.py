@@ -71,9 +71,13 @@ def footprint(view: PinholeView, points_in_world: Float) -> Float | None:
 
 
 def footprint_features(
-    views: tuple[PinholeView, ...], points_in_world: Float, frame: GeoFrame
+    views: tuple[PinholeView, ...], points_in_world: Float, georeference: Georeference
 ) -> list[dict[str, Any]]:
-    """One GeoJSON polygon a photo whose corners all reach the ground."""
+    """One GeoJSON polygon a photo whose corners all reach the ground.
+
+    Components are numbered as in `camera_features`: views count only those with depth.
+    """
+    frame, component_of = georeference.frame, georeference.mappable_component_of_photo()
     features = []
     for view in views:
         corners = footprint(view, points_in_world)
@@ -87,7 +91,11 @@ def footprint_features(
         if not np.abs(edges).sum() > 0:
             continue
         geometry = {"type": "Polygon", "coordinates": [np.round(ring, 9).tolist()]}
-        properties = {"name": view.name, "kind": "footprint", "component": view.component}
+        properties = {
+            "name": view.name,
+            "kind": "footprint",
+            "component": component_of.get(view.name),
+        }
         features.append(_feature(geometry, properties))
     return features
 

@@ -259,7 +259,7 @@ def _cameras(
     path = out_dir / "cameras.geojson"
     used = np.unique(mesh.faces)
     points = mesh.vertices[used[:: max(1, len(used) // 5000)]].astype(np.float64)
-    features += footprint_features(tuple(maps.views), points, frame)
+    features += footprint_features(tuple(maps.views), points, georeference)
     write_geojson(features, path, frame, name="cameras", accuracy=job.accuracy)
     return Product(path.name, path, "vector", "Cameras and footprints, WGS 84 lon/lat")
 
