@@ -5,7 +5,7 @@ import pytest
 
 from voxterra.core.mesh import TriMesh
 from voxterra.errors import ReconstructionError
-from voxterra.mesh.clean import clean_mesh, decimate, fill_holes, smooth
+from voxterra.mesh.clean import clean_mesh, decimate, fill_holes, remove_islands, smooth
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.topology import boundary_edges, boundary_loops, components, without_bad_faces
 
@@ -73,6 +73,22 @@ def test_floaters_go_and_the_large_pieces_stay():
     assert components(clean.faces, len(clean.vertices)).max() == 1
     assert clean.vertices[:, 2].max() == 0
     assert len(clean.vertices) == 31**2 + 13**2
+
+
+def test_small_pieces_stay_only_beside_large_ones():
+    def after(gap: float, size: int = 4, fraction: float = 0.02) -> TriMesh:
+        return remove_islands(joined(sheet(30), sheet(size, offset=30 + gap)), fraction)
+
+    assert after(7.5).vertices[:, 0].max() == 41.5  # nearer than twice its width
+    assert after(8.5).vertices[:, 0].max() == 30.0
+    assert after(19.0, size=5).vertices[:, 0].max() == 54.0  # not small: 25 of 900 cells
+    assert after(19.0, fraction=0.0).vertices[:, 0].max() == 53.0
+    trees = joined(sheet(30), sheet(4, offset=40), sheet(4, offset=45))
+    assert len(remove_islands(trees, 0.02).faces) == 1800  # scraps do not hold each other
+    # In millimetres as in kilometres.
+    small = joined(sheet(30), sheet(4, offset=37.5))
+    small = TriMesh(small.vertices * np.float32(1e-3), small.faces, small.colors)
+    assert len(remove_islands(small, 0.02).faces) == len(small.faces)
 
 
 def test_the_largest_piece_stays_however_small():

@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 # Taubin, Curve and Surface Smoothing without Shrinkage, 1995.
 _TAUBIN_IN, _TAUBIN_OUT = 0.5, -0.53
 
+# A small piece lies alone beyond this many of its own widths. Nearer ones were mostly right: at
+# 0.5 the survey whose truth is known lost 0.9 % of its surface, at 2 nothing.
+_ALONE = 2.0
+
 
 def clean_mesh(
     mesh: TriMesh,
@@ -37,7 +41,7 @@ def clean_mesh(
     *,
     progress: Progress = no_progress,
 ) -> TriMesh:
-    """Remove floaters, close small holes, smooth on demand, decimate to the face budget.
+    """Remove floaters and islands, close small holes, smooth on demand, decimate to a budget.
 
     Args:
         mesh: with or without vertex colours; a texture is dropped.
@@ -63,6 +67,7 @@ def clean_mesh(
         )
     progress(0.15, "removing floaters")
     mesh = remove_floaters(mesh, config.min_component_faces, config.min_component_fraction)
+    mesh = remove_islands(mesh, config.max_island_fraction)
     progress(0.3, "closing small holes")
     mesh = fill_holes(mesh, config.max_hole_edges)
     if config.smoothing_iterations:
@@ -83,6 +88,33 @@ def remove_floaters(mesh: TriMesh, min_faces: int, min_fraction: float) -> TriMe
     keep[np.argmax(areas)] = True
     logger.info("kept %d of %d pieces of the surface", keep.sum(), len(keep))
     return compacted(TriMesh(mesh.vertices, mesh.faces[keep[labels]], mesh.colors))
+
+
+def remove_islands(mesh: TriMesh, max_fraction: float) -> TriMesh:
+    """Without small pieces that lie alone.
+
+    Small is less than `max_fraction` of the largest piece's area; alone is further from all pieces
+    that are not small than twice the piece's own width. Such are scraps of forest and water; a roof
+    or a tree crown in a gap stays.
+    """
+    labels = components(mesh.faces, len(mesh.vertices))
+    areas = np.bincount(labels, weights=face_areas(mesh.vertices, mesh.faces))
+    small = areas < max_fraction * areas.max()
+    if not small.any():
+        return mesh
+    label_of_vertex = np.zeros(len(mesh.vertices), np.int32)
+    label_of_vertex[mesh.faces] = labels[:, None]
+    tree = cKDTree(mesh.vertices[~small[label_of_vertex]])
+    alone = np.zeros(len(areas), np.bool_)
+    order = np.argsort(label_of_vertex, kind="stable")
+    ends = np.cumsum(np.bincount(label_of_vertex))
+    for label in np.flatnonzero(small):
+        own = mesh.vertices[order[ends[label - 1] if label else 0 : ends[label]]]
+        reach = _ALONE * np.ptp(own, axis=0).max()
+        nearest = tree.query(own, distance_upper_bound=reach, workers=-1)[0]
+        alone[label] = not np.isfinite(nearest).any()
+    logger.info("removed %d small pieces that lie alone", alone.sum())
+    return compacted(TriMesh(mesh.vertices, mesh.faces[~alone[labels]], mesh.colors))
 
 
 def fill_holes(mesh: TriMesh, max_edges: int) -> TriMesh:
