@@ -12,7 +12,7 @@ SETS ?= demo
 
 help:
 	@echo "make demo   photos of a beach to a 3D model on the map: demo/photos -> runs/demo"
-	@echo "make test   all tests (ARGS=... goes to pytest, such as ARGS=--runslow)"
+	@echo "make test   all tests, two files at a time (ARGS goes to pytest: --runslow, or -n0 for one)"
 	@echo "make lint   style, types and import rules"
 	@echo "make fix    format, and repair what can be repaired"
 	@echo "make bench  accuracy and speed of a run (SETS=\"demo ...\", see benchmarks/README.md)"
@@ -44,7 +44,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/voxterra run demo/photos --out runs/demo --preset preview $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
