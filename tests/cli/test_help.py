@@ -22,6 +22,14 @@ from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
 
 
+@pytest.fixture(autouse=True)
+def wide_and_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words of the help stay in one piece on any terminal."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
 def help_of(capsys: pytest.CaptureFixture[str], *verb: str) -> str:
     """What `voxterra VERB --help` prints, without line breaks and frames."""
     with pytest.raises(SystemExit) as leaving:
