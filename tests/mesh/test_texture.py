@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -72,13 +73,21 @@ def scene() -> tuple[TriMesh, MemoryDepthMaps]:
     return mesh, maps
 
 
-def test_exposure_is_levelled_and_seams_are_hidden(scene):
+@pytest.fixture(scope="module")
+def textured(scene):
+    """Function from a config to the textured mesh of `scene`, made once each."""
+    return cache(lambda config=TextureConfig(): texture_mesh(*scene, config))
+
+
+NOT_LEVELLED = TextureConfig(level_exposure=False, level_seams=False)
+
+
+def test_exposure_is_levelled_and_seams_are_hidden(scene, textured):
     mesh, maps = scene
     truth = photograph(mesh, [ABOVE], checker).colors[0]
     where = seen_by_all(maps, ABOVE, mesh)
     assert where.sum() > 10_000
-    plain = texture_mesh(mesh, maps, TextureConfig(level_exposure=False, level_seams=False))
-    full = texture_mesh(mesh, maps)
+    plain, full = textured(NOT_LEVELLED), textured()
     step_plain, count = seam_step(plain)
     assert count > 30 and step_plain > 10  # else the scene tests nothing
     assert seam_step(full)[0] < pattern_step() + 0.5
@@ -86,16 +95,15 @@ def test_exposure_is_levelled_and_seams_are_hidden(scene):
     assert quality[0] < 30 and quality[1] > 45
 
 
+@cache
 def pattern_step() -> float:
     """What `seam_step` measures of the pattern itself, where all photos have one exposure."""
     mesh, maps, _ = textured_plane_scene((1.0,) * 4)
     return seam_step(texture_mesh(mesh, maps, TextureConfig(level_seams=False)))[0]
 
 
-def test_smooth_seams_also_without_gains(scene):
-    mesh, maps = scene
-    plain = texture_mesh(mesh, maps, TextureConfig(level_exposure=False, level_seams=False))
-    levelled = texture_mesh(mesh, maps, TextureConfig(level_exposure=False))
+def test_smooth_seams_also_without_gains(textured):
+    plain, levelled = textured(NOT_LEVELLED), textured(TextureConfig(level_exposure=False))
     excess = [seam_step(m)[0] - pattern_step() for m in (levelled, plain)]
     assert excess[0] < 0.5 * excess[1]
 
@@ -127,6 +135,7 @@ def test_what_is_hidden_in_a_photo_is_not_painted_from_it():
 CARELESS = TextureConfig(outlier_level=9.0, level_exposure=False, level_seams=False)
 
 
+@cache
 def moved_scene() -> tuple[TriMesh, MemoryDepthMaps, np.ndarray]:
     """Something red passes before a camera, where its photo is the best of several."""
     mesh, maps, _ = textured_plane_scene((1.0,) * 6)
@@ -231,9 +240,9 @@ def test_vertex_colors_match_the_surface(scene):
     assert np.abs(out.colors.astype(int) - 77).max() <= 1
 
 
-def test_atlas_stays_in_its_budget(scene):
+def test_atlas_stays_in_its_budget(scene, textured):
     mesh, maps = scene
-    full = texture_mesh(mesh, maps)
+    full = textured()
     small = texture_mesh(mesh, maps, TextureConfig(max_atlas_px=160))
     assert full.texture is not None and small.texture is not None
     assert max(full.texture.image.shape) > 200 and max(small.texture.image.shape) <= 160
@@ -255,7 +264,7 @@ def test_coordinates_are_inside_and_mip_maps_do_not_bleed(scene):
 
 
 @pytest.mark.parametrize("unit", [1e-3, 1e4])
-def test_any_unit_gives_the_same_texture(scene, unit):
+def test_any_unit_gives_the_same_texture(scene, textured, unit):
     mesh, maps = scene
     views = tuple(
         replace(
@@ -269,17 +278,17 @@ def test_any_unit_gives_the_same_texture(scene, unit):
     scaled = texture_mesh(
         replace(mesh, vertices=mesh.vertices * np.float32(unit)), replace(maps, views=views)
     )
-    same = texture_mesh(mesh, maps)
+    same = textured()
     assert scaled.texture is not None and same.texture is not None
     a, b = (render_textured(m, v)[0] for m, v in ((same, maps.views[0]), (scaled, views[0])))
     assert np.abs(a.astype(int) - b).mean() < 0.5
 
 
-def test_same_result_twice_and_progress_to_the_end(scene):
+def test_same_result_twice_and_progress_to_the_end(scene, textured):
     mesh, maps = scene
     steps: list[float] = []
     one = texture_mesh(mesh, maps, progress=lambda fraction, message="": steps.append(fraction))
-    two = texture_mesh(mesh, maps)
+    two = textured()
     assert one.texture is not None and two.texture is not None
     assert (one.texture.image == two.texture.image).all() and (
         one.texture.uv == two.texture.uv
