@@ -181,4 +181,4 @@ def test_constraints_pin_what_is_declared_and_nothing_in_vain():
     pins = (REPO / "constraints.txt").read_text()
     pinned = {_plain(name) for name in re.findall(r"^([\w.-]+)==", pins, re.MULTILINE)}
     assert closure(everywhere=False) - pinned == set()
-    assert pinned - closure(everywhere=True) == set()
+    assert pinned - closure(everywhere=True) == {"torch"}  # for what trains; see the file
