@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
@@ -148,11 +150,12 @@ def _program() -> str:
 
 def _bars(console: Console) -> Progress:
     return Progress(
-        SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("[bold]{task.fields[stage]:<9}"),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        # What must not shrink says no_wrap; a long summary gets lines of its own width instead.
+        SpinnerColumn(finished_text="[green]✓", table_column=Column(no_wrap=True)),
+        TextColumn("[bold]{task.fields[stage]:<9}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=24, table_column=Column(no_wrap=True, min_width=24)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column(overflow="fold")),
         console=console,
     )
 
@@ -240,7 +243,8 @@ class _Report:
             self.console.print(f"[bold]Accuracy:[/] {escape(event.accuracy)}")
         self.console.print(f"Done in {event.seconds:.0f} s.", end="")
         if self.products:
-            self.console.print(f" Look at it: {_program()} view {escape(event.out)}", end="")
+            where = escape(shlex.quote(event.out))
+            self.console.print(f" Look at it: {_program()} view {where}", end="")
         self.console.print()
 
     def _fail(self, event: ev.RunFailed) -> None:
