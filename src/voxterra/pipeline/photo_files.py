@@ -10,8 +10,8 @@ from pathlib import Path
 
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.errors import FormatError
+from voxterra.io.metadata import write_json
 from voxterra.io.photoset import read_photoset, write_photoset
-from voxterra.pipeline.workspace import write_json
 
 TABLE_FILE, ROOT_FILE = "photos.json", "root.json"
 
@@ -33,7 +33,7 @@ def write_photos(
         "path": os.path.relpath(root, start),
         "masks": os.path.abspath(masks) if masks else None,
     }
-    write_json(folder / ROOT_FILE, data)
+    write_json(data, folder / ROOT_FILE)
 
 
 def read_photos(folder: Path, source: Sequence[Path], masks: Path | None = None) -> PhotoSet:

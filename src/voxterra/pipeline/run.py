@@ -15,6 +15,7 @@ from uuid import uuid4
 from voxterra import __version__
 from voxterra.core.progress import Progress
 from voxterra.errors import NoPhotosError, UsageError
+from voxterra.io.metadata import write_json
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.executor import Execution, execute
@@ -32,7 +33,6 @@ from voxterra.pipeline.workspace import (
     StageRecord,
     Workspace,
     open_workspace,
-    write_json,
 )
 
 log = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ class _Run:
         before = json.dumps(cache)
         result = fingerprint_source(self.source, cache)
         if json.dumps(cache) != before:
-            write_json(path, cache)
+            write_json(cache, path)
         return result
 
     def _products(self) -> Iterator[Event]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from voxterra.errors import OutputError, UsageError, WorkspaceError
-from voxterra.io.atomic import atomic_path
+from voxterra.io.metadata import write_json
 
 FORMAT_VERSION = 1
 
@@ -137,7 +137,7 @@ class Workspace:
             "config": config,
             "paths_from_run": from_run,
         }
-        write_json(self.root / RUN_FILE, data)
+        write_json(data, self.root / RUN_FILE)
 
     def recorded_source(self) -> tuple[Path, ...]:
         """Source of the last run, where it lies now if it was moved together with the run."""
@@ -163,7 +163,7 @@ class Workspace:
         if not resumed:
             _remove_tree(partial)
             partial.mkdir(parents=True)
-            write_json(partial / ATTEMPT_FILE, {"fingerprint": fingerprint})
+            write_json({"fingerprint": fingerprint}, partial / ATTEMPT_FILE)
         return resumed
 
     def commit(self, stage: str, record: StageRecord) -> None:
@@ -178,7 +178,7 @@ class Workspace:
         self._publish(partial / "products", record, old)
         (partial / ATTEMPT_FILE).unlink()
         made = sorted(p.relative_to(partial).as_posix() for p in partial.rglob("*") if p.is_file())
-        write_json(partial / RECORD_FILE, asdict(replace(record, files=tuple(made))))
+        write_json(asdict(replace(record, files=tuple(made))), partial / RECORD_FILE)
         _remove_tree(final)
         os.replace(partial, final)
 
@@ -230,12 +230,6 @@ def open_workspace(out: Path) -> Workspace:
             next_step="Give an --out folder that you may write in, on a disk with space left.",
         ) from error
     return Workspace(out)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON that appears whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> Any:

@@ -19,7 +19,16 @@ from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
 from voxterra.io.metadata import frame_summary, map_unit
 
 FORMAT = "voxterra metadata 1"
-_PACKAGES = ("pycolmap", "numba", "numpy", "scipy", "rasterio", "pyproj", "laspy")
+_PACKAGES = (
+    "pycolmap",
+    "numba",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "rasterio",
+    "pyproj",
+    "laspy",
+)
 
 
 def describe(
