@@ -16,6 +16,7 @@ from typing import Any
 
 REPO = Path(__file__).resolve().parent.parent
 RESULTS = REPO / "benchmarks" / "results"
+PICTURES = RESULTS / "pictures"
 DATA = Path(os.environ.get("VOXTERRA_SHARED_DATA", REPO.parent / "shared" / "data"))
 PACKAGES = ("voxterra", "numpy", "numba", "pycolmap", "opencv-python-headless", "rasterio")
 
@@ -143,3 +144,12 @@ def _cpu_model() -> str:
         )
     except (OSError, StopIteration):
         return platform.processor() or "unknown"
+
+
+def keep_picture(path: Path) -> None:
+    """Keep a picture of errors with the results, in 255 colours."""
+    from PIL import Image
+
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(255).save(PICTURES / path.name, optimize=True)

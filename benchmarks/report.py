@@ -9,7 +9,7 @@ import operator
 from pathlib import Path
 from typing import Any
 
-from measure import REPO, RESULTS, read_result
+from measure import PICTURES, REPO, RESULTS, read_result
 from sets import ROWS, Check
 
 _RELATIONS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
@@ -82,6 +82,8 @@ def _section(name: str) -> str:
         lines += ["", "Stages: " + ", ".join(stages) + "."]
     errors = [f"{k}: {v['error']}" for k, v in result.get("evals", {}).items() if "error" in v]
     lines += ["", *[f"Not scored: {error}" for error in errors]]
+    kept = [PICTURES / f"{name}_{what.name}.png" for what in row.evals if what.picture]
+    lines += [f"![errors](pictures/{path.name})\n" for path in kept if path.is_file()]
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measure import DATA, REPO, read_result, run_measured, setting, write_result
+from measure import DATA, REPO, keep_picture, read_result, run_measured, setting, write_result
 from report import write_table
 from sets import ROWS, Row
 
@@ -118,6 +118,8 @@ def _eval(what: Any, out: Path) -> dict[str, Any]:
         lines = done.stderr.strip().splitlines()
         return {"command": shown, "error": (lines or ["no message"])[0].replace(str(DATA), "$DATA")}
     figures = json.loads(done.stdout)
+    if what.picture:
+        keep_picture(out.with_name(f"{out.name}_{what.name}.png"))
     if what.verb == "depth":
         figures["photos"] = figures["photos"][:3]
     return {"command": shown, **figures}

@@ -14,7 +14,7 @@ class Eval:
         verb: such as "poses".
         truth: below the data folder.
         options: further arguments.
-        picture: write a picture of the errors beside the result file's run.
+        picture: keep a picture of the errors; only of sets whose licence lets it be published.
     """
 
     name: str
