@@ -164,7 +164,8 @@ def _solve_level(
     images = LevelImages(out_dir, level.views)
     for i, task in enumerate(tasks):
         size = f"{level.views[i].width}x{level.views[i].height}"
-        progress(i / len(tasks), f"stereo {size}, photo {i + 1}/{len(tasks)}")
+        first = "" if pm.sweep.signatures else " (compiling, on first use)"
+        progress(i / len(tasks), f"stereo {size}, photo {i + 1}/{len(tasks)}{first}")
         if level.path(i).exists():
             continue
         planes, costs = _solve_view(i, task, level, previous, images, config)
