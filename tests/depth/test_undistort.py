@@ -9,6 +9,7 @@ import pytest
 from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image
 from voxterra.depth.undistort import original_pixels, pinhole_view, undistort
+from voxterra.errors import InputError
 
 CAMERAS = [
     Camera("SIMPLE_RADIAL", 320, 240, (300.0, 160.0, 120.0, -0.1)),
@@ -33,6 +34,19 @@ def test_mapping_agrees_with_colmap_and_leaves_no_blank_border(camera):
         assert np.allclose(back, [x + 0.5, y + 0.5], atol=0.02)
     assert original.min() > -1.0
     assert (original.reshape(-1, 2).max(0) < [camera.width + 1, camera.height + 1]).all()
+
+
+@pytest.mark.parametrize("model", sorted(set(pycolmap.CameraModelId.__members__) - {"INVALID"}))
+def test_every_perspective_model_of_colmap_can_be_undistorted(model):
+    default = pycolmap.Camera.create_from_model_name(1, model, 300.0, 320, 240)
+    camera = Camera(model, 320, 240, tuple(default.params))
+    if model == "EQUIRECTANGULAR":
+        with pytest.raises(InputError, match="pinhole"):
+            pinhole_view(Image("a", 1, POSE), camera, 0, 0)
+        return
+    view = pinhole_view(Image("a", 1, POSE), camera, 0, 0)
+    original = original_pixels(view)
+    assert original.min() > 0 and (original.reshape(-1, 2).max(0) < [320, 240]).all()
 
 
 def test_a_straight_line_is_straight_after_undistortion():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.reconstruction import Image
+from voxterra.errors import InputError
 from voxterra.io.colmap import to_pycolmap_camera
 from voxterra.io.depth_store import write_image
 from voxterra.io.images import read_gray, read_rgb
@@ -23,8 +24,17 @@ def pinhole_view(image: Image, camera: Camera, component: int, max_size: int) ->
 
     Args:
         max_size: longer side of the undistorted image [px]; 0 = that of the camera.
+
+    Raises:
+        InputError: the camera takes panoramas, which no pinhole image can show.
     """
     source = to_pycolmap_camera(camera)
+    if not source.is_perspective():
+        raise InputError(
+            f"A photo of camera model {camera.model} cannot become a pinhole image.",
+            where=image.name,
+            next_step="Leave panoramas out, or cut them into perspective photos first.",
+        )
     options = pycolmap.UndistortCameraOptions()
     options.blank_pixels = 0.0
     options.max_image_size = max_size if max_size > 0 else -1
