@@ -318,3 +318,40 @@ def test_a_run_without_its_photos_may_be_named_by_a_relative_path(source, tmp_pa
     shutil.rmtree(source)
     monkeypatch.chdir(tmp_path)
     assert done(go(Path("photos"), Path("out"))) == ["count", "write"]
+
+
+def test_photos_that_cannot_be_read_leave_the_run_with_its_own(source, tmp_path):
+    out = tmp_path / "run"
+    list(run(source, out, FakeConfig(), stages=STAGES))
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    (wrong / "a.jpg").mkdir()  # reading it fails
+    with pytest.raises(Exception):  # noqa: B017 - whatever the stage makes of it
+        list(run(wrong, out, FakeConfig(), stages=STAGES))
+    events = list(run(None, out, FakeConfig(), stages=STAGES))
+    assert not [e for e in events if isinstance(e, ev.StageFinished)]
+
+
+def test_other_photos_than_before_are_told(source, tmp_path):
+    out = tmp_path / "run"
+    list(run(source, out, FakeConfig(), stages=STAGES))
+    other = tmp_path / "other"
+    shutil.copytree(source, other)
+    (other / "more.jpg").write_text("more")
+    events = list(run(other, out, FakeConfig(), stages=STAGES))
+    told = [e.message for e in events if isinstance(e, ev.StageWarning)]
+    assert any("not the photos" in message for message in told)
+    again = list(run(other, out, FakeConfig(), stages=STAGES))
+    assert not any("not the photos" in e.message for e in again if isinstance(e, ev.StageWarning))
+
+
+def test_what_a_single_step_leaves_out_of_date_is_told(source, tmp_path):
+    out = tmp_path / "run"
+    list(run(source, out, FakeConfig(), stages=STAGES))
+    changed = FakeConfig(count=CountConfig(steps=5))
+    events = list(run(None, out, changed, from_stage="count", until="count", stages=STAGES))
+    told = [e.message for e in events if isinstance(e, ev.StageWarning)]
+    assert any("out of date now: write" in message for message in told)
+    rest = list(run(None, out, changed, stages=STAGES))
+    assert [e.stage for e in rest if isinstance(e, ev.StageFinished)] == ["write"]
+    assert not any("out of date" in e.message for e in rest if isinstance(e, ev.StageWarning))

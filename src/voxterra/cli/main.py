@@ -84,7 +84,7 @@ EXAMPLES = """\
 examples:
   voxterra inspect photos/
   voxterra run photos/ --out runs/site --preset preview
-  voxterra run photos/ --out runs/site                     (goes on, or does nothing)
+  voxterra run --out runs/site                             (goes on, or does nothing)
   voxterra run photos/ --out runs/site --crs EPSG:25833 --depth.max-size 2400
   voxterra products runs/site --products.gsd-m 0.05        (one step again)
   voxterra view runs/site

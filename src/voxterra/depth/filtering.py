@@ -18,6 +18,9 @@ from voxterra.kernels.planes import check_consistency, normals_from_planes
 
 _SPECKLE_PX = 40
 _SURE_COST = 0.25
+# Depth maps can agree without matching: where nothing correlates, as on tree crowns in the wind,
+# geometric consistency spreads the ground's plane over what stands on it.
+_WORST_COST = 0.65
 
 
 def filter_depth_maps(
@@ -48,6 +51,7 @@ def filter_depth_maps(
             # At the rim of a survey one other photo may be all that looks: let it do where the
             # patches match well.
             keep |= (agree >= 1) & (look < enough) & (costs < _SURE_COST)
+            keep &= costs < _WORST_COST
             mask = store.load_mask(i)
             if mask is not None:
                 size = (view.width, view.height)

@@ -57,6 +57,8 @@ def georeference(
     if not frame.is_local and not any(p.placed for p in placements):
         frame, warnings = GeoFrame.local(), []
     if frame.is_local:
+        if config.crs:
+            warnings.append(f"--crs {config.crs} has no effect: nothing places the photos on Earth")
         warnings.append(
             "the model is not on the map: position and scale are unknown, only relative distances "
             "hold"

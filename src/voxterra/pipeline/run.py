@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
@@ -85,7 +86,7 @@ def run(
         workspace.read_run_file()
         stack.enter_context(logging_to(workspace.root / LOG_FILE))
         paths = given or _paths(workspace.recorded_source(), workspace.root)
-        running = _Run(workspace, config, paths, plan, from_stage)
+        running = _Run(workspace, config, paths, stages, plan, from_stage)
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)
             yield event
@@ -99,11 +100,12 @@ class _Run:
         workspace: Workspace,
         config: Any,
         source: tuple[Path, ...],
+        stages: Sequence[Stage],
         plan: Sequence[Stage],
         from_stage: str | None,
     ):
         self.workspace, self.config, self.source = workspace, config, source
-        self.plan, self.from_stage = plan, from_stage
+        self.stages, self.plan, self.from_stage = stages, plan, from_stage
         self.fingerprints: dict[str, str] = {}  # of the stages' (and the source's) content
         self.results: dict[str, str] = {}  # which of the results with that fingerprint it is
 
@@ -117,13 +119,20 @@ class _Run:
         try:
             source = self._fingerprint_source()
             self.fingerprints["source"] = self.results["source"] = source
-            self.workspace.write_run_file(
-                self.source, plain(self.config), __version__, path_options(self.config)
-            )
-            write_options(self.config, self.workspace.root / CONFIG_FILE)
+            known = self.workspace.has_run_file()
+            if not known:
+                self._record_question()
+            elif _absolute(self.source) != _absolute(self.workspace.recorded_source()):
+                yield ev.StageWarning(
+                    self.plan[0].name,
+                    "these are not the photos that this run was made of; its results are replaced",
+                )
             for stage in self.plan:
                 current = stage.name
                 yield from self._bring_up_to_date(stage)
+                if known and stage is self.plan[0]:  # photos that are none leave the run as it was
+                    self._record_question()
+            yield from self._tell_outdated()
         except GeneratorExit:
             log.info("stopped in stage %s", current)
             raise
@@ -186,6 +195,32 @@ class _Run:
             log.warning("%s: %s", stage.name, message)
         yield ev.StageFinished(stage.name, record.seconds, record.peak_rss_bytes, record.summary)
         return record
+
+    def _record_question(self) -> None:
+        """Keep which photos and options the run has, for the next time it goes on."""
+        self.workspace.write_run_file(
+            self.source, plain(self.config), __version__, path_options(self.config)
+        )
+        write_options(self.config, self.workspace.root / CONFIG_FILE)
+
+    def _tell_outdated(self) -> Iterator[Event]:
+        """A warning when stages behind the plan hold results of inputs that are no more."""
+        results = dict(self.results)
+        outdated = []
+        for stage in self.stages[len(self.plan) :]:
+            record = self.workspace.record(stage.name)
+            if record is None:
+                continue
+            if any(record.inputs.get(name) != results.get(name) for name in stage.inputs):
+                outdated.append(stage.name)
+            else:
+                results[stage.name] = record.result
+        if outdated:
+            yield ev.StageWarning(
+                self.plan[-1].name,
+                f"out of date now: {', '.join(outdated)}; to bring them up to date: "
+                f"voxterra run --out {shlex.quote(str(self.workspace.root))}",
+            )
 
     def _fingerprint_source(self) -> str:
         """Of the photos; as recorded where a moved run is without its photos."""

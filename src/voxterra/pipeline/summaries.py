@@ -97,6 +97,11 @@ def _fit(placement: Placement) -> str:
         text += f"; absolute position ±{placement.position_sigma_horizontal_m:.1f} m"
         if placement.position_sigma_vertical_m is not None:
             text += f", height ±{placement.position_sigma_vertical_m:.1f} m"
+        # Told where they would spoil a measurement; metadata.json has them always.
+        if placement.scale_sigma is not None and placement.scale_sigma > 0.01:
+            text += f", scale ±{100 * placement.scale_sigma:.0f} %"
+        if placement.tilt_sigma_deg is not None and placement.tilt_sigma_deg > 1.0:
+            text += f", tilt ±{placement.tilt_sigma_deg:.0f}°"
         text += " (1 sigma, no check points)"
     return text
 

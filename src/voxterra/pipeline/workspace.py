@@ -115,6 +115,10 @@ class Workspace:
             values[name] = str(self._where_now(values[name], relative))
         return data
 
+    def has_run_file(self) -> bool:
+        """Whether a run was started here before."""
+        return (self.root / RUN_FILE).exists()
+
     def write_run_file(
         self,
         source: Sequence[Path],
