@@ -10,7 +10,6 @@ Sources: Gipuma (Galliani 2015), COLMAP's multi-view stereo (Schoenberger 2016),
 
 from __future__ import annotations
 
-import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,6 @@ from voxterra.io.depth_store import DepthStore, color_path, mask_path, write_vie
 from voxterra.kernels import patchmatch as pm
 from voxterra.kernels.planes import upsample_planes
 
-log = logging.getLogger(__name__)
 _BILATERAL_SIGMA = np.float32(14.0)
 
 

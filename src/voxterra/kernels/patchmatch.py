@@ -178,8 +178,7 @@ def _sample_sums(quads, base, stride, wmax, hmax, offsets, weight, weighted, cen
 def _view_cost(sources, v, x, y, w, a, b, matching, patch):
     """Cost of one hypothesis in one source view: 1 - NCC, plus the reprojection error [px].
 
-    The warp of the patch is the homography's first order at its centre, which is exact to some
-    hundredths of a pixel at this patch size.
+    The warp of the patch is the homography's first order at its centre: no division a sample.
     """
     weight, weighted, center, mean, variance = patch
     m = sources.forward[v]
