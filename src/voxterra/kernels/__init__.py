@@ -16,7 +16,7 @@ import numba
 def _cache_dir() -> Path:
     base = os.environ.get("VOXTERRA_CACHE") or os.environ.get("XDG_CACHE_HOME")
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
     folder = Path(base) if base else Path.home() / ".cache"
     return folder / "voxterra" / "kernels" / digest.hexdigest()[:12]

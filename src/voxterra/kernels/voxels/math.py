@@ -1,0 +1,124 @@
+"""Scalar mathematics of the sparse-voxel renderer, compiled for the CPU and for CUDA alike.
+
+Every function takes and returns float32 scalars. The CPU kernels call them as they are; Numba
+compiles them again for the GPU when a CUDA kernel calls them. Constants are float32, so that no
+expression is promoted to float64.
+
+The model (SVRecon, arXiv 2511.17364; SVRaster, arXiv 2412.04459; NeuS, arXiv 2106.10689 for the
+opacity): a voxel holds signed distances at its 8 corners, positive in free space, trilinear inside.
+A ray that crosses it from depth t0 to t1 meets the distances f_in and f_out there; with
+Phi(f) = sigmoid(s f) the segment's opacity is (Phi(f_in) - Phi(f_out)) / Phi(f_in), at least 0.
+
+Corner c = 4x + 2y + z of a voxel lies at (x, y, z) of its edges. A ray is origin + t * direction,
+with the direction scaled so that t is the depth along the optical axis.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+F0 = np.float32(0.0)
+F1 = np.float32(1.0)
+HALF = np.float32(0.5)
+OPACITY_EPS = np.float32(1e-6)
+"""Added to both sides of the opacity's fraction."""
+ALPHA_MIN = np.float32(1e-5)
+"""Segments less opaque than this are skipped."""
+TRANSMITTANCE_MIN = np.float32(1e-4)
+"""A ray ends where less light than this is left."""
+DIRECTION_MIN = np.float32(1e-12)
+
+# Layout of a voxel's record (float32) ...
+R_LO, R_SIZE, R_SDF, R_RGB, R_NORMAL, R_RGB2, R_SHARPNESS, RECORD = 0, 3, 4, 12, 15, 18, 19, 20
+# ... of its gradient; G_PRIORITY sums |alpha dL/dalpha|, G_SHARPNESS is dL/ds ...
+G_SDF, G_RGB, G_NORMAL, G_PRIORITY, G_SHARPNESS, GRADIENT = 0, 8, 11, 14, 15, 16
+# ... of a pixel: colour, transmittance, mean depth (sum w t), median depth, normal (sum w n),
+# second moment of the colour (sum w |c|^2), distortion ...
+(P_RGB, P_T, P_DEPTH, P_MEDIAN, P_NORMAL, P_RGB2, P_DISTORTION, PIXEL) = 0, 3, 4, 5, 6, 9, 10, 12
+# ... and of a camera: world_from_cam rotation (row-major), centre in world, fx, fy, cx, cy [px],
+# width, height [px], nearest depth.
+C_ROTATION, C_CENTER, C_FX, C_FY, C_CX, C_CY, C_WIDTH, C_HEIGHT, C_NEAR, CAMERA = (
+    0, 9, 12, 13, 14, 15, 16, 17, 18, 20,
+)  # fmt: skip
+
+scalar = njit(cache=True, fastmath=True, error_model="numpy")
+"""Compiler of a scalar function for the CPU; CUDA kernels may call the result too."""
+
+
+@scalar
+def sigmoid(x):
+    """1 / (1 + exp(-x)); saturates without overflow."""
+    x = min(max(x, np.float32(-60.0)), np.float32(60.0))
+    return F1 / (F1 + math.exp(-x))
+
+
+@scalar
+def inverse_direction(d):
+    """1 / d, finite also where the ray runs along a face."""
+    if abs(d) < DIRECTION_MIN:
+        d = DIRECTION_MIN
+    return F1 / d
+
+
+@scalar
+def segment(ox, oy, oz, ix, iy, iz, lx, ly, lz, size, near):
+    """Depths (t0, t1) at which a ray enters and leaves a voxel; a miss has t1 <= t0.
+
+    Args:
+        ox, oy, oz: ray origin in world.
+        ix, iy, iz: inverse of the direction (`inverse_direction`).
+        lx, ly, lz, size: lower corner of the voxel in world, and its edge.
+        near: nearest depth.
+    """
+    ax, bx = (lx - ox) * ix, (lx + size - ox) * ix
+    ay, by = (ly - oy) * iy, (ly + size - oy) * iy
+    az, bz = (lz - oz) * iz, (lz + size - oz) * iz
+    t0 = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), near))
+    t1 = min(min(max(ax, bx), max(ay, by)), max(az, bz))
+    return t0, t1
+
+
+@scalar
+def unit_coordinate(o, d, t, lo, inverse_size):
+    """Coordinate of the ray's point at depth t inside the voxel, in [0, 1], along one axis."""
+    return min(max((o + t * d - lo) * inverse_size, F0), F1)
+
+
+@scalar
+def trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x, y, z):
+    """Value at (x, y, z) in [0, 1]^3 between the 8 corner values."""
+    c0 += (c1 - c0) * z
+    c2 += (c3 - c2) * z
+    c4 += (c5 - c4) * z
+    c6 += (c7 - c6) * z
+    c0 += (c2 - c0) * y
+    c4 += (c6 - c4) * y
+    return c0 + (c4 - c0) * x
+
+
+@scalar
+def through(phi_in, phi_out):
+    """Light that passes a segment, 1 - alpha, in (0, 1]; never exactly 0."""
+    return min((phi_out + OPACITY_EPS) / (phi_in + OPACITY_EPS), F1)
+
+
+@scalar
+def median_fraction(phi_in, f_in, f_out, transmittance, sharpness):
+    """Where in the segment [0, 1] the transmittance passes 1/2 (f taken as linear along it).
+
+    Args:
+        phi_in, f_in, f_out: of the segment, f_in > f_out.
+        transmittance: in front of the segment, > 1/2.
+        sharpness: s of the voxel.
+    """
+    phi = HALF * (phi_in + OPACITY_EPS) / transmittance - OPACITY_EPS
+    phi = min(max(phi, np.float32(1e-7)), np.float32(1.0 - 1e-6))
+    f = math.log(phi / (F1 - phi)) / sharpness
+    return min(max((f_in - f) / (f_in - f_out), F0), F1)
+
+
+@scalar
+def octant_of(dx, dy, dz):
+    """Sign octant of a direction: bit set where negative; x, y, z = 4, 2, 1."""
+    return (4 if dx < F0 else 0) + (2 if dy < F0 else 0) + (1 if dz < F0 else 0)
