@@ -1,0 +1,160 @@
+"""The state a training starts from: the first octree, its distances and colours."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from voxterra.core.progress import Progress, no_progress, part
+from voxterra.core.voxels import SH_C0
+from voxterra.errors import ReconstructionError
+from voxterra.kernels.voxels import math as layout
+from voxterra.surface.voxels.allocate import allocate, smallest_footprint
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.init import initial_sdf
+from voxterra.surface.voxels.octree import Cube, Octree
+from voxterra.surface.voxels.render import Voxels, rasterize
+from voxterra.surface.voxels.scene import Scene
+from voxterra.surface.voxels.state import MAX_LEVELS, TrainState, fresh_moments
+from voxterra.surface.voxels.targets import Target
+
+logger = logging.getLogger(__name__)
+
+BAND = 1.0
+"""Half width of the first band of voxels around the surface, in half diagonals of a voxel."""
+COLOR_TOLERANCE = 2.0
+"""A voxel within this many of its edges of a view's surface takes colour from it."""
+
+
+def start(
+    scene: Scene,
+    cube: Cube,
+    targets: tuple[Target, ...],
+    config: VoxelConfig,
+    device: torch.device,
+    max_voxels: int,
+    progress: Progress = no_progress,
+) -> TrainState:
+    """The first octree from the best evidence there is, coloured from the images.
+
+    Raises:
+        ReconstructionError: nothing in the evidence makes a surface inside the bound.
+    """
+    sdf_at = initial_sdf(scene, cube, config, part(progress, 0.0, 0.7))
+    views = [target.view for target in targets]
+    level = cube.outside_level + config.init_level
+    finest = cube.outside_level + (config.init_n_level or config.max_level)
+    octree, sdf = allocate(
+        cube,
+        sdf_at,
+        lambda points: smallest_footprint(points, views),
+        start_level=level,
+        max_level=min(finest, 16),
+        max_voxels=max_voxels // 4,
+        band=BAND,
+        device=device,
+    )
+    if not len(octree.path):
+        raise ReconstructionError(
+            "There is no surface inside the bound to start from.",
+            where="--bound",
+            next_step="Check the bound, or start from a sphere (--init sphere).",
+        )
+    voxels = _gray(octree, sdf, config, targets)
+    progress(0.75, "colours")
+    seed_colors(voxels, targets)
+    logger.info("start: %d voxels, levels %d to %d", len(voxels), *_levels(octree))
+    return TrainState(
+        voxels=voxels,
+        moments=fresh_moments(voxels),
+        iteration=0,
+        priority=torch.zeros(len(voxels), device=device),
+        order=[],
+        generator=torch.Generator().manual_seed(config.seed),
+        start_level=int(octree.level.max()),
+        exposure=_no_exposure(len(targets), device) if config.exposure else None,
+    )
+
+
+def set_sharpness(voxels: Voxels, value: float) -> None:
+    """Sharpness of each level: `value` over the edge of its voxels, in place."""
+    cube = voxels.octree.cube
+    edge = cube.inside_edge * 2.0**cube.outside_level
+    levels = torch.arange(MAX_LEVELS, device=voxels.device, dtype=torch.float32)
+    voxels.sharpness.copy_(value / edge * torch.exp2(levels))
+
+
+@torch.no_grad()
+def seed_colors(voxels: Voxels, targets: tuple[Target, ...]) -> None:
+    """Mean colour of the images at each voxel where a view's surface is near it, in place."""
+    octree = voxels.octree
+    edge = octree.lo_size[:, 3]
+    center = octree.lo_size[:, :3] + 0.5 * edge[:, None]
+    total = torch.zeros(len(voxels), 4, device=voxels.device)
+    for target in targets:
+        pixels = rasterize(voxels, target.kernel)[3].pixels
+        row, column, depth, seen = _pixels_of(center, target)
+        near = (pixels[row, column, layout.P_MEDIAN] - depth).abs() < COLOR_TOLERANCE * edge
+        color = target.color
+        height, width = color.shape[:2]
+        row = (row * height).div(target.kernel.height, rounding_mode="floor").clamp_(max=height - 1)
+        column = (column * width).div(target.kernel.width, rounding_mode="floor")
+        use = (seen & near).float()[:, None]
+        total[:, :3] += use * color[row, column.clamp_(max=width - 1)]
+        total[:, 3:] += use
+    known = total[:, 3] > 0
+    mean = total[:, :3] / total[:, 3:].clamp_min(1.0)
+    overall = mean[known].mean(0) if bool(known.any()) else torch.full((3,), 0.5).to(mean)
+    mean = torch.where(known[:, None], mean, overall)
+    voxels.sh0.copy_((mean - 0.5) / SH_C0)
+
+
+def _pixels_of(points: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Row, column and depth of (N, 3) points in the rendered view, and whether they are in it."""
+    camera = target.kernel.camera
+    rotation = camera[layout.C_ROTATION : layout.C_ROTATION + 9].reshape(3, 3)
+    in_cam = (points - camera[layout.C_CENTER : layout.C_CENTER + 3]) @ rotation
+    depth = in_cam[:, 2]
+    ahead = depth > camera[layout.C_NEAR]
+    inverse = torch.where(ahead, 1.0 / depth, 0.0)
+    column = (in_cam[:, 0] * inverse * camera[layout.C_FX] + camera[layout.C_CX]).floor().long()
+    row = (in_cam[:, 1] * inverse * camera[layout.C_FY] + camera[layout.C_CY]).floor().long()
+    width, height = target.kernel.width, target.kernel.height
+    seen = ahead & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return row.clamp_(0, height - 1), column.clamp_(0, width - 1), depth, seen
+
+
+def _gray(octree: Octree, sdf: Tensor, config: VoxelConfig, targets: tuple[Target, ...]) -> Voxels:
+    n, device = len(octree.path), sdf.device
+    coefficients = (config.sh_degree + 1) ** 2
+    voxels = Voxels(
+        octree,
+        sdf.float().contiguous(),
+        torch.zeros(n, 3, device=device),
+        torch.zeros(n, coefficients - 1, 3, device=device),
+        torch.ones(MAX_LEVELS, device=device),
+        _background(config, targets, device),
+    )
+    set_sharpness(voxels, config.sharpness)
+    return voxels
+
+
+def _background(config: VoxelConfig, targets: tuple[Target, ...], device: torch.device) -> Tensor:
+    """White, black, or the mean colour of the images' borders."""
+    if config.white_background or config.black_background:
+        return torch.full((3,), float(config.white_background), device=device)
+    borders = [
+        torch.cat([t.rgb[0], t.rgb[-1], t.rgb[:, 0], t.rgb[:, -1]]).float().mean(0) for t in targets
+    ]
+    return (torch.stack(borders).mean(0) / 255.0).to(device)
+
+
+def _no_exposure(count: int, device: torch.device) -> Tensor:
+    return torch.eye(3, 4, device=device).repeat(count, 1, 1)
+
+
+def _levels(octree: Octree) -> tuple[int, int]:
+    inside = octree.level - octree.cube.outside_level
+    return int(inside.min()), int(inside.max())

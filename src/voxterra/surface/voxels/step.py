@@ -1,0 +1,156 @@
+"""One iteration of the training: render a view, compare, go back, update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from voxterra.errors import ReconstructionError
+from voxterra.kernels.voxels import math as layout
+from voxterra.kernels.voxels import ops, ops_train
+from voxterra.kernels.voxels.plan import View
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.objective import Objective, image_loss
+from voxterra.surface.voxels.octree import Stencils, corner_edge, stencils
+from voxterra.surface.voxels.render import Voxels, rasterize
+from voxterra.surface.voxels.schedule import Schedule
+from voxterra.surface.voxels.start import set_sharpness
+from voxterra.surface.voxels.state import TrainState
+from voxterra.surface.voxels.targets import Target
+
+BLOCK = 1 << 18
+"""On a CPU the lattice terms visit this many rows an iteration, a random block."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What follows from the octree alone; made anew when it changes.
+
+    Attributes:
+        stencils: lattice points with their neighbours.
+        corner_edge: (M,) edge of the smallest voxel at each corner.
+        edge: (N,) edge of each voxel.
+    """
+
+    stencils: Stencils
+    corner_edge: Tensor
+    edge: Tensor
+
+
+def make_tables(voxels: Voxels) -> Tables:
+    """Tables of the model's octree."""
+    octree = voxels.octree
+    return Tables(stencils(octree), corner_edge(octree), octree.lo_size[:, 3].contiguous())
+
+
+def step(
+    state: TrainState,
+    target: Target,
+    tables: Tables,
+    config: VoxelConfig,
+    extra: tuple[object, ...],
+) -> Objective:
+    """Train on one view, in place.
+
+    Raises:
+        ReconstructionError: a loss or gradient is not finite (told when statistics are read).
+    """
+    voxels, schedule = state.voxels, Schedule(config)
+    set_sharpness(voxels, schedule.sharpness(state.iteration))
+    record, rect, bins, forward = rasterize(voxels, target.kernel)
+    matrix = None if state.exposure is None else state.exposure[target.index]
+    objective = image_loss(
+        forward.pixels, target, voxels.background, config, state.iteration, matrix, extra
+    )
+    grad_record = ops.rasterize_backward(
+        record, rect, bins, target.kernel, forward, objective.grad_pixels,
+        deterministic=config.deterministic,
+    )  # fmt: skip
+    state.priority += grad_record[:, layout.G_PRIORITY]
+    octree = voxels.octree
+    grad_sdf, grad_rgb = ops.prepare_backward(
+        grad_record, record, octree.lo_size, octree.corner_index, octree.corner_start,
+        octree.corner_slot, voxels.sdf,
+    )  # fmt: skip
+    objective.terms.update(_grid_terms(state, tables, grad_sdf, config, schedule))
+    _update(state, target.kernel, tables, grad_sdf, grad_rgb, config, schedule)
+    state.iteration += 1
+    return objective
+
+
+def _grid_terms(
+    state: TrainState, tables: Tables, grad_sdf: Tensor, c: VoxelConfig, schedule: Schedule
+) -> dict[str, Tensor]:
+    """Add the gradients of the lattice terms; their values by option name."""
+    voxels, octree, out = state.voxels, state.voxels.octree, {}
+    at, decay = schedule.reference(state.iteration), schedule.grid_factor(state.iteration)
+    mean = c.reg_reduction == "mean"
+    eikonal = c.lambda_ge_density * decay if at < c.ge_until else 0.0
+    laplacian = c.lambda_ls_density * decay
+    rows, h = tables.stencils.rows, tables.stencils.h
+    if (eikonal or laplacian) and len(rows):
+        start, count = _block(len(rows), state.generator, voxels.device)
+        losses = ops_train.stencil_loss(
+            voxels.sdf, rows, h, grad_sdf, eikonal, laplacian, start, count, mean=mean
+        )
+        out["ge_density"], out["ls_density"] = losses[0], losses[1]
+    seed = int(torch.randint(1 << 30, (1,), generator=state.generator))
+    if c.lambda_vg_density and at >= c.vg_from:
+        out["vg_density"] = ops_train.voxel_eikonal(
+            voxels.sdf, octree.corner_index, tables.edge, octree.corner_start, octree.corner_slot,
+            grad_sdf, c.lambda_vg_density, seed, mean=mean,
+        )  # fmt: skip
+    if c.lambda_tv_density and at < c.tv_until:
+        out["tv_density"] = ops_train.total_variation(
+            voxels.sdf, octree.corner_index, tables.edge, octree.corner_start, octree.corner_slot,
+            grad_sdf, c.lambda_tv_density, mean=mean,
+        )  # fmt: skip
+    return out
+
+
+def _block(rows: int, generator: torch.Generator, device: torch.device) -> tuple[int, int]:
+    """All rows on a GPU, a random block of them on a CPU."""
+    if device.type == "cuda" or rows <= BLOCK:
+        return 0, rows
+    start = int(torch.randint(rows - BLOCK + 1, (1,), generator=generator))
+    return start, BLOCK
+
+
+def _update(
+    state: TrainState,
+    view: View,
+    tables: Tables,
+    grad_sdf: Tensor,
+    grad_rgb: Tensor,
+    c: VoxelConfig,
+    schedule: Schedule,
+) -> None:
+    """Adam on distances and colours."""
+    voxels, factor = state.voxels, schedule.rate_factor(state.iteration)
+    shared = (c.optim_beta1, c.optim_beta2, c.optim_eps, state.iteration + 1)
+    m, v = state.moments["sdf"]
+    ops_train.adam(voxels.sdf, grad_sdf, m, v, c.geo_lr * factor, tables.corner_edge, *shared)
+    ops_train.sh_adam(
+        voxels.sh0, voxels.shs, state.moments["sh0"], state.moments["shs"], grad_rgb,
+        voxels.octree.lo_size, view.camera, voxels.degree, c.sh0_lr * factor, c.shs_lr * factor,
+        *shared,
+    )  # fmt: skip
+
+
+def require_finite(state: TrainState, objective: Objective, name: str) -> None:
+    """Stop before a NaN is carried on.
+
+    Raises:
+        ReconstructionError: a loss of this view, or a distance of the model, is not finite.
+    """
+    values = torch.stack([objective.psnr, state.voxels.sdf.sum(), state.voxels.sh0.sum()])
+    if bool(torch.isfinite(values).all()):
+        return
+    raise ReconstructionError(
+        f"The training left the range of numbers at iteration {state.iteration}.",
+        where=f"photo {name}",
+        next_step="Lower --geo_lr or the lambda that stands out in test_stat/train.json; "
+        "checkpoints before this stay good (--resume).",
+    )

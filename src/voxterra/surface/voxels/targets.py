@@ -1,0 +1,144 @@
+"""What the training renders are compared with: images, masks and priors on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from voxterra.core.camera import PinholeView
+from voxterra.kernels.voxels.plan import View
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.octree import Cube
+from voxterra.surface.voxels.render import kernel_view
+from voxterra.surface.voxels.scene import Scene, SceneView
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A depth map as tensors of its own size (h, w); 0 = unknown.
+
+    Attributes:
+        depth: (h, w) float32 along the optical axis.
+        normal: (h, w, 3) float32 in world.
+        confidence: (h, w) float32 in [0, 1].
+    """
+
+    depth: Tensor
+    normal: Tensor
+    confidence: Tensor
+
+
+@dataclass(frozen=True)
+class Target:
+    """One image with what is known of it.
+
+    Attributes:
+        index: of the view in the scene.
+        view: pinhole view at the image's size.
+        kernel: the view as rendered, `ss` times as large.
+        camera: (20,) float32 the camera at the image's own size, as the kernels lay it out.
+        rgb: (H, W, 3) uint8.
+        mask: (H, W) uint8, 255 = object, or None.
+        prior: depth map, or None.
+        sparse_xy, sparse_depth: (P, 2) pixels and (P,) depths of the sparse points it sees.
+    """
+
+    index: int
+    view: PinholeView
+    kernel: View
+    camera: Tensor
+    rgb: Tensor
+    mask: Tensor | None
+    prior: Prior | None
+    sparse_xy: Tensor
+    sparse_depth: Tensor
+
+    @property
+    def color(self) -> Tensor:
+        """(H, W, 3) float32 in [0, 1] on the kernels' device."""
+        device = self.kernel.camera.device
+        return self.rgb.to(device, non_blocking=True).float().mul_(1.0 / 255.0)
+
+    @property
+    def weight(self) -> Tensor | None:
+        """(H, W) float32 mask in [0, 1] on the kernels' device."""
+        if self.mask is None:
+            return None
+        return self.mask.to(self.kernel.camera.device, non_blocking=True).float() / 255.0
+
+
+def make_targets(
+    scene: Scene, cube: Cube, config: VoxelConfig, device: torch.device
+) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+    """Targets to train on, and those held out."""
+    store = _image_device(scene, config, device)
+    targets = [
+        _target(i, view, scene, cube, config, device, store) for i, view in enumerate(scene.views)
+    ]
+    train = tuple(t for t in targets if not scene.views[t.index].held_out)
+    test = tuple(t for t in targets if scene.views[t.index].held_out)
+    return train, test
+
+
+def _image_device(scene: Scene, config: VoxelConfig, device: torch.device) -> torch.device:
+    if config.data_device != "auto":
+        return torch.device(config.data_device)
+    if device.type != "cuda":
+        return device
+    size = sum(v.rgb.nbytes for v in scene.views)
+    return device if size < 0.1 * torch.cuda.mem_get_info(device)[0] else torch.device("cpu")
+
+
+def _target(
+    index: int,
+    source: SceneView,
+    scene: Scene,
+    cube: Cube,
+    config: VoxelConfig,
+    device: torch.device,
+    store: torch.device,
+) -> Target:
+    rgb = torch.from_numpy(np.ascontiguousarray(source.rgb)).to(store)
+    mask = None
+    if source.mask is not None:
+        mask = torch.from_numpy(np.ascontiguousarray(source.mask)).to(store)
+    xy, depth = _sparse(index, scene)
+    return Target(
+        index=index,
+        view=source.view,
+        kernel=kernel_view(source.view, cube, device, config.ss),
+        camera=kernel_view(source.view, cube, device).camera,
+        rgb=rgb,
+        mask=mask,
+        prior=None if source.held_out else _prior(source, store),
+        sparse_xy=torch.from_numpy(xy).to(device),
+        sparse_depth=torch.from_numpy(depth).to(device),
+    )
+
+
+def _prior(source: SceneView, store: torch.device) -> Prior | None:
+    if source.prior is None:
+        return None
+    rotation = source.view.cam_from_world[:, :3].astype(np.float32)
+    return Prior(
+        torch.from_numpy(np.ascontiguousarray(source.prior.depth)).to(store),
+        torch.from_numpy(np.ascontiguousarray(source.prior.normal @ rotation)).to(store),
+        torch.from_numpy(np.ascontiguousarray(source.prior.confidence)).to(store),
+    )
+
+
+def _sparse(index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and depths of the sparse points that the view observed."""
+    none = np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
+    if scene.points is None or scene.views[index].held_out:
+        return none
+    seen = scene.points.seen_by(index)
+    if not len(seen):
+        return none
+    view = scene.views[index].view
+    xy, depth = view.project(scene.points.positions[seen])
+    inside = (depth > 0) & (xy >= 0).all(1) & (xy < [view.width, view.height]).all(1)
+    return xy[inside].astype(np.float32), depth[inside].astype(np.float32)
