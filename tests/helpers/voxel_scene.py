@@ -38,7 +38,7 @@ class VoxelScene:
 
 
 def leaves(split_until: int, start: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cells (lattice lower corner [N, 3] on the finest lattice, level [N]) of the root cube [-1, 1]:
+    """Cells (lower corner [N, 3] on the finest lattice, level [N]) of the root cube [-1, 1]:
     cells near the sphere's surface are split, from level `start` on."""
     n = 1 << start
     cells = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), -1).reshape(-1, 3)
