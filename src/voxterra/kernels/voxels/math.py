@@ -42,6 +42,10 @@ C_ROTATION, C_CENTER, C_FX, C_FY, C_CX, C_CY, C_WIDTH, C_HEIGHT, C_NEAR, CAMERA 
     0, 9, 12, 13, 14, 15, 16, 17, 18, 20,
 )  # fmt: skip
 
+# Optional outputs of a pixel, for `features`: what is left out is 0 and gets no gradient. Colour,
+# transmittance and mean depth are always there.
+F_NORMAL, F_MEDIAN, F_RGB2, F_DISTORTION, F_ALL = 1, 2, 4, 8, 15
+
 scalar = njit(cache=True, fastmath=True, error_model="numpy")
 """Compiler of a scalar function for the CPU; CUDA kernels may call the result too."""
 
