@@ -1,0 +1,107 @@
+"""Depth and normal priors, sparse points."""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from voxterra.kernels.voxels import math as km
+from voxterra.surface.voxels.losses import priors
+
+
+def test_depth_has_its_known_value_weighted_by_confidence():
+    depth = torch.tensor([[2.2, 2.0, 3.0]], requires_grad=True)
+    prior = torch.tensor([[2.0, 2.0, 2.0]])
+    confidence = torch.tensor([[0.5, 1.0, 0.0]])
+    passed = torch.zeros(1, 3)
+    loss = priors.prior_depth(depth, prior, confidence, passed, scale=0.1)
+    assert loss.item() == pytest.approx(0.5 * 0.1 * math.log(2) / 3, rel=1e-5)
+    loss.backward()
+    assert depth.grad[0, 0].item() == pytest.approx(0.5 * 0.5 / 2 / 3, rel=1e-4)
+    assert depth.grad[0, 2] == 0
+
+
+def test_a_far_off_prior_pulls_less_and_not_at_all_behind_the_gate():
+    depth = torch.tensor([[2.02, 3.0]], requires_grad=True)
+    prior, passed = torch.full((1, 2), 2.0), torch.zeros(1, 2)
+    priors.prior_depth(depth, prior, None, passed).backward()
+    near, far = depth.grad[0].tolist()
+    assert near > 10 * far > 0
+    depth.grad = None
+    priors.prior_depth(depth, prior, None, passed, gate=0.1).backward()
+    assert depth.grad[0, 0] > 0 and depth.grad[0, 1] == 0
+
+
+def camera():
+    row = torch.zeros(km.CAMERA)
+    row[:9] = torch.tensor([0.0, 0, 1, 1, 0, 0, 0, 1, 0])
+    return row
+
+
+def test_normal_prior_is_read_in_the_camera_frame():
+    prior = torch.tensor([0.0, 0.0, -1.0]).expand(2, 2, 3)
+    normal = (0.9 * torch.tensor([-1.0, 0.0, 0.0])).expand(2, 2, 3)  # the same in world
+    passed = torch.full((2, 2), 0.1)
+    assert priors.prior_normal(normal, prior, None, passed, camera()).item() == pytest.approx(0)
+    away = priors.prior_normal(-normal, prior, torch.full((2, 2), 0.5), passed, camera())
+    assert away.item() == pytest.approx(0.5 * 1.8)
+    gated = priors.prior_normal(-normal, prior, None, passed, camera(), gate_cos=0.5)
+    assert gated.item() == 0
+
+
+def test_gradients_by_finite_differences():
+    g = torch.Generator().manual_seed(0)
+
+    def rand(*shape):
+        return torch.rand(*shape, generator=g, dtype=torch.float64)
+
+    depth, passed = (2 + rand(3, 4)).requires_grad_(), (0.4 * rand(3, 4)).requires_grad_()
+    normal = (rand(3, 4, 3) - 0.5).requires_grad_()
+    prior, confidence, prior_n = 2 + rand(3, 4), rand(3, 4), rand(3, 4, 3) + 0.3
+    xy, points = 3 * rand(6, 2), 2 + rand(6)
+
+    def loss(d, n, t):
+        first = priors.prior_depth(d, prior, confidence, t)
+        second = priors.prior_normal(n, prior_n, confidence, t, camera().double())
+        return first, second, priors.sparse_depth(d, xy, points)
+
+    assert torch.autograd.gradcheck(loss, (depth, normal, passed))
+
+
+def test_sparse_points_are_compared_in_their_pixel():
+    depth = torch.full((3, 4), 5.0)
+    depth[1, 2] = 2.2
+    depth.requires_grad_()
+    xy = torch.tensor([[2.9, 1.1], [-0.1, 1.0], [4.0, 1.0], [torch.nan, 1.0], [0.5, 0.5]])
+    points = torch.tensor([2.0, 3.0, 3.0, 3.0, -1.0])
+    loss = priors.sparse_depth(depth, xy, points, torch.full((5,), 0.5), scale=0.1)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.5 * 0.1 * math.log(2), rel=1e-5)
+    assert (depth.grad != 0).sum() == 1 and depth.grad[1, 2] > 0
+
+
+def test_trust_falls_with_the_reprojection_error():
+    weight = priors.reprojection_weights(torch.tensor([0.0, 1.0, 4.0]), 1.0)
+    assert weight[0] == 1 and weight[1] > 0.7 and weight[2] < 0.02
+
+
+def test_unknown_nan_and_empty_are_zero_with_zero_gradient():
+    depth = torch.zeros(2, 3, requires_grad=True)
+    normal = torch.zeros(2, 3, 3, requires_grad=True)
+    passed = torch.full((2, 3), 0.1, requires_grad=True)
+    nan, nan3 = torch.full((2, 3), torch.nan), torch.full((2, 3, 3), torch.nan)
+    loss = (
+        priors.prior_depth(depth, nan, nan, passed)
+        + priors.prior_depth(depth, torch.ones(2, 3), None, passed)
+        + priors.prior_normal(normal, nan3, nan, passed, camera())
+        + priors.sparse_depth(depth, torch.zeros(0, 2), torch.zeros(0))
+        + priors.sparse_depth(depth, torch.ones(2, 2), torch.full((2,), torch.nan))
+    )
+    loss.backward()
+    assert loss.item() == 0
+    for leaf in (depth, normal, passed):
+        assert leaf.grad is None or (leaf.grad == 0).all()
