@@ -1,18 +1,37 @@
 """Octrees of voxels with shared corners: what the rest of the engine imports.
 
 `octree_lattice` holds the cube and the integers, `octree_build` the octree, `octree_query` what
-can be asked of it.
+can be asked of it, `octree_split` how it changes, `octree_stencils` rows for finite differences.
 """
 
 from voxterra.surface.voxels.octree_build import Octree, make_octree, uniform
 from voxterra.surface.voxels.octree_lattice import LATTICE, MAX_LEVEL, Cube, exact_cube
+from voxterra.surface.voxels.octree_query import (
+    corner_edge,
+    corner_positions,
+    interpolate,
+    locate,
+    voxel_centers,
+)
+from voxterra.surface.voxels.octree_split import keep, split, transfer_corners
+from voxterra.surface.voxels.octree_stencils import Stencils, stencils
 
 __all__ = [
     "LATTICE",
     "MAX_LEVEL",
     "Cube",
     "Octree",
+    "Stencils",
+    "corner_edge",
+    "corner_positions",
     "exact_cube",
+    "interpolate",
+    "keep",
+    "locate",
     "make_octree",
+    "split",
+    "stencils",
+    "transfer_corners",
     "uniform",
+    "voxel_centers",
 ]

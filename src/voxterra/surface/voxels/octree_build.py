@@ -7,7 +7,8 @@ sorts of the paths give the front-to-back order of all eight octants.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,9 +69,12 @@ class Octree:
 
     def to(self, device: torch.device | str) -> Octree:
         """The same octree on another device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()}
-        return Octree(**moved)
+        moved: dict[str, Any] = {
+            field.name: getattr(self, field.name).to(device)
+            for field in fields(self)
+            if field.name != "cube"
+        }
+        return replace(self, **moved)
 
 
 def make_octree(cube: Cube, path: Tensor, level: Tensor) -> Octree:
