@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
@@ -42,6 +42,49 @@ class MemoryDepthMaps:
 
     def load_mask(self, index: int) -> NDArray[np.bool_] | None:
         return None if self.masks is None else self.masks[index]
+
+
+def assert_grad_close(
+    actual: ArrayLike,
+    expected: ArrayLike,
+    *,
+    relative: float = 1e-4,
+    name: str = "gradient",
+) -> None:
+    """Fail unless a gradient agrees with its specification, in its values and in its pattern.
+
+    Norms alone pass a gradient whose small entries were left out, and a comparison entry by entry
+    with a tolerance passes one that is zero throughout. So three things are asked:
+    the norm of the difference is within `relative` of the norm; so is every entry, of the largest
+    entry; and entries are 0 where, and only where, the expected ones are (entries under `relative`
+    squared of the largest may be either).
+
+    Args:
+        actual: gradient to check; anything `numpy.asarray` takes.
+        expected: what it should be, of the same shape.
+        relative: tolerance.
+        name: what it is called in the message.
+
+    Raises:
+        AssertionError: it does not agree.
+    """
+    a, b = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert a.shape == b.shape, f"{name}: shape {a.shape}, not {b.shape}"
+    assert np.isfinite(a).all(), (
+        f"{name}: not finite at {np.argwhere(~np.isfinite(a))[:5].tolist()}"
+    )
+    largest = np.abs(b).max(initial=0.0)
+    if largest == 0:
+        assert not a.any(), f"{name}: not 0 at {np.argwhere(a)[:5].tolist()}"
+        return
+    missing = (a == 0) & (np.abs(b) > relative**2 * largest)
+    assert not missing.any(), f"{name}: 0 at {int(missing.sum())} entries that have a gradient"
+    extra = (b == 0) & (np.abs(a) > relative**2 * largest)
+    assert not extra.any(), f"{name}: not 0 at {int(extra.sum())} entries that have no gradient"
+    off = np.linalg.norm(a - b) / np.linalg.norm(b)
+    assert off <= relative, f"{name}: off by {off:.2e} of its norm"
+    worst = np.abs(a - b).max() / largest
+    assert worst <= relative, f"{name}: an entry is off by {worst:.2e} of the largest"
 
 
 def depth_normals(view: PinholeView, depth: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -126,8 +126,8 @@ def voxel_eikonal(
     from voxterra.kernels.voxels.cpu import stencil as cpu
 
     tensors = (sdf, corner_index, size.contiguous(), corner_start, corner_slot, grad_sdf)
-    loss = cpu.voxel_eikonal(*(t.numpy() for t in tensors), float(weight), seed, mean)
-    return torch.tensor(loss)
+    arrays = (t.numpy() for t in tensors)
+    return torch.tensor(cpu.voxel_eikonal(*arrays, weight=float(weight), seed=seed, mean=mean))
 
 
 def total_variation(
@@ -152,7 +152,8 @@ def total_variation(
     from voxterra.kernels.voxels.cpu import stencil as cpu
 
     tensors = (sdf, corner_index, size.contiguous(), corner_start, corner_slot, grad_sdf)
-    return torch.tensor(cpu.total_variation(*(t.numpy() for t in tensors), float(weight), mean))
+    arrays = (t.numpy() for t in tensors)
+    return torch.tensor(cpu.total_variation(*arrays, weight=float(weight), mean=mean))
 
 
 def adam(

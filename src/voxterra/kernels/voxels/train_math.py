@@ -7,12 +7,13 @@ import math
 
 import numpy as np
 
-from voxterra.kernels.voxels.math import F0, F1, scalar
+from voxterra.kernels.voxels.math import F0, F1, HALF, scalar
 
 LENGTH_MIN = np.float32(1e-12)
 """Gradients shorter than this have no direction."""
-_QUARTER = np.float32(0.25)
-_TWO = np.float32(2.0)
+QUARTER = np.float32(0.25)
+TWO = np.float32(2.0)
+THREE = np.float32(3.0)
 _MASK = np.uint64(0xFFFFFFFF)
 
 
@@ -29,18 +30,34 @@ def chosen(seed, voxel):
 
 
 @scalar
+def lattice_axis(sdf, lower, upper, center, inverse):
+    """(known, slope, second difference) along an axis of the lattice, both without unit.
+
+    Args:
+        sdf: distances of the corners, world units.
+        lower, upper: corners beside the central one, -1 where missing.
+        center: distance of the central corner.
+        inverse: 1 / distance of the neighbours.
+    """
+    if lower < 0 or upper < 0:
+        return False, F0, F0
+    a, b = sdf[lower], sdf[upper]
+    return True, (b - a) * inverse * HALF, (a + b - TWO * center) * inverse
+
+
+@scalar
 def unit_length(gx, gy, gz):
     """((|g| - 1)^2, and its derivative divided by the components of g)."""
     length = math.sqrt(gx * gx + gy * gy + gz * gz)
     off = length - F1
-    factor = _TWO * off / length if length > LENGTH_MIN else F0
+    factor = TWO * off / length if length > LENGTH_MIN else F0
     return off * off, factor
 
 
 @scalar
 def center_gradient(f0, f1, f2, f3, f4, f5, f6, f7, inverse_size):
     """Gradient of the trilinear function at the centre of a voxel; corner c = 4x + 2y + z."""
-    k = _QUARTER * inverse_size
+    k = QUARTER * inverse_size
     gx = (f4 + f5 + f6 + f7 - f0 - f1 - f2 - f3) * k
     gy = (f2 + f3 + f6 + f7 - f0 - f1 - f4 - f5) * k
     gz = (f1 + f3 + f5 + f7 - f0 - f2 - f4 - f6) * k

@@ -7,8 +7,12 @@ from numba import njit, prange
 
 from voxterra.kernels.voxels.math import F0, F1, HALF
 from voxterra.kernels.voxels.train_math import (
+    QUARTER,
+    THREE,
+    TWO,
     center_gradient,
     chosen,
+    lattice_axis,
     signed_sum,
     squared_edges,
     unit_length,
@@ -16,18 +20,7 @@ from voxterra.kernels.voxels.train_math import (
 
 BLOCK = 1024
 """Rows whose range of corners is kept."""
-_TWO = np.float32(2.0)
-_QUARTER = np.float32(0.25)
 _kernel = njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)
-
-
-@njit(cache=True, error_model="numpy", inline="always")
-def _axis(sdf, lower, upper, center, inverse):
-    """(known, slope, second difference) along an axis, both without unit."""
-    if lower < 0 or upper < 0:
-        return False, F0, F0
-    a, b = sdf[lower], sdf[upper]
-    return True, (b - a) * inverse * HALF, (a + b - _TWO * center) * inverse
 
 
 @_kernel
@@ -45,9 +38,9 @@ def _row_terms(sdf, stencil, h, start, count, terms, bounds, partial):
                     first, last = min(first, row[k]), max(last, row[k])
             inverse = F1 / h[start + j]
             center = sdf[row[0]]
-            kx, gx, lx = _axis(sdf, row[1], row[2], center, inverse)
-            ky, gy, ly = _axis(sdf, row[3], row[4], center, inverse)
-            kz, gz, lz = _axis(sdf, row[5], row[6], center, inverse)
+            kx, gx, lx = lattice_axis(sdf, row[1], row[2], center, inverse)
+            ky, gy, ly = lattice_axis(sdf, row[3], row[4], center, inverse)
+            kz, gz, lz = lattice_axis(sdf, row[5], row[6], center, inverse)
             factor = F0
             if kx and ky and kz:
                 value, factor = unit_length(gx, gy, gz)
@@ -58,7 +51,7 @@ def _row_terms(sdf, stencil, h, start, count, terms, bounds, partial):
                 laplacian += lx * lx + ly * ly + lz * lz
                 laplacians += 1
             terms[j, 0], terms[j, 1], terms[j, 2] = factor * gx, factor * gy, factor * gz
-            inverse *= _TWO
+            inverse *= TWO
             terms[j, 3], terms[j, 4], terms[j, 5] = inverse * lx, inverse * ly, inverse * lz
         bounds[block, 0], bounds[block, 1] = first, last
         partial[block, 0], partial[block, 1] = eikonal, eikonals
@@ -89,7 +82,7 @@ def _add_rows(stencil, terms, start, count, bounds, eikonal, laplacian, parts, g
                     if lo <= upper < hi:
                         grad[upper] += bent + steep
                 if lo <= row[0] < hi:
-                    grad[row[0]] -= _TWO * second
+                    grad[row[0]] -= TWO * second
 
 
 def stencil_loss(sdf, stencil, h, grad, weights, start, count, mean):
@@ -125,7 +118,7 @@ def _voxel_terms(sdf, corner_index, size, seed, slopes, partial):
                 sdf[c[4]], sdf[c[5]], sdf[c[6]], sdf[c[7]], inverse,
             )  # fmt: skip
             value, factor = unit_length(gx, gy, gz)
-            factor *= _QUARTER * inverse
+            factor *= QUARTER * inverse
             slopes[i, 0], slopes[i, 1], slopes[i, 2] = factor * gx, factor * gy, factor * gz
             total += value
             used += 1
@@ -183,7 +176,7 @@ def _add_edges(sdf, corner_index, size, corner_start, corner_slot, scale, grad):
                 + sdf[corner_index[voxel, c ^ 2]]
                 + sdf[corner_index[voxel, c ^ 1]]
             )
-            total += (np.float32(3.0) * sdf[corner] - beside) / (size[voxel] * size[voxel])
+            total += (THREE * sdf[corner] - beside) / (size[voxel] * size[voxel])
         grad[corner] += scale * total
 
 
