@@ -84,6 +84,9 @@ def image_loss(
     )
 
 
+DEPTH_GATE, NORMAL_GATE = 0.02, 0.8
+"""Relative depth error and cosine beyond which a prior is not believed late in its time."""
+
 Terms = dict[str, tuple[float, Tensor]]
 
 
@@ -105,22 +108,29 @@ def _terms(
     if c.lambda_mask and mask is not None:
         out["mask"] = (c.lambda_mask, rays.mask_loss(channels.transmittance, mask))
     if c.lambda_R_concen:
-        out["R_concen"] = (c.lambda_R_concen, rays.color_concentration(channels, photo))
+        out["R_concen"] = (
+            c.lambda_R_concen,
+            rays.color_concentration(channels.rgb, channels.rgb2, channels.transmittance, photo),
+        )
     if c.lambda_T_concen:
-        out["T_concen"] = (c.lambda_T_concen, rays.transmittance_concentration(channels))
+        out["T_concen"] = (
+            c.lambda_T_concen,
+            rays.transmittance_concentration(channels.transmittance),
+        )
     if c.lambda_T_inside:
-        out["T_inside"] = (c.lambda_T_inside, rays.transmittance_inside(channels))
+        out["T_inside"] = (c.lambda_T_inside, rays.transmittance_inside(channels.transmittance))
     if c.lambda_dist and at >= c.dist_from:
-        out["dist"] = (c.lambda_dist, rays.distortion(channels))
+        out["dist"] = (
+            c.lambda_dist,
+            rays.distortion(channels.distortion, _typical_depth(channels)),
+        )
     if at >= c.normal_from and (c.lambda_normal_dmean or c.lambda_normal_dmed):
         out.update(_normal_terms(channels, target, c))
     if target.prior is not None and at < c.prior_until:
         out.update(_prior_terms(channels, target, c, schedule, iteration))
     if c.lambda_sparse_depth and at < c.sparse_depth_until and len(target.sparse_depth):
         depth = pixels.mean_depth(channels.depth_sum, channels.transmittance)
-        value = priors.sparse_depth(
-            depth, channels.transmittance, target.sparse_xy, target.sparse_depth
-        )
+        value = priors.sparse_depth(depth, target.sparse_xy, target.sparse_depth)
         out["sparse_depth"] = (c.lambda_sparse_depth, value)
     return out
 
@@ -148,14 +158,40 @@ def _prior_terms(
         tensor.to(device, non_blocking=True)
         for tensor in (target.prior.depth, target.prior.normal, target.prior.confidence)
     )
-    late = schedule.reference(iteration) / max(1, c.prior_until)
+    # Late in the time of the priors, what is far from them is left to the photos.
+    late = schedule.reference(iteration) > 0.5 * c.prior_until
+    light = channels.transmittance
     if c.lambda_prior_depth:
-        rendered = pixels.mean_depth(channels.depth_sum, channels.transmittance)
-        value = priors.prior_depth(rendered, channels.transmittance, depth, confidence, late)
+        rendered = pixels.mean_depth(channels.depth_sum, light)
+        gate = DEPTH_GATE if late else None
+        value = priors.prior_depth(rendered, depth, confidence, light, gate=gate)
         out["prior_depth"] = (c.lambda_prior_depth, value)
     if c.lambda_prior_normal:
+        gate = NORMAL_GATE if late else None
         value = priors.prior_normal(
-            channels.normal, channels.transmittance, normal, confidence, late
+            channels.normal, normal, confidence, light, target.camera, gate_cos=gate
         )
         out["prior_normal"] = (c.lambda_prior_normal, value)
     return out
+
+
+def _typical_depth(channels: Pixels) -> Tensor:
+    """Mean depth of the whole view, without gradient."""
+    covered = (1.0 - channels.transmittance.detach()).sum()
+    return channels.depth_sum.detach().sum() / covered.clamp_min(1.0)
+
+
+def features(config: VoxelConfig, iteration: int) -> int:
+    """Optional outputs of the rasterizer (`math.F_*`) that the losses of this iteration read."""
+    c, at = config, Schedule(config).reference(iteration)
+    normal_terms = at >= c.normal_from
+    wanted = {
+        layout.F_NORMAL: (normal_terms and (c.lambda_normal_dmean or c.lambda_normal_dmed))
+        or (c.lambda_prior_normal and at < c.prior_until),
+        layout.F_MEDIAN: normal_terms and c.lambda_normal_dmed,
+        layout.F_RGB2: c.lambda_R_concen,
+        layout.F_DISTORTION: c.lambda_dist and at >= c.dist_from,
+    }
+    multi_view = at >= c.mv_from and (c.lambda_mv_ncc or c.lambda_mv_geo)
+    flags = sum(flag for flag, needed in wanted.items() if needed)
+    return flags | (layout.F_NORMAL | layout.F_MEDIAN if multi_view else 0)

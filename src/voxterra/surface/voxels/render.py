@@ -122,7 +122,7 @@ def kernel_view(view: PinholeView, cube: Cube, device: torch.device, ss: float =
 
 
 def rasterize(
-    voxels: Voxels, view: View, *, max_weight: bool = False
+    voxels: Voxels, view: View, *, max_weight: bool = False, features: int = layout.F_ALL
 ) -> tuple[Tensor, Tensor, ops.Bins, ops.Forward]:
     """Records, pixel rectangles, bins and the forward pass of one view."""
     octree = voxels.octree
@@ -131,7 +131,9 @@ def rasterize(
         voxels.sharpness, view, voxels.degree,
     )  # fmt: skip
     bins = ops.bin_voxels(rect, octree.rank_order, view)
-    forward = ops.rasterize_forward(record, rect, bins, view, max_weight=max_weight)
+    forward = ops.rasterize_forward(
+        record, rect, bins, view, max_weight=max_weight, features=features
+    )
     return record, rect, bins, forward
 
 

@@ -14,6 +14,7 @@ from voxterra.kernels.voxels import math as layout
 from voxterra.surface.voxels.allocate import allocate, smallest_footprint
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.init import initial_sdf
+from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.octree import Cube, Octree
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.scene import Scene
@@ -74,7 +75,7 @@ def start(
         order=[],
         generator=torch.Generator().manual_seed(config.seed),
         start_level=int(octree.level.max()),
-        exposure=_no_exposure(len(targets), device) if config.exposure else None,
+        exposure=exposure.create(len(targets), device) if config.exposure else None,
     )
 
 
@@ -149,10 +150,6 @@ def _background(config: VoxelConfig, targets: tuple[Target, ...], device: torch.
         torch.cat([t.rgb[0], t.rgb[-1], t.rgb[:, 0], t.rgb[:, -1]]).float().mean(0) for t in targets
     ]
     return (torch.stack(borders).mean(0) / 255.0).to(device)
-
-
-def _no_exposure(count: int, device: torch.device) -> Tensor:
-    return torch.eye(3, 4, device=device).repeat(count, 1, 1)
 
 
 def _levels(octree: Octree) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
+from voxterra.surface.voxels.losses.exposure import Exposures
 from voxterra.surface.voxels.octree import Cube, make_octree
 from voxterra.surface.voxels.render import Voxels
 
@@ -28,7 +29,7 @@ class TrainState:
         priority: (N,) float32 sum of |alpha dL/dalpha| since voxels were last split.
         order: indices of the training views still to come in this round.
         generator: draws the rounds and the samples; on the CPU, so that it is the same everywhere.
-        exposure: (V, 3, 4) float32 affine exposure of each training view, or None.
+        exposure: affine exposures of the training views with their moments, or None.
         start_level: octree level of the finest voxels at the start.
         curves: what the loss curves show, by name: (iteration, value) pairs.
     """
@@ -40,7 +41,7 @@ class TrainState:
     order: list[int]
     generator: torch.Generator
     start_level: int
-    exposure: Tensor | None = None
+    exposure: Exposures | None = None
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     def next_view(self, count: int) -> int:
@@ -77,7 +78,7 @@ def save_state(state: TrainState, path: Path) -> None:
         "order": state.order,
         "generator": state.generator.get_state(),
         "start_level": state.start_level,
-        "exposure": state.exposure,
+        "exposure": None if state.exposure is None else asdict(state.exposure),
         "curves": state.curves,
     }
     with atomic_path(path) as temporary:
@@ -106,7 +107,7 @@ def load_state(path: Path, device: torch.device) -> TrainState:
             order=data["order"],
             generator=generator,
             start_level=data["start_level"],
-            exposure=data["exposure"],
+            exposure=None if data["exposure"] is None else Exposures(**data["exposure"]),
             curves=data["curves"],
         )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:

@@ -12,7 +12,8 @@ from voxterra.kernels.voxels import math as layout
 from voxterra.kernels.voxels import ops, ops_train
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.objective import Objective, image_loss
+from voxterra.surface.voxels.losses import exposure
+from voxterra.surface.voxels.objective import Objective, features, image_loss
 from voxterra.surface.voxels.octree import Stencils, corner_edge, stencils
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.schedule import Schedule
@@ -30,11 +31,13 @@ class Tables:
 
     Attributes:
         stencils: lattice points with their neighbours.
+        adjacency: rows in which each corner occurs, on a GPU.
         corner_edge: (M,) edge of the smallest voxel at each corner.
         edge: (N,) edge of each voxel.
     """
 
     stencils: Stencils
+    adjacency: tuple[Tensor, Tensor] | None
     corner_edge: Tensor
     edge: Tensor
 
@@ -42,7 +45,11 @@ class Tables:
 def make_tables(voxels: Voxels) -> Tables:
     """Tables of the model's octree."""
     octree = voxels.octree
-    return Tables(stencils(octree), corner_edge(octree), octree.lo_size[:, 3].contiguous())
+    rows = stencils(octree)
+    adjacency = None
+    if voxels.device.type == "cuda":
+        adjacency = ops_train.stencil_adjacency(rows.rows, len(voxels.sdf))
+    return Tables(rows, adjacency, corner_edge(octree), octree.lo_size[:, 3].contiguous())
 
 
 def step(
@@ -59,14 +66,15 @@ def step(
     """
     voxels, schedule = state.voxels, Schedule(config)
     set_sharpness(voxels, schedule.sharpness(state.iteration))
-    record, rect, bins, forward = rasterize(voxels, target.kernel)
-    matrix = None if state.exposure is None else state.exposure[target.index]
+    wanted = features(config, state.iteration)
+    record, rect, bins, forward = rasterize(voxels, target.kernel, features=wanted)
+    matrix = None if state.exposure is None else state.exposure.matrix[target.order]
     objective = image_loss(
         forward.pixels, target, voxels.background, config, state.iteration, matrix, extra
     )
     grad_record = ops.rasterize_backward(
         record, rect, bins, target.kernel, forward, objective.grad_pixels,
-        deterministic=config.deterministic,
+        deterministic=config.deterministic, features=wanted,
     )  # fmt: skip
     state.priority += grad_record[:, layout.G_PRIORITY]
     octree = voxels.octree
@@ -76,6 +84,8 @@ def step(
     )  # fmt: skip
     objective.terms.update(_grid_terms(state, tables, grad_sdf, config, schedule))
     _update(state, target.kernel, tables, grad_sdf, grad_rgb, config, schedule)
+    if state.exposure is not None and objective.grad_exposure is not None:
+        exposure.step(state.exposure, target.order, objective.grad_exposure, config.exposure_lr)
     state.iteration += 1
     return objective
 
@@ -86,26 +96,34 @@ def _grid_terms(
     """Add the gradients of the lattice terms; their values by option name."""
     voxels, octree, out = state.voxels, state.voxels.octree, {}
     at, decay = schedule.reference(state.iteration), schedule.grid_factor(state.iteration)
-    mean = c.reg_reduction == "mean"
     eikonal = c.lambda_ge_density * decay if at < c.ge_until else 0.0
     laplacian = c.lambda_ls_density * decay
     rows, h = tables.stencils.rows, tables.stencils.h
     if (eikonal or laplacian) and len(rows):
         start, count = _block(len(rows), state.generator, voxels.device)
         losses = ops_train.stencil_loss(
-            voxels.sdf, rows, h, grad_sdf, eikonal, laplacian, start, count, mean=mean
+            voxels.sdf,
+            rows,
+            h,
+            grad_sdf,
+            eikonal,
+            laplacian,
+            start,
+            count,
+            adjacency=tables.adjacency,
+            reduction=c.reg_reduction,
         )
         out["ge_density"], out["ls_density"] = losses[0], losses[1]
     seed = int(torch.randint(1 << 30, (1,), generator=state.generator))
     if c.lambda_vg_density and at >= c.vg_from:
         out["vg_density"] = ops_train.voxel_eikonal(
             voxels.sdf, octree.corner_index, tables.edge, octree.corner_start, octree.corner_slot,
-            grad_sdf, c.lambda_vg_density, seed, mean=mean,
+            grad_sdf, c.lambda_vg_density, seed, reduction=c.reg_reduction,
         )  # fmt: skip
     if c.lambda_tv_density and at < c.tv_until:
         out["tv_density"] = ops_train.total_variation(
             voxels.sdf, octree.corner_index, tables.edge, octree.corner_start, octree.corner_slot,
-            grad_sdf, c.lambda_tv_density, mean=mean,
+            grad_sdf, c.lambda_tv_density, reduction=c.reg_reduction,
         )  # fmt: skip
     return out
 

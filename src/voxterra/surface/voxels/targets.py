@@ -18,12 +18,12 @@ from voxterra.surface.voxels.scene import Scene, SceneView
 
 @dataclass(frozen=True)
 class Prior:
-    """A depth map as tensors of its own size (h, w); 0 = unknown.
+    """A depth map as tensors at the image's size (H, W); 0 = unknown.
 
     Attributes:
-        depth: (h, w) float32 along the optical axis.
-        normal: (h, w, 3) float32 in world.
-        confidence: (h, w) float32 in [0, 1].
+        depth: (H, W) float32 along the optical axis.
+        normal: (H, W, 3) float32 in the camera frame.
+        confidence: (H, W) float32 in [0, 1].
     """
 
     depth: Tensor
@@ -37,6 +37,7 @@ class Target:
 
     Attributes:
         index: of the view in the scene.
+        order: of the view among those to train on (or among those held out).
         view: pinhole view at the image's size.
         kernel: the view as rendered, `ss` times as large.
         camera: (20,) float32 the camera at the image's own size, as the kernels lay it out.
@@ -47,6 +48,7 @@ class Target:
     """
 
     index: int
+    order: int
     view: PinholeView
     kernel: View
     camera: Tensor
@@ -75,12 +77,14 @@ def make_targets(
 ) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
     """Targets to train on, and those held out."""
     store = _image_device(scene, config, device)
-    targets = [
-        _target(i, view, scene, cube, config, device, store) for i, view in enumerate(scene.views)
-    ]
-    train = tuple(t for t in targets if not scene.views[t.index].held_out)
-    test = tuple(t for t in targets if scene.views[t.index].held_out)
-    return train, test
+
+    def make(held_out: bool) -> tuple[Target, ...]:
+        chosen = [i for i, view in enumerate(scene.views) if view.held_out == held_out]
+        return tuple(
+            _target(i, order, scene, cube, config, device, store) for order, i in enumerate(chosen)
+        )
+
+    return make(False), make(True)
 
 
 def _image_device(scene: Scene, config: VoxelConfig, device: torch.device) -> torch.device:
@@ -94,13 +98,14 @@ def _image_device(scene: Scene, config: VoxelConfig, device: torch.device) -> to
 
 def _target(
     index: int,
-    source: SceneView,
+    order: int,
     scene: Scene,
     cube: Cube,
     config: VoxelConfig,
     device: torch.device,
     store: torch.device,
 ) -> Target:
+    source = scene.views[index]
     rgb = torch.from_numpy(np.ascontiguousarray(source.rgb)).to(store)
     mask = None
     if source.mask is not None:
@@ -108,6 +113,7 @@ def _target(
     xy, depth = _sparse(index, scene)
     return Target(
         index=index,
+        order=order,
         view=source.view,
         kernel=kernel_view(source.view, cube, device, config.ss),
         camera=kernel_view(source.view, cube, device).camera,
@@ -120,14 +126,15 @@ def _target(
 
 
 def _prior(source: SceneView, store: torch.device) -> Prior | None:
+    """The view's depth map at the size of its image, nearest samples: depths never blend."""
     if source.prior is None:
         return None
-    rotation = source.view.cam_from_world[:, :3].astype(np.float32)
-    return Prior(
-        torch.from_numpy(np.ascontiguousarray(source.prior.depth)).to(store),
-        torch.from_numpy(np.ascontiguousarray(source.prior.normal @ rotation)).to(store),
-        torch.from_numpy(np.ascontiguousarray(source.prior.confidence)).to(store),
-    )
+    height, width = source.prior.depth.shape
+    row = ((np.arange(source.view.height) + 0.5) * height / source.view.height).astype(int)
+    column = ((np.arange(source.view.width) + 0.5) * width / source.view.width).astype(int)
+    at = np.ix_(row, column)
+    arrays = (source.prior.depth, source.prior.normal, source.prior.confidence)
+    return Prior(*(torch.from_numpy(np.ascontiguousarray(a[at])).to(store) for a in arrays))
 
 
 def _sparse(index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:

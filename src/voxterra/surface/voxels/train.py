@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,6 @@ from voxterra.surface.voxels.adapt import adapt
 from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device, fitting_voxels
-from voxterra.surface.voxels.losses.photometric import WINDOW, psnr, ssim
 from voxterra.surface.voxels.objective import Objective
 from voxterra.surface.voxels.render import render_view, to_model
 from voxterra.surface.voxels.scene import Scene
@@ -42,15 +41,6 @@ TOLD_EVERY = 100
 """Iterations between readings of the statistics; reading makes a GPU wait."""
 START_SHARE = 0.1
 """Share of the progress bar for the start."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well views are rendered: mean PSNR [dB] and SSIM, over all pixels and inside masks."""
-
-    psnr: float
-    ssim: float
-    psnr_in_mask: float | None
 
 
 def train(
@@ -194,19 +184,3 @@ def write_json(data: object, path: Path) -> None:
     """Write JSON, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-
-
-@torch.no_grad()
-def score(state: TrainState, targets: Sequence[Target], config: VoxelConfig) -> Score:
-    """Mean PSNR and SSIM of the views of `targets`, colours clamped to [0, 1]."""
-    values = []
-    for target in targets:
-        image = render_view(state.voxels, target.view, ss=config.ss).color.clamp(0, 1)
-        photo, mask = target.color, target.mask
-        inside = float("nan")
-        if mask is not None:
-            inside = float(psnr(image, photo, mask.to(image.device) > 127))
-        similarity = float(ssim(image, photo)) if min(photo.shape[:2]) >= WINDOW else float("nan")
-        values.append((float(psnr(image, photo)), similarity, inside))
-    mean = np.array(values).mean(0)
-    return Score(float(mean[0]), float(mean[1]), None if np.isnan(mean[2]) else float(mean[2]))

@@ -1,0 +1,152 @@
+"""Train a scene with given poses, mesh it, and score images and surface.
+
+    python benchmarks/voxels.py chair SCENE OUT [--n_iter 8000 ...]     (any option of voxterra train)
+    python benchmarks/voxels.py dtu SCENE OUT
+
+SCENE is a folder of `voxel_sets.py`. Writes OUT/result.json, OUT/mesh.npz and pictures. "Seen
+surface" keeps a sample of either mesh only where a training camera sees it (depth buffer).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from voxterra.surface.voxels.load import load_scene
+from voxterra.surface.voxels.options import resolve
+
+from voxterra.core.mesh import TriMesh
+from voxterra.evaluate.surface import sample_surface
+from voxterra.io.arrays import write_mesh
+from voxterra.io.ply import read_ply
+from voxterra.kernels.closest import build_triangle_tree, closest_on_mesh
+from voxterra.kernels.raster import rasterize_depth
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.device import choose_device
+from voxterra.surface.voxels.evaluate import evaluate_views, means
+from voxterra.surface.voxels.extract import extract_mesh
+from voxterra.surface.voxels.render import to_device
+from voxterra.surface.voxels.scene import Scene
+from voxterra.surface.voxels.train import train
+
+SAMPLES = 200_000
+SEEN_TOLERANCE = 0.004
+"""A sample this far behind the depth buffer is hidden [world units]."""
+
+
+def seen_samples(mesh: TriMesh, scene: Scene) -> np.ndarray:
+    """Samples of the mesh that a training camera sees, of `SAMPLES` drawn."""
+    points, _ = sample_surface(np.asarray(mesh.vertices, np.float64), mesh.faces, SAMPLES, 0)
+    seen = np.zeros(len(points), bool)
+    for image in scene.views:
+        if image.held_out:
+            continue
+        view = image.view.resized(2 * image.view.width, 2 * image.view.height)
+        rotation, translation = view.cam_from_world[:, :3], view.cam_from_world[:, 3]
+        in_cam = mesh.vertices @ rotation.T + translation
+        buffer, _ = rasterize_depth(in_cam, mesh.faces, view.K, view.width, view.height)
+        xy, depth = view.project(points)
+        column, row = np.floor(xy).astype(int).T
+        inside = (depth > 0) & (column >= 0) & (column < view.width)
+        inside &= (row >= 0) & (row < view.height)
+        at = np.flatnonzero(inside & ~seen)
+        nearest = buffer[row[at], column[at]]
+        seen[at] = (nearest == 0) | (depth[at] < nearest + SEEN_TOLERANCE)
+    return points[seen]
+
+
+def surface_scores(mesh: TriMesh, truth: TriMesh, scene: Scene) -> dict[str, float]:
+    """Chamfer distance and F-scores between the seen parts of the two surfaces."""
+    ours, theirs = seen_samples(mesh, scene), seen_samples(truth, scene)
+    to_truth = closest_on_mesh(build_triangle_tree(truth.vertices, truth.faces), ours)[0]
+    to_ours = closest_on_mesh(build_triangle_tree(mesh.vertices, mesh.faces), theirs)[0]
+    out = {"chamfer": float((to_truth.mean() + to_ours.mean()) / 2)}
+    out["accuracy"], out["completeness"] = float(to_truth.mean()), float(to_ours.mean())
+    for limit in (0.01, 0.02):
+        p, r = float((to_truth < limit).mean()), float((to_ours < limit).mean())
+        out[f"F@{limit}"] = 2 * p * r / max(p + r, 1e-9)
+    return out
+
+
+def silhouette_iou(mesh: TriMesh, scene: Scene) -> float | None:
+    """Mean intersection over union of the mesh's silhouettes and the masks, over all views."""
+    values = []
+    for image in scene.views:
+        if image.mask is None:
+            continue
+        view = image.view
+        in_cam = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
+        depth, _ = rasterize_depth(in_cam, mesh.faces, view.K, view.width, view.height)
+        ours, mask = depth > 0, image.mask > 127
+        values.append((ours & mask).sum() / max(1, (ours | mask).sum()))
+    return float(np.mean(values)) if values else None
+
+
+def machine(device: str) -> dict[str, str]:
+    """What it ran on."""
+    out = {"python": platform.python_version(), "torch": torch.__version__}
+    if device == "cuda":
+        out["gpu"] = torch.cuda.get_device_name()
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        out["driver"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
+    return out
+
+
+def run(kind: str, source: Path, out: Path, config: VoxelConfig) -> dict[str, object]:
+    """Train, mesh and score one scene."""
+    scene = load_scene(source, config)
+    out.mkdir(parents=True, exist_ok=True)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    begun = time.perf_counter()
+    last = [begun]
+
+    def tell(fraction: float, message: str = "") -> None:
+        if time.perf_counter() - last[0] > 5:
+            last[0] = time.perf_counter()
+            print(f"{fraction:6.1%} {message}", flush=True)
+
+    model = train(scene, config, out=out, progress=tell)
+    trained = time.perf_counter()
+    mesh = extract_mesh(model)
+    meshed = time.perf_counter()
+    write_mesh(mesh, out / "mesh.npz")
+    result: dict[str, object] = {
+        "set": kind,
+        "train_s": trained - begun,
+        "mesh_s": meshed - trained,
+        "voxels": model.n_voxels,
+        "faces": len(mesh.faces),
+        "iterations": config.n_iter,
+    }
+    if torch.cuda.is_available():
+        result["peak_gpu_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    result["machine"] = machine("cuda" if torch.cuda.is_available() else "cpu")
+    voxels = to_device(model, choose_device(config))
+    for name, held_out in (("held_out", True), ("trained", False)):
+        scores = evaluate_views(voxels, scene, ss=config.ss, held_out=held_out)
+        result[name] = means(scores) if scores else None
+    truth = source / "truth" / "gt_mesh.ply"
+    if truth.exists():
+        result["surface"] = surface_scores(mesh, read_ply(truth)[0], scene)
+    result["silhouette_iou"] = silhouette_iou(mesh, scene)
+    (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    kind, source, out, *options = sys.argv[1:]
+    config = resolve(options)
+    print(json.dumps(run(kind, Path(source), Path(out), config), indent=1))
+
+
+if __name__ == "__main__":
+    main()
