@@ -1,0 +1,184 @@
+"""Backward rasterizing on CUDA: each warp walks its part of the bucket's list from the end.
+
+Only the voxels that the forward pass noted as having changed a pixel of the warp are visited. The
+16 gradient values of a voxel are summed over the warp and added to the voxel's row, either by
+atomic adds or, to repeat bit for bit, into rows of their own that are summed in fixed order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from voxterra.kernels.voxels import math as vm
+from voxterra.kernels.voxels.cuda.lanes import FULL, U1, cuda, load4, scatter_sum, warp_max
+from voxterra.kernels.voxels.cuda.launch import Kernel
+from voxterra.kernels.voxels.cuda.ray import THREADS, chunk_of, direction, warp_corner
+
+SIGNATURE = (
+    "f32[] i32[] i32[] i32[] f32[] f32[] i32[] "  # record entry start tile camera pixels last
+    "i32[] i32[] f32[] f32[] i32 i32 i32"  # touched row grad_pixels out tiles_x width height
+)
+F0, F1, F2, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
+EPS = vm.OPACITY_EPS
+RECORD, GRADIENT = np.uint64(vm.RECORD), np.uint64(vm.GRADIENT)
+W4, W8, W12, W16 = (np.uint64(k) for k in (4, 8, 12, 16))
+
+
+@cache
+def kernel(features: int, rows: bool) -> Kernel:
+    """The kernel for images with `features` (bits F_*); `rows`: write rows instead of adding."""
+    return Kernel(_make(features, int(rows)), SIGNATURE, launch_bounds=(THREADS, 2))
+
+
+@cuda.jit(device=True)
+def split(g, x, y, z):
+    """Gradients of the 8 corners from the gradient of the trilinear value at (x, y, z)."""
+    b = g * x
+    a = g - b
+    ab, bb = a * y, b * y
+    aa, ba = a - ab, b - bb
+    c1, c3, c5, c7 = aa * z, ab * z, ba * z, bb * z
+    return aa - c1, c1, ab - c3, c3, ba - c5, c5, bb - c7, c7
+
+
+def _make(features: int, rows: int) -> Callable[..., None]:
+    NORMAL, MEDIAN = features & vm.F_NORMAL, features & vm.F_MEDIAN
+    RGB2, DISTORTION = features & vm.F_RGB2, features & vm.F_DISTORTION
+    CENTER, NEAR = np.uint32(vm.C_CENTER), np.uint32(vm.C_NEAR)
+    P_T, P_DEPTH = np.uint64(vm.P_T), np.uint64(vm.P_DEPTH)
+
+    def backward(
+        record, entry, bucket_start, bucket_tile, camera, pixels, last,
+        touched, row_start, grad_pixels, out, tiles_x, width, height,
+    ):  # fmt: skip
+        bucket = np.uint32(cuda.blockIdx.x)
+        thread = np.int32(cuda.threadIdx.x)
+        warp, lane = np.int32(thread >> np.int32(5)), np.int32(thread & np.int32(31))
+        start = bucket_start[bucket]
+        end = bucket_start[np.uint32(bucket + U1)]
+        corner_x, corner_y = warp_corner(bucket_tile[bucket], tiles_x, warp)
+        x = np.int32(corner_x + (lane & np.int32(7)))
+        y = np.int32(corner_y + (lane >> np.int32(3)))
+        final = np.int32(-1)
+        light, opacity, depth = F1, F0, F0
+        gr, gg, gb, behind = F0, F0, F0, F0
+        g_depth, g_median, gnx, gny = F0, F0, F0, F0
+        gnz, g_rgb2, g_dist = F0, F0, F0
+        if x < width and y < height:
+            pixel = np.uint64(np.uint32(y * width + x))
+            mine = last[pixel]
+            if mine >= start and mine < end:  # else another octant's, or nothing was met
+                final = mine
+                pixel = pixel * W12
+                light, depth = pixels[pixel + P_T], pixels[pixel + P_DEPTH]
+                opacity = F1 - light
+                gr, gg, gb, behind = load4(grad_pixels, pixel)
+                g_depth, g_median, gnx, gny = load4(grad_pixels, pixel + W4)
+                gnz, g_rgb2, g_dist, _ = load4(grad_pixels, pixel + W8)
+        top = warp_max(final)
+        if top < start:
+            return
+        total_depth = depth
+        dx, dy, dz = direction(camera, x, y)
+        ix, iy, iz = (
+            vm.inverse_direction(dx), vm.inverse_direction(dy), vm.inverse_direction(dz),
+        )  # fmt: skip
+        ox, oy, oz = (
+            camera[CENTER], camera[np.uint32(CENTER + U1)], camera[np.uint32(CENTER + U1 + U1)],
+        )  # fmt: skip
+        near = camera[NEAR]
+        back = np.int32((top - start) >> np.int32(5))
+        first = np.int32(chunk_of(start, np.int32(bucket)))
+        while back >= 0:
+            base = np.int32(start + (back << np.int32(5)))
+            word = np.uint64(np.uint32(first + back)) * W8 + np.uint64(np.uint32(warp))
+            todo = np.uint32(touched[word])
+            back = np.int32(back - np.int32(1))
+            if todo == 0:
+                continue
+            voxel = np.int32(0)
+            if np.int32(base + lane) < end:
+                voxel = entry[np.uint32(base + lane)]
+            row = np.uint64(0)
+            if rows:
+                row = np.uint64(np.uint32(row_start[word]))
+            while todo != 0:
+                k = np.int32(31) - np.int32(cuda.clz(todo))
+                todo = np.uint32(todo ^ np.uint32(U1 << np.uint32(k)))
+                v = np.uint64(np.uint32(cuda.shfl_sync(FULL, voxel, k)))
+                at = v * RECORD
+                lx, ly, lz, size = load4(record, at)
+                c0, c1, c2, c3 = load4(record, at + W4)
+                c4, c5, c6, c7 = load4(record, at + W8)
+                vr, vg, vb, vnx = load4(record, at + W12)
+                vny, vnz, vr2, s = load4(record, at + W16)
+                t0, t1 = vm.segment(ox, oy, oz, ix, iy, iz, lx, ly, lz, size, near)
+                d0, d1, d2, d3, d4, d5, d6, d7 = F0, F0, F0, F0, F0, F0, F0, F0
+                dr, dg, db, dnx, dny, dnz, priority, d_s = F0, F0, F0, F0, F0, F0, F0, F0
+                if np.int32(base + k) <= final and t1 > t0:
+                    inv = F1 / size
+                    x0 = vm.unit_coordinate(ox, dx, t0, lx, inv)
+                    y0 = vm.unit_coordinate(oy, dy, t0, ly, inv)
+                    z0 = vm.unit_coordinate(oz, dz, t0, lz, inv)
+                    x1 = vm.unit_coordinate(ox, dx, t1, lx, inv)
+                    y1 = vm.unit_coordinate(oy, dy, t1, ly, inv)
+                    z1 = vm.unit_coordinate(oz, dz, t1, lz, inv)
+                    f_in = vm.trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x0, y0, z0)
+                    f_out = vm.trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x1, y1, z1)
+                    phi_in, phi_out = vm.sigmoid(s * f_in), vm.sigmoid(s * f_out)
+                    m = vm.through(phi_in, phi_out)
+                    alpha = F1 - m
+                    if alpha >= vm.ALPHA_MIN:
+                        after = light
+                        light = light / m
+                        w = light * alpha
+                        t = HALF * (t0 + t1)
+                        gain = gr * vr + gg * vg + gb * vb + g_depth * t
+                        if NORMAL:
+                            gain += gnx * vnx + gny * vny + gnz * vnz
+                            dnx, dny, dnz = w * gnx, w * gny, w * gnz
+                        if RGB2:
+                            gain += g_rgb2 * vr2
+                        if DISTORTION:
+                            depth -= w * t  # that of the entries in front
+                            front = F1 - light
+                            far = (total_depth - depth - w * t) - t * (opacity - front - w)
+                            gain += g_dist * F2 * (t * front - depth + far)
+                        d_alpha = light * (gain - behind)
+                        behind = alpha * gain + m * behind
+                        priority = abs(alpha * d_alpha)
+                        if RGB2:
+                            dr = w * (gr + F2 * g_rgb2 * vr)
+                            dg = w * (gg + F2 * g_rgb2 * vg)
+                            db = w * (gb + F2 * g_rgb2 * vb)
+                        else:
+                            dr, dg, db = w * gr, w * gg, w * gb
+                        d_out = -d_alpha / (phi_in + EPS) * phi_out * (F1 - phi_out)
+                        d_in = d_alpha / (phi_in + EPS) * m * phi_in * (F1 - phi_in)
+                        d_s = d_in * f_in + d_out * f_out
+                        d_in, d_out = d_in * s, d_out * s
+                        if MEDIAN:
+                            if light > HALF and after <= HALF:
+                                u = vm.median_fraction(phi_in, f_in, f_out, light, s)
+                                slope = g_median * (t1 - t0) / (f_in - f_out)
+                                d_in += slope * (F1 - u)
+                                d_out += slope * u
+                        d0, d1, d2, d3, d4, d5, d6, d7 = split(d_in, x0, y0, z0)
+                        e0, e1, e2, e3, e4, e5, e6, e7 = split(d_out, x1, y1, z1)
+                        d0, d1, d2, d3 = d0 + e0, d1 + e1, d2 + e2, d3 + e3
+                        d4, d5, d6, d7 = d4 + e4, d5 + e5, d6 + e6, d7 + e7
+                total = scatter_sum(
+                    lane, d0, d1, d2, d3, d4, d5, d6, d7,
+                    dr, dg, db, dnx, dny, dnz, priority, d_s,
+                )  # fmt: skip
+                if (lane & np.int32(1)) == 0:
+                    value = np.uint64(np.uint32(lane >> np.int32(1)))
+                    if rows:
+                        out[(row + np.uint64(cuda.popc(todo))) * GRADIENT + value] = total
+                    else:
+                        cuda.atomic.add(out, v * GRADIENT + value, total)
+
+    return backward
