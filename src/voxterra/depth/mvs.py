@@ -28,9 +28,10 @@ from voxterra.depth.level import Level, LevelImages
 from voxterra.depth.resume import take_up
 from voxterra.depth.sources import Prior, choose_sources, sparse_prior
 from voxterra.depth.start import planes_from_points
-from voxterra.depth.undistort import pinhole_view, write_undistorted
+from voxterra.depth.undistort import write_undistorted
 from voxterra.errors import ReconstructionError
 from voxterra.io.depth_store import DepthStore, color_path, mask_path, write_views
+from voxterra.io.undistort import pinhole_view
 from voxterra.kernels import patchmatch as pm
 from voxterra.kernels.planes import upsample_planes
 
