@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
-from voxterra.io.metadata import frame_comments
 from voxterra.io.ply_elements import Columns, read_ply_elements
+
+if TYPE_CHECKING:  # a machine that only trains has no pyproj, and reads PLY all the same
+    from voxterra.core.geo import GeoFrame
 
 _NAMES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort"}
 _NAMES |= {"i4": "int", "u4": "uint", "f4": "float", "f8": "double"}
@@ -167,6 +168,8 @@ def _color_columns(colors: NDArray[np.uint8] | None) -> Columns:
 
 
 def _header_lines(columns: Columns, frame: GeoFrame, accuracy: str | None) -> list[str]:
+    from voxterra.io.metadata import frame_comments
+
     lines = ["ply", "format binary_little_endian 1.0"]
     lines += [f"comment {line}" for line in frame_comments(frame, accuracy)]
     lines.append(f"element vertex {len(next(iter(columns.values())))}")
