@@ -124,7 +124,7 @@ def sparse_depth(
     """
     height, width = depth.shape
     if xy.shape[0] == 0:
-        return depth.sum() * 0.0
+        return depth[:0].sum()
     with torch.no_grad():
         column, row = xy[:, 0].floor(), xy[:, 1].floor()
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
