@@ -125,9 +125,10 @@ def voxel_eikonal(
         return cuda.voxel_eikonal(sdf, *lists, grad_sdf, float(weight), seed, mean)
     from voxterra.kernels.voxels.cpu import stencil as cpu
 
-    tensors = (sdf, corner_index, size.contiguous(), corner_start, corner_slot, grad_sdf)
-    arrays = (t.numpy() for t in tensors)
-    return torch.tensor(cpu.voxel_eikonal(*arrays, weight=float(weight), seed=seed, mean=mean))
+    lists = (corner_index, size.contiguous(), corner_start, corner_slot)
+    a, b, c, d = (t.numpy() for t in lists)
+    numbers = (float(weight), seed, mean)
+    return torch.tensor(cpu.voxel_eikonal(sdf.numpy(), a, b, c, d, grad_sdf.numpy(), *numbers))
 
 
 def total_variation(
@@ -151,9 +152,10 @@ def total_variation(
         return cuda.total_variation(sdf, *lists, grad_sdf, float(weight), mean)
     from voxterra.kernels.voxels.cpu import stencil as cpu
 
-    tensors = (sdf, corner_index, size.contiguous(), corner_start, corner_slot, grad_sdf)
-    arrays = (t.numpy() for t in tensors)
-    return torch.tensor(cpu.total_variation(*arrays, weight=float(weight), mean=mean))
+    lists = (corner_index, size.contiguous(), corner_start, corner_slot)
+    a, b, c, d = (t.numpy() for t in lists)
+    numbers = (float(weight), mean)
+    return torch.tensor(cpu.total_variation(sdf.numpy(), a, b, c, d, grad_sdf.numpy(), *numbers))
 
 
 def adam(
