@@ -1,0 +1,117 @@
+"""The operations of `voxels.ops` on CPU tensors: Numba kernels on numpy views of them."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from voxterra.kernels.voxels.cpu import backward, bins, forward, gather
+from voxterra.kernels.voxels.cpu import prepare as prepare_kernels
+from voxterra.kernels.voxels.math import GRADIENT, PIXEL, RECORD
+from voxterra.kernels.voxels.ops import Bins, Forward
+from voxterra.kernels.voxels.plan import View, camera_array
+
+
+def prepare(
+    lo_size: Tensor,
+    level: Tensor,
+    corner_index: Tensor,
+    sdf: Tensor,
+    sh0: Tensor,
+    shs: Tensor,
+    sharpness: Tensor,
+    view: View,
+    degree: int,
+) -> tuple[Tensor, Tensor]:
+    """See `ops.prepare`."""
+    record = torch.empty((len(lo_size), RECORD), dtype=torch.float32)
+    rect = torch.empty((len(lo_size), 4), dtype=torch.int16)
+    arrays = (lo_size, level, corner_index, sdf, sh0, shs, sharpness)
+    prepare_kernels.prepare(
+        *(_numpy(a) for a in arrays), camera_array(view), degree, record.numpy(), rect.numpy()
+    )
+    return record, rect
+
+
+def bin_voxels(rect: Tensor, rank_order: Tensor, view: View) -> Bins:
+    """See `ops.bin_voxels`."""
+    entries = bins.count_entries(rect.numpy(), view.plan.bucket_of, view.plan.tiles_x)
+    slot_start = np.zeros(len(rect) + 1, np.int32)
+    np.cumsum(entries, dtype=np.int32, out=slot_start[1:])
+    entry, bucket_start, slot = bins.bin_voxels(
+        rect.numpy(), rank_order.numpy(), view.plan, slot_start
+    )
+    return Bins(*(torch.from_numpy(a) for a in (entry, bucket_start, slot, slot_start)))
+
+
+def rasterize_forward(
+    record: Tensor, rect: Tensor, bins: Bins, view: View, *, max_weight: bool = False
+) -> Forward:
+    """See `ops.rasterize_forward`."""
+    pixels = torch.empty((view.height, view.width, PIXEL), dtype=torch.float32)
+    last = torch.empty((view.height, view.width), dtype=torch.int32)
+    weight = np.zeros(len(bins.entry) if max_weight else 0, np.float32)
+    plan = view.plan
+    forward.render(
+        record.numpy(), rect.numpy(), camera_array(view), bins.entry.numpy(),
+        bins.bucket_start.numpy(), plan.bucket_tile, plan.bucket_octant, plan.tiles_x,
+        (view.height, view.width), pixels.numpy(), last.numpy(), weight,
+        numba.get_num_threads(),
+    )  # fmt: skip
+    largest = None
+    if max_weight:
+        largest = torch.empty(len(record), dtype=torch.float32)
+        gather.largest_slot(weight, bins.slot.numpy(), bins.slot_start.numpy(), largest.numpy())
+    return Forward(pixels, last, largest)
+
+
+def rasterize_backward(
+    record: Tensor,
+    rect: Tensor,
+    bins: Bins,
+    view: View,
+    forward: Forward,
+    grad_pixels: Tensor,
+    *,
+    deterministic: bool = False,
+) -> Tensor:
+    """See `ops.rasterize_backward`; always deterministic."""
+    plan = view.plan
+    slots = np.empty((len(bins.entry), GRADIENT), np.float32)
+    touched = np.zeros(len(bins.entry), np.uint8)
+    backward.differentiate(
+        record.numpy(), rect.numpy(), camera_array(view), bins.entry.numpy(), bins.slot.numpy(),
+        bins.bucket_start.numpy(), plan.bucket_tile, plan.bucket_octant, plan.tiles_x,
+        (view.height, view.width), forward.pixels.detach().numpy(), forward.last.numpy(),
+        _numpy(grad_pixels), slots, touched, numba.get_num_threads(),
+    )  # fmt: skip
+    grad_record = torch.empty((len(record), GRADIENT), dtype=torch.float32)
+    gather.sum_slots(slots, touched, bins.slot_start.numpy(), grad_record.numpy())
+    return grad_record
+
+
+def prepare_backward(
+    grad_record: Tensor,
+    record: Tensor,
+    lo_size: Tensor,
+    corner_index: Tensor,
+    corner_start: Tensor,
+    corner_slot: Tensor,
+    sdf: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """See `ops.prepare_backward`."""
+    by_corner = np.empty((len(record), 8), np.float32)
+    grad_rgb = torch.empty((len(record), 3), dtype=torch.float32)
+    grad_sdf = torch.empty(len(sdf), dtype=torch.float32)
+    gather.chain_voxels(grad_record.numpy(), record.numpy(), by_corner, grad_rgb.numpy())
+    gather.sum_corners(
+        by_corner.ravel(), corner_start.numpy(), corner_slot.numpy(), grad_sdf.numpy()
+    )
+    return grad_sdf, grad_rgb
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    """A view of a tensor that may be a parameter."""
+    return tensor.detach().numpy()

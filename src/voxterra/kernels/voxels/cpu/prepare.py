@@ -1,0 +1,118 @@
+"""Voxels to records, and where they lie in the image, on the CPU."""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from voxterra.kernels.voxels import math as vm
+from voxterra.kernels.voxels.math import F0, F1, HALF
+from voxterra.kernels.voxels.sh import write_basis
+
+_EDGE = np.float32(0.01)
+"""Added around a voxel's image [px], against rounding."""
+_TINY = np.float32(1e-20)
+_BIG = np.float32(1e9)
+_STRIDE = 1024
+"""Voxels of one parallel piece."""
+
+
+@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+def image_rect(lx, ly, lz, size, camera):
+    """Pixels (x0, y0, x1, y1; half-open) whose rays may meet a voxel; x1 = x0 if there are none.
+
+    A voxel that reaches in front of the nearest depth and behind it, and that no side of the
+    field of view excludes, gets the whole image.
+    """
+    width, height = camera[vm.C_WIDTH], camera[vm.C_HEIGHT]
+    fx, fy, cx, cy = camera[vm.C_FX], camera[vm.C_FY], camera[vm.C_CX], camera[vm.C_CY]
+    near = camera[vm.C_NEAR]
+    x_min, y_min, x_max, y_max = _BIG, _BIG, -_BIG, -_BIG
+    z_min, z_max = _BIG, -_BIG
+    left, right, top, bottom = True, True, True, True
+    for c in range(8):
+        wx = lx + (size if c & 4 else F0) - camera[vm.C_CENTER]
+        wy = ly + (size if c & 2 else F0) - camera[vm.C_CENTER + 1]
+        wz = lz + (size if c & 1 else F0) - camera[vm.C_CENTER + 2]
+        x = camera[0] * wx + camera[3] * wy + camera[6] * wz
+        y = camera[1] * wx + camera[4] * wy + camera[7] * wz
+        z = camera[2] * wx + camera[5] * wy + camera[8] * wz
+        z_min, z_max = min(z_min, z), max(z_max, z)
+        left &= fx * x + cx * z < F0
+        right &= fx * x + (cx - width) * z > F0
+        top &= fy * y + cy * z < F0
+        bottom &= fy * y + (cy - height) * z > F0
+        if z > near:
+            px, py = fx * x / z + cx, fy * y / z + cy
+            x_min, x_max = min(x_min, px), max(x_max, px)
+            y_min, y_max = min(y_min, py), max(y_max, py)
+    if z_max <= near or left or right or top or bottom:
+        return 0, 0, 0, 0
+    if z_min <= near:
+        return 0, 0, int(width), int(height)
+    x0 = int(max(math.ceil(max(x_min, -_BIG) - HALF - _EDGE), F0))
+    y0 = int(max(math.ceil(max(y_min, -_BIG) - HALF - _EDGE), F0))
+    x1 = int(min(math.floor(min(x_max, width) - HALF + _EDGE) + F1, width))
+    y1 = int(min(math.floor(min(y_max, height) - HALF + _EDGE) + F1, height))
+    if x1 <= x0 or y1 <= y0:
+        return 0, 0, 0, 0
+    return x0, y0, x1, y1
+
+
+@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+def _write_normal(record):
+    """Unit gradient of the signed distance at the centre; zero where it vanishes."""
+    s0, s1, s2, s3 = record[4], record[5], record[6], record[7]
+    s4, s5, s6, s7 = record[8], record[9], record[10], record[11]
+    gx = (s4 + s5 + s6 + s7) - (s0 + s1 + s2 + s3)
+    gy = (s2 + s3 + s6 + s7) - (s0 + s1 + s4 + s5)
+    gz = (s1 + s3 + s5 + s7) - (s0 + s2 + s4 + s6)
+    square = gx * gx + gy * gy + gz * gz
+    scale = F1 / math.sqrt(square) if square > _TINY else F0
+    record[vm.R_NORMAL] = gx * scale
+    record[vm.R_NORMAL + 1] = gy * scale
+    record[vm.R_NORMAL + 2] = gz * scale
+
+
+@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+def _write_colour(record, sh0, shs, degree, camera, basis):
+    """Colour seen from the camera, max(0, 0.5 + spherical harmonics), and |colour|^2."""
+    half = HALF * record[vm.R_SIZE]
+    x = record[0] + half - camera[vm.C_CENTER]
+    y = record[1] + half - camera[vm.C_CENTER + 1]
+    z = record[2] + half - camera[vm.C_CENTER + 2]
+    scale = F1 / math.sqrt(max(x * x + y * y + z * z, _TINY))
+    write_basis(degree, x * scale, y * scale, z * scale, basis)
+    moment = F0
+    for channel in range(3):
+        value = HALF + basis[0] * sh0[channel]
+        for k in range(1, (degree + 1) ** 2):
+            value += basis[k] * shs[k - 1, channel]
+        value = max(value, F0)
+        record[vm.R_RGB + channel] = value
+        moment += value * value
+    record[vm.R_RGB2] = moment
+
+
+@njit(parallel=True, fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degree, record, rect):
+    """Fill `record` and `rect`; see `ops.prepare`. A voxel without pixels gets zeros."""
+    count = len(lo_size)
+    for piece in prange((count + _STRIDE - 1) // _STRIDE):
+        basis = np.empty(16, np.float32)
+        for v in range(piece * _STRIDE, min(count, (piece + 1) * _STRIDE)):
+            x0, y0, x1, y1 = image_rect(
+                lo_size[v, 0], lo_size[v, 1], lo_size[v, 2], lo_size[v, 3], camera
+            )
+            rect[v, 0], rect[v, 1], rect[v, 2], rect[v, 3] = x0, y0, x1, y1
+            r = record[v]
+            if x1 <= x0:
+                r[:] = F0
+                continue
+            for k in range(4):
+                r[k] = lo_size[v, k]
+            for c in range(8):
+                r[vm.R_SDF + c] = sdf[corner_index[v, c]]
+            _write_normal(r)
+            _write_colour(r, sh0[v], shs[v], degree, camera, basis)
+            r[vm.R_SHARPNESS] = sharpness[level[v]]
