@@ -120,6 +120,24 @@ def read_rgb(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[n
         return np.array(image.convert("RGB"))
 
 
+def read_rgb_alpha(
+    path: Path, *, max_megapixels: float = MAX_MEGAPIXELS
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """(H, W, 3) uint8 RGB as `read_rgb` gives, and (H, W) uint8 opacity where the file has one.
+
+    Colours are not multiplied by the opacity.
+
+    Raises:
+        FormatError: not a readable image of a known format.
+        InputError: the file cannot be read at all.
+    """
+    with open_image(path, max_megapixels=max_megapixels) as image:
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            pixels = np.array(image.convert("RGBA"))
+            return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
+    return read_rgb(path, max_megapixels=max_megapixels), None
+
+
 def read_gray(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[np.uint8]:
     """(H, W) uint8 luma (ITU-R 601) of the pixels as stored; see `read_rgb`."""
     with open_image(path, max_megapixels=max_megapixels) as image:

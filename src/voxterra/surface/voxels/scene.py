@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap, DepthMaps
 from voxterra.core.progress import Progress, no_progress
-from voxterra.errors import InputError
+from voxterra.errors import InputError, TooFewPhotosError, UsageError
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.resize import shrink, shrink_prior, training_size
 
 Float = NDArray[np.float64]
 WorldBox = tuple[float, float, float, float, float, float]
@@ -95,6 +97,7 @@ class Scene:
 
 def scene_from_depth_maps(
     maps: DepthMaps,
+    config: VoxelConfig = VoxelConfig(),
     *,
     points: ScenePoints | None = None,
     source: str = "",
@@ -103,34 +106,87 @@ def scene_from_depth_maps(
     """Images, masks and depth maps of the depth stage; the depth maps become priors.
 
     Args:
-        maps: all of them are loaded.
+        maps: all of them are loaded, at the size that `config` says.
+        config: what counts here is `res_downscale`, `res_width`, `eval` and `test_every`.
         points: sparse points of the same views, in the same order.
         source: told with errors.
         progress: told after every view.
 
     Raises:
-        InputError: fewer than two views, or a depth map holds values that are no depths.
+        TooFewPhotosError: fewer than two views to train on.
+        InputError: a depth map holds nothing but what is no number.
         FormatError: a file of the depth maps is missing or damaged.
+        UsageError: sizes or shares of images that cannot be.
     """
-    if len(maps.views) < 2:
-        raise InputError(
-            f"A surface needs 2 or more views, here there {_are(len(maps.views))}.",
-            where=source or None,
-            next_step="Give photos that overlap, and do the steps sfm and depth again.",
-        )
     views = []
-    for index, view in enumerate(maps.views):
-        mask = maps.load_mask(index)
-        views.append(
-            SceneView(
-                view,
-                np.ascontiguousarray(maps.load_color(index)),
-                None if mask is None else np.where(mask, 255, 0).astype(np.uint8),
-                checked_prior(maps.load(index)),
-            )
-        )
+    for index, full in enumerate(maps.views):
+        width, height = training_size(full.width, full.height, config)
+        view = full.resized(width, height)
+        prior = checked_prior(maps.load(index))
+        loaded = maps.load_mask(index)
+        mask = None if loaded is None else np.where(loaded, 255, 0).astype(np.uint8)
+        rgb = shrink(np.ascontiguousarray(maps.load_color(index)), width, height)
+        if mask is not None:
+            mask = shrink(mask, width, height)
+        views.append(SceneView(view, rgb, mask, shrink_prior(prior, view)))
         progress((index + 1) / len(maps.views), f"{index + 1}/{len(maps.views)} views")
-    return Scene(tuple(views), points, None, source)
+    return finished_scene(Scene(tuple(views), points, None, source), config)
+
+
+def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
+    """The scene with images held out, its masks checked, and warnings for what is odd.
+
+    Images that are held out already stay the only ones; with `config.eval` off none is.
+
+    Raises:
+        TooFewPhotosError: fewer than two views to train on.
+        InputError: no mask holds anything.
+        UsageError: `test_every` leaves nothing to train on.
+    """
+    views = _hold_out(scene.views, config)
+    training = sum(not view.held_out for view in views)
+    if training < 2:
+        count = {0: "no view", 1: "one view"}[training]
+        raise TooFewPhotosError(
+            f"A surface needs 2 or more views to train on, here there is {count}.",
+            where=scene.source or None,
+            next_step="Give more photos that overlap, or hold fewer out (test_every, eval).",
+        )
+    masked = [view for view in views if view.mask is not None]
+    empty = [view for view in masked if view.mask is not None and not view.mask.any()]
+    if masked and len(empty) == len(masked):
+        raise InputError(
+            f"The masks of all {len(masked)} images are empty: nothing is to be modelled.",
+            where=scene.source or masked[0].view.name,
+            next_step="Masks are white where the object is; invert them, or take them away.",
+        )
+    warnings = [f"the mask of {view.view.name} is empty: all of it is background" for view in empty]
+    warnings += [f"{v.view.name} is black" for v in views if _is_black(v)]
+    return replace(scene, views=views, warnings=(*scene.warnings, *warnings))
+
+
+def _hold_out(views: tuple[SceneView, ...], config: VoxelConfig) -> tuple[SceneView, ...]:
+    if not config.eval:
+        return tuple(replace(view, held_out=False) for view in views)
+    if any(view.held_out for view in views):
+        return views
+    if config.test_every < 2:
+        raise UsageError(
+            f"With test_every {config.test_every} nothing is left to train on.",
+            where="test_every",
+            next_step="Give 2 or more: 8 holds every eighth image out.",
+        )
+    return tuple(
+        replace(view, held_out=index % config.test_every == 0) for index, view in enumerate(views)
+    )
+
+
+def _is_black(view: SceneView) -> bool:
+    """Whether a photo shows nothing: a lens cap, a broken file; JPEG makes black up to 8."""
+    if view.mask is not None and not view.mask.any():
+        return False  # told already
+    shown = view.rgb if view.mask is None else view.rgb[view.mask > 0]
+    return int(shown.max(initial=0)) <= 8
 
 
 def checked_prior(depth_map: DepthMap) -> DepthMap:
@@ -155,7 +211,3 @@ def checked_prior(depth_map: DepthMap) -> DepthMap:
         normal=np.where(good[..., None], depth_map.normal, np.float32(0)),
         confidence=np.where(good, depth_map.confidence, np.float32(0)),
     )
-
-
-def _are(count: int) -> str:
-    return "are none" if count == 0 else "is one"
