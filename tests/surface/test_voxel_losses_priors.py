@@ -46,11 +46,23 @@ def test_normal_prior_is_read_in_the_camera_frame():
     prior = torch.tensor([0.0, 0.0, -1.0]).expand(2, 2, 3)
     normal = (0.9 * torch.tensor([-1.0, 0.0, 0.0])).expand(2, 2, 3)  # the same in world
     passed = torch.full((2, 2), 0.1)
-    assert priors.prior_normal(normal, prior, None, passed, camera()).item() == pytest.approx(0)
+    same = priors.prior_normal(normal, prior, None, passed, camera()).item()
+    assert same == pytest.approx(0, abs=1e-6)
     away = priors.prior_normal(-normal, prior, torch.full((2, 2), 0.5), passed, camera())
-    assert away.item() == pytest.approx(0.5 * 1.8)
+    assert away.item() == pytest.approx(0.5 * 2)
     gated = priors.prior_normal(-normal, prior, None, passed, camera(), gate_cos=0.5)
     assert gated.item() == 0
+
+
+def test_normal_prior_turns_but_does_not_thin_the_surface():
+    prior = torch.tensor([0.0, 0.0, -1.0]).expand(2, 2, 3)
+    normal = (0.9 * torch.tensor([-0.8, 0.6, 0.0])).expand(2, 2, 3).clone().requires_grad_()
+    passed = torch.full((2, 2), 0.1, requires_grad=True)
+    priors.prior_normal(normal, prior, None, passed, camera()).backward()
+    assert passed.grad is None
+    along = (normal.grad * normal.detach()).sum(-1)
+    torch.testing.assert_close(along, torch.zeros(2, 2), atol=1e-7, rtol=0)
+    assert (normal.grad[..., 0] > 0).all()
 
 
 def test_gradients_by_finite_differences():

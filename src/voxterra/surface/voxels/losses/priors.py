@@ -70,7 +70,11 @@ def prior_normal(
     *,
     gate_cos: float | None = None,
 ) -> Tensor:
-    """Mean of confidence times sum_i w_i (1 - n_i . prior), over the pixels that have a prior.
+    """Mean of confidence times 1 - cos(rendered, prior), over the pixels that have a prior.
+
+    Of the direction alone: the sum w n divided by its length (at least 0.3, shorter ones mean
+    surfaces that contradict each other). So a prior that is wrong turns a surface, but gains
+    nothing from making it transparent.
 
     Args:
         normal: [H, W, 3] rendered sum w n in world.
@@ -84,10 +88,10 @@ def prior_normal(
         known = torch.isfinite(prior).all(-1) & (prior.square().sum(-1) > 0.25)
         known &= transmittance < 0.5
         prior = torch.where(known[..., None], prior, 0.0) @ rotation(camera).T
-        if gate_cos is not None:
-            length = normal.square().sum(-1).clamp(min=1e-12).sqrt()
-            known &= (normal * prior).sum(-1) > gate_cos * length
-    values = 1.0 - transmittance - (normal * prior).sum(-1)
+    cosine = (normal * prior).sum(-1) * normal.square().sum(-1).clamp(min=0.3**2).rsqrt()
+    if gate_cos is not None:
+        known = known & (cosine.detach() > gate_cos)
+    values = 1.0 - cosine
     if confidence is not None:
         values = values * torch.where(known, confidence, 0.0)
     return masked_mean(values, known)
