@@ -233,21 +233,16 @@ def _read_pose_folder(folder: Path) -> PosedCameras:
 
 
 def _read_dtu(path: Path) -> PosedCameras:
-    import cv2
+    from voxterra.io.idr import read_idr_cameras
 
-    names, poses, cameras = [], [], []
-    with np.load(path) as data:
-        for i in range(sum(key.startswith("world_mat_") and "inv" not in key for key in data)):
-            K, rotation, center = cv2.decomposeProjectionMatrix(
-                np.asarray(data[f"world_mat_{i}"], float)[:3]
-            )[:3]
-            K = K / K[2, 2]
-            poses.append(_pose(np.asarray(rotation, float), np.ravel(center)[:3] / center[3, 0]))
-            # The file gives no image size; that of these scenes is 1600 x 1200.
-            params = (K[0, 0], K[1, 1], K[0, 2] + 0.5, K[1, 2] + 0.5)
-            cameras.append(Camera("PINHOLE", 1600, 1200, tuple(map(float, params))))
-            names.append(f"{i:06d}.jpg")
-    return PosedCameras(tuple(names), np.array(poses), tuple(cameras))
+    read = read_idr_cameras(path)
+    # The file gives no image size; that of these scenes is 1600 x 1200.
+    cameras = tuple(
+        Camera("PINHOLE", 1600, 1200, tuple(map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))))
+        for K in read.K
+    )
+    names = tuple(f"{i:06d}.jpg" for i in range(len(read)))
+    return PosedCameras(names, read.cam_from_world, cameras)
 
 
 def _pose(cam_from_world_rotation: Float, center: Float) -> Float:
