@@ -160,12 +160,11 @@ def _make(features: int, rows: int) -> Callable[..., None]:
                         d_in = d_alpha / (phi_in + EPS) * m * phi_in * (F1 - phi_in)
                         d_s = d_in * f_in + d_out * f_out
                         d_in, d_out = d_in * s, d_out * s
-                        if MEDIAN:
-                            if light > HALF and after <= HALF:
-                                u = vm.median_fraction(phi_in, f_in, f_out, light, s)
-                                slope = g_median * (t1 - t0) / (f_in - f_out)
-                                d_in += slope * (F1 - u)
-                                d_out += slope * u
+                        if MEDIAN and light > HALF and after <= HALF:
+                            u = vm.median_fraction(phi_in, f_in, f_out, light, s)
+                            slope = g_median * (t1 - t0) / (f_in - f_out)
+                            d_in += slope * (F1 - u)
+                            d_out += slope * u
                         d0, d1, d2, d3, d4, d5, d6, d7 = split(d_in, x0, y0, z0)
                         e0, e1, e2, e3, e4, e5, e6, e7 = split(d_out, x1, y1, z1)
                         d0, d1, d2, d3 = d0 + e0, d1 + e1, d2 + e2, d3 + e3
@@ -182,3 +181,59 @@ def _make(features: int, rows: int) -> Callable[..., None]:
                         cuda.atomic.add(out, v * GRADIENT + value, total)
 
     return backward
+
+
+def _popcount(touched, counts, count):
+    """counts: voxels noted in each word, the rows that the word's warp will write."""
+    i = np.int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
+    if i < count:
+        counts[np.uint32(i)] = np.int32(cuda.popc(np.uint32(touched[np.uint32(i)])))
+
+
+def _sum_rows(
+    rows, row_start, touched, rank_order, ends, place, key, bucket_start, octant, job, count, out
+):
+    """Add to out [N, 16] the rows of every voxel's entries in one octant, in fixed order.
+
+    16 threads a voxel. `ends`: running sum of the entries by (octant, rank), of which `job` is the
+    octant's row; `place`: sorted position of each entry as emitted; `key`: bucket by position.
+    """
+    thread = np.int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
+    rank, value = np.int32(thread >> np.int32(4)), np.uint64(np.uint32(thread & np.int32(15)))
+    if rank >= count:
+        return
+    here = np.int32(job * count + rank)
+    e = np.int32(0)
+    if here > 0:
+        e = ends[np.uint32(here - np.int32(1))]
+    end = ends[np.uint32(here)]
+    if e == end:
+        return
+    total = F0
+    while e < end:
+        position = place[np.uint32(e)]
+        bucket = np.int32(key[np.uint32(position)])
+        start = bucket_start[np.uint32(bucket)]
+        offset = np.int32(position - start)
+        chunk = np.int32(chunk_of(start, bucket) + (offset >> np.int32(5)))
+        bit = np.uint32(U1 << np.uint32(offset & np.int32(31)))
+        for warp in range(8):
+            at = np.uint64(np.uint32(chunk)) * W8 + np.uint64(warp)
+            word = np.uint32(touched[at])
+            if np.uint32(word & bit) != 0:
+                below = np.uint64(cuda.popc(np.uint32(word & np.uint32(bit - U1))))
+                row = np.uint64(np.uint32(row_start[at])) + below
+                total += rows[row * GRADIENT + value]
+        e = np.int32(e + np.int32(1))
+    v = np.uint64(np.uint32(rank_order[np.uint32(octant * count + rank)]))
+    out[v * GRADIENT + value] += total
+
+
+popcount_kernel = Kernel(_popcount, "i32[] i32[] i32", launch_bounds=THREADS)
+
+
+@cache
+def sum_kernel(key: str) -> Kernel:
+    """The kernel that sums rows per voxel, for keys of a type, `i16` or `i32`."""
+    signature = f"f32[] i32[] i32[] i32[] i32[] i32[] {key}[] i32[] i32 i32 i32 f32[]"
+    return Kernel(_sum_rows, signature, launch_bounds=THREADS)

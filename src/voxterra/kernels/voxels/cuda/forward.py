@@ -114,10 +114,9 @@ def _make(features: int, heaviest: int) -> Callable[..., None]:
                         after = light * m
                         if DISTORTION:
                             distortion += F2 * w * (t * (F1 - light) - depth)
-                        if MEDIAN:
-                            if light > HALF and after <= HALF:
-                                u = vm.median_fraction(phi_in, f_in, f_out, light, s)
-                                median = t0 + u * (t1 - t0)
+                        if MEDIAN and light > HALF and after <= HALF:
+                            u = vm.median_fraction(phi_in, f_in, f_out, light, s)
+                            median = t0 + u * (t1 - t0)
                         if NORMAL:
                             nx += w * vnx
                             ny += w * vny
@@ -137,14 +136,8 @@ def _make(features: int, heaviest: int) -> Callable[..., None]:
                         w = warp_max(w)
                         if lane == 0:
                             cuda.atomic.max(max_weight, v, w)
-            if lane == 0:
+            if lane == 0 and kept != 0:
                 touched[chunk] = np.int32(kept)
-            chunk += W8
-            base = np.int32(base + np.int32(32))
-        # chunks that the warp did not reach
-        while base < end:
-            if lane == 0:
-                touched[chunk] = np.int32(0)
             chunk += W8
             base = np.int32(base + np.int32(32))
         if inside:

@@ -35,20 +35,29 @@ def _address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.add(builder.ptrtoint(data, _I64), builder.mul(index, size))
 
 
-@intrinsic
-def load4(typingctx, array, index):
-    """4 float32 from array[index : index + 4], index a multiple of 4, constant data."""
-    sig = types.UniTuple(types.float32, 4)(array, index)
-
+def _loader(code: str, fixed: bool) -> Any:
     def codegen(context, builder, sig, args):
         kind = ir.FunctionType(ir.LiteralStructType([_F32] * 4), [_I64])
-        code = "ld.global.nc.v4.f32 {$0, $1, $2, $3}, [$4];"
-        asm = ir.InlineAsm(kind, code, "=f,=f,=f,=f,l")
+        asm = ir.InlineAsm(kind, code, "=f,=f,=f,=f,l", side_effect=not fixed)
         out = builder.call(asm, [_address(context, builder, sig, args)])
         items = [builder.extract_value(out, i) for i in range(4)]
         return context.make_tuple(builder, sig.return_type, items)
 
-    return sig, codegen
+    return codegen
+
+
+@intrinsic
+def load4(typingctx, array, index):
+    """4 float32 from array[index : index + 4], index a multiple of 4, constant data."""
+    sig = types.UniTuple(types.float32, 4)(array, index)
+    return sig, _loader("ld.global.nc.v4.f32 {$0, $1, $2, $3}, [$4];", True)
+
+
+@intrinsic
+def load4_own(typingctx, array, index):
+    """Like `load4`, from data that the kernel's own thread also writes."""
+    sig = types.UniTuple(types.float32, 4)(array, index)
+    return sig, _loader("ld.global.v4.f32 {$0, $1, $2, $3}, [$4];", False)
 
 
 @intrinsic
@@ -62,6 +71,36 @@ def load_words(typingctx, array, index):
         out = builder.call(asm, [_address(context, builder, sig, args)])
         items = [builder.extract_value(out, i) for i in range(2)]
         return context.make_tuple(builder, sig.return_type, items)
+
+    return sig, codegen
+
+
+@intrinsic
+def load4_int(typingctx, array, index):
+    """4 int32 from array[index : index + 4], index a multiple of 4, constant data."""
+    sig = types.UniTuple(types.int32, 4)(array, index)
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.LiteralStructType([_I32] * 4), [_I64])
+        asm = ir.InlineAsm(kind, "ld.global.nc.v4.s32 {$0, $1, $2, $3}, [$4];", "=r,=r,=r,=r,l")
+        out = builder.call(asm, [_address(context, builder, sig, args)])
+        items = [builder.extract_value(out, i) for i in range(4)]
+        return context.make_tuple(builder, sig.return_type, items)
+
+    return sig, codegen
+
+
+@intrinsic
+def store_words(typingctx, array, index, a, b):
+    """8 bytes of an int16 array at `index`, a multiple of 4, from 2 int32."""
+    sig = types.void(array, index, types.int32, types.int32)
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.VoidType(), [_I64, _I32, _I32])
+        code = "st.global.v2.s32 [$0], {$1, $2};"
+        asm = ir.InlineAsm(kind, code, "l,r,r,~{memory}", side_effect=True)
+        builder.call(asm, [_address(context, builder, sig, args), *args[2:]])
+        return context.get_dummy_value()
 
     return sig, codegen
 
