@@ -11,6 +11,7 @@ the signed distances; `voxels.math` has the equations and the layout of records.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -25,6 +26,12 @@ __all__ = [
     "Bins", "Forward", "Plan", "View", "bin_voxels", "make_view", "prepare", "prepare_backward",
     "rasterize_backward", "rasterize_forward",
 ]  # fmt: skip
+
+
+_IMPLEMENTATIONS = {
+    "cpu": "voxterra.kernels.voxels.cpu.ops_cpu",
+    "cuda": "voxterra.kernels.voxels.cuda.ops_cuda",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,14 +197,8 @@ def prepare_backward(
 
 
 def _device_ops(tensor: Tensor) -> ModuleType:
-    """The implementation for a tensor's device."""
-    if tensor.device.type == "cuda":
-        from voxterra.kernels.voxels.cuda import ops_cuda
-
-        return ops_cuda
-    from voxterra.kernels.voxels.cpu import ops_cpu
-
-    return ops_cpu
+    """The implementation for a tensor's device, imported when first needed."""
+    return importlib.import_module(_IMPLEMENTATIONS[tensor.device.type])
 
 
 def _check(name: str, value: Tensor, dtype: torch.dtype, shape: tuple[int | None, ...]) -> None:

@@ -225,7 +225,7 @@ def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, r
         rgb2, sharpness = r[18], r[19]
         any_pixel = False
         for row in range(top, bottom):
-            base = min(left, ts.TILE - 8)
+            base = min(left, 8) if right - left <= 8 else 0
             while base < right:
                 if reach[row, base] >= index:
                     if not any_pixel:

@@ -119,7 +119,7 @@ def _blend_bucket(state, live, row_live, entries, record, rect, camera, x0, y0, 
         rgb2, sharpness = r[18], r[19]
         largest = F0
         for row in range(top, bottom):
-            base = min(left, ts.TILE - 8)
+            base = min(left, 8) if right - left <= 8 else 0
             while base < right:
                 if (row_live[row] >> base) & 0xFF:
                     p = np.uint64(row * ts.TILE + base)

@@ -28,10 +28,10 @@ def prepare(
     """See `ops.prepare`."""
     record = torch.empty((len(lo_size), RECORD), dtype=torch.float32)
     rect = torch.empty((len(lo_size), 4), dtype=torch.int16)
-    arrays = (lo_size, level, corner_index, sdf, sh0, shs, sharpness)
     prepare_kernels.prepare(
-        *(_numpy(a) for a in arrays), camera_array(view), degree, record.numpy(), rect.numpy()
-    )
+        lo_size.numpy(), level.numpy(), corner_index.numpy(), _numpy(sdf), _numpy(sh0),
+        _numpy(shs), _numpy(sharpness), camera_array(view), degree, record.numpy(), rect.numpy(),
+    )  # fmt: skip
     return record, rect
 
 
