@@ -185,7 +185,7 @@ def test_samples_prefer_valid_pixels_and_stay_off_the_border():
 def test_bilinear_equals_grid_sample():
     image = torch.rand(9, 12, dtype=torch.float64)
     xy = torch.rand(50, 2, dtype=torch.float64) * torch.tensor([11.0, 8.0]) + 0.5
-    value, least, inside = mv._bilinear(image, xy)
+    value, least, inside = mv._bilinear(image, *xy.T)
     grid = 2 * xy / torch.tensor([12.0, 9.0]) - 1
     expected = torch.nn.functional.grid_sample(
         image[None, None], grid[None, None], align_corners=False
@@ -193,7 +193,7 @@ def test_bilinear_equals_grid_sample():
     assert inside.all() and (least <= value).all()
     torch.testing.assert_close(value, expected)
     outside = torch.tensor([[0.4, 3.0], [11.6, 3.0], [torch.nan, 1.0]], dtype=torch.float64)
-    assert not mv._bilinear(image, outside)[2].any()
+    assert not mv._bilinear(image, *outside.T)[2].any()
 
 
 def ring(degrees, radius=5.0):
@@ -217,3 +217,11 @@ def test_views_without_depth_or_company_have_no_neighbours():
     chosen = choose_neighbors(cameras, np.array([5.0, np.nan, 0.0]))
     assert (chosen == -1).all()
     assert choose_neighbors(cameras[:1], np.array([5.0])).tolist() == [[-1] * 4]
+
+
+def test_image_smaller_than_a_patch_has_nothing_to_compare():
+    cam = camera((0.0, 0.0, 0.0), dtype=torch.float32)
+    view = mv.MultiviewView(cam, torch.rand(4, 5), torch.ones(4, 5))
+    normal = torch.tensor([0.0, 0.0, -1.0]).expand(4, 5, 3)
+    pixels = mv.sample_pixels(torch.ones(4, 5, dtype=torch.bool), 10)
+    assert mv.multiview_loss(view, view, torch.ones(4, 5), normal, pixels).ncc == 0

@@ -183,50 +183,50 @@ def _rays(camera: Tensor, xy: Tensor) -> Tensor:
     return torch.cat((rays, torch.ones_like(rays[..., :1])), dim=-1)
 
 
-def _project(camera: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixel positions [..., 2] of points [..., 3] in the camera frame, and where z is positive."""
-    z = points[..., 2:]
+def _project(camera: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixel x [P, ...], y [P, ...] of points [P, 3, ...] in the camera frame; where z > 0."""
+    x, y, z = points.unbind(1)
     front = z.detach() > 1e-6
-    xy = points[..., :2] / torch.where(front, z, 1.0)
-    xy = xy * camera[km.C_FX : km.C_FX + 2] + camera[km.C_CX : km.C_CX + 2]
-    return xy, front[..., 0]
+    inverse = torch.where(front, z, 1.0).reciprocal()
+    x = x * inverse * camera[km.C_FX] + camera[km.C_CX]
+    y = y * inverse * camera[km.C_FY] + camera[km.C_CY]
+    return x, y, front
 
 
-def _bilinear(image: Tensor, xy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Values [...] at positions [..., 2], the smallest of their 4 pixels, and where they exist.
+def _bilinear(image: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Values at pixel positions, the smallest of their 4 pixels, and where they exist.
 
     By gathers, because torch's `grid_sample` has no deterministic backward on CUDA.
     """
     height, width = image.shape
-    p = xy - 0.5
-    inside = (p >= 0).all(-1) & (p[..., 0] <= width - 1) & (p[..., 1] <= height - 1)
-    p = torch.where(inside[..., None], p, 0.0)
-    x = p[..., 0].detach().floor().clamp(max=max(width - 2, 0))
-    y = p[..., 1].detach().floor().clamp(max=max(height - 2, 0))
-    u, v = p[..., 0] - x, p[..., 1] - y
-    first = y.long() * width + x.long()
+    inside = (x >= 0.5) & (y >= 0.5) & (x <= width - 0.5) & (y <= height - 0.5)
+    x, y = torch.where(inside, x - 0.5, 0.0), torch.where(inside, y - 0.5, 0.0)
+    left = x.detach().floor().clamp(max=max(width - 2, 0))
+    top = y.detach().floor().clamp(max=max(height - 2, 0))
+    u, v = x - left, y - top
+    first = top.long() * width + left.long()
     right, down = min(1, width - 1), width * min(1, height - 1)
     flat = image.reshape(-1)
     a, b = flat[first], flat[first + right]
     c, d = flat[first + down], flat[first + down + right]
-    top, bottom = torch.lerp(a, b, u), torch.lerp(c, d, u)
+    value = torch.lerp(torch.lerp(a, b, u), torch.lerp(c, d, u), v)
     least = torch.minimum(torch.minimum(a, b), torch.minimum(c, d))
-    return torch.lerp(top, bottom, v), least, inside
+    return value, least, inside
 
 
 def _there_and_back(camera: Tensor, neighbor: MultiviewView, at: _Samples) -> tuple[Tensor, Tensor]:
     """Reprojection error phi [P] [px], and where the neighbour has a depth to come back from."""
     assert neighbor.depth is not None
-    there, front = _project(neighbor.camera, (at.z[:, None] * at.ray) @ at.turn.T + at.shift)
-    other, least, inside = _bilinear(torch.nan_to_num(neighbor.depth.detach()), there)
+    x, y, front = _project(neighbor.camera, (at.z[:, None] * at.ray) @ at.turn.T + at.shift)
+    other, least, inside = _bilinear(torch.nan_to_num(neighbor.depth.detach()), x, y)
     good = front & inside & (least > 0)
     other = torch.where(good, other, 1.0)
-    point = other[:, None] * _rays(neighbor.camera, there)
-    back, front = _project(camera, (point - at.shift) @ at.turn)
+    point = other[:, None] * _rays(neighbor.camera, torch.stack((x, y), dim=-1))
+    x, y, front = _project(camera, (point - at.shift) @ at.turn)
     good = good & front
-    offset = torch.where(good[:, None], back - at.xy, 0.0)
+    x, y = torch.where(good, x - at.xy[:, 0], 0.0), torch.where(good, y - at.xy[:, 1], 0.0)
     # The root's slope at 0 is infinite; a thousandth of a pixel is as good as none.
-    return (offset.square().sum(-1) + 1e-6).sqrt() - 1e-3, good
+    return (x.square() + y.square() + 1e-6).sqrt() - 1e-3, good
 
 
 def _patch_ncc(
@@ -239,32 +239,34 @@ def _patch_ncc(
 ) -> tuple[Tensor, Tensor]:
     """Normalised cross correlation [P] of patches over the samples' planes, where comparable.
 
-    The rays of a patch meet the plane n . x = z n . ray(centre); those points, projected, are
-    what the plane's homography K_n (R + t n^T / d) K_r^-1 gives.
+    By the homography of the plane n . x = d, d = z n . ray, from rays to rays: R + t n^T / d
+    (PGSR writes it with K_n and K_r^-1 around, from pixels to pixels).
     """
-    half = patch // 2
+    half, camera = patch // 2, reference.camera
     height, width = reference.grey.shape
     step = torch.arange(-half, half + 1, device=row.device)
     dy, dx = step.repeat_interleave(patch), step.repeat(patch)
-    rows, columns = row[:, None] + dy, column[:, None] + dx
     inside = (row >= half) & (row < height - half) & (column >= half) & (column < width - half)
-    mine = reference.grey[rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+    first = torch.where(inside, row * width + column, half * width + half)
+    around = first[:, None] + (dy * width + dx)
+    mine = reference.grey.reshape(-1)[around.clamp(0, height * width - 1)]
 
-    rays = _rays(reference.camera, torch.stack((columns, rows), dim=-1) + 0.5)
-    toward = (at.normal[:, None] * rays).sum(-1)
-    level = (at.normal * at.ray).sum(-1)[:, None]
-    # The plane's depth over the patch within a factor of 2, and not behind its horizon.
-    ratio = level / torch.where(toward.detach() < -1e-4, toward, -1.0)
-    on_plane = (toward.detach() < -1e-4) & (ratio.detach() > 0.5) & (ratio.detach() < 2.0)
-    ratio = torch.where(on_plane, ratio, 1.0)
-    points = (at.z[:, None] * ratio)[..., None] * rays
-    there, front = _project(neighbor.camera, points @ at.turn.T + at.shift)
-    theirs, _, landed = _bilinear(neighbor.grey, there)
+    offset = torch.stack((dx / camera[km.C_FX], dy / camera[km.C_FY]))  # [2, patch^2], of rays
+    level = (at.normal * at.ray).sum(-1, keepdim=True)
+    with torch.no_grad():
+        # The plane's depth within a factor of 2 over the patch, and not behind its horizon.
+        share = 1.0 + (at.normal[:, :2] @ offset) / level
+        on_plane = ((share > 0.5) & (share < 2.0)).all(-1)
+    over_plane = at.normal / (level * at.z[:, None])
+    homography = at.turn + at.shift[:, None] * over_plane[:, None, :]
+    middle = homography @ at.ray[:, :, None]
+    x, y, front = _project(neighbor.camera, middle + homography[:, :, :2] @ offset)
+    theirs, _, landed = _bilinear(neighbor.grey, x, y)
 
     mine = mine - mine.mean(-1, keepdim=True)
     theirs = theirs - theirs.mean(-1, keepdim=True)
     mine_var, theirs_var = mine.square().mean(-1), theirs.square().mean(-1)
     ncc = (mine * theirs).mean(-1) * (mine_var * theirs_var + FLAT**2 * 1e-2).rsqrt()
     textured = (mine_var > FLAT) & (theirs_var.detach() > FLAT)
-    usable = inside & textured & (on_plane & front & landed).all(-1) & at.usable
+    usable = inside & textured & on_plane & (front & landed).all(-1) & at.usable
     return ncc, usable
