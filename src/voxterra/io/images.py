@@ -166,7 +166,7 @@ def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
     """(height, width) bool, True = use: pixels of a mask image that are not 0.
 
     A mask of another size than the photo (the same shape, scaled) is resized without
-    interpolation.
+    interpolation. In JPEG files, which cannot keep 0 beside white, dark pixels count as 0.
 
     Raises:
         FormatError: the mask is not a readable image, or has another shape than the photo.
@@ -183,7 +183,8 @@ def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
             values = values[:, :, : 3 if values.shape[2] >= 3 else 1].max(axis=2)
         rows = (np.arange(height) + 0.5) * values.shape[0] / height
         columns = (np.arange(width) + 0.5) * values.shape[1] / width
-        return (values != 0)[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]
+        darkest = 127 if image.format in ("JPEG", "MPO") else 0
+        return (values > darkest)[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]
 
 
 def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -72,7 +72,7 @@ class Scene:
     """All images of a scene.
 
     Attributes:
-        views: training views and those held out, in the order of their names.
+        views: training views and those held out, in the order of the source (mostly of names).
         points: sparse points, or None.
         world_box: (x_min, y_min, z_min, x_max, y_max, z_max) of what is of interest, where the
             source tells; in world.

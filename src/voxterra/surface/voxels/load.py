@@ -1,0 +1,245 @@
+"""Scenes from folders: COLMAP, NeRF and Nerfstudio, IDR and NeuS, and runs of Voxterra itself.
+
+Photos are undistorted, put on the background where they are transparent, and made smaller, on the
+way in: what is in memory is what is trained on.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.camera import Camera, PinholeView
+from voxterra.core.depth import DepthMaps
+from voxterra.core.progress import Progress, no_progress
+from voxterra.errors import FormatError, InputError, MissingPartError, NoPhotosError, UsageError
+from voxterra.io.images import read_mask, read_rgb_alpha, same_shape
+from voxterra.surface.voxels import load_formats as formats
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.load_files import Listing, PhotoFile, scene_points
+from voxterra.surface.voxels.resize import shrink, training_size
+from voxterra.surface.voxels.scene import (
+    Scene,
+    ScenePoints,
+    SceneView,
+    finished_scene,
+    scene_from_depth_maps,
+)
+
+_WORKERS = 8
+_PINHOLE = ("PINHOLE", "SIMPLE_PINHOLE")
+
+Loaded = tuple[SceneView, bool]  # the mask of a view, and whether it masks anything
+
+
+def load_scene(
+    source_path: Path,
+    config: VoxelConfig = VoxelConfig(),
+    *,
+    image_dir_name: str = "images",
+    progress: Progress = no_progress,
+) -> Scene:
+    """All images of a folder, ready to train on.
+
+    Args:
+        source_path: a run of Voxterra that got as far as depth, or a folder with `sparse/0`
+            (COLMAP, any camera model), `transforms.json`, `transforms_train.json` (with
+            `transforms_test.json`), or `cameras_sphere.npz`. Masks lie in `masks/`, not 0 where
+            the object is, or are the photos' own transparency.
+        config: what counts here are `res_downscale`, `res_width`, `eval`, `test_every`,
+            `white_background` and `black_background`.
+        image_dir_name: folder of the photos, for COLMAP, Nerfstudio and IDR.
+        progress: told after every photo.
+
+    Raises:
+        NoPhotosError: no such folder, or nothing in it that can be trained on.
+        TooFewPhotosError: fewer than two photos to train on.
+        InputError: photos are missing, or masks are empty.
+        FormatError: a file is damaged, or a mask or photo is of another shape than it should.
+        MissingPartError: photos are distorted and what undistorts them is not installed.
+    """
+    source_path = Path(source_path)
+    if config.white_background and config.black_background:
+        raise UsageError(
+            "The background cannot be white and black.",
+            where="white_background, black_background",
+            next_step="Give one of them, or none: the colour is learned then.",
+        )
+    if not source_path.is_dir():
+        raise NoPhotosError(
+            "There is no such folder.",
+            where=str(source_path),
+            next_step="Give the folder that holds the photos with their cameras.",
+        )
+    if (source_path / "stages").is_dir() or (source_path / "views.json").is_file():
+        return _load_run(source_path, config, progress)
+    listing = list_photos(source_path, image_dir_name)
+    loaded = _load_all(listing.photos, config, progress)
+    # Opaque PNG files have an alpha channel too; it tells nothing about the object.
+    any_mask = any(masks for _, masks in loaded)
+    views = tuple(view if any_mask else _without_mask(view) for view, _ in loaded)
+    return finished_scene(Scene(views, listing.points, listing.world_box, str(source_path)), config)
+
+
+def list_photos(source: Path, image_dir_name: str) -> Listing:
+    """Photos with cameras, by whichever layout the folder has.
+
+    Raises:
+        NoPhotosError: none of them.
+        InputError: what is there is damaged or not complete.
+    """
+    if (model := formats.colmap_folder(source)) is not None:
+        listing = formats.list_colmap(source, model, image_dir_name)
+    elif any((source / n).is_file() for n in (formats.TRANSFORMS, formats.TRANSFORMS_TRAIN)):
+        listing = formats.list_transforms(source, image_dir_name)
+    elif (cameras := formats.idr_cameras(source)) is not None:
+        listing = formats.list_idr(source, cameras, image_dir_name)
+    else:
+        raise NoPhotosError(
+            "There are no cameras here to train with.",
+            where=str(source),
+            next_step="Give a folder with sparse/0 (COLMAP), transforms.json or "
+            "transforms_train.json, or the folder of a run: voxterra run PHOTOS --out DIR "
+            "--until depth makes one from photos.",
+        )
+    if not listing.photos:
+        raise NoPhotosError(
+            "The cameras here are of no photo.",
+            where=str(source),
+            next_step="Do structure from motion again, with photos that overlap.",
+        )
+    return listing
+
+
+def _load_all(
+    photos: tuple[PhotoFile, ...], config: VoxelConfig, progress: Progress
+) -> list[Loaded]:
+    loaded: list[Loaded] = []
+    workers = min(_WORKERS, os.cpu_count() or 1)
+    # Decoding releases the interpreter's lock; few at a time, since originals are large.
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(photos), workers):
+            some = photos[start : start + workers]
+            loaded += pool.map(lambda photo: _load(photo, config), some)
+            progress(len(loaded) / len(photos), f"{len(loaded)}/{len(photos)} photos")
+    return loaded
+
+
+def _load(photo: PhotoFile, config: VoxelConfig) -> Loaded:
+    rgb, alpha = read_rgb_alpha(photo.path)
+    height, width = rgb.shape[:2]
+    if not same_shape((width, height), (photo.camera.width, photo.camera.height)):
+        raise FormatError(
+            f"The photo is {width} x {height} pixels, its camera "
+            f"{photo.camera.width} x {photo.camera.height}.",
+            where=str(photo.path),
+            next_step="Give the photos that the cameras were found with, not cropped or rotated.",
+        )
+    mask = alpha
+    if photo.mask is not None:
+        mask = np.where(read_mask(photo.mask, width, height), 255, 0).astype(np.uint8)
+    if alpha is not None:
+        rgb = _over_background(rgb, alpha, 255 if config.white_background else 0)
+    view = _view(photo, width, height)
+    if photo.camera.model not in _PINHOLE:
+        from voxterra.io.undistort import undistort
+
+        rgb = undistort(rgb, view)
+        mask = None if mask is None else undistort(mask, view, is_mask=True)
+    wanted = training_size(view.width, view.height, config)
+    view = view.resized(*wanted)
+    rgb = shrink(rgb, *wanted)
+    mask = None if mask is None else shrink(mask, *wanted)
+    masks = mask is not None and not bool((mask == 255).all())
+    return SceneView(view, rgb, mask, None, photo.held_out), masks
+
+
+def _view(photo: PhotoFile, width: int, height: int) -> PinholeView:
+    """The undistorted view at about the size of the photo's file, which may be a smaller one than
+    the camera was found with.
+    """
+    camera, image = photo.camera, photo.image
+    if camera.model in _PINHOLE:
+        view = PinholeView(
+            image.name, _matrix(camera), image.cam_from_world, camera.width, camera.height, camera
+        )
+        return view.resized(width, height)
+    try:
+        from voxterra.io.undistort import pinhole_view
+
+        view = pinhole_view(image, camera, 0, 0)
+    except ModuleNotFoundError as error:
+        raise MissingPartError(
+            f"Photos of camera model {camera.model} are undistorted by {error.name}, which is not "
+            "installed.",
+            where=str(photo.path),
+            next_step=f"pip install {error.name}, or prepare a run with voxterra depth elsewhere.",
+        ) from error
+    scale = width / camera.width
+    return view.resized(max(1, round(view.width * scale)), max(1, round(view.height * scale)))
+
+
+def _matrix(camera: Camera) -> NDArray[np.float64]:
+    p = camera.params
+    fx, fy, cx, cy = p if camera.model == "PINHOLE" else (p[0], *p)
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+def _over_background(
+    rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], background: int
+) -> NDArray[np.uint8]:
+    """Straight (not premultiplied) colours over a grey of one value."""
+    opacity = alpha[..., None].astype(np.uint16)
+    mixed = rgb * opacity + np.uint16(background) * (255 - opacity)
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+def _without_mask(view: SceneView) -> SceneView:
+    return SceneView(view.view, view.rgb, None, view.prior, view.held_out)
+
+
+def _load_run(folder: Path, config: VoxelConfig, progress: Progress) -> Scene:
+    """Images and depth maps of a run, with its sparse points."""
+    from voxterra.io.depth_store import DepthStore
+
+    depth = folder / "stages" / "depth" if (folder / "stages").is_dir() else folder
+    if not (depth / "views.json").is_file():
+        raise InputError(
+            "This run has no depth maps yet.",
+            where=str(folder),
+            next_step=f"Let it get there: voxterra depth {folder}.",
+        )
+    maps = DepthStore(depth)
+    points = _run_points(folder / "stages" / "georef", maps)
+    return scene_from_depth_maps(maps, config, points=points, source=str(folder), progress=progress)
+
+
+def _run_points(georef: Path, maps: DepthMaps) -> ScenePoints | None:
+    """Sparse points of all components that the depth maps' views belong to, by view."""
+    from voxterra.io.colmap import read_colmap
+
+    index = {view.name: i for i, view in enumerate(maps.views)}
+    positions, colors, pairs, count = [], [], [], 0
+    for model in sorted(georef.glob("component_*")):
+        reconstruction = read_colmap(model)
+        found = scene_points(reconstruction.points, len(reconstruction.images))
+        if found is None or not any(image.name in index for image in reconstruction.images):
+            continue
+        for row, image in enumerate(reconstruction.images):
+            if image.name in index:
+                seen = found.seen_by(row) + count
+                pairs.append(np.column_stack([np.full(len(seen), index[image.name]), seen]))
+        positions.append(found.positions)
+        colors.append(np.asarray(found.colors))
+        count += len(found)
+    if not positions:
+        return None
+    observed = np.concatenate(pairs).astype(np.int64)
+    observed = observed[np.lexsort((observed[:, 1], observed[:, 0]))]
+    counts = np.bincount(observed[:, 0], minlength=len(maps.views))
+    start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return ScenePoints(np.concatenate(positions), start, observed[:, 1], np.concatenate(colors))
