@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from voxterra.cli import steps
-from voxterra.pipeline.options import plain, with_values
+from voxterra.core.options import with_values
+from voxterra.pipeline.options import plain
 from voxterra.pipeline.presets import preset
 from voxterra.pipeline.workspace import Workspace
 

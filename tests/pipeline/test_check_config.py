@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from voxterra.core.options import with_values
 from voxterra.errors import UsageError
 from voxterra.pipeline.config import _LEAST, RunConfig, check_config
-from voxterra.pipeline.options import with_values
 from voxterra.pipeline.presets import PRESETS, preset
 from voxterra.pipeline.run import run
 

@@ -10,8 +10,8 @@ import pytest
 
 from voxterra.cli.main import main
 from voxterra.cli.viewer import load_scene
+from voxterra.core.options import with_values
 from voxterra.pipeline import events as ev
-from voxterra.pipeline.options import with_values
 from voxterra.pipeline.presets import preset
 from voxterra.pipeline.run import run
 from voxterra.pipeline.stages import STAGE_NAMES

@@ -6,9 +6,10 @@ from dataclasses import fields
 
 import pytest
 
+from voxterra.core.options import with_values
 from voxterra.errors import FormatError, UsageError
 from voxterra.pipeline.config import RunConfig
-from voxterra.pipeline.options import plain, read_options, with_values, write_options
+from voxterra.pipeline.options import plain, read_options, write_options
 from voxterra.pipeline.presets import PRESETS, preset
 from voxterra.pipeline.stages import STAGES
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import tyro
 
+from voxterra.core.names import nearest
 from voxterra.errors import UsageError
-from voxterra.pipeline.names import nearest
 
 T = TypeVar("T")
 

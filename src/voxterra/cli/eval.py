@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import tyro
 
 from voxterra.cli.eval_tables import depth_rows, pose_rows, raster_rows, show, surface_rows
+from voxterra.core.names import nearest
 from voxterra.errors import UsageError
-from voxterra.pipeline.names import nearest
 
 HELP = """\
 Score poses, depth, surface, raster or frame of a run against truth.

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from voxterra import __version__
+from voxterra.core.names import nearest
 from voxterra.errors import UsageError, VoxterraError, exit_code
 from voxterra.pipeline.failures import INTERNAL_ERROR_CODE
-from voxterra.pipeline.names import nearest
 
 STOPPED_CODE = 130
 BROKEN_PIPE_CODE = 141  # as of a program that SIGPIPE ended

@@ -11,10 +11,11 @@ import tyro
 
 from voxterra.cli.arguments import parse, peek
 from voxterra.cli.display import follow
+from voxterra.core.options import with_values
 from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
 from voxterra.pipeline.config import RunConfig
-from voxterra.pipeline.options import read_options, with_values
+from voxterra.pipeline.options import read_options
 from voxterra.pipeline.presets import preset
 from voxterra.pipeline.run import run as run_pipeline
 from voxterra.pipeline.workspace import RUN_FILE, Workspace

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from voxterra.core.names import nearest
 from voxterra.errors import UsageError
-from voxterra.pipeline.names import nearest
 
 NONE = "None"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from voxterra.core.names import nearest
+from voxterra.core.options import with_values
 from voxterra.errors import UsageError
 from voxterra.pipeline.config import RunConfig
-from voxterra.pipeline.names import nearest
-from voxterra.pipeline.options import with_values
 
 # Only what differs from the stages' own defaults, which are those of "standard".
 PRESETS: dict[str, dict[str, dict[str, object]]] = {

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from voxterra import __version__
+from voxterra.core.names import nearest
 from voxterra.core.progress import Progress
 from voxterra.errors import NoPhotosError, UsageError
 from voxterra.io.metadata import write_json
@@ -24,7 +25,6 @@ from voxterra.pipeline.failures import as_user_error, failure
 from voxterra.pipeline.fingerprint import fingerprint, fingerprint_source
 from voxterra.pipeline.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
 from voxterra.pipeline.lock import locked
-from voxterra.pipeline.names import nearest
 from voxterra.pipeline.options import path_options, plain, write_options
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.workspace import (
