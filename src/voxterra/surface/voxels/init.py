@@ -189,7 +189,7 @@ def _from_depth(
     low, high = (limit * cube.inside_edge for limit in _BAND_LIMITS)
     band = float(np.clip(_BAND_PIXELS * footprint, low, high))
     carved = carve_field(looks, cube, band, _RELATIVE, progress)
-    return carved, n_views, sum(int(np.count_nonzero(look.depth)) for look in looks)
+    return carved, n_views, sum(int(np.count_nonzero(look.depth > 0)) for look in looks)
 
 
 def _from_points(

@@ -159,7 +159,7 @@ def pixel_footprint(looks: Sequence[Look], cube: Cube) -> float:
     """Median size of a depth pixel inside the main bound [world units]; 0 where there is none."""
     sizes = []
     for look in looks:
-        rows, columns = np.nonzero(look.depth[::4, ::4])
+        rows, columns = np.nonzero(look.depth[::4, ::4] > 0)
         d = look.depth[::4, ::4][rows, columns].astype(np.float64)
         c = look.camera.astype(np.float64)
         x = (4 * columns + 0.5 - c[carve.CAM_CX]) / c[carve.CAM_FX] * d
@@ -178,6 +178,8 @@ def carve_field(
     band: float,
     relative: float,
     progress: Progress = no_progress,
+    *,
+    blank: int = 3,
 ) -> Carved:
     """A signed distance from what views know.
 
@@ -186,6 +188,8 @@ def carve_field(
         cube: its main bound is where the surface is looked for.
         band: half width of the band of measurements [world units].
         relative: the band is at least this part of the depth.
+        blank: views without depth that make a point free, and for each view with something in
+            front of it: sky, or nothing around an object; 0 = they tell nothing.
 
     Raises:
         InputError: no view tells anything of the main bound.
@@ -203,7 +207,7 @@ def carve_field(
         part = slice(first, first + slab)
         mesh = np.meshgrid(ends[0][part], ends[1], ends[2], indexing="ij")
         points = np.stack([m.ravel() for m in mesh], axis=1).astype(np.float32)
-        told = tell(looks, points, coarse_band, relative, 3.0 * coarse_band, box)
+        told = tell(looks, points, coarse_band, relative, 3.0 * coarse_band, box, blank)
         state[part], value[part] = (a.reshape(-1, GRID + 1, GRID + 1) for a in told)
     unknown = float((state == carve.UNKNOWN).mean())
     if unknown == 1.0:
@@ -219,7 +223,7 @@ def carve_field(
         out = np.empty(len(points), np.float32)
         for first in range(0, len(points), _CHUNK):
             part = np.ascontiguousarray(points[first : first + _CHUNK], np.float32)
-            side, distance = tell(looks, part, band, relative, 1.5 * cell, box)
+            side, distance = tell(looks, part, band, relative, 1.5 * cell, box, blank)
             carve.finish(part, side, distance, grid, box, np.float32(cell))
             out[first : first + _CHUNK] = distance
         return out
@@ -235,6 +239,7 @@ def tell(
     relative: float,
     shallow: float,
     box: NDArray[np.float32],
+    blank: int,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """States and distances (P,) of (P, 3) points, as `carve.decide` gives them."""
     evidence = np.zeros((len(points), carve.EVIDENCE), np.float32)
@@ -249,7 +254,7 @@ def tell(
     state = np.empty(len(points), np.uint8)
     value = np.empty(len(points), np.float32)
     carve.decide(
-        points, evidence, counts, np.float32(BESIDE), widths[0], np.float32(shallow), box,
+        points, evidence, counts, np.float32(BESIDE), blank, widths[0], np.float32(shallow), box,
         state, value,
     )  # fmt: skip
     return state, value

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from voxterra.core.camera import PinholeView
@@ -37,6 +38,8 @@ _PIXELS_PER_SPACING = 2.5
 _RADIUS = 1.3
 """Radius of a disc in distances to its fourth neighbour."""
 _CONFIDENCE = 0.5
+_GAP = 41
+"""A gap between discs less wide than this is no empty view [px]."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ def _draw(view: SceneView, discs: Discs) -> Look:
     splat_discs(centers, normals, discs.radii.astype(np.float32), camera, depth, normal)
     depth[np.isinf(depth)] = 0.0
     confidence = np.full(depth.shape, _CONFIDENCE, np.float32)
+    known = depth > 0
+    covered = ndimage.maximum_filter(known, _GAP)
+    covered = ndimage.minimum_filter(covered, _GAP, mode="constant", cval=1)
+    depth[covered & ~known] = -1.0
     # Between discs of a surface in front, those behind shine through: carve carefully.
     return make_look(camera, depth, normal, confidence, object_mask(view), around=7)
 

@@ -27,8 +27,6 @@ NEVER = np.float32(-3.0e38)
 UNKNOWN, INSIDE, OUTSIDE, MEASURED = 0, 1, 2, 3
 # Free votes must weigh this much of the measurements to overrule them.
 _OVERRULE = np.float32(1.0)
-# So many views of nothing, and for each view with something in front, make a point free.
-_BLANKS = 3
 _F0, _F1 = np.float32(0.0), np.float32(1.0)
 
 
@@ -50,7 +48,7 @@ def look(points, evidence, counts, camera, depth, nearest, sample, mask, band, r
             surface (negative; `NEVER` = behind none).
         counts: (P, 4) int32, changed: `SEEN`, `BESIDE`, `BLANK`, `HIDDEN`.
         camera: (17,) float32.
-        depth: (H, W) float32 along the axis, 0 = unknown.
+        depth: (H, W) float32 along the axis, 0 = unknown, negative = unknown and not even blank.
         nearest: (H, W) float32 least known depth of the 3x3 pixels around.
         sample: (H, W, 4) int8: normal in camera * 127, confidence * 127.
         mask: (H', W') uint8, 0 = beside the object; (0, 0) = no mask.
@@ -81,7 +79,8 @@ def look(points, evidence, counts, camera, depth, nearest, sample, mask, band, r
             continue
         d = depth[row, column]
         if d <= _F0:
-            counts[i, BLANK] += 1
+            if d == _F0:
+                counts[i, BLANK] += 1
             continue
         reach = max(band * _stretch(px, py, pz, box, box[3]), relative * d)
         nx = np.float32(sample[row, column, 0])
@@ -102,10 +101,10 @@ def look(points, evidence, counts, camera, depth, nearest, sample, mask, band, r
             else:
                 facing = np.float32(0.05)
         weight *= facing
-        if s > reach or d - z > np.float32(4.0) * reach:
+        if s > reach or d - z > np.float32(3.0) * reach:
             if z < nearest[row, column] - reach:
                 evidence[i, FREE] += weight
-        elif s > -reach and d - z > np.float32(-4.0) * reach:
+        elif s > -reach and d - z > np.float32(-3.0) * reach:
             # Behind the surface the weight falls, so that a thin thing seen from both sides
             # keeps both.
             w = weight if s >= _F0 else weight * (np.float32(1.05) + s / reach)
@@ -119,12 +118,14 @@ def look(points, evidence, counts, camera, depth, nearest, sample, mask, band, r
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def decide(points, evidence, counts, beside, band, shallow, box, state, value):
+def decide(points, evidence, counts, beside, blank, band, shallow, box, state, value):
     """State and signed distance of points from all the views' evidence.
 
     Args:
         points, evidence, counts, band, box: as in `look`.
         beside: part of the views that may have a point beside their mask, yet it be inside.
+        blank: a point is free where so many views know no depth, and so many for each view with
+            something in front of it; 0 = they tell nothing.
         shallow: a point no deeper than this behind a surface is inside [world units].
         state: (P,) uint8, written: `UNKNOWN`, `INSIDE`, `OUTSIDE`, or `MEASURED`.
         value: (P,) float32, written: signed distance, positive in free space; 0 = unknown.
@@ -141,15 +142,21 @@ def decide(points, evidence, counts, beside, band, shallow, box, state, value):
             mean = evidence[i, DISTANCE] / near
             if mean <= _F0 and free > _OVERRULE * near:
                 mean = (evidence[i, DISTANCE] + free * band * stretch) / (near + free)
+            elif mean > _F0 and free > near:
+                # Beside the edge of a face, in the extension of its plane.
+                extra = free - near
+                mean = (evidence[i, DISTANCE] + extra * band * stretch) / (near + extra)
             state[i] = MEASURED
             value[i] = mean
         elif free > _F0:
             state[i] = OUTSIDE
             value[i] = band * stretch
-        elif evidence[i, BEHIND] > -shallow * stretch:
+        elif evidence[i, BEHIND] > -shallow * stretch and (
+            blank == 0 or counts[i, BLANK] <= counts[i, HIDDEN]
+        ):
             state[i] = INSIDE
             value[i] = evidence[i, BEHIND]
-        elif counts[i, BLANK] >= _BLANKS and counts[i, BLANK] > _BLANKS * counts[i, HIDDEN]:
+        elif blank > 0 and counts[i, BLANK] >= blank * max(1, counts[i, HIDDEN]):
             # Sky, or nothing at all around an object.
             state[i] = OUTSIDE
             value[i] = band * stretch

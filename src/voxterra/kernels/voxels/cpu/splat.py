@@ -24,7 +24,7 @@ def silhouette(points, counts, camera, mask, enough):
 
     Args:
         points: (P, 3) float32 in world.
-        counts: (P, 4) int32 as in `carve`, changed; rows that are `enough` beside masks stay as they are.
+        counts: (P, 4) int32 as in `carve`, changed; rows `enough` beside masks stay as they are.
         camera: (17,) float32 (layout in `carve`), for the mask's own pixels.
         mask: (H, W) uint8, 0 = beside the object.
         enough: views that a point must be beside to be decided.
