@@ -29,14 +29,18 @@ _TWO = np.float32(2.0)
 
 
 @lane
-def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, index):
-    """Gradients of a voxel from the 8 pixels from `base` on; returns how many it has median of."""
+def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, index, lanes):
+    """Gradients of a voxel from the 8 pixels from `base` on; 0 unless it holds a median depth.
+
+    `lanes` is 8, unknown to the compiler: it checks whether `state` and `sums` overlap, which this
+    loop needs, only in loops that may be longer.
+    """
     nx, ny, nz, fx, fy, fz, ox, oy, oz, inverse = box
     a, ax, ay, az, axy, axz, ayz, axyz = field
     red, green, blue = colour
     ux, uy, uz = normal
     events = F0
-    for i in range(LANES):
+    for i in range(lanes):
         p = base + i
         ix, iy, iz = state[ts.IX + p], state[ts.IY + p], state[ts.IZ + p]
         dx, dy, dz = state[ts.DX + p], state[ts.DY + p], state[ts.DZ + p]
@@ -101,11 +105,13 @@ def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, 
         sums[_NX + i] += w * g_nx
         sums[_NY + i] += w * g_ny
         sums[_NZ + i] += w * g_nz
-        sums[_PRIORITY + i] += abs(alpha * d_alpha)
+        share = alpha * d_alpha
+        sums[_PRIORITY + i] += max(share, -share)  # abs() would not be vectorised
         sums[_SHARP + i] += g_in * f_in + g_out * f_out
         crosses = (before > HALF) & (after <= HALF) & (state[ts.G_MEDIAN + p] != F0)
-        events += F1 if crosses else F0
-        state[ts.CROSSED + p] = before if crosses else F0
+        crossed = before if crosses else F0
+        events += crossed
+        state[ts.CROSSED + p] = crossed
     return events
 
 
@@ -211,7 +217,7 @@ def _load_pixels(state, pixels, last, gradient, x0, y0, start, width, height, re
 
 @njit(fastmath=True, error_model="numpy", cache=True)
 def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, rect, camera,
-                   x0, y0, octant, gradient, touched):  # fmt: skip
+                   x0, y0, octant, gradient, touched, lanes):  # fmt: skip
     """Walk the entries of a bucket from the deepest one hit to the front."""
     near = camera[vm.C_NEAR]
     for index in range(deepest, -1, -1):
@@ -234,7 +240,7 @@ def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, r
                     p = np.uint64(row * ts.TILE + base)
                     events = _step(
                         state, sums, p, box, field, colour, normal, rgb2, sharpness, near,
-                        np.float32(index),
+                        np.float32(index), lanes,
                     )  # fmt: skip
                     if events > F0:
                         _add_medians(state, sums, p, box, field, sharpness, near)
@@ -246,7 +252,7 @@ def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, r
 
 @njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 def differentiate(record, rect, camera, entry, slot, bucket_start, tile_of, octant_of, tiles_x,
-                  shape, pixels, last, grad_pixels, gradient, touched, threads):  # fmt: skip
+                  shape, pixels, last, grad_pixels, gradient, touched, threads, lanes):  # fmt: skip
     """Gradient [E, 16] of every entry that a pixel hit, and `touched` [E] = 1 there."""
     height, width = shape
     for worker in prange(threads):
@@ -265,5 +271,5 @@ def differentiate(record, rect, camera, entry, slot, bucket_start, tile_of, octa
             )
             _gather_bucket(
                 state, sums, total, reach, deepest, entry[start:end], slot[start:end], record,
-                rect, camera, x0, y0, octant_of[b], gradient, touched,
+                rect, camera, x0, y0, octant_of[b], gradient, touched, lanes,
             )  # fmt: skip

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from voxterra.kernels.voxels.cpu import backward, bins, forward, gather
 from voxterra.kernels.voxels.cpu import prepare as prepare_kernels
+from voxterra.kernels.voxels.cpu.lanes import LANES
 from voxterra.kernels.voxels.math import GRADIENT, PIXEL, RECORD
 from voxterra.kernels.voxels.ops import Bins, Forward
 from voxterra.kernels.voxels.plan import View, camera_array
@@ -85,7 +86,7 @@ def rasterize_backward(
         record.numpy(), rect.numpy(), camera_array(view), bins.entry.numpy(), bins.slot.numpy(),
         bins.bucket_start.numpy(), plan.bucket_tile, plan.bucket_octant, plan.tiles_x,
         (view.height, view.width), forward.pixels.detach().numpy(), forward.last.numpy(),
-        _numpy(grad_pixels), slots, touched, numba.get_num_threads(),
+        _numpy(grad_pixels), slots, touched, numba.get_num_threads(), LANES,
     )  # fmt: skip
     grad_record = torch.empty((len(record), GRADIENT), dtype=torch.float32)
     gather.sum_slots(slots, touched, bins.slot_start.numpy(), grad_record.numpy())
