@@ -32,6 +32,15 @@ CUBE = Cube((0.3, -0.7, 1.9), 1.5, 2)
 seeds = settings(max_examples=12, deadline=None)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Torch's threads wait for each other on a busy machine, for tensors this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def random_octree(seed, base=2, rounds=3, drop=0.1, cube=CUBE):
     generator = torch.Generator().manual_seed(seed)
     octree = uniform(cube, base)

@@ -100,7 +100,7 @@ def make_octree(cube: Cube, path: Tensor, level: Tensor) -> Octree:
         level = level[order]
     _check(path, level)
     path, level = path.contiguous(), level.contiguous()
-    key, index, start, slot = _corners(path, level)
+    key, index, start, slot = shared_corners(path, level)
     return Octree(
         cube=cube,
         path=path,
@@ -136,8 +136,8 @@ def _check(path: Tensor, level: Tensor) -> None:
         raise ValueError("two leaves of an octree overlap")
 
 
-def _corners(path: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(corner_key, corner_index, corner_start, corner_slot) of leaves."""
+def shared_corners(path: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(corner_key, corner_index, corner_start, corner_slot) of leaves, as in `Octree`."""
     x, y, z = lattice_of(path)
     edge = cells_edge(level)
     lower = key_of(x, y, z)

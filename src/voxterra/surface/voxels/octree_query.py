@@ -105,6 +105,42 @@ def corner_edge(octree: Octree) -> Tensor:
     return edge
 
 
+def crossing(octree: Octree, sdf: Tensor) -> Tensor:
+    """bool[N]: leaves with corners on both sides of the surface (0 counts as free space).
+
+    Args:
+        sdf: [M] at the corners.
+    """
+    low, high = corner_range(octree.corner_index, sdf)
+    return (low < 0) & (high >= 0)
+
+
+def min_abs(octree: Octree, sdf: Tensor) -> Tensor:
+    """[N] the smallest |distance| among each leaf's corners."""
+    return corner_range(octree.corner_index, sdf.abs())[0]
+
+
+def corner_range(corner_index: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """([N], [N]) the least and the largest of `values` [M] among each leaf's corners."""
+    low = values[corner_index[:, 0].long()]
+    high = low.clone()
+    for c in range(1, 8):
+        value = values[corner_index[:, c].long()]
+        torch.minimum(low, value, out=low)
+        torch.maximum(high, value, out=high)
+    return low, high
+
+
+def inside_main(octree: Octree) -> Tensor:
+    """bool[N]: leaves whose centre is in the main bound."""
+    low, high = octree.cube.inside
+    half = cells_edge(octree.level).double() / 2
+    inside = torch.ones_like(octree.path, dtype=torch.bool)
+    for lower in lattice_of(octree.path):
+        inside &= (lower + half > low) & (lower + half < high)
+    return inside
+
+
 def _lattice(octree: Octree, points: Tensor) -> Tensor:
     """World -> lattice coordinates, float64 [..., 3]."""
     origin = points.new_tensor(octree.cube.origin, dtype=torch.float64)
