@@ -165,6 +165,18 @@ def test_clipped_to_bounds():
     assert _area(whole) == pytest.approx(2 * np.pi * 0.7 * 0.9, rel=0.01)
 
 
+@pytest.mark.parametrize("outside_level", [0, 1, 2])
+def test_eight_voxels_make_an_octahedron(outside_level):
+    path, level = tree(lambda at, edge: np.zeros(len(at), int), edge=4.0, base=1)
+    model = model_of(
+        sphere(0.5), path, level, inside_edge=4.0 / 2**outside_level, outside_level=outside_level
+    )
+    mesh = extract_mesh(model, bounds=(-2, -2, -2, 2, 2, 2))
+    assert len(mesh.vertices) == 6 and len(mesh.faces) == 8 and _edge_counts(mesh) == {2}
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices, axis=1), 0.5, atol=1e-6)
+    np.testing.assert_allclose(normals_at(model, mesh.vertices), mesh.vertices / 0.5, atol=1e-5)
+
+
 def test_same_model_same_mesh():
     model = _mixed(torus(0.6, 0.25))
     one, two = extract_mesh(model), extract_mesh(model)

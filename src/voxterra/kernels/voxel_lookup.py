@@ -5,9 +5,12 @@ Cells, paths and corners are numbered as `core.voxels` says.
 
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 LEVELS = 16
 """Levels of the lattice."""
+# Entries of a table of corners, about.
+_TABLE = 1 << 22
 
 
 @njit(cache=True, inline="always")
@@ -60,21 +63,79 @@ def find_leaf(path, level, x, y, z):
     return np.int64(i)
 
 
-@njit(cache=True)
-def find_corner(keys, x, y, z):
-    """Index of the corner at lattice coordinates (x, y, z); -1 for none."""
+def corner_table(
+    keys: NDArray[np.int64], finest: int, outside_level: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Where corners of the main bound begin among all, by x and a range of y: for `find_corner`.
+
+    Args:
+        keys: (M,) sorted.
+        finest: edge of the finest leaf on the lattice.
+        outside_level: of the model.
+
+    Returns:
+        `first` (X * Y + 1,) int32, and `frame`: lowest coordinate, shift of x, shift of y, X, Y.
+    """
+    edge = 1 << LEVELS >> outside_level
+    low = (1 << LEVELS) // 2 - edge // 2
+    if 2 * finest > edge:  # corners do not lie on the grid of the bound
+        return np.zeros(1, np.int32), np.zeros(5, np.int64)
+    n_x = edge // finest + 1
+    n_y = min(n_x, max(_TABLE // n_x, 1))
+    shift_x, shift_y = finest.bit_length() - 1, max((edge // n_y).bit_length() - 1, 0)
+    n_y = (edge >> shift_y) + 1
+    x = low + (np.arange(n_x, dtype=np.int64) << shift_x)
+    y = low + (np.arange(n_y, dtype=np.int64) << shift_y)
+    begins = ((x << 34)[:, None] + (y << 17)).reshape(-1)
+    first = np.append(np.searchsorted(keys, begins), len(keys)).astype(np.int32)
+    return first, np.array([low, shift_x, shift_y, n_x, n_y], np.int64)
+
+
+@njit(cache=True, inline="always")
+def find_corner(keys, table, x, y, z):
+    """Index of the corner at lattice coordinates (x, y, z), -1 for none; x of the finest leaves.
+
+    Args:
+        keys: (M,) sorted.
+        table: of `corner_table`.
+        x, y, z: integers.
+    """
+    first, frame = table
     key = (np.int64(x) << 34) | (np.int64(y) << 17) | np.int64(z)
-    i = upper(keys, key) - 1
-    return np.int64(i) if i >= 0 and keys[i] == key else np.int64(-1)
+    low, high = np.int64(0), np.int64(len(keys))
+    i, j = (x - frame[0]) >> frame[1], (y - frame[0]) >> frame[2]
+    if 0 <= i < frame[3] and 0 <= j < frame[4]:
+        low, high = np.int64(first[i * frame[4] + j]), np.int64(first[i * frame[4] + j + 1])
+    while low < high:
+        middle = (low + high) >> 1
+        if keys[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < len(keys) and keys[low] == key else np.int64(-1)
 
 
 @njit(cache=True, parallel=True)
-def mean_gradients(path, level, keys, sdf, points, reach, out):
+def mark_mixed(path, level, keys, table, sdf, out):
+    """Set `out` (N,) uint8 to 1 at the leaves with corners of both signs."""
+    for i in prange(len(path)):
+        size = np.int64(1) << (LEVELS - level[i])
+        x, y, z = compact(path[i] >> 2), compact(path[i] >> 1), compact(path[i])
+        count = 0
+        for c in range(8):
+            a, b, e = c >> 2 & 1, c >> 1 & 1, c & 1
+            count += sdf[find_corner(keys, table, x + a * size, y + b * size, z + e * size)] < 0
+        out[i] = 1 if 0 < count < 8 else 0
+
+
+@njit(cache=True, parallel=True)
+def mean_gradients(path, level, keys, table, sdf, points, reach, out):
     """Gradient of the distance at points, the mean over the leaves that touch each.
 
     Args:
         path, level: (N,) leaves.
         keys, sdf: (M,) corners.
+        table: of `corner_table`.
         points: (P, 3) float64 on the lattice.
         reach: leaves within this of a point touch it [lattice].
         out: (P, 3) float32, written: distance a unit of the lattice; 0 where no leaf is.
@@ -98,7 +159,7 @@ def mean_gradients(path, level, keys, sdf, points, reach, out):
             w = min(max((points[n, 2] - z) / size, 0.0), 1.0)
             for c in range(8):
                 a, b, e = c >> 2 & 1, c >> 1 & 1, c & 1
-                f = sdf[find_corner(keys, x + a * size, y + b * size, z + e * size)] / size
+                f = sdf[find_corner(keys, table, x + a * size, y + b * size, z + e * size)] / size
                 wu, wv, ww = u if a else 1 - u, v if b else 1 - v, w if e else 1 - w
                 total[0] += (f if a else -f) * wv * ww
                 total[1] += (f if b else -f) * wu * ww

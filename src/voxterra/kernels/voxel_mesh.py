@@ -61,7 +61,7 @@ def _beyond(path, level, i, x, y, z, size, face):
 
 
 @njit(cache=True)
-def _face_lines(keys, sdf, x, y, z, size, finest, face, leaf, other, out_leaf, out_edge, at):
+def _face_lines(keys, table, sdf, x, y, z, size, finest, face, leaf, other, out_leaf, out_edge, at):
     """Lines on one face of a leaf, counted, and written from `at` on if `out_leaf` has a length.
 
     Walks around the face, counter-clockwise seen from outside of the leaf, from corner to corner.
@@ -72,7 +72,7 @@ def _face_lines(keys, sdf, x, y, z, size, finest, face, leaf, other, out_leaf, o
     low[0], low[1], low[2] = x, y, z
     low[axis] += size * upper
     point = low.copy()
-    previous = find_corner(keys, low[0], low[1], low[2])
+    previous = find_corner(keys, table, low[0], low[1], low[2])
     entering, leaving_first = np.int64(-1), np.int64(-1)
     count = 0
     for side in range(4):
@@ -87,14 +87,14 @@ def _face_lines(keys, sdf, x, y, z, size, finest, face, leaf, other, out_leaf, o
             while step > finest:
                 # A corner half way: the edge is cut there.
                 point[along] = start + sign * (step >> 1)
-                middle = find_corner(keys, point[0], point[1], point[2])
+                middle = find_corner(keys, table, point[0], point[1], point[2])
                 if middle < 0:
                     break
                 index = middle
                 step >>= 1
             point[along] = start + sign * step
             if index < 0:
-                index = find_corner(keys, point[0], point[1], point[2])
+                index = find_corner(keys, table, point[0], point[1], point[2])
             if (sdf[previous] < 0) != (sdf[index] < 0):
                 edge = (previous if sign > 0 else index) * 3 + along
                 if sdf[index] < 0:
@@ -127,12 +127,13 @@ def _put(entering, leaving, leaf, other, out_leaf, out_edge, at):
 
 
 @njit(cache=True, parallel=True)
-def leaf_lines(path, level, keys, sdf, rows, chosen, start, out_leaf, out_edge, count):
+def leaf_lines(path, level, keys, table, sdf, rows, chosen, start, out_leaf, out_edge, count):
     """Lines of the surface on the faces of leaves; each goes to both leaves of the face.
 
     Args:
         path, level: (N,) leaves.
         keys, sdf: (M,) corners.
+        table: of `corner_table`.
         rows: (R,) int64 leaves to look at: all those that touch an edge with a crossing.
         chosen: (N,) bool: leaves that are to get lines.
         start: (R,) int64 first line of each row.
@@ -155,19 +156,20 @@ def leaf_lines(path, level, keys, sdf, rows, chosen, start, out_leaf, out_edge, 
             other = j if j >= 0 and chosen[j] else -1
             if leaf >= 0 or other >= 0:
                 total += _face_lines(
-                    keys, sdf, x, y, z, size, finest, face, leaf, other,
+                    keys, table, sdf, x, y, z, size, finest, face, leaf, other,
                     out_leaf, out_edge, start[n] + total,
                 )  # fmt: skip
         count[n] = total
 
 
 @njit(cache=True, parallel=True)
-def crossing_points(edges, keys, sdf, finest, origin, spacing, lattice, points):
+def crossing_points(edges, keys, table, sdf, finest, origin, spacing, lattice, points):
     """Where the distance is zero on pieces of edges.
 
     Args:
         edges: (V,) int64, corner * 3 + axis of the lower end.
         keys, sdf: (M,) corners.
+        table: of `corner_table`.
         finest: edge of the finest leaf on the lattice.
         origin, spacing: of the lattice, in world: (3,) float64, float.
         lattice: (V, 3) int64, written: the lower end.
@@ -180,11 +182,10 @@ def crossing_points(edges, keys, sdf, finest, origin, spacing, lattice, points):
         lattice[n, 2] = key & 0x1FFFF
         size, b = np.int64(finest), np.int64(-1)
         while b < 0 and size <= 1 << LEVELS:
-            # Keys add as coordinates do.
-            beyond = key + (size << 17 * (2 - axis))
-            b = upper(keys, beyond) - 1
-            if keys[b] != beyond:
-                b = np.int64(-1)
+            at = lattice[n].copy()
+            at[axis] += size
+            b = find_corner(keys, table, at[0], at[1], at[2])
+            if b < 0:
                 size <<= 1
         t = sdf[a] / (sdf[a] - sdf[b]) if sdf[a] != sdf[b] else np.float32(0.5)
         # Away from the ends, so that no triangle collapses.

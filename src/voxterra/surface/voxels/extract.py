@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
-from voxterra.core.voxels import VoxelModel, cell_size, corners, decode_paths
+from voxterra.core.voxels import VoxelModel, cell_size, corner_keys, decode_paths
 from voxterra.errors import ReconstructionError, UsageError
+from voxterra.kernels.voxel_lookup import corner_table, mark_mixed
 from voxterra.kernels.voxel_mesh import crossing_points, leaf_lines, mark_coarser
 from voxterra.kernels.voxel_polygons import fill_loops, follow_lines, mean_of_leaves
 from voxterra.surface.fusion.config import FusionConfig
@@ -27,6 +28,7 @@ from voxterra.surface.voxels.clip import clip_to_box
 logger = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float, float, float]
+CornerTable = tuple[NDArray[np.int32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,16 @@ def extract_mesh(
     """
     chosen = _in_bounds(model, bounds)
     progress(0.0, "finding the voxels at the surface")
-    keys, index = corners(model.path, model.level)
-    mixed = _mixed(index, model.sdf)
-    del index
-    if not (mixed & chosen).any():
+    keys = corner_keys(model.path, model.level)
+    table = corner_table(keys, _finest(model), model.outside_level)
+    mixed = np.zeros(model.n_voxels, np.uint8)
+    mark_mixed(model.path, model.level, keys, table, model.sdf, mixed)
+    if not mixed[chosen].any():
         raise _nothing()
     progress(0.3, f"crossing {int(mixed.sum())} voxels")
-    lines = _lines(model, keys, mixed, chosen)
+    lines = _lines(model, keys, table, mixed, chosen)
     progress(0.6, f"filling {len(lines.leaf)} voxels")
-    mesh = _fill(model, keys, lines)
+    mesh = _fill(model, keys, table, lines)
     if bounds is not None:
         mesh = clip_to_box(mesh, np.array(bounds[:3]), np.array(bounds[3:]))
     if len(mesh.faces) == 0:
@@ -137,26 +140,23 @@ def _in_bounds(model: VoxelModel, bounds: Box | None) -> NDArray[np.bool_]:
     return np.asarray(((high >= box[0]) & (low <= box[1])).all(1))
 
 
-def _mixed(index: NDArray[np.int32], sdf: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(N,) leaves with corners of both signs."""
-    negative = sdf < 0
-    count = np.zeros(len(index), np.uint8)
-    for c in range(8):
-        count += negative[index[:, c]]
-    return (count > 0) & (count < 8)
+def _finest(model: VoxelModel) -> int:
+    """Edge of the finest leaf on the lattice."""
+    return int(cell_size(model.level.max(initial=0)))
 
 
 def _lines(
     model: VoxelModel,
     keys: NDArray[np.int64],
-    mixed: NDArray[np.bool_],
+    table: CornerTable,
+    mixed: NDArray[np.uint8],
     chosen: NDArray[np.bool_],
 ) -> _Lines:
-    touched = mixed.astype(np.uint8)
+    touched = mixed.copy()
     mark_coarser(model.path, model.level, np.flatnonzero(mixed), touched)
     rows = np.flatnonzero(touched)
     count, none = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    given = (model.path, model.level, keys, model.sdf, rows, chosen)
+    given = (model.path, model.level, keys, table, model.sdf, rows, chosen)
     leaf, edge = np.empty(0, np.int32), np.empty((0, 2), np.int64)
     leaf_lines(*given, none, leaf, edge, count)
     start = np.cumsum(count) - count
@@ -176,14 +176,14 @@ def _lines(
     )
 
 
-def _fill(model: VoxelModel, keys: NDArray[np.int64], lines: _Lines) -> TriMesh:
+def _fill(model: VoxelModel, keys: NDArray[np.int64], table: CornerTable, lines: _Lines) -> TriMesh:
     n_lines, n_leaves, n_vertices = len(lines.ends), len(lines.leaf), len(lines.edges)
     lattice = np.empty((n_vertices, 3), np.int64)
     points = np.empty((n_vertices, 3), np.float32)
-    finest = int(cell_size(model.level.max()))
     crossing_points(
-        lines.edges, keys, model.sdf, finest, model.origin, model.spacing, lattice, points
-    )
+        lines.edges, keys, table, model.sdf, _finest(model), model.origin, model.spacing,
+        lattice, points,
+    )  # fmt: skip
     following, led = np.empty(n_lines, np.int64), np.zeros(n_lines, np.uint8)
     follow_lines(lines.start, lines.ends, following, led)
     low, size = decode_paths(model.path[lines.leaf]), cell_size(model.level[lines.leaf])

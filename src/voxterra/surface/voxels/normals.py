@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.voxels import VoxelModel, cell_size, corner_keys
-from voxterra.kernels.voxel_lookup import mean_gradients
+from voxterra.kernels.voxel_lookup import corner_table, mean_gradients
 
 
 def normals_at(model: VoxelModel, points: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -21,9 +21,11 @@ def normals_at(model: VoxelModel, points: NDArray[np.floating]) -> NDArray[np.fl
     """
     on_lattice = (np.asarray(points, np.float64) - model.origin) / model.spacing
     gradient = np.empty((len(points), 3), np.float32)
+    finest = int(cell_size(model.level.max(initial=0)))
     # Vertices lie within rounding of the edges of their voxels.
-    reach = 0.01 * int(cell_size(model.level.max())) if model.n_voxels else 0.0
+    reach = 0.01 * finest
     keys = corner_keys(model.path, model.level)
-    mean_gradients(model.path, model.level, keys, model.sdf, on_lattice, reach, gradient)
+    table = corner_table(keys, finest, model.outside_level)
+    mean_gradients(model.path, model.level, keys, table, model.sdf, on_lattice, reach, gradient)
     length = np.linalg.norm(gradient, axis=1, keepdims=True)
     return np.asarray(gradient / np.where(length > 0, length, 1), np.float32)
