@@ -18,7 +18,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from voxterra.kernels.voxels.math import GRADIENT, PIXEL, RECORD
+from voxterra.kernels.voxels.math import F_ALL, GRADIENT, PIXEL, RECORD
 from voxterra.kernels.voxels.plan import Plan, View, make_view
 from voxterra.kernels.voxels.sh import terms
 
@@ -90,7 +90,8 @@ def prepare(
     Returns:
         record: float32 [N, 20], see `math.R_*`: colour max(0, 0.5 + SH) toward the centre, unit
             normal at the centre. Zeros where the view does not see the voxel.
-        rect: int16 [N, 4], pixels x0, y0, x1, y1 (half-open); empty where there are none.
+        rect: int16 [N, 4], pixels x0, y0, x1, y1 (half-open); empty where there are none. On CUDA
+            also where no ray can lose light: seen from behind, or far in front of the surface.
     """
     n = len(lo_size)
     _check("lo_size", lo_size, torch.float32, (n, 4))
@@ -121,7 +122,13 @@ def bin_voxels(rect: Tensor, rank_order: Tensor, view: View) -> Bins:
 
 
 def rasterize_forward(
-    record: Tensor, rect: Tensor, bins: Bins, view: View, *, max_weight: bool = False
+    record: Tensor,
+    rect: Tensor,
+    bins: Bins,
+    view: View,
+    *,
+    max_weight: bool = False,
+    features: int = F_ALL,
 ) -> Forward:
     """Blend the voxels into the view's pixels, front to back.
 
@@ -130,10 +137,14 @@ def rasterize_forward(
         bins: of `bin_voxels`.
         view: the camera.
         max_weight: also return the largest blending weight of every voxel.
+        features: the optional outputs needed, bits `math.F_*`. Others may be left out to save time:
+            they are 0 then, and their gradients are taken as 0.
     """
     _check("record", record, torch.float32, (None, RECORD))
     _check("rect", rect, torch.int16, (len(record), 4))
-    return _device_ops(record).rasterize_forward(record, rect, bins, view, max_weight=max_weight)
+    return _device_ops(record).rasterize_forward(
+        record, rect, bins, view, max_weight=max_weight, features=features
+    )
 
 
 def rasterize_backward(

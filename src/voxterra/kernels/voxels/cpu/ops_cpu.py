@@ -10,7 +10,7 @@ from torch import Tensor
 from voxterra.kernels.voxels.cpu import backward, bins, forward, gather
 from voxterra.kernels.voxels.cpu import prepare as prepare_kernels
 from voxterra.kernels.voxels.cpu.lanes import LANES
-from voxterra.kernels.voxels.math import GRADIENT, PIXEL, RECORD
+from voxterra.kernels.voxels.math import F_ALL, GRADIENT, PIXEL, RECORD
 from voxterra.kernels.voxels.ops import Bins, Forward
 from voxterra.kernels.voxels.plan import View, camera_array
 
@@ -48,9 +48,15 @@ def bin_voxels(rect: Tensor, rank_order: Tensor, view: View) -> Bins:
 
 
 def rasterize_forward(
-    record: Tensor, rect: Tensor, bins: Bins, view: View, *, max_weight: bool = False
+    record: Tensor,
+    rect: Tensor,
+    bins: Bins,
+    view: View,
+    *,
+    max_weight: bool = False,
+    features: int = F_ALL,
 ) -> Forward:
-    """See `ops.rasterize_forward`."""
+    """See `ops.rasterize_forward`; all outputs, whatever `features` says."""
     pixels = torch.empty((view.height, view.width, PIXEL), dtype=torch.float32)
     last = torch.empty((view.height, view.width), dtype=torch.int32)
     weight = np.zeros(len(bins.entry) if max_weight else 0, np.float32)

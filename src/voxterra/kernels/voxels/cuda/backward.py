@@ -13,14 +13,32 @@ from functools import cache
 import numpy as np
 
 from voxterra.kernels.voxels import math as vm
-from voxterra.kernels.voxels.cuda.lanes import FULL, U1, cuda, load4, scatter_sum, warp_max
+from voxterra.kernels.voxels.cuda.lanes import (
+    FULL,
+    U1,
+    cuda,
+    load4,
+    reciprocal,
+    scatter_sum,
+    warp_max,
+)
 from voxterra.kernels.voxels.cuda.launch import Kernel
-from voxterra.kernels.voxels.cuda.ray import THREADS, chunk_of, direction, warp_corner
+from voxterra.kernels.voxels.cuda.ray import (
+    chunk_of,
+    crossing,
+    direction,
+    sigmoid,
+    through,
+    unit_point,
+    warp_corner,
+)
 
 SIGNATURE = (
     "f32[] i32[] i32[] i32[] f32[] f32[] i32[] "  # record entry start tile camera pixels last
     "i32[] i32[] f32[] f32[] i32 i32 i32"  # touched row grad_pixels out tiles_x width height
 )
+THREADS = 256
+"""Threads of a block of the two smaller kernels."""
 F0, F1, F2, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
 EPS = vm.OPACITY_EPS
 RECORD, GRADIENT = np.uint64(vm.RECORD), np.uint64(vm.GRADIENT)
@@ -28,9 +46,10 @@ W4, W8, W12, W16 = (np.uint64(k) for k in (4, 8, 12, 16))
 
 
 @cache
-def kernel(features: int, rows: bool) -> Kernel:
+def kernel(features: int, rows: bool, warps: int = 8, blocks: int = 2) -> Kernel:
     """The kernel for images with `features` (bits F_*); `rows`: write rows instead of adding."""
-    return Kernel(_make(features, int(rows)), SIGNATURE, launch_bounds=(THREADS, 2))
+    bounds = (32 * warps, blocks)
+    return Kernel(_make(features, int(rows), warps), SIGNATURE, launch_bounds=bounds)
 
 
 @cuda.jit(device=True)
@@ -44,9 +63,10 @@ def split(g, x, y, z):
     return aa - c1, c1, ab - c3, c3, ba - c5, c5, bb - c7, c7
 
 
-def _make(features: int, rows: int) -> Callable[..., None]:
+def _make(features: int, rows: int, warps: int) -> Callable[..., None]:
     NORMAL, MEDIAN = features & vm.F_NORMAL, features & vm.F_MEDIAN
     RGB2, DISTORTION = features & vm.F_RGB2, features & vm.F_DISTORTION
+    WARPS = warps
     CENTER, NEAR = np.uint32(vm.C_CENTER), np.uint32(vm.C_NEAR)
     P_T, P_DEPTH = np.uint64(vm.P_T), np.uint64(vm.P_DEPTH)
 
@@ -54,9 +74,9 @@ def _make(features: int, rows: int) -> Callable[..., None]:
         record, entry, bucket_start, bucket_tile, camera, pixels, last,
         touched, row_start, grad_pixels, out, tiles_x, width, height,
     ):  # fmt: skip
-        bucket = np.uint32(cuda.blockIdx.x)
-        thread = np.int32(cuda.threadIdx.x)
-        warp, lane = np.int32(thread >> np.int32(5)), np.int32(thread & np.int32(31))
+        lane = np.int32(cuda.threadIdx.x & 31)
+        job = np.int32(cuda.blockIdx.x * WARPS + (cuda.threadIdx.x >> 5))
+        bucket, warp = np.uint32(job >> np.int32(3)), np.int32(job & np.int32(7))
         start = bucket_start[bucket]
         end = bucket_start[np.uint32(bucket + U1)]
         corner_x, corner_y = warp_corner(bucket_tile[bucket], tiles_x, warp)
@@ -115,25 +135,24 @@ def _make(features: int, rows: int) -> Callable[..., None]:
                 c4, c5, c6, c7 = load4(record, at + W8)
                 vr, vg, vb, vnx = load4(record, at + W12)
                 vny, vnz, vr2, s = load4(record, at + W16)
-                t0, t1 = vm.segment(ox, oy, oz, ix, iy, iz, lx, ly, lz, size, near)
+                ax, ay, az = ox - lx, oy - ly, oz - lz
+                t0, t1 = crossing(ax, ay, az, size, ix, iy, iz, near)
                 d0, d1, d2, d3, d4, d5, d6, d7 = F0, F0, F0, F0, F0, F0, F0, F0
                 dr, dg, db, dnx, dny, dnz, priority, d_s = F0, F0, F0, F0, F0, F0, F0, F0
                 if np.int32(base + k) <= final and t1 > t0:
-                    inv = F1 / size
-                    x0 = vm.unit_coordinate(ox, dx, t0, lx, inv)
-                    y0 = vm.unit_coordinate(oy, dy, t0, ly, inv)
-                    z0 = vm.unit_coordinate(oz, dz, t0, lz, inv)
-                    x1 = vm.unit_coordinate(ox, dx, t1, lx, inv)
-                    y1 = vm.unit_coordinate(oy, dy, t1, ly, inv)
-                    z1 = vm.unit_coordinate(oz, dz, t1, lz, inv)
+                    inv = reciprocal(size)
+                    ax, ay, az = ax * inv, ay * inv, az * inv
+                    ux, uy, uz = dx * inv, dy * inv, dz * inv
+                    x0, y0, z0 = unit_point(t0, ax, ay, az, ux, uy, uz)
+                    x1, y1, z1 = unit_point(t1, ax, ay, az, ux, uy, uz)
                     f_in = vm.trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x0, y0, z0)
                     f_out = vm.trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x1, y1, z1)
-                    phi_in, phi_out = vm.sigmoid(s * f_in), vm.sigmoid(s * f_out)
-                    m = vm.through(phi_in, phi_out)
+                    phi_in, phi_out = sigmoid(s, f_in), sigmoid(s, f_out)
+                    m = through(phi_in, phi_out)
                     alpha = F1 - m
                     if alpha >= vm.ALPHA_MIN:
                         after = light
-                        light = light / m
+                        light = light * reciprocal(m)
                         w = light * alpha
                         t = HALF * (t0 + t1)
                         gain = gr * vr + gg * vg + gb * vb + g_depth * t
@@ -156,8 +175,9 @@ def _make(features: int, rows: int) -> Callable[..., None]:
                             db = w * (gb + F2 * g_rgb2 * vb)
                         else:
                             dr, dg, db = w * gr, w * gg, w * gb
-                        d_out = -d_alpha / (phi_in + EPS) * phi_out * (F1 - phi_out)
-                        d_in = d_alpha / (phi_in + EPS) * m * phi_in * (F1 - phi_in)
+                        d_m = d_alpha * reciprocal(phi_in + EPS)
+                        d_out = -d_m * phi_out * (F1 - phi_out)
+                        d_in = d_m * m * phi_in * (F1 - phi_in)
                         d_s = d_in * f_in + d_out * f_out
                         d_in, d_out = d_in * s, d_out * s
                         if MEDIAN and light > HALF and after <= HALF:

@@ -13,9 +13,18 @@ from functools import cache
 import numpy as np
 
 from voxterra.kernels.voxels import math as vm
-from voxterra.kernels.voxels.cuda.lanes import FULL, U1, cuda, load4, store4, warp_max
+from voxterra.kernels.voxels.cuda.lanes import FULL, U1, cuda, load4, reciprocal, store4, warp_max
 from voxterra.kernels.voxels.cuda.launch import Kernel
-from voxterra.kernels.voxels.cuda.ray import THREADS, chunk_of, direction, meets, warp_corner
+from voxterra.kernels.voxels.cuda.ray import (
+    chunk_of,
+    crossing,
+    direction,
+    meets,
+    sigmoid,
+    through,
+    unit_point,
+    warp_corner,
+)
 
 SIGNATURE = (
     "f32[] i16[] i32[] i32[] i32[] i8[] f32[] "  # record rect entry start tile octant camera
@@ -28,23 +37,25 @@ W4, W8, W12, W16 = (np.uint64(k) for k in (4, 8, 12, 16))
 
 
 @cache
-def kernel(features: int, max_weight: bool) -> Kernel:
+def kernel(features: int, max_weight: bool, warps: int = 8, blocks: int = 3) -> Kernel:
     """The kernel that writes the `features` (bits F_*) and, if wanted, each voxel's weight."""
-    return Kernel(_make(features, int(max_weight)), SIGNATURE, launch_bounds=(THREADS, 3))
+    bounds = (32 * warps, blocks)
+    return Kernel(_make(features, int(max_weight), warps), SIGNATURE, launch_bounds=bounds)
 
 
-def _make(features: int, heaviest: int) -> Callable[..., None]:
+def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
     NORMAL, MEDIAN = features & vm.F_NORMAL, features & vm.F_MEDIAN
     RGB2, DISTORTION = features & vm.F_RGB2, features & vm.F_DISTORTION
+    WARPS = warps
     CENTER, NEAR = np.uint32(vm.C_CENTER), np.uint32(vm.C_NEAR)
 
     def forward(
         record, rect, entry, bucket_start, bucket_tile, bucket_octant, camera,
         pixels, last, touched, max_weight, tiles_x, width, height,
     ):  # fmt: skip
-        bucket = np.uint32(cuda.blockIdx.x)
-        thread = np.int32(cuda.threadIdx.x)
-        warp, lane = np.int32(thread >> np.int32(5)), np.int32(thread & np.int32(31))
+        lane = np.int32(cuda.threadIdx.x & 31)
+        job = np.int32(cuda.blockIdx.x * WARPS + (cuda.threadIdx.x >> 5))
+        bucket, warp = np.uint32(job >> np.int32(3)), np.int32(job & np.int32(7))
         corner_x, corner_y = warp_corner(bucket_tile[bucket], tiles_x, warp)
         x = np.int32(corner_x + (lane & np.int32(7)))
         y = np.int32(corner_y + (lane >> np.int32(3)))
@@ -87,25 +98,20 @@ def _make(features: int, heaviest: int) -> Callable[..., None]:
                 c4, c5, c6, c7 = load4(record, row + W8)
                 vr, vg, vb, vnx = load4(record, row + W12)
                 vny, vnz, vr2, s = load4(record, row + W16)
-                t0, t1 = vm.segment(ox, oy, oz, ix, iy, iz, lx, ly, lz, size, near)
+                ax, ay, az = ox - lx, oy - ly, oz - lz
+                t0, t1 = crossing(ax, ay, az, size, ix, iy, iz, near)
                 used = False
                 w = F0
                 if alive and t1 > t0:
-                    inv = F1 / size
-                    f_in = vm.trilinear(
-                        c0, c1, c2, c3, c4, c5, c6, c7,
-                        vm.unit_coordinate(ox, dx, t0, lx, inv),
-                        vm.unit_coordinate(oy, dy, t0, ly, inv),
-                        vm.unit_coordinate(oz, dz, t0, lz, inv),
-                    )  # fmt: skip
-                    f_out = vm.trilinear(
-                        c0, c1, c2, c3, c4, c5, c6, c7,
-                        vm.unit_coordinate(ox, dx, t1, lx, inv),
-                        vm.unit_coordinate(oy, dy, t1, ly, inv),
-                        vm.unit_coordinate(oz, dz, t1, lz, inv),
-                    )  # fmt: skip
-                    phi_in = vm.sigmoid(s * f_in)
-                    m = vm.through(phi_in, vm.sigmoid(s * f_out))
+                    inv = reciprocal(size)
+                    ax, ay, az = ax * inv, ay * inv, az * inv
+                    ux, uy, uz = dx * inv, dy * inv, dz * inv
+                    x0, y0, z0 = unit_point(t0, ax, ay, az, ux, uy, uz)
+                    x1, y1, z1 = unit_point(t1, ax, ay, az, ux, uy, uz)
+                    f_in = vm.trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x0, y0, z0)
+                    f_out = vm.trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x1, y1, z1)
+                    phi_in = sigmoid(s, f_in)
+                    m = through(phi_in, sigmoid(s, f_out))
                     alpha = F1 - m
                     if alpha >= ALPHA_MIN:
                         used = True

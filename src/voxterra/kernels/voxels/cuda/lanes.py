@@ -35,29 +35,19 @@ def _address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.add(builder.ptrtoint(data, _I64), builder.mul(index, size))
 
 
-def _loader(code: str, fixed: bool) -> Any:
-    def codegen(context, builder, sig, args):
-        kind = ir.FunctionType(ir.LiteralStructType([_F32] * 4), [_I64])
-        asm = ir.InlineAsm(kind, code, "=f,=f,=f,=f,l", side_effect=not fixed)
-        out = builder.call(asm, [_address(context, builder, sig, args)])
-        items = [builder.extract_value(out, i) for i in range(4)]
-        return context.make_tuple(builder, sig.return_type, items)
-
-    return codegen
-
-
 @intrinsic
 def load4(typingctx, array, index):
     """4 float32 from array[index : index + 4], index a multiple of 4, constant data."""
     sig = types.UniTuple(types.float32, 4)(array, index)
-    return sig, _loader("ld.global.nc.v4.f32 {$0, $1, $2, $3}, [$4];", True)
 
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.LiteralStructType([_F32] * 4), [_I64])
+        asm = ir.InlineAsm(kind, "ld.global.nc.v4.f32 {$0, $1, $2, $3}, [$4];", "=f,=f,=f,=f,l")
+        out = builder.call(asm, [_address(context, builder, sig, args)])
+        items = [builder.extract_value(out, i) for i in range(4)]
+        return context.make_tuple(builder, sig.return_type, items)
 
-@intrinsic
-def load4_own(typingctx, array, index):
-    """Like `load4`, from data that the kernel's own thread also writes."""
-    sig = types.UniTuple(types.float32, 4)(array, index)
-    return sig, _loader("ld.global.v4.f32 {$0, $1, $2, $3}, [$4];", False)
+    return sig, codegen
 
 
 @intrinsic
@@ -118,6 +108,35 @@ def store4(typingctx, array, index, a, b, c, d):
         return context.get_dummy_value()
 
     return sig, codegen
+
+
+def _operator(code: str, count: int) -> Any:
+    """Code generator of one instruction on `count` float32."""
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(_F32, [_F32] * count)
+        return builder.call(ir.InlineAsm(kind, code, ",".join(["=f"] + ["f"] * count)), args)
+
+    return codegen
+
+
+@intrinsic
+def multiply_add_unit(typingctx, a, b, c):
+    """a * b + c, clamped to [0, 1]: one instruction."""
+    sig = types.float32(types.float32, types.float32, types.float32)
+    return sig, _operator("fma.rn.ftz.sat.f32 $0, $1, $2, $3;", 3)
+
+
+@intrinsic
+def exp2(typingctx, x):
+    """2**x to 2 ulp; 0 and infinity beyond the range."""
+    return types.float32(types.float32), _operator("ex2.approx.ftz.f32 $0, $1;", 1)
+
+
+@intrinsic
+def reciprocal(typingctx, x):
+    """1 / x to 1 ulp; 0 for infinity."""
+    return types.float32(types.float32), _operator("rcp.approx.ftz.f32 $0, $1;", 1)
 
 
 @cuda.jit(device=True)

@@ -13,7 +13,7 @@ from voxterra.kernels.voxels.cuda import backward as backward_kernels
 from voxterra.kernels.voxels.cuda import bin as bin_kernels
 from voxterra.kernels.voxels.cuda import forward as forward_kernels
 from voxterra.kernels.voxels.cuda import prepare as prepare_kernels
-from voxterra.kernels.voxels.cuda.ray import THREADS
+from voxterra.kernels.voxels.cuda.ray import PIECES
 from voxterra.kernels.voxels.math import F_ALL, GRADIENT, PIXEL, RECORD
 from voxterra.kernels.voxels.ops import Bins, Forward
 from voxterra.kernels.voxels.plan import Plan, View
@@ -52,6 +52,8 @@ class _DevicePlan:
     packed: int
 
 
+FORWARD, BACKWARD = (8, 3), (8, 2)
+THREADS = 256
 _plans: WeakKeyDictionary[Plan, dict[int, _DevicePlan]] = WeakKeyDictionary()
 
 
@@ -141,8 +143,9 @@ def rasterize_forward(
     largest = None
     if max_weight:
         largest = torch.zeros(len(record), dtype=torch.float32, device=device)
-    forward_kernels.kernel(features, max_weight).launch(
-        buckets, THREADS,
+    warps = FORWARD[0]
+    forward_kernels.kernel(features, max_weight, *FORWARD).launch(
+        buckets * PIECES // warps, 32 * warps,
         record, rect, bins.entry, bins.bucket_start, on_device.bucket_tile,
         on_device.bucket_octant, view.camera, pixels, last, touched, largest,
         plan.tiles_x, view.width, view.height,
@@ -173,8 +176,9 @@ def rasterize_backward(
         ends = torch.cumsum(counts, 0, dtype=torch.int32)
         row_start = ends - counts
         out = torch.empty((int(ends[-1]), GRADIENT), dtype=torch.float32, device=device)
-    backward_kernels.kernel(forward.features, deterministic).launch(
-        len(view.plan.bucket_tile), THREADS,
+    warps = BACKWARD[0]
+    backward_kernels.kernel(forward.features, deterministic, *BACKWARD).launch(
+        len(view.plan.bucket_tile) * PIECES // warps, 32 * warps,
         record, bins.entry, bins.bucket_start, _device_plan(view.plan, device).bucket_tile,
         view.camera, forward.pixels, forward.last, touched, row_start, grad_pixels, out,
         view.plan.tiles_x, view.width, view.height,
@@ -208,13 +212,16 @@ def prepare_backward(
     corner_slot: Tensor,
     sdf: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """See `ops.prepare_backward`. The normals' part of `grad_record` moves on to its distances."""
+    """See `ops.prepare_backward`."""
     n, device, threads = len(record), record.device, prepare_kernels.THREADS
+    by_corner = torch.empty((n, 8), dtype=torch.float32, device=device)
     grad_rgb = torch.empty((n, 3), dtype=torch.float32, device=device)
     grad_sdf = torch.empty(len(sdf), dtype=torch.float32, device=device)
-    prepare_kernels.chain_kernel.launch(-(-n // threads), threads, grad_record, record, grad_rgb, n)
+    prepare_kernels.chain_kernel.launch(
+        -(-n // threads), threads, grad_record, record, by_corner, grad_rgb, n
+    )
     prepare_kernels.corners_kernel.launch(
         -(-len(sdf) // threads), threads,
-        grad_record, corner_start, corner_slot, grad_sdf, len(sdf),
+        by_corner, corner_start, corner_slot, grad_sdf, len(sdf),
     )  # fmt: skip
     return grad_sdf, grad_rgb

@@ -15,7 +15,6 @@ from voxterra.kernels.voxels.cuda.lanes import (
     cuda,
     load4,
     load4_int,
-    load4_own,
     store4,
     store_words,
 )
@@ -172,23 +171,25 @@ def _make_prepare(degree: int) -> Callable[..., None]:
     return prepare
 
 
-def _chain(grad_record, record, grad_rgb, count):
-    """Thread per voxel: colours' gradients, none where clamped; those of the normal move on to the
-    distances, in place, so that calling twice does no harm."""
+def _chain(grad_record, record, by_corner, grad_rgb, count):
+    """Thread per voxel: gradients of its corners [N, 8], the normal's included, and those of its
+    colour, none where it was clamped."""
     thread = np.int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
     if thread >= count:
         return
     v = np.uint64(np.uint32(thread))
-    at, row = v * GRADIENT, v * RECORD
-    gr, gg, gb, nx = load4_own(grad_record, at + W8)
-    ny, nz, priority, gs = load4_own(grad_record, at + W12)
-    if gr != F0 or gg != F0 or gb != F0 or nx != F0 or ny != F0 or nz != F0:
-        raw_r, raw_g, raw_b = gr, gg, gb
+    at, row, corner = v * GRADIENT, v * RECORD, v * W8
+    d0, d1, d2, d3 = load4(grad_record, at)
+    d4, d5, d6, d7 = load4(grad_record, at + W4)
+    gr, gg, gb, nx = load4(grad_record, at + W8)
+    ny, nz, _, _ = load4(grad_record, at + W12)
+    turned = nx != F0 or ny != F0 or nz != F0
+    if turned or gr != F0 or gg != F0 or gb != F0:
         r, g, b, ux = load4(record, row + W12)
         gr = gr if r > F0 else F0
         gg = gg if g > F0 else F0
         gb = gb if b > F0 else F0
-        if nx != F0 or ny != F0 or nz != F0:
+        if turned:
             c0, c1, c2, c3 = load4(record, row + W4)
             c4, c5, c6, c7 = load4(record, row + W8)
             uy, uz, _, _ = load4(record, row + W16)
@@ -200,25 +201,21 @@ def _chain(grad_record, record, grad_rgb, count):
                 gx = (nx - along * ux) * scale
                 gy = (ny - along * uy) * scale
                 gz = (nz - along * uz) * scale
-                d0, d1, d2, d3 = load4_own(grad_record, at)
-                d4, d5, d6, d7 = load4_own(grad_record, at + W4)
-                store4(
-                    grad_record, at, d0 - gx - gy - gz, d1 - gx - gy + gz, d2 - gx + gy - gz,
-                    d3 - gx + gy + gz,
+                d0, d1, d2, d3 = (
+                    d0 - gx - gy - gz, d1 - gx - gy + gz, d2 - gx + gy - gz, d3 - gx + gy + gz,
                 )  # fmt: skip
-                store4(
-                    grad_record, at + W4, d4 + gx - gy - gz, d5 + gx - gy + gz, d6 + gx + gy - gz,
-                    d7 + gx + gy + gz,
+                d4, d5, d6, d7 = (
+                    d4 + gx - gy - gz, d5 + gx - gy + gz, d6 + gx + gy - gz, d7 + gx + gy + gz,
                 )  # fmt: skip
-                store4(grad_record, at + W8, raw_r, raw_g, raw_b, F0)
-                store4(grad_record, at + W12, F0, F0, priority, gs)
+    store4(by_corner, corner, d0, d1, d2, d3)
+    store4(by_corner, corner + W4, d4, d5, d6, d7)
     at = v * W3
     grad_rgb[at] = gr
     grad_rgb[at + W1] = gg
     grad_rgb[at + W2] = gb
 
 
-def _corners(grad_record, corner_start, corner_slot, grad_sdf, count):
+def _corners(by_corner, corner_start, corner_slot, grad_sdf, count):
     """Thread per corner: the sum over the voxels around it, in the order of the table."""
     thread = np.int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
     if thread >= count:
@@ -227,12 +224,10 @@ def _corners(grad_record, corner_start, corner_slot, grad_sdf, count):
     total = F0
     j, end = np.uint32(corner_start[m]), np.uint32(corner_start[np.uint32(m + U1)])
     while j < end:
-        slot = np.uint32(corner_slot[j])
-        # row slot >> 3, value slot & 7 of 16 a row
-        total += grad_record[slot + (slot & np.uint32(0xFFFFFFF8))]
+        total += by_corner[np.uint32(corner_slot[j])]
         j = np.uint32(j + U1)
     grad_sdf[m] = total
 
 
-chain_kernel = Kernel(_chain, "f32[] f32[] f32[] i32", launch_bounds=THREADS)
+chain_kernel = Kernel(_chain, "f32[] f32[] f32[] f32[] i32", launch_bounds=THREADS)
 corners_kernel = Kernel(_corners, "f32[] i32[] i32[] f32[] i32", launch_bounds=THREADS)

@@ -1,7 +1,7 @@
 """The pixel and ray of each thread of the rasterizing CUDA kernels.
 
-A block is the 256 pixels of a tile; each of its 8 warps owns 8x4 of them. The warps share nothing
-but the caches: none waits for another.
+A tile's 16x16 pixels are 8 pieces of 8x4, one a warp. The warps share nothing but the caches: none
+waits for another, and a block may hold any of them.
 """
 
 from __future__ import annotations
@@ -9,19 +9,26 @@ from __future__ import annotations
 import numpy as np
 
 from voxterra.kernels.voxels import math as vm
-from voxterra.kernels.voxels.cuda.lanes import cuda, high16, load_words, low16
+from voxterra.kernels.voxels.cuda.lanes import (
+    cuda,
+    exp2,
+    high16,
+    load_words,
+    low16,
+    multiply_add_unit,
+    reciprocal,
+)
 from voxterra.kernels.voxels.plan import TILE
 
-THREADS = TILE * TILE
+PIECES = TILE * TILE // 32
+"""Warps of a tile."""
 CX, CY, FX, FY = np.uint32(vm.C_CX), np.uint32(vm.C_CY), np.uint32(vm.C_FX), np.uint32(vm.C_FY)
-CENTER = np.uint32(vm.C_CENTER)
-U1, U2 = np.uint32(1), np.uint32(2)
-HALF = np.float32(0.5)
+F1, HALF, LOG2E = np.float32(1.0), np.float32(0.5), np.float32(1.4426950408889634)
 
 
 @cuda.jit(device=True)
 def warp_corner(tile, tiles_x, warp):
-    """First pixel (x, y) of the 8x4 pixels of a warp of a tile."""
+    """First pixel (x, y) of the 8x4 pixels of piece `warp` of a tile."""
     row = np.int32(tile // tiles_x)
     column = np.int32(tile - row * tiles_x)
     x = np.int32(column * np.int32(TILE) + (warp & np.int32(1)) * np.int32(8))
@@ -51,3 +58,35 @@ def meets(rect, voxel, x, y):
 def chunk_of(start, bucket):
     """Index of a bucket's first chunk of 32 entries; no two buckets share a chunk."""
     return np.int32((start >> np.int32(5)) + bucket)
+
+
+@cuda.jit(device=True)
+def crossing(ax, ay, az, size, ix, iy, iz, near):
+    """`math.segment` for the ray's origin (ax, ay, az) relative to the voxel's lower corner."""
+    x0, x1 = -ax * ix, (size - ax) * ix
+    y0, y1 = -ay * iy, (size - ay) * iy
+    z0, z1 = -az * iz, (size - az) * iz
+    t0 = max(max(min(x0, x1), min(y0, y1)), max(min(z0, z1), near))
+    return t0, min(min(max(x0, x1), max(y0, y1)), max(z0, z1))
+
+
+@cuda.jit(device=True)
+def unit_point(t, ax, ay, az, dx, dy, dz):
+    """Coordinates in [0, 1] of the ray's point at t; origin and direction in voxel edges."""
+    return (
+        multiply_add_unit(t, dx, ax),
+        multiply_add_unit(t, dy, ay),
+        multiply_add_unit(t, dz, az),
+    )
+
+
+@cuda.jit(device=True)
+def sigmoid(s, f):
+    """`math.sigmoid` of s * f; exp2 and reciprocal saturate by themselves."""
+    return reciprocal(F1 + exp2(-LOG2E * s * f))
+
+
+@cuda.jit(device=True)
+def through(phi_in, phi_out):
+    """`math.through` with a fast reciprocal."""
+    return min((phi_out + vm.OPACITY_EPS) * reciprocal(phi_in + vm.OPACITY_EPS), F1)
