@@ -8,16 +8,21 @@ to the size of a pixel (such a start converges faster than a uniform grid: arXiv
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from voxterra.errors import ReconstructionError
+from voxterra.surface.voxels.allocate_cells import (
+    CHUNK,
+    Field,
+    Nearness,
+    children,
+    graded,
+    shell_of,
+)
 from voxterra.surface.voxels.footprint import pixel_footprints, smallest_footprint
-from voxterra.surface.voxels.octree_build import Octree, make_octree, shared_corners
+from voxterra.surface.voxels.octree_build import Octree, make_octree
 from voxterra.surface.voxels.octree_lattice import (
     MAX_LEVEL,
     Cube,
@@ -28,7 +33,6 @@ from voxterra.surface.voxels.octree_lattice import (
 )
 from voxterra.surface.voxels.octree_query import (
     corner_positions,
-    corner_range,
     crossing,
     inside_main,
     locate_lattice,
@@ -48,9 +52,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Field = Callable[[Tensor], Tensor]
-"""float[P, 3] in world -> float[P]."""
-
 DENSE = 6
 """Levels inside the main bound down to which every cell is looked at."""
 SHELL = 4
@@ -61,7 +62,6 @@ PIXELS = 2.0
 """Cells are divided while their edge exceeds this many pixels: children are one pixel or more."""
 NEAR_SHARE = 0.65
 """Part of the budget for cells near the surface; the ring around them takes the rest."""
-CHUNK = 1 << 20
 
 
 def allocate(
@@ -104,117 +104,53 @@ def allocate(
     """
     max_level = min(max_level, MAX_LEVEL)
     start_level = min(start_level, max_level)
-    grid = _Grid(cube, sdf_at, band)
+    grid = Nearness(cube, sdf_at, band)
     inside = start_level - cube.outside_level
     path, level = graded(cube, min(inside, DENSE), min(inside, SHELL), device)
     near = grid.near(path, level)
     finished, budget = False, int(NEAR_SHARE * max_voxels)
     while not finished:
         urgency = _urgency(cube, path, level, near, start_level, max_level, pixel_footprint_at)
-        parents = torch.nonzero(urgency > 0).flatten()
-        if not len(parents):
-            break
-        child_path, child_level = _children(path[parents], level[parents])
-        child_near = grid.near(child_path, child_level)
-        # A cell none of whose children is near stays whole, for the ring.
-        useful = child_near.view(-1, 8).any(dim=1)
-        near[parents[~useful]] = False
-        parents, useful = parents[useful], useful.repeat_interleave(8)
-        child_path, child_level = child_path[useful], child_level[useful]
-        child_near = child_near[useful]
-        gain = child_near.view(-1, 8).sum(dim=1) - 1
-        order = torch.argsort(urgency[parents], descending=True, stable=True)
-        total = int(near.sum()) + torch.cumsum(gain[order], 0)
-        taken = torch.zeros_like(parents, dtype=torch.bool)
-        taken[order[torch.cummax(total, 0).values <= budget]] = True
-        finished = not bool(taken.all())
-        if finished:
-            logger.info("start: dividing %d of %d", int(taken.sum()), len(taken))
-        stay = torch.ones_like(near)
-        stay[parents[taken]] = False
-        new = taken.repeat_interleave(8)
-        path = torch.cat([path[stay], child_path[new]])
-        level = torch.cat([level[stay], child_level[new]])
-        near = torch.cat([near[stay], child_near[new]])
+        (path, level, near), finished = _divide(grid, path, level, near, urgency, budget)
     return _finish(grid, path, level, near, max_voxels)
 
 
-def graded(
-    cube: Cube, inside: int, shell: int, device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor]:
-    """Cells that cover the root cube: fine in the main bound, coarser with every doubling.
-
-    Args:
-        inside: level of the cells in the main bound, counted from it; 1 at least.
-        shell: the same for each shell of twice the edge; 2 at least.
+def _divide(
+    grid: Nearness, path: Tensor, level: Tensor, near: Tensor, urgency: Tensor, budget: int
+) -> tuple[tuple[Tensor, Tensor, Tensor], bool]:
+    """Divide the cells with an urgency, the most urgent first, up to `budget` near ones.
 
     Returns:
-        (int64[N] paths, int8[N] levels), not sorted.
+        (paths, levels, near) and whether this was the last time.
     """
-    inside, shell = max(inside, 1), max(shell, 2)
-    path = torch.zeros(1, dtype=torch.int64, device=device)
-    paths, levels = [], []
-    for level in range(MAX_LEVEL + 1):
-        depth = torch.full_like(path, level)
-        around = _shell_of(cube, path, depth)
-        wanted = cube.outside_level - around + torch.where(around > 0, shell, inside)
-        done = wanted <= level
-        paths.append(path[done])
-        levels.append(depth[done].to(torch.int8))
-        path, _ = _children(path[~done], depth[~done])
-        if not len(path):
-            break
-    return torch.cat(paths), torch.cat(levels)
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """What is near the surface."""
-
-    cube: Cube
-    sdf_at: Field
-    band: float
-
-    def near(self, path: Tensor, level: Tensor) -> Tensor:
-        """bool[N]: cells that the surface crosses, or that are within the band."""
-        half = cells_edge(level) // 2
-        edge = cells_edge(level) * self.cube.unit
-        center = world_of(self.cube, *(p + half for p in lattice_of(path)))
-        # A finest cell has no lattice point at its centre.
-        center += torch.where(half == 0, edge / 2, 0.0)[:, None].to(center.dtype)
-        limit = (1 + self.band) * math.sqrt(3) / 2 * edge
-        near = self.value(center).abs() <= limit
-        # A field that is no true distance may change its sign farther away than it says.
-        key, index, _, _ = shared_corners(path, level)
-        low, high = corner_range(index, self.value(world_of(self.cube, *coordinates_of(key))))
-        return near | ((low < 0) & (high >= 0))
-
-    def value(self, points: Tensor) -> Tensor:
-        """float32[P] distances."""
-        parts = [self.sdf_at(part).to(torch.float32) for part in points.split(CHUNK)]
-        value = torch.cat(parts) if parts else points.new_empty(0)
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError("a signed distance to start from is not finite")
-        return value
-
-
-def _children(path: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-    """The eight children of each cell, those of a cell side by side; level: any integer type."""
-    step = cells_edge(level + 1) ** 3
-    child = torch.arange(8, device=path.device)
-    return (path[:, None] + step[:, None] * child).flatten(), (level + 1).repeat_interleave(8)
-
-
-def _shell_of(cube: Cube, path: Tensor, level: Tensor) -> Tensor:
-    """int64[N]: 0 for cells that reach into the main bound, k for the k-th doubling around it."""
-    middle = (cube.inside[0] + cube.inside[1]) // 2
-    edge, distance = cells_edge(level), torch.zeros_like(path)
-    for low in lattice_of(path):
-        distance = torch.maximum(distance, torch.maximum(low - middle, middle - low - edge))
-    shell = torch.zeros_like(path)
-    for k in range(cube.outside_level):
-        shell += distance >= (cube.inside[1] - middle) << k
-    return shell
+    parents = torch.nonzero(urgency > 0).flatten()
+    if not len(parents):
+        return (path, level, near), True
+    child_path, child_level = children(path[parents], level[parents])
+    child_near = grid.near(child_path, child_level)
+    # A cell none of whose children is near stays whole, for the ring.
+    useful = child_near.view(-1, 8).any(dim=1)
+    near = near.clone()
+    near[parents[~useful]] = False
+    parents = parents[useful]
+    gain = child_near.view(-1, 8).sum(dim=1)[useful] - 1
+    order = torch.argsort(urgency[parents], descending=True, stable=True)
+    total = int(near.sum()) + torch.cumsum(gain[order], 0)
+    taken = torch.zeros_like(parents, dtype=torch.bool)
+    taken[order[torch.cummax(total, 0).values <= budget]] = True
+    last = not bool(taken.all())
+    if last:
+        logger.info("start: dividing %d of %d cells: max_voxels", int(taken.sum()), len(taken))
+    stay = torch.ones_like(near)
+    stay[parents[taken]] = False
+    new = torch.zeros_like(useful)
+    new[useful] = taken
+    new = new.repeat_interleave(8)
+    return (
+        torch.cat([path[stay], child_path[new]]),
+        torch.cat([level[stay], child_level[new]]),
+        torch.cat([near[stay], child_near[new]]),
+    ), last
 
 
 def _urgency(
@@ -228,7 +164,7 @@ def _urgency(
 ) -> Tensor:
     """[N] pixels along the edge of the cells to divide, inf if to be divided anyhow, 0 if not."""
     urgency = torch.zeros(len(path), dtype=torch.float32, device=path.device)
-    around = _shell_of(cube, path, level)
+    around = shell_of(cube, path, level)
     finest = torch.where(around > 0, cube.outside_level - around + SHELL_FINEST, max_level)
     chosen = torch.nonzero(near & (level < finest.clamp(max=max_level))).flatten()
     if pixel_footprint_at is None or not len(chosen):
@@ -245,7 +181,7 @@ def _urgency(
 
 
 def _finish(
-    grid: _Grid, path: Tensor, level: Tensor, near: Tensor, max_voxels: int
+    grid: Nearness, path: Tensor, level: Tensor, near: Tensor, max_voxels: int
 ) -> tuple[Octree, Tensor]:
     """Octree of the near cells and of those that touch a corner of one; distances at corners."""
     path, order = torch.sort(path)
