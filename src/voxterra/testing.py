@@ -56,8 +56,9 @@ def assert_grad_close(
     Norms alone pass a gradient whose small entries were left out, and a comparison entry by entry
     with a tolerance passes one that is zero throughout. So three things are asked:
     the norm of the difference is within `relative` of the norm; so is every entry, of the largest
-    entry; and entries are 0 where, and only where, the expected ones are (entries under `relative`
-    squared of the largest may be either).
+    entry; and entries are 0 where, and only where, the expected ones are. (An expected entry under
+    `relative` squared of the largest may be 0; where 0 is expected, float32's rounding of the
+    weight of a corner may leave `relative` / 100 of the largest.)
 
     Args:
         actual: gradient to check; anything `numpy.asarray` takes.
@@ -79,7 +80,7 @@ def assert_grad_close(
         return
     missing = (a == 0) & (np.abs(b) > relative**2 * largest)
     assert not missing.any(), f"{name}: 0 at {int(missing.sum())} entries that have a gradient"
-    extra = (b == 0) & (np.abs(a) > relative**2 * largest)
+    extra = (b == 0) & (np.abs(a) > relative / 100 * largest)
     assert not extra.any(), f"{name}: not 0 at {int(extra.sum())} entries that have no gradient"
     off = np.linalg.norm(a - b) / np.linalg.norm(b)
     assert off <= relative, f"{name}: off by {off:.2e} of its norm"
