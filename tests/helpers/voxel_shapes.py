@@ -43,7 +43,7 @@ def around(n: int, distance: float = 4.0, *, lowest: float = -1.0) -> list[Pinho
     ]
 
 
-def traced(view: PinholeView, sdf: Sdf, far: float = 12.0) -> np.ndarray:
+def traced(view: PinholeView, sdf: Sdf, far: float = 60.0) -> np.ndarray:
     """(H, W) depth of an analytic surface by sphere tracing; 0 where the ray meets nothing."""
     v, u = np.mgrid[: view.height, : view.width] + 0.5
     pixels = np.column_stack([u.ravel(), v.ravel()])

@@ -21,12 +21,18 @@ from voxel_shapes import (  # noqa: E402
 )
 
 from voxterra.errors import InputError, TooFewPhotosError  # noqa: E402
+from voxterra.surface.voxels import init_depth  # noqa: E402
 from voxterra.surface.voxels.config import VoxelConfig  # noqa: E402
 from voxterra.surface.voxels.init import initial_sdf  # noqa: E402
 from voxterra.surface.voxels.octree import Cube  # noqa: E402
 from voxterra.surface.voxels.scene import Scene  # noqa: E402
 
 CUBE = Cube((0.0, 0.0, 0.0), 2.6, 5)
+
+
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch):
+    monkeypatch.setattr(init_depth, "GRID", 64)
 
 
 def values(field, points):

@@ -27,6 +27,8 @@ _QUANTILES = (0.01, 0.99)
 _FORWARD = 0.85
 """Length of the mean viewing direction from which on all cameras look the same way."""
 _HULL_CELLS = 80
+_HULL_SEEN = 0.6
+"""Part of the masked photos that see the object: close to the cameras masks leave much over."""
 _NEXT = "Leave out --bound and --bound_mode, or choose --bound_mode pcd."
 
 
@@ -184,7 +186,7 @@ def _of_masks(scene: Scene, rig: Rig) -> tuple[Float, Float] | None:
     low, high = center - distance, center + distance
     for _ in range(2):
         center, edge = (low + high) / 2, float((high - low).max())
-        inside = hull_nodes(masked, center, edge, _HULL_CELLS)
+        inside = hull_nodes(masked, center, edge, _HULL_CELLS, seen=_HULL_SEEN)
         if not inside.any() or inside.all():
             return None
         nodes = np.argwhere(inside)

@@ -20,8 +20,8 @@ GRID = 160
 """Cells along a side of the hull's grid."""
 _BESIDE = 0.03
 """Part of the masks that may have a point beside them, yet it be inside."""
-_MIN_VIEWS = 2
-"""Views that must see a point of the hull."""
+_SEEN = 0.25
+"""Part of the masks whose photo must see a point of the hull, two at least."""
 _CHUNK = 1 << 20
 
 
@@ -31,15 +31,20 @@ def hull_nodes(
     edge: float,
     cells: int,
     progress: Progress = no_progress,
+    *,
+    seen: float = _SEEN,
 ) -> NDArray[np.bool_]:
     """(cells + 1,)^3 whether the nodes of a cube's grid lie in the visual hull.
 
     Args:
         views: with masks; those without, and empty masks, say nothing.
         center, edge: of the cube [world units].
+        cells: along a side of the grid.
+        seen: part of the masks whose photo must see a node, two at least.
     """
     masks = [(camera_numbers(v.view.resized(m.shape[1], m.shape[0])), m) for v, m in _masks(views)]
     enough = 1 + int(_BESIDE * len(masks))
+    least = max(2, int(np.ceil(seen * len(masks))))
     ends = [np.linspace(c - edge / 2, c + edge / 2, cells + 1) for c in center]
     inside = np.zeros((cells + 1,) * 3, bool)
     slab = max(1, _CHUNK // (cells + 1) ** 2)
@@ -51,7 +56,7 @@ def hull_nodes(
         counts = np.zeros((len(points), carve.COUNTS), np.int32)
         for camera, mask in masks:
             silhouette(points, counts, camera, mask, enough)
-        kept = (counts[:, carve.BESIDE] < enough) & (counts[:, carve.SEEN] >= _MIN_VIEWS)
+        kept = (counts[:, carve.BESIDE] < enough) & (counts[:, carve.SEEN] >= least)
         inside[part] = kept.reshape(-1, cells + 1, cells + 1)
     return inside
 

@@ -30,7 +30,7 @@ MIN_POINTS = 30
 """Fewer points make no surface."""
 _MAX_POINTS = 300_000
 _NEIGHBORS = 12
-_STRAY = 6.0
+_STRAY = 4.0
 """A point this many times farther from its neighbours than usual is left out."""
 _WIDTHS = (48, 720)
 """Least and largest width of the depth maps drawn [px]."""
