@@ -30,20 +30,27 @@ def image_rect(lx, ly, lz, size, camera):
     x_min, y_min, x_max, y_max = _BIG, _BIG, -_BIG, -_BIG
     z_min, z_max = _BIG, -_BIG
     left, right, top, bottom = True, True, True, True
+    wx = lx - camera[vm.C_CENTER]
+    wy = ly - camera[vm.C_CENTER + 1]
+    wz = lz - camera[vm.C_CENTER + 2]
+    low_x = camera[0] * wx + camera[3] * wy + camera[6] * wz
+    low_y = camera[1] * wx + camera[4] * wy + camera[7] * wz
+    low_z = camera[2] * wx + camera[5] * wy + camera[8] * wz
     for c in range(8):
-        wx = lx + (size if c & 4 else F0) - camera[vm.C_CENTER]
-        wy = ly + (size if c & 2 else F0) - camera[vm.C_CENTER + 1]
-        wz = lz + (size if c & 1 else F0) - camera[vm.C_CENTER + 2]
-        x = camera[0] * wx + camera[3] * wy + camera[6] * wz
-        y = camera[1] * wx + camera[4] * wy + camera[7] * wz
-        z = camera[2] * wx + camera[5] * wy + camera[8] * wz
+        bx = size if c & 4 else F0
+        by = size if c & 2 else F0
+        bz = size if c & 1 else F0
+        x = low_x + camera[0] * bx + camera[3] * by + camera[6] * bz
+        y = low_y + camera[1] * bx + camera[4] * by + camera[7] * bz
+        z = low_z + camera[2] * bx + camera[5] * by + camera[8] * bz
         z_min, z_max = min(z_min, z), max(z_max, z)
         left &= fx * x + cx * z < F0
         right &= fx * x + (cx - width) * z > F0
         top &= fy * y + cy * z < F0
         bottom &= fy * y + (cy - height) * z > F0
         if z > near:
-            px, py = fx * x / z + cx, fy * y / z + cy
+            inverse = F1 / z
+            px, py = fx * x * inverse + cx, fy * y * inverse + cy
             x_min, x_max = min(x_min, px), max(x_max, px)
             y_min, y_max = min(y_min, py), max(y_max, py)
     if z_max <= near or left or right or top or bottom:
