@@ -1,5 +1,6 @@
 """Meshes of the leaves themselves: closed across levels, where the distance is zero, coloured."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from voxel_models import around_surface, box, model_of, octants, sphere, torus, 
 from voxterra.core.mesh import TriMesh
 from voxterra.core.voxels import corner_keys, decode_corners
 from voxterra.errors import ReconstructionError, UsageError
+from voxterra.io.voxels import read_voxels, write_voxels
 from voxterra.mesh.topology import edge_keys
 from voxterra.surface.voxels.extract import extract_mesh
 from voxterra.surface.voxels.normals import normals_at
@@ -191,6 +193,31 @@ def test_a_model_away_from_the_origin():
     mesh = extract_mesh(model_of(lambda x: distance(x - center), path, level, center=center))
     assert np.abs(distance(mesh.vertices.astype(np.float64) - center)).max() < 2e-3
     assert _edge_counts(mesh) == {2}
+
+
+def test_memory_goes_with_the_voxels():
+    model = _mixed(sphere(0.9), 7, 8)
+    extract_mesh(model)
+    tracemalloc.start()
+    try:
+        extract_mesh(model)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The keys of 8 corners a voxel while they are sorted, and what its piece of the mesh needs:
+    # 5 M voxels stay below 2 GB.
+    assert model.n_voxels > 40_000 and peak / model.n_voxels < 400
+
+
+def test_a_quantised_model_has_nearly_the_same_surface(tmp_path):
+    distance = torus(0.6, 0.25)
+    model = _mixed(distance, 6, 7)
+    write_voxels(model, tmp_path / "q.npz", quantized=True)
+    exact, coarse = extract_mesh(model), extract_mesh(read_voxels(tmp_path / "q.npz"))
+    # No corner changes its side: the same vertices, moved along their edges.
+    assert len(exact.faces) == len(coarse.faces) and _edge_counts(coarse) == {2}
+    moved = np.linalg.norm(exact.vertices - coarse.vertices, axis=1) * 32  # in voxels
+    assert moved.mean() < 0.01 and np.quantile(moved, 0.99) < 0.04
 
 
 def test_no_surface_is_an_error_with_a_next_step():

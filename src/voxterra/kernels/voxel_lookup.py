@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 LEVELS = 16
 """Levels of the lattice."""
-# Entries of a table of corners, about.
+# Entries of a table of corners, about, at most.
 _TABLE = 1 << 22
 
 
@@ -81,7 +81,7 @@ def corner_table(
     if 2 * finest > edge:  # corners do not lie on the grid of the bound
         return np.zeros(1, np.int32), np.zeros(5, np.int64)
     n_x = edge // finest + 1
-    n_y = min(n_x, max(_TABLE // n_x, 1))
+    n_y = max(min(n_x, min(_TABLE, len(keys)) // n_x), 1)
     shift_x, shift_y = finest.bit_length() - 1, max((edge // n_y).bit_length() - 1, 0)
     n_y = (edge >> shift_y) + 1
     x = low + (np.arange(n_x, dtype=np.int64) << shift_x)
