@@ -48,7 +48,7 @@ def _depth_samples(view: SceneView, count: int) -> Float:
     step = max(1, int(np.sqrt(depth.size / count)))
     rows, columns = np.nonzero(depth[step // 2 :: step, step // 2 :: step])
     rows, columns = rows * step + step // 2, columns * step + step // 2
-    pixels = np.column_stack([columns, rows]) + 0.5
+    pixels = np.column_stack([columns, rows]).astype(np.float64) + 0.5
     if view.mask is not None:
         scale = np.array(view.mask.shape[::-1]) / np.array(depth.shape[::-1])
         at = (pixels * scale).astype(int)

@@ -186,7 +186,7 @@ def _of_masks(scene: Scene, rig: Rig) -> tuple[Float, Float] | None:
     low, high = center - distance, center + distance
     for _ in range(2):
         center, edge = (low + high) / 2, float((high - low).max())
-        inside = hull_nodes(masked, center, edge, _HULL_CELLS, seen=_HULL_SEEN)
+        inside = hull_nodes(masked, center.tolist(), edge, _HULL_CELLS, seen=_HULL_SEEN)
         if not inside.any() or inside.all():
             return None
         nodes = np.argwhere(inside)

@@ -142,9 +142,9 @@ def _choose(scene: Scene, used: Sequence[int], config: VoxelConfig) -> str:
         InputError: what was asked for is not there, or there are masks but none shows an object.
     """
     views = [scene.views[i] for i in used]
-    masked = [v for v in views if v.mask is not None]
-    empty = [v.view.name for v in masked if v.mask is not None and not (v.mask > 127).any()]
-    if masked and len(empty) == len(masked):
+    masks = {v.view.name: v.mask > 127 for v in views if v.mask is not None}
+    empty = [name for name, mask in masks.items() if not mask.any()]
+    if masks and len(empty) == len(masks):
         raise InputError(
             "No mask shows an object: all are black.",
             where=f"mask of {empty[0]}" + (f" and {len(empty) - 1} more" if empty[1:] else ""),
@@ -157,7 +157,7 @@ def _choose(scene: Scene, used: Sequence[int], config: VoxelConfig) -> str:
     there = {
         "depth": any((known_depth(v.view.name, v.prior) > 0).any() for v in depths if v.prior),
         "points": n_points >= MIN_POINTS,
-        "masks": sum((v.mask <= 127).any() and (v.mask > 127).any() for v in masked) >= 2,
+        "masks": sum(bool(m.any() and not m.all()) for m in masks.values()) >= 2,
         "sphere": True,
     }
     if config.init != "auto":
