@@ -15,7 +15,8 @@ from voxterra.core.names import nearest
 from voxterra.errors import UsageError
 
 HELP = """\
-Score poses, depth, surface, raster or frame of a run against truth.
+Score poses, depth, surface, raster or frame of a run against truth, or the views of a trained
+voxel model against their photos.
 
 RUN is the output folder of `voxterra run`, or the file to score (mesh, DSM, cameras). TRUTH is the
 folder of a data set, which is searched for truth of that kind, or the file itself.
@@ -54,7 +55,11 @@ def run(args: list[str]) -> int:
         UsageError: unknown verb or option.
         VoxterraError: input that cannot be scored.
     """
-    verbs = {f.__name__: f for f in (poses, depth, surface, raster, frame)}
+    verbs = {f.__name__: f for f in (poses, depth, surface, raster, frame, views)}
+    if args[0] == "views" and len(args) > 1:
+        from voxterra.cli import eval_views
+
+        return eval_views.run(args[1:])
     _check(args, verbs)
     tyro.extras.subcommand_cli_from_dict(
         verbs,
@@ -76,6 +81,13 @@ def _check(args: list[str], verbs: dict[str, Callable[..., None]]) -> None:
             f"There is nothing to score called '{args[0]}'{nearest(args[0], verbs)}",
             where="voxterra eval",
             next_step=f"Give one of {', '.join(verbs)}.",
+        )
+    if args[0] == "views" and len(args) == 1:
+        raise UsageError(
+            "'views' needs a trained model.",
+            where="voxterra eval views",
+            next_step="For example: voxterra eval views out"
+            "    (voxterra eval views --help tells more)",
         )
     if len(args) == 1:
         raise UsageError(
@@ -223,3 +235,10 @@ def frame(result: Result, truth: Truth, as_json: Json = False) -> None:
         ("shape, RMS of camera centres", f"{error.shape_rmse_m:.4f} m"),
     ]
     show({"what": "frame", **asdict(error)}, as_json, rows)
+
+
+def views(model: Annotated[Path, tyro.conf.Positional]) -> None:
+    """Views that a trained voxel model renders, against their photos (voxterra train --eval)."""
+    from voxterra.cli import eval_views
+
+    eval_views.run([str(model)])

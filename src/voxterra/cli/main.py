@@ -26,6 +26,7 @@ class Verb:
     help: str
     example: str
     prefix: tuple[str, ...] = ()
+    own_words: bool = False  # reads its command line by `cli.words`, not by tyro
 
 
 def _step(name: str, text: str) -> Verb:
@@ -48,8 +49,22 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _step("georef", "place the model on the map"),
         _step("depth", "depth, normal and confidence of every photo"),
         _step("surface", "fuse depth maps to a surface and a cloud"),
-        _step("mesh", "clean, simplify and texture the mesh"),
+        Verb(
+            "mesh",
+            "voxterra.cli.mesh_voxels",
+            "clean, simplify and texture the mesh; of a trained model: make it",
+            "runs/site",
+        ),
         _step("products", "write the files for the map and for viewers"),
+    ),
+    "sparse voxels by themselves": (
+        Verb(
+            "train",
+            "voxterra.cli.train",
+            "train on photos with known cameras; then: mesh OUT, eval views OUT",
+            "--source_path scan24 --model_path out",
+            own_words=True,
+        ),
     ),
     "look and measure": (
         Verb(
@@ -67,7 +82,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb(
             "eval",
             "voxterra.cli.eval",
-            "score poses, depth, surface, raster or frame against truth",
+            "score poses, depth, surface, raster or frame; views of a model",
             "poses runs/site truth/cameras.json",
         ),
         Verb(
@@ -134,9 +149,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def print_error(error: VoxterraError) -> None:
     """Tell what went wrong, where, and the next step, on stderr."""
-    from rich.console import Console
-    from rich.markup import escape
-
+    try:
+        from rich.console import Console
+        from rich.markup import escape
+    except ModuleNotFoundError:  # a machine that only trains
+        print(f"error: {error}", file=sys.stderr)
+        return
     first, *rest = str(error).split("\n")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"[bold red]error:[/] {escape(first)}")
@@ -166,6 +184,8 @@ def _dispatch(args: list[str]) -> int:
             f"    (voxterra {verb.name} --help tells more)",
         )
     module = importlib.import_module(verb.module)
+    if verb.own_words:
+        return int(module.run([*verb.prefix, *args[1:]]))
     from voxterra.cli.values import told_values
 
     with told_values(args):

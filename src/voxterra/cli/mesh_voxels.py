@@ -1,0 +1,156 @@
+"""`voxterra mesh OUT`: the mesh of a trained model; of a run, its step `mesh` again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from voxterra.cli.train import require_torch, told_progress
+from voxterra.cli.words import option_lines, read_words, wants_help
+from voxterra.core.mesh import TriMesh
+from voxterra.core.voxels import VoxelModel
+from voxterra.errors import MissingPartError, UsageError
+
+Box = tuple[float, float, float, float, float, float]
+
+INTRO = """\
+usage: voxterra mesh OUT [options]          OUT: the folder of a trained model (voxterra train)
+       voxterra mesh RUN [options]          RUN: the folder of a run; voxterra mesh RUN --help
+
+The surface of a trained model as a mesh with colours, by --method: sdf takes it from the voxels
+themselves (closed, crack-free across levels), tsdf fuses the depths that the training views see
+(no inner walls). Written as PLY in the world's coordinates and as GLB for viewers.
+
+Examples:
+  voxterra mesh out
+  voxterra mesh out --method tsdf --bound -1 -1 -1 1 1 1
+  voxterra mesh out --out chair.ply
+  voxterra mesh runs/site                  (the step of a run: clean, simplify, texture)
+"""
+_KINDS: dict[str, Any] = {
+    "model_path": Path,
+    "method": Literal["sdf", "tsdf"],
+    "out": Path,
+    "bound": Box,
+    "voxel_size": float,
+    "device": Literal["auto", "cpu", "cuda"],
+}
+_HELPS = {
+    "model_path": "The trained model; it may stand without the name.",
+    "method": "sdf: from the voxels; tsdf: from the depths that the training views see.",
+    "out": "The file: .ply or .glb. Without it, mesh.ply and mesh.glb in the model's folder.",
+    "bound": "World box to clip to, instead of the main bound of the training.",
+    "voxel_size": "Cells of tsdf, in world units; without it, from the size of a pixel.",
+    "device": "Where tsdf renders.",
+}
+_DEFAULTS = {"method": "sdf", "device": "auto"}
+
+
+def run(args: list[str]) -> int:
+    """Mesh a model, or do the step of a run; returns the exit code.
+
+    Raises:
+        UsageError: unknown options, or a folder that is neither.
+        VoxterraError: the model holds no surface, or the run fails.
+    """
+    if not _is_for_a_model(args):
+        from voxterra.cli import steps
+
+        return steps.run(["mesh", *args])
+    if wants_help(args):
+        print(INTRO, *option_lines(_KINDS, _KINDS, _HELPS, _DEFAULTS), sep="\n")
+        raise SystemExit(0)
+    given = {**_DEFAULTS, **read_words(args, _KINDS, verb="mesh", positional=("model_path",))}
+    folder: Path = given["model_path"]
+    from voxterra.surface.voxels.model_folder import read_model
+
+    targets = _targets(given.get("out"), folder)
+    frame = _frame_writer()
+    model = read_model(folder)
+    mesh = _extracted(model, folder, given)
+    for target in targets:
+        frame(mesh, target, model)
+        megabytes = target.stat().st_size / 1e6
+        print(f"{target}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, "
+              f"{megabytes:.1f} MB")  # fmt: skip
+    return 0
+
+
+def _is_for_a_model(args: list[str]) -> bool:
+    """Whether a command line names the folder of a model; a run's has a file of its own."""
+    from voxterra.surface.voxels.model_folder import is_model_folder
+
+    words = [arg.partition("=")[2] or arg for arg in args]
+    named = any(is_model_folder(Path(word)) for word in words if word and not word.startswith("--"))
+    own = any(arg.split("=")[0].replace("-", "_") in ("__model_path", "__method") for arg in args)
+    return named or own or set(args) <= {"-h", "--help"}
+
+
+def _targets(out: Path | None, folder: Path) -> list[Path]:
+    if out is None:
+        return [folder / "mesh.ply", folder / "mesh.glb"]
+    if out.suffix.lower() not in (".ply", ".glb"):
+        raise UsageError(
+            f"A mesh cannot be written as '{out.suffix or out.name}'.",
+            where="--out",
+            next_step="Give a file that ends in .ply or .glb.",
+        )
+    return [out]
+
+
+def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMesh:
+    bounds = given.get("bound")
+    if bounds is not None and any(a >= b for a, b in zip(bounds[:3], bounds[3:])):
+        raise UsageError(
+            "The bound is no box.",
+            where="--bound",
+            next_step="Give x_min y_min z_min x_max y_max z_max in world, each min below its max.",
+        )
+    if given["method"] == "sdf":
+        from voxterra.surface.voxels.extract import extract_mesh
+
+        return extract_mesh(model, bounds=bounds, progress=told_progress("mesh"))
+    require_torch()
+    from voxterra.io.depth_store import DepthStore
+    from voxterra.surface.fusion.config import FusionConfig
+    from voxterra.surface.voxels.config import VoxelConfig
+    from voxterra.surface.voxels.depth_views import depth_maps_of
+    from voxterra.surface.voxels.device import choose_device
+    from voxterra.surface.voxels.extract import extract_tsdf
+    from voxterra.surface.voxels.render import to_device
+
+    views = DepthStore(folder).views  # of the training; no photo is needed
+    voxels = to_device(model, choose_device(VoxelConfig(device=given["device"])))
+    size = given.get("voxel_size")
+    config = FusionConfig(bounds_m=bounds or _main_bound(model), voxel_size_m=size)
+    return extract_tsdf(depth_maps_of(voxels, views), config, progress=told_progress("mesh"))
+
+
+def _main_bound(model: VoxelModel) -> Box:
+    low, high = model.center - model.inside_edge / 2, model.center + model.inside_edge / 2
+    return (*map(float, low), *map(float, high))  # type: ignore[return-value]
+
+
+def _frame_writer() -> Any:
+    """The function that writes a mesh with the frame of its world.
+
+    Raises:
+        MissingPartError: what knows coordinate systems is not installed.
+    """
+    try:
+        from voxterra.core.geo import GeoFrame
+        from voxterra.io.gltf import write_glb
+        from voxterra.io.ply import write_ply_mesh
+    except ModuleNotFoundError as error:
+        raise MissingPartError(
+            f"Meshes are written with their coordinate system, which needs {error.name}.",
+            where=str(error.name),
+            next_step=f"pip install {error.name}, or make the mesh on another machine.",
+        ) from error
+
+    def write(mesh: TriMesh, path: Path, model: VoxelModel) -> None:
+        told = model.metadata.get("frame")
+        frame = GeoFrame.from_dict(told) if told else GeoFrame.local(scale_known=False)
+        (write_glb if path.suffix.lower() == ".glb" else write_ply_mesh)(mesh, path, frame)
+
+    return write

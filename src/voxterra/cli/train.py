@@ -1,0 +1,243 @@
+"""`voxterra train`: sparse voxels from posed photos, with the option names of SVRaster's users."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from voxterra.cli.words import option_lines, read_words, wants_help
+from voxterra.core.progress import Progress
+from voxterra.errors import FormatError, MissingPartError, UsageError
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.option_help import option_groups, option_help, option_kinds
+from voxterra.surface.voxels.options import Training, preset_names, resolve
+
+LINE_EVERY_S = 10.0
+
+INTRO = """\
+usage: voxterra train --source_path DATA --model_path OUT [options]
+
+Train sparse voxels with signed distances on photos whose cameras are known. DATA is the folder of
+a run (voxterra run PHOTOS --out DATA --until depth), a COLMAP folder (images/ and sparse/0, any
+camera model), or one with transforms.json or transforms_train.json (NeRF, Nerfstudio) or with
+cameras_sphere.npz (NeuS). Masks lie in masks/, or are the photos' own transparency.
+
+Options come from the defaults, the preset, the config files in order and the command line; later
+ones win. Names are written with _ or -; a switch is turned off by --no_NAME.
+
+Examples:
+  voxterra train --source_path runs/site --model_path models/site
+  voxterra train --source_path chair --model_path out --preset object --eval
+  voxterra train --source_path scan24 --model_path out --cfg_files a.yaml b.yaml --n_iter 4000
+  voxterra train --model_path out --resume            (goes on from the last checkpoint)
+Then:
+  voxterra mesh out --method sdf
+  voxterra eval views out
+"""
+
+_OWN: dict[str, Any] = {
+    "source_path": Path,
+    "model_path": Path,
+    "image_dir_name": str,
+    "preset": str,
+    "cfg_files": tuple[Path, ...],
+    "resume": bool,
+    "overwrite": bool,
+}
+_OWN_HELP = {
+    "source_path": "Folder of the photos with their cameras.",
+    "model_path": "Folder for the model: config.yaml, model.npz, checkpoints/, pg_view/, "
+    "test_stat/, test_view/.",
+    "image_dir_name": "Folder of the photos in the source.",
+    "preset": f"Options for a kind of scene: {', '.join(preset_names())}.",
+    "cfg_files": "YAML files with options, in sections or not; a later one wins.",
+    "resume": "Go on from the last checkpoint in the model folder, with its options.",
+    "overwrite": "Train anew in a folder that holds a model.",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command line asks for."""
+
+    training: Training
+    model_path: Path
+    resume: bool
+
+
+def run(args: list[str]) -> int:
+    """Train; returns the exit code.
+
+    Raises:
+        UsageError: options that cannot be.
+        VoxterraError: photos that cannot be used, or a training that cannot go on.
+    """
+    if wants_help(args):
+        print(help_text())
+        raise SystemExit(0)
+    given = parse(args)
+    require_torch()
+    _train(given)
+    return 0
+
+
+def parse(args: list[str]) -> Given:
+    """The options of a command line, resolved.
+
+    Raises:
+        UsageError: unknown or contradicting options.
+        InputError: a config file cannot be read, or there is nothing to go on with.
+    """
+    values = read_words(args, {**_OWN, **option_kinds()}, verb="train")
+    model_path = values.pop("model_path", None)
+    if model_path is None:
+        raise UsageError(
+            "It is not said where the model shall go.",
+            where="voxterra train",
+            next_step="Name a folder: --model_path OUT.",
+        )
+    resume, overwrite = values.pop("resume", False), values.pop("overwrite", False)
+    _check_folder(model_path, resume=resume, overwrite=overwrite)
+    training = _resolved(values, model_path if resume else None)
+    if training.source_path is None:
+        raise UsageError(
+            "It is not said what to train on.",
+            where="voxterra train",
+            next_step="Name a folder with photos and cameras: --source_path DATA.",
+        )
+    return Given(training, model_path, resume)
+
+
+def help_text() -> str:
+    """What `voxterra train --help` prints."""
+    lines = [INTRO, "options:", *option_lines(_OWN, _OWN, _OWN_HELP, {"image_dir_name": "images"})]
+    for title, names in option_groups().items():
+        lines += ["", f"{title}:"]
+        lines += option_lines(names, option_kinds(), option_help(), VoxelConfig())
+    return "\n".join(lines)
+
+
+def require_torch() -> None:
+    """Find out whether what trains and renders voxels is there.
+
+    Raises:
+        MissingPartError: torch is not installed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingPartError(
+            "Sparse voxels need PyTorch, which is not installed.",
+            where="torch",
+            next_step="pip install 'voxterra[voxels]' (for an NVIDIA GPU: 'voxterra[voxels,gpu]').",
+        ) from error
+
+
+def told_progress(verb: str) -> Progress:
+    """A `Progress` that prints: one line kept up to date on a terminal, else one now and then."""
+    terminal, last = sys.stdout.isatty(), [time.monotonic()]
+
+    def tell(fraction: float, message: str = "") -> None:
+        now = time.monotonic()
+        if now - last[0] < (0.2 if terminal else LINE_EVERY_S) and fraction < 1:
+            return
+        last[0] = now
+        line = f"{verb}: {fraction:4.0%}  {message}"
+        if terminal:
+            print(f"\r\x1b[K{line}", end="\n" if fraction >= 1 else "", flush=True)
+        else:
+            print(line, flush=True)
+
+    return tell
+
+
+def _check_folder(model_path: Path, *, resume: bool, overwrite: bool) -> None:
+    from voxterra.surface.voxels.model_folder import is_model_folder
+
+    if resume and overwrite:
+        raise UsageError(
+            "A training cannot both go on and start anew.",
+            where="--resume, --overwrite",
+            next_step="Give one of them.",
+        )
+    if is_model_folder(model_path) and not (resume or overwrite):
+        raise UsageError(
+            "This folder holds a model already.",
+            where=str(model_path),
+            next_step="Give --resume to go on with it, --overwrite to train anew, or another "
+            "folder.",
+        )
+
+
+def _resolved(values: Mapping[str, Any], resumed: Path | None) -> Training:
+    """Options of the command line, on top of those of the training that goes on."""
+    from voxterra.surface.voxels.model_folder import CONFIG, read_training
+
+    values = dict(values)
+    preset, cfg_files = values.pop("preset", None), values.pop("cfg_files", ())
+    base = Training(None, "images", VoxelConfig())
+    if resumed is not None and (resumed / CONFIG).is_file():
+        base = read_training(resumed)
+    return resolve(values, preset=preset, cfg_files=cfg_files, base=base, where="voxterra train")
+
+
+def _train(given: Given) -> None:
+    from voxterra.io.depth_store import write_views
+    from voxterra.surface.voxels.load import load_scene
+    from voxterra.surface.voxels.model_folder import clear, write_model, write_training
+    from voxterra.surface.voxels.train import train
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    training, out = given.training, given.model_path
+    source = training.source_path
+    assert source is not None  # parse() has seen to it
+    begun = time.monotonic()
+    scene = load_scene(
+        source,
+        training.config,
+        image_dir_name=training.image_dir_name,
+        progress=told_progress("photos"),
+    )
+    for warning in scene.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    held_out = f", {len(scene.held_out)} held out" if scene.held_out else ""
+    print(f"{len(scene.views)} views of {source}{held_out}", flush=True)
+    if not given.resume:
+        clear(out)
+    write_training(training, out)
+    write_views(tuple(view.view for view in scene.training), out)
+    model = train(
+        scene, training.config, out=out, resume=given.resume, progress=told_progress("train")
+    )
+    model = replace(model, metadata={**model.metadata, **_frame_of(source)})
+    path = write_model(model, out, quantized=training.config.save_quantized)
+    print(
+        f"{path}: {model.n_voxels:,} voxels, {path.stat().st_size / 1e6:.1f} MB, "
+        f"{time.monotonic() - begun:.0f} s"
+    )
+    if scene.held_out:
+        from voxterra.cli.eval_views import score_views
+
+        score_views(model, scene, out, training.config)
+    print(f"Next: voxterra mesh {out}")
+
+
+def _frame_of(source: Path) -> dict[str, Any]:
+    """Where the world of a run lies on Earth, for the meshes that will be made of the model."""
+    file = source / "stages" / "georef" / "georeference.json"
+    if not file.is_file():
+        return {}
+    try:
+        return {"frame": json.loads(file.read_text(encoding="utf-8"))["frame"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(
+            f"The georeference cannot be read: {error}.",
+            where=str(file),
+            next_step="Do that step again: voxterra georef RUN.",
+        ) from error
