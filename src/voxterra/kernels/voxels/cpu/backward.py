@@ -178,7 +178,7 @@ _SIGN = _signs()
 
 
 @njit(fastmath=True, error_model="numpy", cache=True)
-def _load_pixels(state, pixels, last, gradient, x0, y0, start, width, height, reach):
+def _load_pixels(state, pixels, last, gradient, x0, y0, start, reach):
     """Load what the forward pass left; returns the last entry of the bucket that any pixel hit.
 
     `reach[row, base]`: the last entry hit by the 8 pixels from `base` on.
@@ -266,9 +266,7 @@ def differentiate(record, rect, camera, entry, slot, bucket_start, tile_of, octa
             if ts.start_tile(state, camera, x0, y0, width, height, octant_of[b]) == 0:
                 continue
             start, end = bucket_start[b], bucket_start[b + 1]
-            deepest = _load_pixels(
-                state, pixels, last, grad_pixels, x0, y0, start, width, height, reach
-            )
+            deepest = _load_pixels(state, pixels, last, grad_pixels, x0, y0, start, reach)
             _gather_bucket(
                 state, sums, total, reach, deepest, entry[start:end], slot[start:end], record,
                 rect, camera, x0, y0, octant_of[b], gradient, touched, lanes,

@@ -159,13 +159,13 @@ def render(record, rect, camera, entry, bucket_start, tile_of, octant_of, tiles_
                 for column in range(ts.TILE):
                     if state[ts.T + np.uint64(row * ts.TILE + column)] > F0:
                         row_live[row] |= np.int64(1) << column
-            _keep = row_live.copy()
+            owned = row_live.copy()
             entry_weight = weight[start:end] if len(weight) > 0 else weight
             _blend_bucket(
                 state, live, row_live, entry[start:end], record, rect, camera, x0, y0,
                 octant_of[b], entry_weight,
             )  # fmt: skip
-            _write(state, _keep, pixels, last, x0, y0, start)
+            _write(state, owned, pixels, last, x0, y0, start)
 
 
 @njit(fastmath=True, error_model="numpy", cache=True)

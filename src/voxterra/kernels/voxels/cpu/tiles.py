@@ -40,7 +40,6 @@ def start_tile(state, camera, x0, y0, width, height, octant):
     """
     state[:] = F0
     live = 0
-    flip = F1
     for row in range(TILE):
         for column in range(TILE):
             x, y = x0 + column, y0 + row
