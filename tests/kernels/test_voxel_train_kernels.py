@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,14 +14,47 @@ from voxterra.kernels.voxels import ops_train
 from voxterra.kernels.voxels.reference import train as twin
 from voxterra.testing import assert_grad_close
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+DEVICES = ["cpu", "emulated", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.fixture(params=DEVICES)
-def device(request: pytest.FixtureRequest) -> str:
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where to run; `emulated` runs the source of the CUDA kernels, a thread after the other."""
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU here")
+    if request.param == "emulated":
+        pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
+        emulate(monkeypatch)
+        return "cpu"
     return str(request.param)
+
+
+def emulate(monkeypatch: pytest.MonkeyPatch) -> None:
+    from voxterra.kernels.voxels.cuda import launch, optimise, stencil
+
+    now = SimpleNamespace(thread=0)
+    fake = SimpleNamespace(
+        grid=lambda dimensions: now.thread, local=SimpleNamespace(array=np.zeros)
+    )
+    for module in (optimise, stencil):
+        monkeypatch.setattr(module, "cuda", fake)
+
+    def run(kernel: launch.Kernel, grid: int, block: int, *args: Any) -> None:
+        values = []
+        for (_, dimensions), value in zip(kernel._words, args, strict=True):
+            if isinstance(value, torch.Tensor):
+                assert value.is_contiguous()
+                values.append(value.numpy() if dimensions > 1 else value.numpy().reshape(-1))
+            elif value is None:
+                values.append(np.empty(0, np.float32))
+            else:
+                values.append(np.float32(value) if isinstance(value, float) else value)
+        with np.errstate(all="ignore"):
+            for now.thread in range(grid * block):
+                kernel._pyfunc(*values)
+
+    monkeypatch.setattr(launch.Kernel, "launch", run)
+    monkeypatch.setattr(ops_train, "_on_gpu", lambda tensor: True)
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def stencil_loss(
     if count == 0:
         return sdf.new_zeros(2)
     weights, mean = (float(weight_eikonal), float(weight_laplacian)), reduction == "mean"
-    if sdf.is_cuda:
+    if _on_gpu(sdf):
         from voxterra.kernels.voxels.cuda import stencil as cuda
 
         adjacency = adjacency or stencil_adjacency(stencil, len(sdf))
@@ -118,7 +118,7 @@ def voxel_eikonal(
         [] the term, without its weight.
     """
     mean = reduction == "mean"
-    if sdf.is_cuda:
+    if _on_gpu(sdf):
         from voxterra.kernels.voxels.cuda import stencil as cuda
 
         lists = (corner_index, size.contiguous(), corner_start, corner_slot)
@@ -145,7 +145,7 @@ def total_variation(
     """Sum over the 12 edges of each voxel of (difference of the corner values / edge)^2; adds its
     gradient. Arguments and result as of `voxel_eikonal`, over all voxels."""
     mean = reduction == "mean"
-    if sdf.is_cuda:
+    if _on_gpu(sdf):
         from voxterra.kernels.voxels.cuda import stencil as cuda
 
         lists = (corner_index, size.contiguous(), corner_start, corner_slot)
@@ -181,7 +181,7 @@ def adam(
         step: number of this step, from 1.
     """
     numbers = (lr / (1 - beta1**step), beta1, beta2, 1 / math.sqrt(1 - beta2**step), eps)
-    if param.is_cuda:
+    if _on_gpu(param):
         from voxterra.kernels.voxels.cuda import optimise as cuda
 
         cuda.adam(param, grad, m, v, scale, *numbers)
@@ -227,7 +227,7 @@ def sh_adam(
     root2 = 1 / math.sqrt(1 - beta2**step)
     numbers = (lr0 / correction, lrs / correction, beta1, beta2, root2, eps)
     tensors = (sh0, shs, *sh0_moments, *shs_moments, grad_rgb, lo_size, camera)
-    if sh0.is_cuda:
+    if _on_gpu(sh0):
         from voxterra.kernels.voxels.cuda import optimise as cuda
 
         cuda.sh_adam(*tensors, degree, *numbers)
@@ -236,3 +236,7 @@ def sh_adam(
 
     a = [t.numpy() for t in tensors]
     cpu.sh_adam(a[0], a[1], (a[2], a[3]), (a[4], a[5]), *a[6:], degree, *numbers)
+
+
+def _on_gpu(tensor: Tensor) -> bool:
+    return tensor.is_cuda
