@@ -48,7 +48,7 @@ def _row_terms(sdf, stencil, h, start, count, terms, values):
     terms[j, 3], terms[j, 4], terms[j, 5] = inverse * lx, inverse * ly, inverse * lz
 
 
-def _add_rows(stencil, terms, corner_start, corner_slot, start, count, scale, grad):
+def _add_rows(terms, corner_start, corner_slot, start, count, scale, grad):
     corner = cuda.grid(1)
     if corner >= grad.shape[0]:
         return
@@ -63,10 +63,8 @@ def _add_rows(stencil, terms, corner_start, corner_slot, start, count, scale, gr
         if k == 0:
             total -= TWO * scale[1] * (terms[j, 3] + terms[j, 4] + terms[j, 5])
             continue
+        # Both terms are 0 along an axis whose other neighbour is missing.
         axis = (k - 1) >> 1
-        across = slot - 1 if k & 1 == 0 else slot + 1
-        if stencil[across] < 0:
-            continue
         steep = scale[0] * terms[j, axis]
         bent = scale[1] * terms[j, 3 + axis]
         total += bent + steep if k & 1 == 0 else bent - steep
@@ -147,7 +145,7 @@ def _add_edges(sdf, corner_index, size, corner_start, corner_slot, scale, grad):
 
 
 ROW_TERMS = Kernel(_row_terms, "f32[] i32[] f32[] i32 i32 f32[,] f32[,]")
-ADD_ROWS = Kernel(_add_rows, "i32[] f32[,] i32[] i32[] i32 i32 f32[] f32[]")
+ADD_ROWS = Kernel(_add_rows, "f32[,] i32[] i32[] i32 i32 f32[] f32[]")
 VOXEL_TERMS = Kernel(_voxel_terms, "f32[] i32[,] f32[] i64 f32[,] f32[,]")
 ADD_SLOPES = Kernel(_add_slopes, "f32[,] i32[] i32[] f32[] f32[]")
 EDGE_TERMS = Kernel(_edge_terms, "f32[] i32[,] f32[] f32[]")
@@ -179,7 +177,7 @@ def stencil_loss(
         scale = torch.stack([torch.full_like(total[0], w) for w in weights])
         scale = scale / total[1::2].clamp_min(1.0) if mean else scale
         lists = (corner_start, corner_slot, start, count)
-        ADD_ROWS.launch(_blocks(len(grad)), THREADS, stencil, terms, *lists, scale, grad)
+        ADD_ROWS.launch(_blocks(len(grad)), THREADS, terms, *lists, scale, grad)
     return losses
 
 
