@@ -1,6 +1,6 @@
-"""Train a scene with given poses, mesh it, and score images and surface.
+"""Train a scene with given poses, mesh it, and score images and surface (options: voxterra train).
 
-    python benchmarks/voxels.py chair SCENE OUT [--n_iter 8000 ...]     (any option of voxterra train)
+    python benchmarks/voxels.py chair SCENE OUT [--n_iter 8000 ...]
     python benchmarks/voxels.py dtu SCENE OUT
 
 SCENE is a folder of `voxel_sets.py`. Writes OUT/result.json, OUT/mesh.npz and pictures. "Seen

@@ -57,6 +57,8 @@ class VoxelConfig:
     """Levels inside the main bound of a start from nothing (sphere)."""
     init_n_level: int = 0
     """Levels inside the main bound of the start; 0: from the footprint of a pixel."""
+    init_pixels: float = 4.0
+    """Voxels at the start are not smaller than this many pixels; splits come later."""
     max_level: int = 11
     """Finest level inside the main bound."""
     max_voxels: int = 4_000_000

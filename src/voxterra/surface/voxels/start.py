@@ -9,7 +9,6 @@ from torch import Tensor
 
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.voxels import SH_C0
-from voxterra.errors import ReconstructionError
 from voxterra.kernels.voxels import math as layout
 from voxterra.surface.voxels.allocate import allocate, smallest_footprint
 from voxterra.surface.voxels.config import VoxelConfig
@@ -50,19 +49,13 @@ def start(
     octree, sdf = allocate(
         cube,
         sdf_at,
-        lambda points: smallest_footprint(points, views),
+        lambda points: 0.5 * config.init_pixels * smallest_footprint(points, views),
         start_level=level,
         max_level=min(finest, 16),
         max_voxels=max_voxels // 4,
         band=BAND,
         device=device,
     )
-    if not len(octree.path):
-        raise ReconstructionError(
-            "There is no surface inside the bound to start from.",
-            where="--bound",
-            next_step="Check the bound, or start from a sphere (--init sphere).",
-        )
     voxels = _gray(octree, sdf, config, targets)
     progress(0.75, "colours")
     seed_colors(voxels, targets)

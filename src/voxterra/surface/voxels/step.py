@@ -74,7 +74,7 @@ def step(
     )
     grad_record = ops.rasterize_backward(
         record, rect, bins, target.kernel, forward, objective.grad_pixels,
-        deterministic=config.deterministic, features=wanted,
+        deterministic=config.deterministic,
     )  # fmt: skip
     state.priority += grad_record[:, layout.G_PRIORITY]
     octree = voxels.octree
