@@ -16,6 +16,10 @@ from voxel_scene import CAMERAS, VoxelScene, camera_values, intrinsics, look_at,
 from voxterra.kernels.voxels import ops
 from voxterra.kernels.voxels.math import (
     ALPHA_MIN,
+    F_DISTORTION,
+    F_MEDIAN,
+    F_NORMAL,
+    F_RGB2,
     G_NORMAL,
     G_PRIORITY,
     G_RGB,
@@ -31,6 +35,7 @@ from voxterra.kernels.voxels.math import (
     PIXEL,
     R_NORMAL,
     R_RGB,
+    R_RGB2,
     R_SDF,
     R_SHARPNESS,
     TRANSMITTANCE_MIN,
@@ -202,12 +207,18 @@ def test_records_and_rects(device, camera):
         seen = (rect[:, 2] > rect[:, 0]) & (rect[:, 3] > rect[:, 1])
         expected = case.twin_records()
         torch.testing.assert_close(record[seen].double(), expected[seen], rtol=1e-5, atol=2e-6)
-    # Every ray through a voxel lies in its rectangle.
+    # Every ray through a voxel lies in its rectangle; on CUDA, every ray that loses light there.
     direction = twin.ray_directions(case.camera, WIDTH, HEIGHT)
     lo, hi = expected[:, :3], expected[:, :3] + expected[:, 3:4]
     a, b = ((face - case.camera[9:12]) / direction[:, None] for face in (lo, hi))
     enter = torch.minimum(a, b).amax(2).clamp_min(NEAR)
     hit = (torch.maximum(a, b).amin(2) - enter > 1e-5).reshape(HEIGHT, WIDTH, -1)
+    if device == "cuda":
+        lost, octant = torch.zeros(len(direction), len(rect), dtype=bool), twin.octants(direction)
+        passed = case.twin_rendering(expected).passed
+        for o, (m, order) in zip(octant.unique().tolist(), passed, strict=True):
+            lost[torch.nonzero(octant == o), order] = m < 1
+        hit &= lost.reshape(hit.shape)
     y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
     x, y, r = x[..., None], y[..., None], rect.long()
     inside = (x >= r[:, 0]) & (x < r[:, 2]) & (y >= r[:, 1]) & (y < r[:, 3])
@@ -278,6 +289,38 @@ def test_gradients_of_each_output(device):
         run = (record, rect, bins, case.view, forward, grad_pixels.to(device))
         got = ops.rasterize_backward(*run).cpu()
         assert_grad_close(got[:, G_SDF : G_SDF + 8], want[:, R_SDF : R_SDF + 8], name=name)
+
+
+FEATURES = {
+    F_NORMAL: OUTPUTS["normal"],
+    F_MEDIAN: OUTPUTS["median"],
+    F_RGB2: OUTPUTS["rgb2"],
+    F_DISTORTION: OUTPUTS["distortion"],
+}
+
+
+@pytest.mark.parametrize("features", [0, *FEATURES, F_NORMAL | F_DISTORTION])
+def test_outputs_left_out_change_nothing_else(device, features):
+    case, expected = make_case(device, "oblique"), expected_of("oblique", "two levels")
+    record, rect = case.prepare()
+    bins = case.bins(rect)
+    asked = torch.ones(PIXEL, dtype=torch.bool)
+    for bit, part in FEATURES.items():
+        asked[part] = bool(features & bit)
+    asked[P_DISTORTION + 1 :] = False
+    some = ops.rasterize_forward(record, rect, bins, case.view, features=features)
+    everything = ops.rasterize_forward(record, rect, bins, case.view)
+    a, b = some.pixels.cpu()[..., asked], everything.pixels.cpu()[..., asked]
+    torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+    assert torch.equal(some.last, everything.last)
+    grad_pixels = expected.grad_pixels * asked
+    records = case.twin_records().requires_grad_()
+    (case.twin_rendering(records).pixels * grad_pixels).sum().backward()
+    assert records.grad is not None
+    grad = ops.rasterize_backward(record, rect, bins, case.view, some, grad_pixels.to(device))
+    assert_grad_close(grad.cpu()[:, G_SDF : G_SDF + 8], records.grad[:, R_SDF : R_SDF + 8])
+    assert_grad_close(grad.cpu()[:, G_NORMAL : G_NORMAL + 3], records.grad[:, R_NORMAL:R_RGB2])
+    assert_grad_close(grad.cpu()[:, G_RGB : G_RGB + 3], records.grad[:, R_RGB:R_NORMAL])
 
 
 def test_results_do_not_depend_on_other_views(device):
