@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from voxterra.cli.train import require_torch, told_progress
 from voxterra.cli.words import option_lines, read_words, wants_help
 from voxterra.core.mesh import TriMesh
 from voxterra.core.voxels import VoxelModel
-from voxterra.errors import MissingPartError, UsageError
+from voxterra.errors import MissingPartError, ReconstructionError, UsageError
 
 Box = tuple[float, float, float, float, float, float]
 
@@ -113,6 +115,7 @@ def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMes
     require_torch()
     from voxterra.io.depth_store import DepthStore
     from voxterra.surface.fusion.config import FusionConfig
+    from voxterra.surface.voxels.clip import clip_to_box
     from voxterra.surface.voxels.config import VoxelConfig
     from voxterra.surface.voxels.depth_views import depth_maps_of
     from voxterra.surface.voxels.device import choose_device
@@ -123,7 +126,18 @@ def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMes
     voxels = to_device(model, choose_device(VoxelConfig(device=given["device"])))
     size = given.get("voxel_size")
     config = FusionConfig(bounds_m=bounds or _main_bound(model), voxel_size_m=size)
-    return extract_tsdf(depth_maps_of(voxels, views), config, progress=told_progress("mesh"))
+    mesh = extract_tsdf(depth_maps_of(voxels, views), config, progress=told_progress("mesh"))
+    if bounds is None:
+        return mesh
+    # The fusion keeps whole blocks of cells.
+    mesh = clip_to_box(mesh, np.array(bounds[:3]), np.array(bounds[3:]))
+    if len(mesh.faces) == 0:
+        raise ReconstructionError(
+            "There is no surface in this box.",
+            where="--bound",
+            next_step="Give another box, in the world of the cameras, or none.",
+        )
+    return mesh
 
 
 def _main_bound(model: VoxelModel) -> Box:

@@ -1,0 +1,311 @@
+"""`voxterra train`, `mesh` and `eval views` of sparse voxels, from the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import voxel_models
+import yaml
+from PIL import Image as PilImage
+
+from voxterra.cli.main import main
+from voxterra.cli.mesh_voxels import _is_for_a_model
+from voxterra.cli.train import help_text, parse
+from voxterra.core.camera import Camera, PinholeView
+from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.core.voxels import VoxelModel
+from voxterra.errors import UsageError
+from voxterra.io.colmap import write_colmap
+from voxterra.io.ply import read_ply
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.model_folder import read_training, write_model, write_training
+from voxterra.surface.voxels.option_help import option_groups
+from voxterra.surface.voxels.options import Training
+
+BASIC = ["--source_path", "data", "--model_path"]
+SIZE = 64
+
+
+def test_options_are_read_in_either_spelling(tmp_path):
+    given = parse(
+        [
+            *BASIC, str(tmp_path / "out"), "--eval", "--n-iter", "20_000", "--lambda_ssim=1e-3",
+            "--bound", "-1", "-2e-1", "-.5", "1", "2", "3", "--no_exposure", "--bound-mode=pcd",
+            "--black_background", "true", "--image-dir-name", "images_4",
+        ]
+    )  # fmt: skip
+    assert given.training.source_path == Path("data") and not given.resume
+    assert given.training.image_dir_name == "images_4"
+    assert given.training.config == VoxelConfig(
+        eval=True,
+        n_iter=20000,
+        lambda_ssim=1e-3,
+        bound=(-1.0, -0.2, -0.5, 1.0, 2.0, 3.0),
+        bound_mode="pcd",
+        black_background=True,
+    )
+
+
+def test_the_command_line_overrides_files_and_presets(tmp_path):
+    for name, text in (("a", "n_iter: 1\nss: 2.0"), ("b", "model:\n  n_iter: 2\n")):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    files = ["--cfg_files", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]
+    given = parse([*files, "--preset", "object", *BASIC, str(tmp_path / "out"), "--sh_degree", "1"])
+    config = given.training.config
+    assert (config.n_iter, config.ss, config.sh_degree) == (2, 2.0, 1)
+    assert config.white_background
+    turned_off = [*BASIC, str(tmp_path / "out"), "--no-white-background", "--preset=object"]
+    assert not parse(turned_off).training.config.white_background
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--lamda_ssim", "1"], "did you mean '--lambda_ssim'"),
+        (["--no_n_iter"], "no option '--no_n_iter'"),
+        (["-x"], "no option '-x'"),
+        (["--n_iter", "many"], "takes a whole number, but 'many'"),
+        (["--n_iter", "1.5"], "takes a whole number"),
+        (["--n_iter"], "takes a value, but nothing is given"),
+        (["--n_iter", "0"], "0 is no value for n_iter"),
+        (["--bound", "0", "0", "0"], "takes 6 numbers"),
+        (["--bound_mode", "fowrard"], "did you mean 'forward'"),
+        (["--preset", "uva"], "did you mean 'uav'"),
+        (["stray"], "'stray' belongs to no option"),
+        (["--cfg_files"], "takes a value"),
+        (["--resume", "--overwrite"], "cannot both"),
+    ],
+)
+def test_wrong_options_are_told(tmp_path, args, told):
+    with pytest.raises(UsageError) as error:
+        parse([*BASIC, str(tmp_path / "out"), *args])
+    assert told in error.value.what
+    assert error.value.where and error.value.next_step
+
+
+def test_what_must_be_said(tmp_path, capsys):
+    assert main(["train", "--source_path", "data"]) == 2
+    assert "--model_path OUT" in capsys.readouterr().err
+    assert main(["train", "--model_path", str(tmp_path / "out")]) == 2
+    assert "--source_path DATA" in capsys.readouterr().err
+    assert main(["train", *BASIC, str(tmp_path / "out"), "--cfg_files", str(tmp_path / "no")]) == 6
+    assert str(tmp_path / "no") in capsys.readouterr().err
+    assert main(["train", "--source_path", str(tmp_path), "--model_path", "out"]) == 4
+    assert "sparse/0 (COLMAP)" in capsys.readouterr().err
+
+
+def test_the_help_tells_every_option():
+    text = help_text()
+    for title, names in option_groups().items():
+        assert f"\n{title}:\n" in text
+        assert all(f"\n  --{name}" in text for name in names)
+    assert "Examples:" in text and max(map(len, text.splitlines())) <= 100
+    assert "(default: 8000)" in text and "None" not in text
+
+
+def test_a_model_is_not_overwritten_unasked(tmp_path):
+    first = Training(Path("data"), "photos", VoxelConfig(n_iter=7, bound=(0, 0, 0, 1, 1, 1)))
+    write_training(first, tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(UsageError, match="holds a model already"):
+        parse([*BASIC, str(tmp_path)])
+    assert parse([*BASIC, str(tmp_path), "--overwrite"]).training.config == VoxelConfig()
+    going_on = parse(["--model_path", str(tmp_path), "--resume", "--ss", "1"])
+    assert going_on.resume and going_on.training.source_path == Path("data").absolute()
+    assert going_on.training.image_dir_name == "photos"
+    assert going_on.training.config == replace(first.config, ss=1.0)
+
+
+# --- with a model: a sphere of known colours ---------------------------------------------------
+
+
+def sphere_model() -> VoxelModel:
+    def distance(points: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(points, axis=-1) - 0.6
+
+    wanted = voxel_models.around_surface(distance, lambda at: np.full(len(at), 6))
+    model = voxel_models.model_of(distance, *voxel_models.tree(wanted, edge=4.0))
+    sharpness = np.log(99) / 2 * 2.0 ** np.arange(17) / 4.0
+    return replace(model, sharpness=sharpness.astype(np.float32))
+
+
+def views_around() -> tuple[PinholeView, ...]:
+    K = np.array([[80.0, 0, SIZE / 2], [0, 80.0, SIZE / 2], [0, 0, 1]])
+    camera = Camera("PINHOLE", SIZE, SIZE, (80.0, 80.0, SIZE / 2, SIZE / 2))
+    out = []
+    for i in range(6):
+        angle = 2 * math.pi * i / 6
+        back = np.array([math.cos(angle), math.sin(angle), 0.3])
+        forward = -back / np.linalg.norm(back)
+        right = np.cross(forward, [0.0, 0.0, 1.0])
+        right /= np.linalg.norm(right)
+        rotation = np.array([right, np.cross(forward, right), forward])
+        pose = np.hstack([rotation, rotation @ -(2.5 * -forward)[:, None]])
+        out.append(PinholeView(f"{i}.png", K, pose, SIZE, SIZE, camera))
+    return tuple(out)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> tuple[Path, VoxelModel]:
+    """A COLMAP folder whose photos are renders of a sphere, and that sphere."""
+    import torch
+
+    from voxterra.surface.voxels.render import render_view, to_device
+
+    folder, model, views = tmp_path_factory.mktemp("sphere"), sphere_model(), views_around()
+    none = SparsePoints(
+        np.empty((0, 3)), np.empty((0, 3), np.uint8), np.empty(0), np.zeros(1, np.int64),
+        np.empty(0, np.int32), np.empty((0, 2)),
+    )  # fmt: skip
+    images = tuple(Image(view.name, 1, view.cam_from_world) for view in views)
+    write_colmap(Reconstruction({1: views[0].camera}, images, none), folder / "sparse" / "0")
+    (folder / "images").mkdir()
+    voxels = to_device(model, "cpu")
+    for view in views:
+        with torch.no_grad():
+            color = render_view(voxels, view, ss=VoxelConfig().ss).color.clamp(0, 1)
+        pixels = np.rint(color.numpy() * 255).astype(np.uint8)
+        assert len(np.unique(pixels)) > 20  # something is there
+        PilImage.fromarray(pixels).save(folder / "images" / view.name)
+    return folder, model
+
+
+@pytest.fixture(scope="module")
+def trained(scene, tmp_path_factory) -> Path:
+    """The folder that `voxterra train` leaves when the training finds the very sphere."""
+    source, model = scene
+    out = tmp_path_factory.mktemp("models") / "out"
+
+    def find_it(scene, config, *, out, resume, progress):
+        assert len(scene.training) == 4 and config.n_iter == 3 and not resume
+        progress(1.0, "found")
+        return replace(model, metadata={"source": scene.source})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voxterra.surface.voxels.train.train", find_it)
+        args = ["--source_path", str(source), "--model_path", str(out), "--n_iter", "3"]
+        assert main(["train", *args, "--eval", "--test_every", "3", "--device", "cpu"]) == 0
+    return out
+
+
+def test_train_leaves_a_model_folder(trained, scene):
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert config["source_path"] == str(scene[0]) and config["n_iter"] == 3 and config["eval"]
+    assert read_training(trained).config.test_every == 3
+    assert len(json.loads((trained / "views.json").read_text())["views"]) == 4
+    assert sorted(p.name for p in (trained / "test_view").iterdir()) == ["0.png", "3.png"]
+    figures = json.loads((trained / "test_stat" / "views.json").read_text())
+    assert figures["held_out"]["views"] == 2 and "train" not in figures
+    # Photos are renders of that model, rounded to 8 bits: 58.9 dB if the errors are uniform.
+    assert figures["held_out"]["psnr"] > 50 and figures["held_out"]["ssim"] > 0.99
+
+
+def test_eval_views_scores_training_views_too(trained, capsys):
+    assert main(["eval", "views", str(trained), "--train"]) == 0
+    out = capsys.readouterr().out
+    assert "held out, mean" in out and "training, mean" in out and "5.png" in out
+    assert "LPIPS is not measured: " in out or "LPIPS" in out.splitlines()[0]
+    assert main(["eval", "views", str(trained), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in figures["each"]] == ["0.png", "3.png"]
+
+
+def test_mesh_from_the_voxels(trained, capsys):
+    assert main(["mesh", str(trained)]) == 0
+    out = capsys.readouterr().out
+    mesh, _ = read_ply(trained / "mesh.ply")
+    assert str(trained / "mesh.glb") in out and (trained / "mesh.glb").read_bytes()[:4] == b"glTF"
+    radius = np.linalg.norm(mesh.vertices, axis=1)
+    assert len(mesh.faces) > 1000 and np.abs(radius - 0.6).max() < 0.01
+    assert mesh.colors is not None
+
+
+def test_mesh_from_rendered_depth_within_a_box(trained, tmp_path):
+    target = tmp_path / "half.ply"
+    box = ["--bound", "-1", "-1", "-1", "1", "1", "0.1"]
+    args = ["--method", "tsdf", "--out", str(target), "--voxel_size", "0.04", *box]
+    assert main(["mesh", str(trained), *args, "--device", "cpu"]) == 0
+    mesh, _ = read_ply(target)
+    radius = np.linalg.norm(mesh.vertices, axis=1)
+    assert len(mesh.faces) > 200 and np.abs(np.median(radius) - 0.6) < 0.02
+    far = ["--method", "tsdf", "--voxel_size", "0.1", "--bound", "0.6", "0.6", "0.6", "1", "1", "1"]
+    assert main(["mesh", str(trained), *far, "--device", "cpu"]) == 10
+    assert 0.09 < mesh.vertices[:, 2].max() <= 0.1 + 1e-6
+
+
+def test_what_cannot_be_meshed_or_scored(trained, tmp_path, capsys):
+    assert main(["mesh", str(trained), "--out", "mesh.obj"]) == 2
+    assert main(["mesh", str(trained), "--bound", "0", "0", "0", "0", "1", "1"]) == 2
+    assert main(["mesh", str(tmp_path)]) == 2  # neither a run nor a model
+    assert "not the folder of a run" in capsys.readouterr().err
+    assert main(["mesh", "--model_path", str(tmp_path)]) == 3
+    assert "no trained model here" in capsys.readouterr().err
+    assert main(["eval", "views", str(tmp_path)]) == 3
+    write_training(Training(trained, "images", VoxelConfig()), tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    assert main(["mesh", str(tmp_path)]) == 3
+    assert "--resume" in capsys.readouterr().err
+    write_model(sphere_model(), tmp_path, quantized=True)
+    source = str(read_training(trained).source_path)
+    assert main(["eval", "views", str(tmp_path), "--source_path", source]) == 3
+    assert "No view was held out" in capsys.readouterr().err
+
+
+def test_mesh_knows_runs_from_models(tmp_path, trained):
+    assert _is_for_a_model([str(trained)]) and _is_for_a_model(["--method", "sdf", "x"])
+    assert _is_for_a_model(["--help"]) and not _is_for_a_model([str(tmp_path), "--help"])
+    assert not _is_for_a_model([str(tmp_path), "--mesh.faces", "10"])
+
+
+def test_training_anew_takes_the_old_pictures_away(trained, scene, tmp_path):
+    import shutil
+
+    out = tmp_path / "copy"
+    shutil.copytree(trained, out)
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voxterra.surface.voxels.train.train", stop)
+        from voxterra.cli.train import run
+
+        with pytest.raises(KeyboardInterrupt):
+            run(["--source_path", str(scene[0]), "--model_path", str(out), "--overwrite"])
+    assert not (out / "model.npz").exists() and not (out / "test_view").exists()
+    assert (out / "config.yaml").exists()
+
+
+def test_lpips_is_measured_only_where_its_weights_are(monkeypatch, tmp_path):
+    import sys
+    import types
+
+    import torch
+
+    from voxterra.surface.voxels import perceptual
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(perceptual, "find_spec", lambda name: None)
+    assert perceptual.why_no_lpips() == "the package lpips is not installed"
+    monkeypatch.setattr(perceptual, "find_spec", lambda name: object())
+    assert perceptual.BACKBONE in str(perceptual.why_no_lpips())
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / perceptual.BACKBONE).write_bytes(b"weights")
+    assert perceptual.why_no_lpips() is None
+
+    class Network(torch.nn.Module):
+        def __init__(self, **_):
+            super().__init__()
+
+        def forward(self, a, b):
+            assert a.shape == (1, 3, 4, 5) and a.min() >= -1
+            return (a - b).abs().mean()
+
+    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=Network))
+    distance = perceptual.load_lpips(torch.device("cpu"))
+    assert distance(torch.ones(4, 5, 3), torch.zeros(4, 5, 3)) == 2.0
