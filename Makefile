@@ -18,12 +18,15 @@ help:
 	@echo "make bench  accuracy and speed of a run (SETS=\"demo ...\", see benchmarks/README.md)"
 
 # uv installs quicker where it is there; pip does the same.
-define install
+define environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@if [ ! -x $(BIN)/python ]; then \
 	  if uv --version >/dev/null 2>&1; then uv venv -q --python "$$(command -v $(PYTHON))" $(VENV); \
 	  else $(PYTHON) -m venv $(VENV); fi; fi
+endef
+
+define install
 	@echo "installing voxterra$(1) into $(VENV)"
 	@if uv --version >/dev/null 2>&1; then \
 	  uv pip install -q --python $(BIN)/python -c constraints.txt -e '.$(1)'; \
@@ -31,11 +34,23 @@ define install
 	@touch $@
 endef
 
+# Before the rest, and by pip: it takes torch's CPU build where its index offers one, while uv would
+# fetch gigabytes of CUDA libraries. Who has another build of this version keeps it.
+define torch
+	@echo "installing torch into $(VENV)"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
+	  uv pip install -q --python $(BIN)/python pip
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+endef
+
 $(VENV)/.installed: pyproject.toml constraints.txt
+	$(environment)
 	$(call install,[viewer])
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
-	$(call install,[dev$(comma)viewer])
+	$(environment)
+	$(torch)
+	$(call install,[dev$(comma)viewer$(comma)voxels$(comma)gpu])
 	@touch $(VENV)/.installed
 
 comma := ,
