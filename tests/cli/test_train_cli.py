@@ -309,3 +309,22 @@ def test_lpips_is_measured_only_where_its_weights_are(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=Network))
     distance = perceptual.load_lpips(torch.device("cpu"))
     assert distance(torch.ones(4, 5, 3), torch.zeros(4, 5, 3)) == 2.0
+
+
+@pytest.mark.slow
+def test_a_real_training_stopped_and_gone_on_with(scene, tmp_path):
+    source, out = scene[0], tmp_path / "out"
+    options = ["--device", "cpu", "--max_level", "5", "--save_every", "10", "--view_every", "0"]
+    start = ["--source_path", str(source), "--init", "sphere", "--init_level", "5", *options]
+    bound = ["--bound", "-1", "-1", "-1", "1", "1", "1", "--model_path", str(out)]
+
+    def psnr() -> float:
+        assert main(["eval", "views", str(out), "--train"]) == 0
+        figures = json.loads((out / "test_stat" / "views.json").read_text())
+        return figures["train"]["psnr"]
+
+    assert main(["train", *start, *bound, "--n_iter", "30"]) == 0
+    first = psnr()
+    assert main(["train", "--model_path", str(out), "--resume", "--n_iter", "150"]) == 0
+    assert psnr() > first + 3
+    assert main(["mesh", str(out)]) == 0 and (out / "mesh.ply").exists()
