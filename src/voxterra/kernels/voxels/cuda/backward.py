@@ -18,16 +18,21 @@ from voxterra.kernels.voxels.cuda.lanes import (
     U1,
     cuda,
     load4,
+    load4_shared,
     reciprocal,
     scatter_sum,
+    shared_address,
     warp_max,
 )
 from voxterra.kernels.voxels.cuda.launch import Kernel
 from voxterra.kernels.voxels.cuda.ray import (
+    ROW,
+    STAGE,
     chunk_of,
     crossing,
     direction,
     sigmoid,
+    stage,
     through,
     unit_point,
     warp_corner,
@@ -41,8 +46,8 @@ THREADS = 256
 """Threads of a block of the two smaller kernels."""
 F0, F1, F2, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
 EPS = vm.OPACITY_EPS
-RECORD, GRADIENT = np.uint64(vm.RECORD), np.uint64(vm.GRADIENT)
-W4, W8, W12, W16 = (np.uint64(k) for k in (4, 8, 12, 16))
+GRADIENT = np.uint64(vm.GRADIENT)
+W4, W8, W12 = (np.uint64(k) for k in (4, 8, 12))
 
 
 @cache
@@ -66,7 +71,7 @@ def split(g, x, y, z):
 def _make(features: int, rows: int, warps: int) -> Callable[..., None]:
     NORMAL, MEDIAN = features & vm.F_NORMAL, features & vm.F_MEDIAN
     RGB2, DISTORTION = features & vm.F_RGB2, features & vm.F_DISTORTION
-    WARPS = warps
+    WARPS, STAGED = warps, warps * STAGE
     CENTER, NEAR = np.uint32(vm.C_CENTER), np.uint32(vm.C_NEAR)
     P_T, P_DEPTH = np.uint64(vm.P_T), np.uint64(vm.P_DEPTH)
 
@@ -112,6 +117,11 @@ def _make(features: int, rows: int, warps: int) -> Callable[..., None]:
         near = camera[NEAR]
         back = np.int32((top - start) >> np.int32(5))
         first = np.int32(chunk_of(start, np.int32(bucket)))
+        staging = cuda.shared.array(STAGED, np.float32, alignment=16)
+        staged = np.uint32(
+            shared_address(staging)
+            + np.uint32(np.uint32(cuda.threadIdx.x >> 5) * np.uint32(32 * ROW))
+        )
         while back >= 0:
             base = np.int32(start + (back << np.int32(5)))
             word = np.uint64(np.uint32(first + back)) * W8 + np.uint64(np.uint32(warp))
@@ -125,16 +135,19 @@ def _make(features: int, rows: int, warps: int) -> Callable[..., None]:
             row = np.uint64(0)
             if rows:
                 row = np.uint64(np.uint32(row_start[word]))
+            cuda.syncwarp()
+            stage(record, voxel, todo, lane, staged)
+            at = np.uint32(staged + np.uint32(np.uint32(cuda.popc(todo)) * ROW))
             while todo != 0:
                 k = np.int32(31) - np.int32(cuda.clz(todo))
                 todo = np.uint32(todo ^ np.uint32(U1 << np.uint32(k)))
                 v = np.uint64(np.uint32(cuda.shfl_sync(FULL, voxel, k)))
-                at = v * RECORD
-                lx, ly, lz, size = load4(record, at)
-                c0, c1, c2, c3 = load4(record, at + W4)
-                c4, c5, c6, c7 = load4(record, at + W8)
-                vr, vg, vb, vnx = load4(record, at + W12)
-                vny, vnz, vr2, s = load4(record, at + W16)
+                at = np.uint32(at - ROW)
+                lx, ly, lz, size = load4_shared(at)
+                c0, c1, c2, c3 = load4_shared(np.uint32(at + np.uint32(16)))
+                c4, c5, c6, c7 = load4_shared(np.uint32(at + np.uint32(32)))
+                vr, vg, vb, vnx = load4_shared(np.uint32(at + np.uint32(48)))
+                vny, vnz, vr2, s = load4_shared(np.uint32(at + np.uint32(64)))
                 ax, ay, az = ox - lx, oy - ly, oz - lz
                 t0, t1 = crossing(ax, ay, az, size, ix, iy, iz, near)
                 d0, d1, d2, d3, d4, d5, d6, d7 = F0, F0, F0, F0, F0, F0, F0, F0

@@ -13,14 +13,27 @@ from functools import cache
 import numpy as np
 
 from voxterra.kernels.voxels import math as vm
-from voxterra.kernels.voxels.cuda.lanes import FULL, U1, cuda, load4, reciprocal, store4, warp_max
+from voxterra.kernels.voxels.cuda.lanes import (
+    FULL,
+    U1,
+    cuda,
+    load4_shared,
+    reciprocal,
+    shared_address,
+    store4,
+    warp_max,
+)
 from voxterra.kernels.voxels.cuda.launch import Kernel
 from voxterra.kernels.voxels.cuda.ray import (
+    ROW,
+    STAGE,
     chunk_of,
     crossing,
     direction,
     meets,
+    rect_words,
     sigmoid,
+    stage,
     through,
     unit_point,
     warp_corner,
@@ -32,8 +45,7 @@ SIGNATURE = (
 )
 F0, F1, F2, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
 ALPHA_MIN, TRANSMITTANCE_MIN = vm.ALPHA_MIN, vm.TRANSMITTANCE_MIN
-RECORD = np.uint64(vm.RECORD)
-W4, W8, W12, W16 = (np.uint64(k) for k in (4, 8, 12, 16))
+W4, W8, W12 = (np.uint64(k) for k in (4, 8, 12))
 
 
 @cache
@@ -46,7 +58,7 @@ def kernel(features: int, max_weight: bool, warps: int = 8, blocks: int = 3) -> 
 def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
     NORMAL, MEDIAN = features & vm.F_NORMAL, features & vm.F_MEDIAN
     RGB2, DISTORTION = features & vm.F_RGB2, features & vm.F_DISTORTION
-    WARPS = warps
+    WARPS, STAGED = warps, warps * STAGE
     CENTER, NEAR = np.uint32(vm.C_CENTER), np.uint32(vm.C_NEAR)
 
     def forward(
@@ -77,6 +89,11 @@ def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
         start = bucket_start[bucket]
         end = bucket_start[np.uint32(bucket + U1)]
         chunk = np.uint64(chunk_of(start, np.int32(bucket))) * W8 + np.uint64(warp)
+        staging = cuda.shared.array(STAGED, np.float32, alignment=16)
+        staged = np.uint32(
+            shared_address(staging)
+            + np.uint32(np.uint32(cuda.threadIdx.x >> 5) * np.uint32(32 * ROW))
+        )
         base = start
         while base < end and cuda.any_sync(FULL, alive):
             index = np.int32(base + lane)
@@ -84,20 +101,22 @@ def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
             found = False
             if index < end:
                 voxel = entry[np.uint32(index)]
-                found = meets(rect, np.uint32(voxel), corner_x, corner_y)
+                low, high = rect_words(rect, voxel)
+                found = meets(low, high, corner_x, corner_y)
             todo = np.uint32(cuda.ballot_sync(FULL, found))
+            stage(record, voxel, todo, lane, staged)
+            at = staged
             kept = np.uint32(0)
             while todo != 0:
                 bit = np.uint32(todo & np.uint32(-np.int32(todo)))
                 k = np.int32(cuda.ffs(todo)) - np.int32(1)
                 todo = np.uint32(todo ^ bit)
-                v = np.uint64(np.uint32(cuda.shfl_sync(FULL, voxel, k)))
-                row = v * RECORD
-                lx, ly, lz, size = load4(record, row)
-                c0, c1, c2, c3 = load4(record, row + W4)
-                c4, c5, c6, c7 = load4(record, row + W8)
-                vr, vg, vb, vnx = load4(record, row + W12)
-                vny, vnz, vr2, s = load4(record, row + W16)
+                lx, ly, lz, size = load4_shared(at)
+                c0, c1, c2, c3 = load4_shared(np.uint32(at + np.uint32(16)))
+                c4, c5, c6, c7 = load4_shared(np.uint32(at + np.uint32(32)))
+                vr, vg, vb, vnx = load4_shared(np.uint32(at + np.uint32(48)))
+                vny, vnz, vr2, s = load4_shared(np.uint32(at + np.uint32(64)))
+                at = np.uint32(at + ROW)
                 ax, ay, az = ox - lx, oy - ly, oz - lz
                 t0, t1 = crossing(ax, ay, az, size, ix, iy, iz, near)
                 used = False
@@ -138,12 +157,16 @@ def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
                         alive = light >= TRANSMITTANCE_MIN
                 if cuda.any_sync(FULL, used):
                     kept = np.uint32(kept | bit)
+                    if not cuda.any_sync(FULL, alive):
+                        todo = np.uint32(0)
                     if heaviest:
+                        v = np.uint64(np.uint32(cuda.shfl_sync(FULL, voxel, k)))
                         w = warp_max(w)
                         if lane == 0:
                             cuda.atomic.max(max_weight, v, w)
             if lane == 0 and kept != 0:
                 touched[chunk] = np.int32(kept)
+            cuda.syncwarp()
             chunk += W8
             base = np.int32(base + np.int32(32))
         if inside:

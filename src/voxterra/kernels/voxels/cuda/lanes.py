@@ -110,6 +110,50 @@ def store4(typingctx, array, index, a, b, c, d):
     return sig, codegen
 
 
+@intrinsic
+def shared_address(typingctx, array):
+    """Address (uint32) of an array in shared memory, for `load4_shared` and `store4_shared`."""
+    sig = types.uint32(array)
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, value=args[0]).data
+        code = "{ .reg .u64 a; cvta.to.shared.u64 a, $1; cvt.u32.u64 $0, a; }"
+        asm = ir.InlineAsm(ir.FunctionType(_I32, [_I64]), code, "=r,l")
+        return builder.call(asm, [builder.ptrtoint(data, _I64)])
+
+    return sig, codegen
+
+
+@intrinsic
+def load4_shared(typingctx, address):
+    """4 float32 from an address in shared memory, a multiple of 16."""
+    sig = types.UniTuple(types.float32, 4)(types.uint32)
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.LiteralStructType([_F32] * 4), [_I32])
+        code = "ld.shared.v4.f32 {$0, $1, $2, $3}, [$4];"
+        asm = ir.InlineAsm(kind, code, "=f,=f,=f,=f,r,~{memory}", side_effect=True)
+        out = builder.call(asm, args)
+        items = [builder.extract_value(out, i) for i in range(4)]
+        return context.make_tuple(builder, sig.return_type, items)
+
+    return sig, codegen
+
+
+@intrinsic
+def store4_shared(typingctx, address, a, b, c, d):
+    """Write 4 float32 to an address in shared memory, a multiple of 16."""
+    sig = types.void(types.uint32, *([types.float32] * 4))
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.VoidType(), [_I32, _F32, _F32, _F32, _F32])
+        code = "st.shared.v4.f32 [$0], {$1, $2, $3, $4};"
+        builder.call(ir.InlineAsm(kind, code, "r,f,f,f,f,~{memory}", side_effect=True), args)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
 def _operator(code: str, count: int) -> Any:
     """Code generator of one instruction on `count` float32."""
 

@@ -52,7 +52,7 @@ class _DevicePlan:
     packed: int
 
 
-FORWARD, BACKWARD = (4, 8), (4, 6)
+FORWARD, BACKWARD = (4, 9), (4, 6)
 """Warps of a block, and blocks at least on a multiprocessor, which bounds the registers; the
 fastest of those tried on an H200."""
 THREADS = 256

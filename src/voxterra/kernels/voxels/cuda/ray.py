@@ -10,19 +10,26 @@ import numpy as np
 
 from voxterra.kernels.voxels import math as vm
 from voxterra.kernels.voxels.cuda.lanes import (
+    U1,
     cuda,
     exp2,
     high16,
+    load4,
     load_words,
     low16,
     multiply_add_unit,
     reciprocal,
+    store4_shared,
 )
 from voxterra.kernels.voxels.plan import TILE
 
 PIECES = TILE * TILE // 32
 """Warps of a tile."""
 CX, CY, FX, FY = np.uint32(vm.C_CX), np.uint32(vm.C_CY), np.uint32(vm.C_FX), np.uint32(vm.C_FY)
+ROW = np.uint32(4 * vm.RECORD)
+"""Bytes of a record; with 80 of them, 8 lanes that store 16 bytes each meet all 32 banks."""
+STAGE = 32 * vm.RECORD
+"""float32 of shared memory in which a warp keeps the records of a chunk."""
 F1, HALF, LOG2E = np.float32(1.0), np.float32(0.5), np.float32(1.4426950408889634)
 
 
@@ -47,11 +54,16 @@ def direction(camera, x, y):
 
 
 @cuda.jit(device=True)
-def meets(rect, voxel, x, y):
-    """Whether the pixel rect of a voxel meets the 8x4 pixels from (x, y)."""
-    low, high = load_words(rect, np.uint64(voxel) * np.uint64(4))
-    in_x = low16(low) < x + np.int32(8) and low16(high) > x
-    return in_x and high16(low) < y + np.int32(4) and high16(high) > y
+def rect_words(rect, voxel):
+    """The pixel rect of a voxel: (x0, y0) and (x1, y1), 16 bits each."""
+    return load_words(rect, np.uint64(np.uint32(voxel)) * np.uint64(4))
+
+
+@cuda.jit(device=True)
+def meets(low, high, x, y):
+    """Whether a pixel rect (`rect_words`) meets the 8x4 pixels from (x, y)."""
+    in_x = low16(low) < np.int32(x + np.int32(8)) and low16(high) > x
+    return in_x and high16(low) < np.int32(y + np.int32(4)) and high16(high) > y
 
 
 @cuda.jit(device=True)
@@ -90,3 +102,26 @@ def sigmoid(s, f):
 def through(phi_in, phi_out):
     """`math.through` with a fast reciprocal."""
     return min((phi_out + vm.OPACITY_EPS) * reciprocal(phi_in + vm.OPACITY_EPS), F1)
+
+
+@cuda.jit(device=True)
+def stage(record, voxel, chosen, lane, address):
+    """Copy the records of the chosen lanes' voxels to shared memory, in the order of the lanes.
+
+    One wait for all of a chunk's records, where reading each when it is due would wait for each.
+    """
+    below = np.uint32(chosen & np.uint32(np.uint32(U1 << np.uint32(lane)) - U1))
+    if np.uint32(chosen >> np.uint32(lane)) & U1 != 0:
+        at = np.uint64(np.uint32(voxel)) * np.uint64(vm.RECORD)
+        to = np.uint32(address + np.uint32(np.uint32(cuda.popc(below)) * ROW))
+        a0, a1, a2, a3 = load4(record, at)
+        b0, b1, b2, b3 = load4(record, at + np.uint64(4))
+        c0, c1, c2, c3 = load4(record, at + np.uint64(8))
+        d0, d1, d2, d3 = load4(record, at + np.uint64(12))
+        e0, e1, e2, e3 = load4(record, at + np.uint64(16))
+        store4_shared(to, a0, a1, a2, a3)
+        store4_shared(np.uint32(to + np.uint32(16)), b0, b1, b2, b3)
+        store4_shared(np.uint32(to + np.uint32(32)), c0, c1, c2, c3)
+        store4_shared(np.uint32(to + np.uint32(48)), d0, d1, d2, d3)
+        store4_shared(np.uint32(to + np.uint32(64)), e0, e1, e2, e3)
+    cuda.syncwarp()
