@@ -18,6 +18,7 @@ from voxterra.pipeline.stages import STAGE_NAMES
 
 PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
 SMALL = {
+    "backend": "fusion",  # on machines with a GPU too
     "sfm": {"max_image_size": 800, "max_features": 2500},
     "depth": {"max_size": 320, "color_max_size": 800},
     "mesh": {"max_faces": 30_000},

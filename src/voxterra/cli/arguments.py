@@ -84,6 +84,8 @@ def _group_flags(options: Any) -> Iterator[str]:
                     f"--{group.name}.{name}",
                     f"--{group.name}.no-{name}",
                 )
+        else:
+            yield f"--{group.name}"
 
 
 def is_terminal() -> bool:

@@ -31,6 +31,7 @@ Examples:
   voxterra run photos/ --out runs/site --preset preview
   voxterra run photos.zip --out runs/site --crs EPSG:25833 --heights ellipsoidal
   voxterra run photos/ --out runs/site --until sfm
+  voxterra run photos/ --out runs/site --backend voxels --preset preview
   voxterra run photos/ --out runs/site --config runs/site/config.yaml --depth.max-size 2400
 """
 

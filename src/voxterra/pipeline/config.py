@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from voxterra.core.geo import projected_crs
 from voxterra.depth.config import DepthConfig
@@ -13,10 +14,14 @@ from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.config import check as check_ingest
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.texture_config import TextureConfig
+from voxterra.pipeline.voxel_presets import this_machine, voxel_preset
 from voxterra.products.config import ProductsConfig
 from voxterra.products.config import check as check_products
 from voxterra.sfm.config import SfmConfig
 from voxterra.surface.fusion.config import FusionConfig
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.options import checked
+from voxterra.surface.voxels.resize import training_size
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,9 @@ class RunConfig:
         mesh: cleaning and simplifying the mesh.
         texture: baking photos onto the mesh.
         products: files for the map and for viewers.
+        backend: what makes the surface: "fusion" of depth maps, "voxels" trained on the photos,
+            or "auto": voxels where an NVIDIA GPU can be used, else fusion.
+        voxels: training voxels, with that backend.
     """
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -42,6 +50,8 @@ class RunConfig:
     mesh: CleanConfig = field(default_factory=CleanConfig)
     texture: TextureConfig = field(default_factory=TextureConfig)
     products: ProductsConfig = field(default_factory=ProductsConfig)
+    backend: Literal["auto", "fusion", "voxels"] = "auto"
+    voxels: VoxelConfig = field(default_factory=lambda: voxel_preset("standard", this_machine()))
 
 
 # The least that options of other stages can be; True: more than that.
@@ -105,5 +115,17 @@ def check_config(config: RunConfig) -> None:
                 "or leave the option out.",
             )
     check_products(config.products)
+    _check_voxels(config.voxels)
     if config.georef.crs is not None:
         projected_crs(config.georef.crs)
+
+
+def _check_voxels(voxels: VoxelConfig) -> None:
+    """As `voxterra train` checks them, with the names that they have in a run."""
+    try:
+        checked(voxels)
+        training_size(1600, 1200, voxels)
+    except UsageError as error:
+        names = (error.where or "").replace("--", "").split(", ")
+        flags = ", ".join(f"--voxels.{name.replace('_', '-')}" for name in names)
+        raise UsageError(error.what, where=flags, next_step=error.next_step) from error

@@ -1,6 +1,6 @@
 """Options as plain values: out of YAML and JSON, and into them.
 
-A group of options is a frozen dataclass; a run's are two levels of them.
+A group of options is a frozen dataclass; a run's options are such groups, and a few without one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def path_options(options: Any) -> dict[str, Path]:
     found = {}
     for group in fields(options):
         values = getattr(options, group.name)
-        for option in fields(values):
+        for option in fields(values) if is_dataclass(values) else ():
             if isinstance(value := getattr(values, option.name), Path):
                 found[f"{group.name}.{option.name}"] = value
     return found

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from voxterra.core.names import nearest
 from voxterra.core.options import with_values
 from voxterra.errors import UsageError
 from voxterra.pipeline.config import RunConfig
+from voxterra.pipeline.voxel_presets import this_machine, voxel_preset
 
-# Only what differs from the stages' own defaults, which are those of "standard".
+# Only what differs from the stages' own defaults, which are those of "standard"; the options of
+# training voxels stand in `voxel_presets`.
 PRESETS: dict[str, dict[str, dict[str, object]]] = {
     "preview": {
         "sfm": {"max_image_size": 1000, "max_features": 4096},
@@ -29,6 +33,8 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
 def preset(name: str) -> RunConfig:
     """Options of a preset: `preview`, `standard` or `high`.
 
+    Those of training voxels are for the kind of machine that this is.
+
     Raises:
         UsageError: there is no such preset.
     """
@@ -38,4 +44,5 @@ def preset(name: str) -> RunConfig:
             where="--preset",
             next_step=f"The presets are: {', '.join(PRESETS)}.",
         )
-    return with_values(RunConfig(), PRESETS[name], where=f"preset {name}")
+    config = with_values(RunConfig(), PRESETS[name], where=f"preset {name}")
+    return replace(config, voxels=voxel_preset(name, this_machine()))

@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -70,6 +71,7 @@ def run(
     Raises:
         VoxterraError: whatever kept the run from its end, after `RunFailed` once it had started.
     """
+    own = stages is None
     if stages is None:
         from voxterra.pipeline.config import check_config
         from voxterra.pipeline.presets import preset
@@ -86,7 +88,13 @@ def run(
         workspace.read_run_file()
         stack.enter_context(logging_to(workspace.root / LOG_FILE))
         paths = given or _paths(workspace.recorded_source(), workspace.root)
-        running = _Run(workspace, config, paths, stages, plan, from_stage)
+        asked = config
+        if own:
+            from voxterra.pipeline.backends import settled
+
+            config = settled(config, workspace)
+            asked = replace(config, backend=asked.backend)
+        running = _Run(workspace, config, paths, stages, plan, from_stage, asked)
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)
             yield event
@@ -103,8 +111,10 @@ class _Run:
         stages: Sequence[Stage],
         plan: Sequence[Stage],
         from_stage: str | None,
+        asked: Any,
     ):
         self.workspace, self.config, self.source = workspace, config, source
+        self.asked = asked  # the options to record, "auto" as such: other machines choose anew
         self.stages, self.plan, self.from_stage = stages, plan, from_stage
         self.fingerprints: dict[str, str] = {}  # of the stages' (and the source's) content
         self.results: dict[str, str] = {}  # which of the results with that fingerprint it is
@@ -127,6 +137,7 @@ class _Run:
                     self.plan[0].name,
                     "these are not the photos that this run was made of; its results are replaced",
                 )
+            self._check_requirements()
             for stage in self.plan:
                 current = stage.name
                 yield from self._bring_up_to_date(stage)
@@ -143,11 +154,17 @@ class _Run:
         seconds = round(time.perf_counter() - start, 3)
         yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())
 
+    def _check_requirements(self) -> None:
+        """Tell what is missing for a stage without a result yet, before others take hours."""
+        for stage in self.plan:
+            if stage.requires is not None and self.workspace.record(stage.name) is None:
+                stage.requires(self.config)
+
     def _bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
         current = fingerprint(
             stage.name,
             stage.code_version,
-            {name: getattr(self.config, name) for name in stage.config},
+            stage.options(self.config),
             {name: self.fingerprints[name] for name in stage.inputs},
         )
         inputs = {name: self.results[name] for name in stage.inputs}
@@ -169,7 +186,7 @@ class _Run:
         self, stage: Stage, current: str, inputs: dict[str, str]
     ) -> Generator[Event, None, StageRecord]:
         attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs)
-        resumed = self.workspace.begin(stage.name, attempt, resumable=stage.resumable)
+        resumed = self.workspace.begin(stage.name, attempt, resumable=stage.goes_on(self.config))
         log.info("stage %s starts%s", stage.name, " where it was stopped" if resumed else "")
         yield ev.StageStarted(stage.name, resumed)
 
@@ -199,9 +216,9 @@ class _Run:
     def _record_question(self) -> None:
         """Keep which photos and options the run has, for the next time it goes on."""
         self.workspace.write_run_file(
-            self.source, plain(self.config), __version__, path_options(self.config)
+            self.source, plain(self.asked), __version__, path_options(self.asked)
         )
-        write_options(self.config, self.workspace.root / CONFIG_FILE)
+        write_options(self.asked, self.workspace.root / CONFIG_FILE)
 
     def _tell_outdated(self) -> Iterator[Event]:
         """A warning when stages behind the plan hold results of inputs that are no more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,13 @@ class Stage:
         run: does the work.
         code_version: raise it when the code gives other results for the same input, so that
             results of earlier versions are not used again.
-        resumable: its folder of a stopped run is kept for it to go on from.
+        resumable: its folder of a stopped run is kept for it to go on from; a function of the
+            `RunConfig` where that depends on it.
         tells_accuracy: its summary is the run's statement of accuracy.
+        counting: what of a `RunConfig` the result depends on, by section, where not all of
+            `config` always counts.
+        requires: raises a `VoxterraError` where this machine cannot do the stage with such a
+            `RunConfig`; asked before the first stage of a run starts.
     """
 
     name: str
@@ -87,5 +92,17 @@ class Stage:
     config: tuple[str, ...]
     run: Callable[[StageContext], StageOutput]
     code_version: int = 1
-    resumable: bool = False
+    resumable: bool | Callable[[Any], bool] = False
     tells_accuracy: bool = False
+    counting: Callable[[Any], Mapping[str, Any]] | None = None
+    requires: Callable[[Any], None] | None = None
+
+    def goes_on(self, config: Any) -> bool:
+        """Whether the stage goes on from what a stopped run left."""
+        return self.resumable(config) if callable(self.resumable) else self.resumable
+
+    def options(self, config: Any) -> Mapping[str, Any]:
+        """What of the run's `config` enters the fingerprint, by section."""
+        if self.counting is not None:
+            return self.counting(config)
+        return {name: getattr(config, name) for name in self.config}

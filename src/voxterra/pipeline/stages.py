@@ -13,6 +13,7 @@ from voxterra.core.georeference import Georeference
 from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import part
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.pipeline.backends import require_voxels, surface_options
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.summaries import (
     about_single_files,
@@ -85,11 +86,21 @@ def _surface(ctx: StageContext) -> StageOutput:
     from voxterra.surface.fusion.fuse import fuse
 
     maps, config = read_depth(ctx.input("depth")), ctx.config.surface
-    mesh = fuse(maps, config, progress=part(ctx.progress, 0.0, 0.7))
+    if ctx.config.backend == "voxels":
+        from voxterra.pipeline.voxel_surface import voxel_surface
+
+        share = 0.95
+        mesh, training, warnings = voxel_surface(ctx, maps, part(ctx.progress, 0.0, share))
+        made = f"{training}; {describe_mesh(mesh)}"
+    else:
+        share, warnings = 0.7, ()
+        mesh = fuse(maps, config, progress=part(ctx.progress, 0.0, share))
+        made = describe_mesh(mesh)
     write_mesh(mesh, ctx.out / "mesh.npz")
-    cloud = fuse_cloud(maps, config, progress=part(ctx.progress, 0.7, 1.0))
+    cloud = fuse_cloud(maps, config, progress=part(ctx.progress, share, 1.0))
     write_cloud(cloud, ctx.out / "cloud.npz")
-    return StageOutput(f"{describe_mesh(mesh)}, cloud of {len(cloud):,} points")
+    ctx.drop_work()
+    return StageOutput(f"{made}, cloud of {len(cloud):,} points", warnings)
 
 
 def _mesh(ctx: StageContext) -> StageOutput:
@@ -130,7 +141,15 @@ STAGES: tuple[Stage, ...] = (
     Stage("sfm", ("ingest",), ("sfm",), _sfm, resumable=True),
     Stage("georef", ("ingest", "sfm"), ("georef",), _georef, tells_accuracy=True),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True),
-    Stage("surface", ("depth",), ("surface",), _surface),
+    Stage(
+        "surface",
+        ("depth",),
+        ("backend", "surface", "voxels"),
+        _surface,
+        resumable=lambda config: config.backend == "voxels",
+        counting=surface_options,
+        requires=require_voxels,
+    ),
     Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh),
     Stage(
         "products",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.pipeline.fingerprint import canonical
+from voxterra.pipeline.voxel_surface import surface_facts
 from voxterra.pipeline.workspace import Workspace
 
 _NAMED = 5  # files that a warning names before it counts the rest
@@ -142,6 +144,13 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": {"python": platform.python_version()},  # packages are added by the products
         "platform": f"{sys.platform} {platform.machine()}",
-        "config": canonical(config),
+        "config": canonical(_that_counts(config)),
+        "surface": surface_facts(workspace.stage_dir("surface"), config.backend),
         "stages": timings,
     }
+
+
+def _that_counts(config: Any) -> dict[str, Any]:
+    """Options by section, without those of a backend that was not used."""
+    sections = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {k: v for k, v in sections.items() if k != "voxels" or config.backend == "voxels"}

@@ -1,0 +1,129 @@
+"""What makes the surface: `fusion` of depth maps, or `voxels` trained on the photos.
+
+docs/backends.md tells which is when, with the measured figures that the rule stands on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any, Literal
+
+from voxterra.errors import MissingPartError
+from voxterra.pipeline.voxel_presets import VOXEL_PRESETS, Machine, this_machine, voxel_preset
+from voxterra.pipeline.workspace import Workspace
+from voxterra.surface.voxels.config import VoxelConfig
+
+Backend = Literal["auto", "fusion", "voxels"]
+
+MODEL_FILE = "model.npz"
+"""In the folder of the surface stage, where voxels made the surface."""
+
+# Where to train, and what is kept and shown meanwhile: the result is the same.
+_NO_RESULT = {"device", "data_device", "save_every", "view_every", "subdivide_save_gpu"}
+# Options of fusion that its point cloud depends on; runs with voxels have that cloud too.
+_OF_CLOUD = (
+    "voxel_size_m",
+    "voxel_factor",
+    "min_views",
+    "max_footprint_voxels",
+    "bounds_m",
+    "cloud_voxel_size_m",
+    "max_points",
+    "cloud_tolerance",
+    "cloud_neighbors",
+)
+
+
+def choose_backend() -> Literal["fusion", "voxels"]:
+    """What `--backend auto` means on this machine: voxels where torch, an NVIDIA GPU and the
+    kernels for it work together, else fusion."""
+    if this_machine() == "cpu" or importlib.util.find_spec("torch") is None:
+        return "fusion"  # without the seconds that the import of torch takes
+    from voxterra.surface.voxels.device import choose_device
+
+    return "voxels" if choose_device(VoxelConfig()).type == "cuda" else "fusion"
+
+
+def settled(config: Any, workspace: Workspace) -> Any:
+    """A `RunConfig` as it holds on this machine: no "auto", and the preset's options of training
+    for this kind of machine.
+
+    A surface that is in the run folder already decides first. So a run that was trained on
+    another machine stays as it is when the same command is given on this one.
+    """
+    record = workspace.record("surface")
+    made = None if record is None else "voxels" if MODEL_FILE in record.files else "fusion"
+    if config.backend == "auto":
+        config = replace(config, backend=made or choose_backend())
+    if config.backend == "voxels":
+        options = workspace.read_run_file().get("config", {}) if made == "voxels" else {}
+        voxels = _for_machine(config.voxels, options.get("voxels"))
+        config = replace(config, voxels=voxels)
+    return config
+
+
+def surface_options(config: Any) -> dict[str, Any]:
+    """What the surface depends on among the options of a run, by section, for its fingerprint.
+
+    Fusion does not depend on how voxels would be trained, nor the other way round. Where a
+    training runs makes no difference, so that a run may move between machines.
+    """
+    if config.backend != "voxels":
+        return {"surface": config.surface}
+    return {
+        "backend": "voxels",
+        "surface": {name: getattr(config.surface, name) for name in _OF_CLOUD},
+        "voxels": _counting(config.voxels),
+    }
+
+
+def require_voxels(config: Any) -> None:
+    """Find out, before hours of other work, whether voxels can be trained here as asked for.
+
+    Raises:
+        MissingPartError: torch, or the GPU kernels that are asked for, are not installed.
+        UsageError: a GPU is asked for and there is none.
+    """
+    if config.backend != "voxels":
+        return
+    try:
+        found = importlib.util.find_spec("torch") is not None
+    except ValueError:  # a module that is being taken for missing
+        found = False
+    if not found:
+        raise MissingPartError(
+            "The backend voxels needs PyTorch, which is not installed.",
+            where="--backend voxels",
+            next_step="pip install 'voxterra[voxels]' (for an NVIDIA GPU: 'voxterra[voxels,gpu]'), "
+            "or give --backend fusion.",
+        )
+    if config.voxels.device == "cuda":
+        from voxterra.surface.voxels.device import choose_device
+
+        choose_device(config.voxels)
+
+
+def _for_machine(voxels: VoxelConfig, recorded: Mapping[str, Any] | None) -> VoxelConfig:
+    """Options that are a preset's, as the preset has them for the machine of the earlier training
+    (`recorded`, its options) or else for this one; other options as they are."""
+    for name in VOXEL_PRESETS:
+        machines: dict[Machine, VoxelConfig] = {
+            m: voxel_preset(name, m) for m in VOXEL_PRESETS[name]
+        }
+        if _counting(voxels) not in map(_counting, machines.values()):
+            continue
+        here: Machine = {"auto": this_machine(), "cpu": "cpu", "cuda": "gpu"}[voxels.device]
+        earlier = [m for m in machines if _counting(machines[m]) == _counting(recorded or {})]
+        kept = {f: getattr(voxels, f) for f in ("device", "data_device")}
+        return replace(machines[earlier[0] if earlier else here], **kept)
+    return voxels
+
+
+def _counting(voxels: VoxelConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """Values that the result depends on, JSON-like."""
+    values = asdict(voxels) if isinstance(voxels, VoxelConfig) else voxels
+    names = [f.name for f in fields(VoxelConfig) if f.name in values and f.name not in _NO_RESULT]
+    plain = ((name, values[name]) for name in names)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain}

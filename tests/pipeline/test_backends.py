@@ -1,0 +1,188 @@
+"""Which backend makes the surface, what its fingerprint holds, and what is told when it cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from voxterra.cli.arguments import parse
+from voxterra.cli.run import RunArguments
+from voxterra.core.options import with_values
+from voxterra.errors import MissingPartError, UsageError
+from voxterra.pipeline import backends
+from voxterra.pipeline.config import RunConfig, check_config
+from voxterra.pipeline.fingerprint import fingerprint
+from voxterra.pipeline.options import plain, read_options, write_options
+from voxterra.pipeline.presets import PRESETS, preset
+from voxterra.pipeline.run import run
+from voxterra.pipeline.stages import STAGES
+from voxterra.pipeline.voxel_presets import VOXEL_PRESETS, this_machine, voxel_preset
+from voxterra.pipeline.workspace import StageRecord, Workspace
+from voxterra.surface.fusion.config import FusionConfig
+
+SURFACE = next(stage for stage in STAGES if stage.name == "surface")
+FUSION = replace(RunConfig(), backend="fusion")
+VOXELS = replace(RunConfig(), backend="voxels")
+
+
+def of(config: RunConfig) -> str:
+    return fingerprint("surface", SURFACE.code_version, SURFACE.options(config), {"depth": "d"})
+
+
+def having(config: RunConfig, section: str, **values: object) -> RunConfig:
+    return with_values(config, {section: values}, where="test")
+
+
+def on(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    """Let this be a machine with a GPU ("gpu"), or one without."""
+    monkeypatch.setattr(backends, "this_machine", lambda: machine)
+    chosen = {"gpu": "voxels", "cpu": "fusion"}[machine]
+    monkeypatch.setattr(backends, "choose_backend", lambda: chosen)
+
+
+def made(out: Path, config: RunConfig, *files: str) -> Workspace:
+    """A run folder that has a surface made with `config`."""
+    workspace = Workspace(out)
+    folder = workspace.partial_dir("surface")
+    folder.mkdir(parents=True)
+    (folder / "attempt.json").write_text("{}")
+    for name in files:
+        (folder / name).write_text("x")
+    workspace.write_run_file((out,), plain(config), "1")
+    workspace.commit("surface", StageRecord("f", "r", {}, "", (), 1.0, 1, ()))
+    return workspace
+
+
+def test_the_fingerprint_of_fusion_is_that_from_before_there_were_voxels():
+    old = fingerprint("surface", 1, {"surface": FusionConfig()}, {"depth": "d"})
+    assert of(FUSION) == old
+    assert of(having(FUSION, "voxels", n_iter=5, lambda_ssim=0.5, bound_scale=2.0)) == old
+    assert of(having(FUSION, "surface", voxel_factor=2.0)) != old
+
+
+def test_voxels_depend_on_their_options_and_on_those_of_the_cloud_only():
+    base = of(VOXELS)
+    assert base != of(FUSION)
+    assert base != of(having(VOXELS, "voxels", n_iter=7))
+    assert base != of(having(VOXELS, "voxels", bound=[0.0, 0, 0, 1, 1, 1]))
+    assert base != of(having(VOXELS, "surface", cloud_voxel_size_m=0.3))
+    for name, value in (("truncation_voxels", 9.0), ("max_voxels", 5), ("free_weight", 3.0)):
+        assert base == of(having(VOXELS, "surface", **{name: value})), name
+
+
+@pytest.mark.parametrize(
+    "values", [{"device": "cuda"}, {"device": "cpu"}, {"data_device": "cpu"}, {"save_every": 3}]
+)
+def test_where_the_training_runs_does_not_count(values):
+    assert of(having(VOXELS, "voxels", **values)) == of(VOXELS)
+
+
+def test_auto_is_voxels_with_a_gpu_and_fusion_without(tmp_path, monkeypatch):
+    for machine, backend in (("gpu", "voxels"), ("cpu", "fusion")):
+        on(monkeypatch, machine)
+        assert backends.settled(RunConfig(), Workspace(tmp_path)).backend == backend
+
+
+def test_auto_means_what_torch_and_the_kernels_can(monkeypatch):
+    device = pytest.importorskip("voxterra.surface.voxels.device")
+    monkeypatch.setattr(backends, "this_machine", lambda: "gpu")
+    for kind, backend in (("cuda", "voxels"), ("cpu", "fusion")):
+        chosen = device.torch.device(kind)
+        monkeypatch.setattr(device, "choose_device", lambda config, chosen=chosen: chosen)
+        assert backends.choose_backend() == backend
+
+
+def test_hiding_the_gpu_makes_a_machine_without(monkeypatch):
+    for hidden in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        assert this_machine() == "cpu"
+
+
+def test_the_options_of_a_preset_follow_the_machine(tmp_path, monkeypatch):
+    for name in PRESETS:
+        given = replace(VOXELS, voxels=voxel_preset(name, "cpu"))
+        on(monkeypatch, "gpu")
+        settled = backends.settled(given, Workspace(tmp_path)).voxels
+        assert settled == voxel_preset(name, "gpu") != given.voxels
+        kept = having(given, "voxels", n_iter=77)
+        assert backends.settled(kept, Workspace(tmp_path)) == kept  # told by the user
+        for_cpu = having(given, "voxels", device="cpu")
+        assert backends.settled(for_cpu, Workspace(tmp_path)) == for_cpu
+
+
+@pytest.mark.parametrize("backend", ["auto", "voxels"])
+def test_what_a_gpu_trained_stays_when_the_run_comes_back(tmp_path, monkeypatch, backend):
+    trained = replace(VOXELS, voxels=voxel_preset("standard", "gpu"))
+    workspace = made(tmp_path, replace(trained, backend=backend), "model.npz")
+    on(monkeypatch, "cpu")
+    same_command = replace(RunConfig(), backend=backend, voxels=voxel_preset("standard", "cpu"))
+    back = backends.settled(same_command, workspace)
+    assert back.backend == "voxels" and of(back) == of(trained)
+    better = backends.settled(replace(same_command, voxels=voxel_preset("high", "cpu")), workspace)
+    assert better.voxels == voxel_preset("high", "cpu")
+
+
+def test_auto_leaves_a_fused_surface(tmp_path, monkeypatch):
+    workspace = made(tmp_path, RunConfig(), "mesh.npz")
+    on(monkeypatch, "gpu")
+    assert backends.settled(RunConfig(), workspace).backend == "fusion"
+    assert backends.settled(VOXELS, workspace).backend == "voxels"
+
+
+def test_torch_that_is_missing_is_told_before_anything_is_done(tmp_path, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "torch" else real(n))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").write_text("no photo at all")
+    with pytest.raises(MissingPartError) as caught:
+        list(run(tmp_path / "in", tmp_path / "out", VOXELS))
+    assert "pip install 'voxterra[voxels]'" in str(caught.value)
+    assert not list((tmp_path / "out").glob("stages/*/"))
+    backends.require_voxels(FUSION)
+    # A run that is only prepared here, to be trained elsewhere, gets as far as its photos.
+    with pytest.raises(Exception, match="photo"):
+        list(run(tmp_path / "in", tmp_path / "out2", VOXELS, until="depth"))
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_told(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="GPU"):
+        backends.require_voxels(having(VOXELS, "voxels", device="cuda"))
+
+
+def test_options_come_from_the_command_line_and_from_files(tmp_path):
+    args = ["p", "--out", "o", "--backend", "voxels", "--voxels.n-iter", "9"]
+    args += ["--voxels.lambda-R-concen", "0.5", "--voxels.bound", "0", "0", "0", "1", "1", "1"]
+    given = parse(RunArguments, args, verb="run", description="", options=RunConfig()).options
+    assert (given.backend, given.voxels.n_iter, given.voxels.lambda_R_concen) == ("voxels", 9, 0.5)
+    assert given.voxels.bound == (0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
+    write_options(given, tmp_path / "c.yaml")
+    assert read_options(tmp_path / "c.yaml", preset("preview")) == given
+
+
+@pytest.mark.parametrize(
+    ("values", "flag"),
+    [
+        ({"n_iter": 0}, "--voxels.n-iter"),
+        ({"sh_degree": 4}, "--voxels.sh-degree"),
+        ({"res_downscale": 2.0, "res_width": 100}, "--voxels.res-downscale, --voxels.res-width"),
+        ({"bound": [1.0, 0, 0, 0, 1, 1]}, "--voxels.bound"),
+    ],
+)
+def test_options_of_training_out_of_range_are_named_as_in_a_run(values, flag):
+    with pytest.raises(UsageError) as caught:
+        check_config(having(RunConfig(), "voxels", **values))
+    assert caught.value.where == flag and caught.value.next_step
+
+
+def test_every_preset_trains_on_every_machine():
+    assert set(VOXEL_PRESETS) == set(PRESETS)
+    for name, machines in VOXEL_PRESETS.items():
+        for machine in machines:
+            check_config(replace(preset(name), voxels=voxel_preset(name, machine)))
+        assert voxel_preset(name, "cpu").n_iter < voxel_preset(name, "gpu").n_iter
+        assert voxel_preset(name, "cpu").save_every < voxel_preset(name, "cpu").n_iter
