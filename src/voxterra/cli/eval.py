@@ -10,13 +10,15 @@ from typing import Annotated, Literal
 
 import tyro
 
+from voxterra.cli.eval_benchmarks import dtu, tanks
 from voxterra.cli.eval_tables import depth_rows, pose_rows, raster_rows, show, surface_rows
 from voxterra.core.names import nearest
 from voxterra.errors import UsageError
 
 HELP = """\
 Score poses, depth, surface, raster or frame of a run against truth, or the views of a trained
-voxel model against their photos.
+voxel model against their photos. dtu and tanks score meshes by the protocols of DTU and of Tanks
+and Temples.
 
 RUN is the output folder of `voxterra run`, or the file to score (mesh, DSM, cameras). TRUTH is the
 folder of a data set, which is searched for truth of that kind, or the file itself.
@@ -24,6 +26,8 @@ folder of a data set, which is searched for truth of that kind, or the file itse
 Examples:
   voxterra eval poses runs/site site/truth/cameras.json
   voxterra eval raster runs/site reference.laz --align none --picture difference.png
+  voxterra eval dtu 'out/{scan}' DTU --scans 24 37
+  voxterra eval tanks 'out/{scene}' training --scenes Barn Truck
 """
 
 Result = Annotated[
@@ -55,7 +59,7 @@ def run(args: list[str]) -> int:
         UsageError: unknown verb or option.
         VoxterraError: input that cannot be scored.
     """
-    verbs = {f.__name__: f for f in (poses, depth, surface, raster, frame, views)}
+    verbs = {f.__name__: f for f in (poses, depth, surface, raster, frame, views, dtu, tanks)}
     if args[0] == "views" and len(args) > 1:
         from voxterra.cli import eval_views
 

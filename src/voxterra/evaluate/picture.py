@@ -109,7 +109,7 @@ def draw_surface(score: SurfaceScore, path: Path, *, limit: float = 0.5, size: i
     )
     panels = []
     for title, points, distance, name in sides:
-        values = _from_above(points, distance, low, cell, size)
+        values = from_above(points, distance, low, cell, size)
         share = float((distance <= threshold).mean())
         notes = (
             f"{name} {share:.3f} at {threshold:g}",
@@ -205,7 +205,7 @@ def _color_bar(image: PilImage.Image, panel: Panel, left: int, top: int, height:
         draw.text((left + _BAR + 7, y - 7), text, fill="black", font=font)
 
 
-def _from_above(
+def from_above(
     points: NDArray[np.float64],
     values: NDArray[np.float64],
     low: NDArray[np.float64],
