@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 SEEN = 1e-3
 """Voxels that blend with less than this in all training views are not split."""
-STAGE = 2000
-"""Iterations of 8000 for which the surface may be split one level further."""
+STAGE = 1000
+"""Iterations of 8000 after which the surface may be split one level further."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _to_split(
     if schedule.splits_surface(state.iteration):
         stage = int(schedule.reference(state.iteration) // STAGE)
         chosen = can & crossing(octree, state.voxels.sdf)
-        chosen &= octree.level < state.start_level + 1 + stage
+        chosen &= octree.level < state.start_level + stage
     else:
         ranked = torch.where(can, state.priority, -1.0)
         count = min(int(config.subdivide_share * len(ranked)), int((ranked > 0).sum()))

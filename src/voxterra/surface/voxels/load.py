@@ -142,8 +142,11 @@ def _load(photo: PhotoFile, config: VoxelConfig) -> Loaded:
     mask = alpha
     if photo.mask is not None:
         mask = np.where(read_mask(photo.mask, width, height), 255, 0).astype(np.uint8)
-    if alpha is not None:
-        rgb = _over_background(rgb, alpha, 255 if config.white_background else 0)
+    # What a mask file leaves out is painted over only if a background is asked for: masks may
+    # also stand for "look away", and the photo's own colours then are the better guess.
+    plain = config.white_background or config.black_background
+    if mask is not None and (alpha is not None or plain):
+        rgb = _over_background(rgb, mask, 255 if config.white_background else 0)
     view = _view(photo, width, height)
     if photo.camera.model not in _PINHOLE:
         from voxterra.io.undistort import undistort

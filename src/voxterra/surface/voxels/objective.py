@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from voxterra.kernels.voxels import math as layout
+from voxterra.kernels.voxels.resample import shrink, shrink_backward
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.losses import exposure, normals, photometric, pixels, priors, rays
 from voxterra.surface.voxels.losses.pixels import Pixels
-from voxterra.surface.voxels.render import downsample
 from voxterra.surface.voxels.schedule import Schedule
 from voxterra.surface.voxels.targets import Target
+
+
+Terms = dict[str, tuple[float, Tensor]]
+"""Weight and value by option name."""
+Extra = Callable[[Pixels, Target], Terms]
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ def image_loss(
     config: VoxelConfig,
     iteration: int,
     exposure_matrix: Tensor | None = None,
-    extra: tuple[object, ...] = (),
+    extra: tuple[Extra, ...] = (),
 ) -> Objective:
     """Losses of one view and their gradient for its rendered channels.
 
@@ -55,8 +61,10 @@ def image_loss(
         extra: further losses, called with (channels, target) -> dict of weighted terms.
     """
     view = target.view
-    leaf = full.detach().requires_grad_(full.shape[:2] != (view.height, view.width))
-    small = downsample(leaf, view.height, view.width)
+    small = full.detach()
+    shrinks = small.shape[:2] != (view.height, view.width)
+    if shrinks:
+        small = shrink(small, view.height, view.width)
     channels = pixels.split(small)
     photo, mask = target.color, target.weight
     color = channels.rgb + channels.transmittance[..., None] * background
@@ -66,12 +74,12 @@ def image_loss(
         color = exposure.apply(color, matrix)
     terms = _terms(channels, color, photo, mask, target, config, iteration)
     for more in extra:
-        terms.update(more(channels, target))  # type: ignore[operator]
+        terms.update(more(channels, target))
     total = torch.stack([weight * value for weight, value in terms.values()]).sum()
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()
     grad = pixels.gradient(channels)
-    if leaf.requires_grad:
-        (grad,) = torch.autograd.grad(small, leaf, grad)
+    if shrinks:
+        grad = shrink_backward(grad, full.shape[0], full.shape[1])
     with torch.no_grad():
         psnr = photometric.psnr(color, photo)
         depth = pixels.mean_depth(channels.depth_sum, channels.transmittance)
@@ -86,8 +94,6 @@ def image_loss(
 
 DEPTH_GATE, NORMAL_GATE = 0.02, 0.8
 """Relative depth error and cosine beyond which a prior is not believed late in its time."""
-
-Terms = dict[str, tuple[float, Tensor]]
 
 
 def _terms(

@@ -13,6 +13,7 @@ from voxterra.core.voxels import VoxelModel
 from voxterra.kernels.voxels import math as layout
 from voxterra.kernels.voxels import ops
 from voxterra.kernels.voxels.plan import View, make_view
+from voxterra.kernels.voxels.resample import shrink
 from voxterra.surface.voxels.octree import Cube, Octree, make_octree
 
 NEAR_OF_EDGE = 1e-3
@@ -72,7 +73,8 @@ class Rendered:
 
 def to_device(model: VoxelModel, device: torch.device | str) -> Voxels:
     """The model's parameters as tensors on `device`."""
-    cube = Cube(tuple(float(c) for c in model.center), model.inside_edge, model.outside_level)
+    x, y, z = (float(c) for c in model.center)
+    cube = Cube((x, y, z), model.inside_edge, model.outside_level)
     octree = make_octree(
         cube,
         torch.as_tensor(model.path, device=device),
@@ -115,7 +117,8 @@ def to_model(voxels: Voxels) -> VoxelModel:
 
 def kernel_view(view: PinholeView, cube: Cube, device: torch.device, ss: float = 1.0) -> View:
     """The view as the kernels take it, `ss` times as large as its image."""
-    width, height = max(1, round(view.width * ss)), max(1, round(view.height * ss))
+    ss = max(ss, 1.0)
+    width, height = round(view.width * ss), round(view.height * ss)
     sized = view.resized(width, height)
     near = NEAR_OF_EDGE * cube.inside_edge
     return make_view(sized.K, sized.cam_from_world, width, height, near, device)
@@ -137,15 +140,6 @@ def rasterize(
     return record, rect, bins, forward
 
 
-def downsample(pixels: Tensor, height: int, width: int) -> Tensor:
-    """(H', W', C) to (H, W, C) by area averages."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    channels_first = pixels.permute(2, 0, 1)[None]
-    small = torch.nn.functional.adaptive_avg_pool2d(channels_first, (height, width))
-    return small[0].permute(1, 2, 0)
-
-
 def render_view(voxels: Voxels, view: PinholeView, *, ss: float = 1.0) -> Rendered:
     """What `view` sees of the model.
 
@@ -160,7 +154,7 @@ def render_view(voxels: Voxels, view: PinholeView, *, ss: float = 1.0) -> Render
     rows = torch.linspace(0.5, full.shape[0] - 0.5, view.height, device=full.device).long()
     columns = torch.linspace(0.5, full.shape[1] - 0.5, view.width, device=full.device).long()
     median = full[rows][:, columns, layout.P_MEDIAN]
-    pixels = downsample(full, view.height, view.width)
+    pixels = shrink(full, view.height, view.width)
     transmittance = pixels[..., layout.P_T]
     covered = 1.0 - transmittance
     depth = pixels[..., layout.P_DEPTH] / covered.clamp_min(1e-6)

@@ -10,11 +10,18 @@ from torch import Tensor
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.voxels import SH_C0
 from voxterra.kernels.voxels import math as layout
-from voxterra.surface.voxels.allocate import allocate, smallest_footprint
+from voxterra.surface.voxels.allocate import (
+    SHELL,
+    allocate,
+    crossing,
+    graded,
+    inside_main,
+    smallest_footprint,
+)
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.init import initial_sdf
+from voxterra.surface.voxels.init import InitialField, initial_sdf
 from voxterra.surface.voxels.losses import exposure
-from voxterra.surface.voxels.octree import Cube, Octree
+from voxterra.surface.voxels.octree import Cube, Octree, corner_positions, keep, make_octree
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.scene import Scene
 from voxterra.surface.voxels.state import MAX_LEVELS, TrainState, fresh_moments
@@ -42,20 +49,11 @@ def start(
     Raises:
         ReconstructionError: nothing in the evidence makes a surface inside the bound.
     """
-    sdf_at = initial_sdf(scene, cube, config, part(progress, 0.0, 0.7))
-    views = [target.view for target in targets]
-    level = cube.outside_level + config.init_level
-    finest = cube.outside_level + (config.init_n_level or config.max_level)
-    octree, sdf = allocate(
-        cube,
-        sdf_at,
-        lambda points: 0.5 * config.init_pixels * smallest_footprint(points, views),
-        start_level=level,
-        max_level=min(finest, 16),
-        max_voxels=max_voxels // 4,
-        band=BAND,
-        device=device,
-    )
+    field = initial_sdf(scene, cube, config, part(progress, 0.0, 0.7))
+    if field.report.evidence == "depth":
+        octree, sdf = _around_surface(field, cube, targets, config, device, max_voxels)
+    else:
+        octree, sdf = _dense(field, cube, config, device)
     voxels = _gray(octree, sdf, config, targets)
     progress(0.75, "colours")
     seed_colors(voxels, targets)
@@ -70,6 +68,47 @@ def start(
         start_level=int(octree.level.max()),
         exposure=exposure.create(len(targets), device) if config.exposure else None,
     )
+
+
+def _around_surface(
+    field: InitialField,
+    cube: Cube,
+    targets: tuple[Target, ...],
+    config: VoxelConfig,
+    device: torch.device,
+    max_voxels: int,
+) -> tuple[Octree, Tensor]:
+    """Fine voxels in a band around a surface that is known well."""
+    views = [target.view for target in targets]
+    finest = cube.outside_level + (config.init_n_level or config.max_level)
+    return allocate(
+        cube,
+        field,
+        lambda points: 0.5 * config.init_pixels * smallest_footprint(points, views),
+        start_level=cube.outside_level + config.init_level,
+        max_level=min(finest, 16),
+        max_voxels=max_voxels // 4,
+        band=BAND,
+        device=device,
+    )
+
+
+def _dense(
+    field: InitialField, cube: Cube, config: VoxelConfig, device: torch.device
+) -> tuple[Octree, Tensor]:
+    """Coarse voxels wherever the surface may move to, for a start that is only a guess.
+
+    In a band around a surface that is far off, the surface would soon be at the band's end.
+    """
+    path, level = graded(cube, config.init_n_level or config.init_level, SHELL, device)
+    octree = make_octree(cube, path, level)
+    inside, sdf = inside_main(octree), field(corner_positions(octree))
+    use = inside | crossing(octree, sdf)
+    if field.report.evidence == "masks":  # nothing can be outside of the visual hull
+        lowest = sdf[octree.corner_index.long()].amin(1)
+        use &= lowest < 2.0 * octree.lo_size[:, 3]
+    octree, _ = keep(octree, use)
+    return octree, field(corner_positions(octree))
 
 
 def set_sharpness(voxels: Voxels, value: float) -> None:

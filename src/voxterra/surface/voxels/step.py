@@ -13,7 +13,7 @@ from voxterra.kernels.voxels import ops, ops_train
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.losses import exposure
-from voxterra.surface.voxels.objective import Objective, features, image_loss
+from voxterra.surface.voxels.objective import Extra, Objective, features, image_loss
 from voxterra.surface.voxels.octree import Stencils, corner_edge, stencils
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.schedule import Schedule
@@ -57,7 +57,7 @@ def step(
     target: Target,
     tables: Tables,
     config: VoxelConfig,
-    extra: tuple[object, ...],
+    extra: tuple[Extra, ...],
 ) -> Objective:
     """Train on one view, in place.
 
