@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 _CELL_BITS = 21  # per axis in a cell's key
+# Rows of three cells around a cell, those first where a near point is most likely.
+_ROWS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
 def thin_points(
@@ -24,35 +26,37 @@ def thin_points(
     cells = np.floor((points - points.min(axis=0)) / distance).astype(np.int64) + 1
     sizes = cells.max(axis=0) + 2
     key = (cells[:, 0] * sizes[1] + cells[:, 1]) * sizes[2] + cells[:, 2]
-    order = np.argsort(key, kind="stable")
-    # Points lie by cell, so that the ones around a point are few slices of one array.
-    sorted_keys, sorted_points = key[order], points[order]
+    keys, cell = np.unique(key, return_inverse=True)
     visits = np.random.default_rng(seed).permutation(len(points))
     kept = np.zeros(len(points), np.bool_)
-    _thin(sorted_points, sorted_keys, visits, int(sizes[1]), int(sizes[2]), distance**2, kept)
-    out = np.empty(len(points), bool)
-    out[order] = kept
-    return out
+    _thin(points, keys, cell, visits, int(sizes[1]), int(sizes[2]), distance**2, kept)
+    return kept
 
 
 @njit(cache=True)
-def _thin(points, keys, visits, size_y, size_z, limit, kept):
+def _thin(points, keys, cell, visits, size_y, size_z, limit, kept):
+    # The points that stay, cell by cell: the last one, and the one before each.
+    last = np.full(len(keys), -1, np.int32)
+    before = np.full(len(points), -1, np.int32)
     for i in visits:
         stays = True
-        for dx in range(-1, 2):
-            for dy in range(-1, 2):
-                first = keys[i] + (dx * size_y + dy) * size_z - 1
-                j = np.searchsorted(keys, first)
-                while stays and j < len(keys) and keys[j] <= first + 2:
-                    if kept[j]:
-                        x = points[i, 0] - points[j, 0]
-                        y = points[i, 1] - points[j, 1]
-                        z = points[i, 2] - points[j, 2]
-                        stays = x * x + y * y + z * z >= limit
-                    j += 1
+        for dx, dy in _ROWS:
+            first = keys[cell[i]] + (dx * size_y + dy) * size_z - 1
+            c = np.searchsorted(keys, first)
+            while stays and c < len(keys) and keys[c] <= first + 2:
+                j = last[c]
+                while stays and j >= 0:
+                    x = points[i, 0] - points[j, 0]
+                    y = points[i, 1] - points[j, 1]
+                    z = points[i, 2] - points[j, 2]
+                    stays = x * x + y * y + z * z >= limit
+                    j = before[j]
+                c += 1
             if not stays:
                 break
-        kept[i] = stays
+        if stays:
+            kept[i] = True
+            before[i], last[cell[i]] = last[cell[i]], i
 
 
 def cell_sums(points: Float, size: float) -> tuple[NDArray[np.int64], Float]:
