@@ -150,7 +150,7 @@ def score_tanks(
     if published_from_world is not None:
         transform = transform.compose(published_from_world)
     size = threshold / 2.0
-    target = cell_means(iter([truth.points]), size, truth.volume.contains)
+    target = _cropped(Geometry(truth.points, None), truth.volume, size)
     require_points(
         target,
         "No point of the truth lies inside the crop volume.",
@@ -204,7 +204,7 @@ def refine_on_points(
     for i, (cell, reach) in enumerate(_STAGES):
         progress(i / len(_STAGES), f"alignment, stage {i + 1}")
         size = cell * threshold
-        target = cell_means(iter([truth.points]), size, truth.volume.contains)
+        target = _cropped(Geometry(truth.points, None), truth.volume, size)
         source = _cropped(geometry.moved(transform), truth.volume, size)
         if len(source) < 3:
             break
