@@ -16,7 +16,6 @@ from voxterra.surface.voxels.losses.pixels import Pixels
 from voxterra.surface.voxels.schedule import Schedule
 from voxterra.surface.voxels.targets import Target
 
-
 Terms = dict[str, tuple[float, Tensor]]
 """Weight and value by option name."""
 Extra = Callable[[Pixels, Target], Terms]
