@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from voxterra.cli.viewer import Scene, load_scene, serve
+from voxterra.cli.viewer import serve
+from voxterra.cli.viewer_scene import Scene, load_scene
 from voxterra.core.camera import Camera
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud, TriMesh
@@ -21,19 +20,6 @@ from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import InputError, MissingPartError
 from voxterra.io.gltf import write_glb
 
-BROWSER_ARGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-)
 RED, GREEN = (200, 30, 30), (30, 180, 40)
 
 
@@ -63,24 +49,6 @@ def small_scene(folder: Path) -> Scene:
     components = (Reconstruction({1: camera}, images, nothing),)
     glb = (folder / "scene.glb").read_bytes()
     return Scene("small", glb, cloud, components, GeoFrame.local())
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[object]:
-    """A page of Chromium."""
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if program is None:
-        pytest.skip("no chromium here (Debian: apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as start:
-        browser = start.chromium.launch_persistent_context(
-            tmp_path / "profile",
-            executable_path=program,
-            args=list(BROWSER_ARGS),
-            viewport={"width": 900, "height": 600},
-        )
-        yield browser.new_page()
-        browser.close()
 
 
 def share(screenshot: bytes, color: tuple[int, int, int]) -> float:

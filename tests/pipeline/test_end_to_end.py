@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from voxterra.cli.main import main
-from voxterra.cli.viewer import load_scene
+from voxterra.cli.viewer_scene import load_scene
 from voxterra.core.options import with_values
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.presets import preset

@@ -1,4 +1,4 @@
-"""`voxterra view`: mesh, cloud and cameras of a run in the browser."""
+"""`voxterra view`: mesh, cloud, voxels and cameras of a run or a trained model in the browser."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import errno
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from voxterra.cli.arguments import parse
-from voxterra.cli.viewer import load_scene, serve
+from voxterra.cli.viewer import serve
+from voxterra.cli.viewer_scene import load_scene
 from voxterra.errors import UsageError
 
 DESCRIPTION = """\
-Show mesh, cloud and cameras of a run in the browser; Ctrl-C ends it.
-A click on a camera moves to it.
+Show mesh, cloud and cameras of a run in the browser; Ctrl-C ends it. A click on a camera moves to
+it. Sparse voxels, of a run or of a model that was trained by itself, are rendered as you fly
+through: colour, depth, normals or levels; smaller while you move, and on a CPU.
 
 Examples:
   voxterra view runs/site
+  voxterra view models/chair                              (a folder of voxterra train)
   voxterra view runs/site --host 0.0.0.0 --port 9000     (for other machines in the network)
 """
 
@@ -29,18 +32,21 @@ class ViewArguments:
     """Options of `voxterra view`."""
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run folder."""
+    """The run folder, or the folder of a trained model."""
     host: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets the whole network look."""
     port: int = 8080
     """Port to listen on; the next free one is taken when it is in use."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where voxels are rendered."""
 
 
 def run(args: list[str]) -> int:
     """Serve until Ctrl-C."""
     given = parse(ViewArguments, args, verb="view", description=DESCRIPTION)
     check_address(given.host, given.port)
-    server = serve(load_scene(given.run), host=given.host, port=given.port)
+    scene = load_scene(given.run)
+    server = serve(scene, host=given.host, port=given.port, device=given.device)
     print(f"Open http://{given.host}:{server.get_port()} in a browser; Ctrl-C ends.", flush=True)
     try:
         server.sleep_forever()
