@@ -75,6 +75,19 @@ def surface_scores(mesh: TriMesh, truth: TriMesh, scene: Scene) -> dict[str, flo
     return out
 
 
+def surface_scores_true(mesh: TriMesh, run: Path, truth: Path) -> dict[str, float]:
+    """F-scores of a run's mesh against the true surface of a synthetic set, laid over it."""
+    from voxterra.evaluate.against_truth import _alignment
+    from voxterra.evaluate.surface import score_surface
+    from voxterra.io.truth_surface import read_truth_surface
+
+    surface = read_truth_surface(truth, min_views=3)
+    score = score_surface(mesh, surface, _alignment(run, truth, "cameras", None), align="cameras")
+    figures = score.to_dict()
+    out = {f"F@{t['distance']:g}": t["f_score"] for t in figures["thresholds"]}
+    return {**out, "chamfer": figures["chamfer"]}
+
+
 def silhouette_iou(mesh: TriMesh, scene: Scene) -> float | None:
     """Mean intersection over union of the mesh's silhouettes and the masks, over all views."""
     values = []
@@ -144,7 +157,8 @@ def run(kind: str, source: Path, out: Path, config: VoxelConfig) -> dict[str, ob
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     kind, source, out, *options = sys.argv[1:]
-    config = resolve(options)
+    names = (o.lstrip("-").replace("-", "_") for o in options[::2])
+    config = resolve({"eval": True, **dict(zip(names, options[1::2]))}).config
     print(json.dumps(run(kind, Path(source), Path(out), config), indent=1))
 
 

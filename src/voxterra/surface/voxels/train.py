@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device, fitting_voxels
 from voxterra.surface.voxels.objective import Objective
-from voxterra.surface.voxels.render import render_view, to_model
+from voxterra.surface.voxels.render import Voxels, render_view, to_model
 from voxterra.surface.voxels.scene import Scene
 from voxterra.surface.voxels.schedule import Schedule
 from voxterra.surface.voxels.start import start
@@ -50,6 +50,7 @@ def train(
     out: Path | None = None,
     resume: bool = False,
     progress: Progress = no_progress,
+    started: Callable[[Voxels], None] | None = None,
 ) -> VoxelModel:
     """Train a voxel model of the scene.
 
@@ -59,6 +60,7 @@ def train(
         out: folder for checkpoints, pictures and statistics; None: nothing is written.
         resume: go on from the last checkpoint in `out`, if there is one.
         progress: told the iteration, PSNR and voxels.
+        started: called with the model before the first iteration.
 
     Raises:
         InputError: too few views, or unusable priors or masks.
@@ -85,6 +87,8 @@ def train(
             scene, cube, train_targets, config, device, max_voxels,
             part(progress, 0.0, START_SHARE),
         )  # fmt: skip
+    if started is not None:
+        started(state.voxels)
     _iterate(state, train_targets, test_targets, config, max_voxels, out, progress)
     model = to_model(state.voxels)
     metadata = {"source": scene.source, "iterations": state.iteration}

@@ -1,0 +1,141 @@
+"""Train the voxels on a run's depth maps, and score them beside their start and `fusion`.
+
+    python benchmarks/voxels_survey.py RUN TRUTH OUT [--n_iter 800 ...]
+
+RUN has been worked on up to its depth stage (voxterra depth); TRUTH is a synthetic set's folder.
+Every test_every-th photo is kept from training; `fusion` gets the depth maps of the others too.
+Fusion's images are its mesh with vertex colours, drawn with the voxels' background.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from voxels import surface_scores_true
+
+from voxterra.core.mesh import TriMesh
+from voxterra.io.depth_store import DepthStore
+from voxterra.kernels.raster import rasterize_depth
+from voxterra.surface.fusion.fuse import fuse
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.evaluate import evaluate_views, means, score_view
+from voxterra.surface.voxels.extract import extract_mesh
+from voxterra.surface.voxels.load import load_scene
+from voxterra.surface.voxels.options import resolve
+from voxterra.surface.voxels.render import Rendered, Voxels, to_device, to_model
+from voxterra.surface.voxels.scene import Scene, SceneView
+from voxterra.surface.voxels.train import train
+
+
+class Subset:
+    """The depth maps of some views of a store."""
+
+    def __init__(self, store: DepthStore, names: set[str]):
+        self._store = store
+        self._at = [i for i, view in enumerate(store.views) if view.name in names]
+
+    @property
+    def views(self):
+        return tuple(self._store.views[i] for i in self._at)
+
+    def load(self, index):
+        return self._store.load(self._at[index])
+
+    def load_color(self, index):
+        return self._store.load_color(self._at[index])
+
+    def load_mask(self, index):
+        return self._store.load_mask(self._at[index])
+
+
+def draw(mesh: TriMesh, image: SceneView) -> Rendered:
+    """The mesh with its vertex colours as a view sees it."""
+    view = image.view
+    in_cam = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
+    depth, face = rasterize_depth(in_cam, mesh.faces, view.K, view.width, view.height)
+    row, column = np.nonzero(face >= 0)
+    at = np.column_stack([column + 0.5, row + 0.5])
+    points = view.unproject(at, depth[row, column].astype(np.float64))
+    corners = mesh.faces[face[row, column]]
+    a, b, c = (mesh.vertices[corners[:, k]].astype(np.float64) for k in range(3))
+    normal = np.cross(b - a, c - a)
+    area = np.maximum((normal * normal).sum(1), 1e-20)
+    wb = (np.cross(points - a, c - a) * normal).sum(1) / area
+    wc = (np.cross(b - a, points - a) * normal).sum(1) / area
+    weights = np.clip(np.column_stack([1 - wb - wc, wb, wc]), 0, 1)
+    weights /= weights.sum(1, keepdims=True)
+    color = np.zeros((view.height, view.width, 3), np.float32)
+    color[row, column] = (mesh.colors[corners] * weights[..., None]).sum(1) / 255.0
+    tensor = torch.from_numpy(color)
+    known = torch.from_numpy(depth > 0)
+    z = torch.from_numpy(np.where(depth > 0, depth, 0).astype(np.float32))
+    return Rendered(tensor, (~known).float(), z, z, torch.zeros_like(tensor))
+
+
+def score_voxels(voxels: Voxels, scene: Scene, run: Path, truth: Path) -> dict[str, float]:
+    """Held-out images and surface."""
+    mesh = extract_mesh(to_model(voxels))
+    images = means(evaluate_views(voxels, scene, held_out=True))
+    return {**images, **surface_scores_true(mesh, run, truth), "faces": len(mesh.faces)}
+
+
+def score_fusion(run: Path, scene: Scene, truth: Path) -> dict[str, float]:
+    """The same of the fused mesh."""
+    store = DepthStore(run / "stages" / "depth")
+    names = {image.view.name for image in scene.views if not image.held_out}
+    begun = time.perf_counter()
+    mesh = fuse(Subset(store, names))
+    seconds = time.perf_counter() - begun
+    scores = tuple(score_view(v, draw(mesh, v)) for v in scene.views if v.held_out)
+    surface = surface_scores_true(mesh, run, truth)
+    return {**means(scores), **surface, "faces": len(mesh.faces), "seconds": seconds}
+
+
+def run(source: Path, truth: Path, out: Path, config: VoxelConfig) -> dict[str, object]:
+    """Score the start, the end, and fusion."""
+    scene = load_scene(source, config)
+    out.mkdir(parents=True, exist_ok=True)
+    begun, scored, result = time.perf_counter(), 0.0, {}
+
+    def at_start(voxels: Voxels) -> None:
+        nonlocal scored
+        result["start_seconds"] = time.perf_counter() - begun
+        begun_scoring = time.perf_counter()
+        result["start"] = score_voxels(voxels, scene, source, truth)
+        scored += time.perf_counter() - begun_scoring
+        print("start", json.dumps(result["start"]), flush=True)
+
+    told = [time.perf_counter()]
+
+    def tell(fraction: float, message: str = "") -> None:
+        if time.perf_counter() - told[0] > 10:
+            told[0] = time.perf_counter()
+            print(f"{fraction:6.1%} {message}", flush=True)
+
+    model = train(scene, config, out=out, progress=tell, started=at_start)
+    extract_mesh(model)
+    result["seconds"] = time.perf_counter() - begun - scored
+    result["iterations"], result["voxels"] = config.n_iter, model.n_voxels
+    result["end"] = score_voxels(to_device(model, "cpu"), scene, source, truth)
+    result["fusion"] = score_fusion(source, scene, truth)
+    (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    source, truth, out, *options = sys.argv[1:]
+    names = (o.lstrip("-").replace("-", "_") for o in options[::2])
+    values = {"eval": True, **dict(zip(names, options[1::2]))}
+    config = resolve(values).config
+    print(json.dumps(run(Path(source), Path(truth), Path(out), config), indent=1))
+
+
+if __name__ == "__main__":
+    main()
