@@ -19,8 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from voxterra.surface.voxels.load import load_scene
-from voxterra.surface.voxels.options import resolve
 
 from voxterra.core.mesh import TriMesh
 from voxterra.evaluate.surface import sample_surface
@@ -32,6 +30,8 @@ from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device
 from voxterra.surface.voxels.evaluate import evaluate_views, means
 from voxterra.surface.voxels.extract import extract_mesh
+from voxterra.surface.voxels.load import load_scene
+from voxterra.surface.voxels.options import resolve
 from voxterra.surface.voxels.render import to_device
 from voxterra.surface.voxels.scene import Scene
 from voxterra.surface.voxels.train import train
