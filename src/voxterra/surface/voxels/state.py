@@ -30,6 +30,8 @@ class TrainState:
         order: indices of the training views still to come in this round.
         generator: draws the rounds and the samples; on the CPU, so that it is the same everywhere.
         exposure: affine exposures of the training views with their moments, or None.
+        neighbors: (V, 4) int32 views that each training view is compared with, -1 = none; None
+            before the multi-view terms begin.
         start_level: octree level of the finest voxels at the start.
         curves: what the loss curves show, by name: (iteration, value) pairs.
     """
@@ -42,6 +44,7 @@ class TrainState:
     generator: torch.Generator
     start_level: int
     exposure: Exposures | None = None
+    neighbors: Tensor | None = None
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     def next_view(self, count: int) -> int:
@@ -79,6 +82,7 @@ def save_state(state: TrainState, path: Path) -> None:
         "generator": state.generator.get_state(),
         "start_level": state.start_level,
         "exposure": None if state.exposure is None else asdict(state.exposure),
+        "neighbors": state.neighbors,
         "curves": state.curves,
     }
     with atomic_path(path) as temporary:
@@ -108,6 +112,7 @@ def load_state(path: Path, device: torch.device) -> TrainState:
             generator=generator,
             start_level=data["start_level"],
             exposure=None if data["exposure"] is None else Exposures(**data["exposure"]),
+            neighbors=_on_cpu(data.get("neighbors")),
             curves=data["curves"],
         )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
@@ -116,3 +121,7 @@ def load_state(path: Path, device: torch.device) -> TrainState:
             where=str(path),
             next_step="Delete it to resume from an older one, or train anew without --resume.",
         ) from error
+
+
+def _on_cpu(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.cpu()

@@ -26,6 +26,7 @@ from voxterra.surface.voxels.adapt import adapt
 from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device, fitting_voxels
+from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms
 from voxterra.surface.voxels.objective import Objective
 from voxterra.surface.voxels.render import Voxels, render_view, to_model
 from voxterra.surface.voxels.scene import Scene
@@ -105,10 +106,12 @@ def _iterate(
     progress: Progress,
 ) -> None:
     schedule, tables = Schedule(config), make_tables(state.voxels)
+    companions = make_companions(targets, state.voxels.octree.cube, config)
     begun, first = time.monotonic(), state.iteration
     while state.iteration < config.n_iter:
         target = targets[state.next_view(len(targets))]
-        objective = step(state, target, tables, config, ())
+        extra = neighbor_terms(state, target, companions, config)
+        objective = step(state, target, tables, config, extra)
         at = state.iteration
         if at % TOLD_EVERY == 0 or at == config.n_iter:
             _tell(state, objective, target, config, begun, first, progress)
