@@ -186,3 +186,11 @@ def test_every_preset_trains_on_every_machine():
             check_config(replace(preset(name), voxels=voxel_preset(name, machine)))
         assert voxel_preset(name, "cpu").n_iter < voxel_preset(name, "gpu").n_iter
         assert voxel_preset(name, "cpu").save_every < voxel_preset(name, "cpu").n_iter
+
+
+def test_the_table_of_the_docs_is_that_of_the_presets():
+    text = (Path(__file__).parents[2] / "docs/backends.md").read_text()
+    for name in VOXEL_PRESETS:
+        cpu, gpu = (voxel_preset(name, machine) for machine in ("cpu", "gpu"))
+        cells = [f"{c.n_iter}, {c.res_width} px" for c in (cpu, gpu)]
+        assert f"| `{name}` | {cells[0]} | {cells[1]} |" in text

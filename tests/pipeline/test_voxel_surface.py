@@ -139,6 +139,21 @@ def test_another_option_of_training_starts_anew(first, source, tmp_path, steps):
     assert done(events) == ["surface"] and steps == list(range(10))
 
 
+def test_a_run_is_prepared_here_trained_there_and_comes_back(first, source, tmp_path, steps):
+    photos, here, there = (tmp_path / name for name in ("photos", "here", "there"))
+    shutil.copytree(source, photos)
+    go(photos, here, voxel_run.config(device="auto"), until="depth")
+    shutil.copytree(here, there)
+    photos.rename(tmp_path / "not on that machine")
+    assert done(go(None, there, voxel_run.config(device="cpu"))) == ["surface"]
+    assert len(steps) == 40
+    (tmp_path / "not on that machine").rename(photos)
+    shutil.rmtree(here)
+    there.rename(here)
+    assert done(go(photos, here, voxel_run.config(device="auto"))) == [] and len(steps) == 40
+    same_model(here, first[0])
+
+
 def test_fusion_and_back_makes_each_surface_anew(first, source, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(first[0], out)
