@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
-from voxterra.core.progress import part
+from voxterra.core.progress import Progress, part
 from voxterra.core.voxels import VoxelModel
+from voxterra.errors import ReconstructionError
 from voxterra.pipeline.backends import MODEL_FILE, require_voxels
 from voxterra.pipeline.stage import StageContext
 from voxterra.surface.voxels.config import VoxelConfig
@@ -32,7 +34,7 @@ _RECENT = 10  # readings that the PSNR of a training is the mean of
 
 
 def voxel_surface(
-    ctx: StageContext, maps: DepthMaps, progress: Any
+    ctx: StageContext, maps: DepthMaps, progress: Progress
 ) -> tuple[TriMesh, str, tuple[str, ...]]:
     """Train on the photos of the depth maps, keep the model, extract its surface.
 
@@ -63,7 +65,14 @@ def voxel_surface(
     write_json(facts, ctx.out / FACTS_FILE)
     _keep(ctx, config, tuple(view.view for view in scene.training))
     mesh = extract_mesh(
-        model, bounds=ctx.config.surface.bounds_m, progress=part(progress, 0.9, 1.0)
+        model, bounds=ctx.config.surface.bounds_m, progress=part(progress, 0.9, 0.95)
+    )
+    mesh = _without_unseen(
+        mesh,
+        model,
+        tuple(view.view for view in scene.training),
+        ctx.config,
+        part(progress, 0.95, 1.0),
     )
     return mesh, describe_training(facts), scene.warnings
 
@@ -118,6 +127,35 @@ def surface_facts(folder: Path, backend: str) -> dict[str, Any]:
     except (OSError, ValueError):
         facts = {}
     return {"backend": backend, **(facts if backend == "voxels" else {})}
+
+
+def _without_unseen(
+    mesh: TriMesh,
+    model: VoxelModel,
+    views: tuple[PinholeView, ...],
+    config: Any,
+    progress: Progress,
+) -> TriMesh:
+    """The part of the surface that `--surface.min-views` photos show.
+
+    Raises:
+        ReconstructionError: they show none.
+    """
+    from voxterra.surface.voxels.device import choose_device
+    from voxterra.surface.voxels.render import to_device
+    from voxterra.surface.voxels.seen import only_seen, seen_leaves
+
+    voxels = to_device(model, choose_device(config.voxels))
+    seen = seen_leaves(voxels, views, config.surface.min_views, progress=progress)
+    kept = only_seen(mesh, voxels.octree, seen)
+    logger.info("%d of %d faces are seen", len(kept.faces), len(mesh.faces))
+    if len(kept.faces) == 0:
+        raise ReconstructionError(
+            "No two photos show the surface that was trained.",
+            where="stage surface",
+            next_step="Train longer (--voxels.n-iter), or use --backend fusion.",
+        )
+    return kept
 
 
 def _keep(ctx: StageContext, config: VoxelConfig, views: Any) -> None:
