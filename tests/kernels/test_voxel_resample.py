@@ -33,6 +33,20 @@ def test_shrink_is_the_mean_over_the_area_and_its_gradient_the_transpose(large):
     assert torch.allclose(back.double(), expected, atol=1e-6)
 
 
+def test_the_gpu_pixel_by_pixel_does_the_same():
+    """What a CUDA thread runs, called for every pixel."""
+    image = torch.rand(13, 18, 2, generator=torch.Generator().manual_seed(2))
+    shape, ratio = (13, 18, 2), (np.float32(13 / 8), np.float32(18 / 12))
+    small, large = list(np.ndindex(8, 12, 2)), list(np.ndindex(13, 18, 2))
+    flat = image.reshape(-1).numpy()
+    found = torch.tensor([resample.average(flat, *at, *shape, *ratio) for at in small])
+    torch.testing.assert_close(found.reshape(8, 12, 2), resample.shrink(image, 8, 12))
+    grad = found.reshape(8, 12, 2)
+    flat, shape = found.numpy(), (8, 12, 2)
+    back = torch.tensor([resample.spread(flat, *at, *shape, *ratio) for at in large])
+    torch.testing.assert_close(back.reshape(13, 18, 2), resample.shrink_backward(grad, 13, 18))
+
+
 def test_constant_images_stay_constant():
     small = resample.shrink(torch.full((15, 21, 3), 0.7), 10, 14)
     assert torch.allclose(small, torch.tensor(0.7), atol=1e-6)

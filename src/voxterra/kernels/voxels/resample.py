@@ -7,6 +7,7 @@ thirds of an iteration on an H200 for 12 interleaved channels.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numba import njit, prange
 from torch import Tensor
 
-from voxterra.kernels.voxels.math import F0, scalar
+from voxterra.kernels.voxels.math import F0, F1, scalar
 
 THREADS = 256
 
@@ -60,24 +61,50 @@ def spread(grad, row, column, channel, rows, columns, channels, ry, rx):
     return total
 
 
-@njit(cache=True, parallel=True)
-def _average_all(image, out, large, small, channels, ry, rx):
-    for row in prange(small[0]):
-        for column in range(small[1]):
-            for channel in range(channels):
-                out[(row * small[1] + column) * channels + channel] = average(
-                    image, row, column, channel, large[0], large[1], channels, ry, rx
-                )
+@njit(cache=True)
+def _axis(count, of, ratio, enlarges):
+    """Which pixels of the source each of `count` pixels takes along one axis, and their weights.
+
+    Args:
+        count, of: sizes of the result and of the source.
+        ratio: large size / small size.
+        enlarges: whether the result is the large image (the gradient), or the small one.
+
+    Returns:
+        first int32 [count]; weight float32 [count, taps], 0 beyond the last.
+    """
+    step = F1 / ratio if enlarges else ratio
+    first = np.empty(count, np.int32)
+    weight = np.zeros((count, math.ceil(step) + 1), np.float32)
+    for i in range(count):
+        first[i] = int(np.float32(i) * step)
+        for k in range(min(weight.shape[1], of - first[i])):
+            at = first[i] + k
+            weight[i, k] = overlap(at, i, ratio) if enlarges else overlap(i, at, ratio)
+    return first, weight
 
 
-@njit(cache=True, parallel=True)
-def _spread_all(grad, out, large, small, channels, ry, rx):
-    for row in prange(large[0]):
-        for column in range(large[1]):
-            for channel in range(channels):
-                out[(row * large[1] + column) * channels + channel] = spread(
-                    grad, row, column, channel, small[0], small[1], channels, ry, rx
-                )
+@njit(cache=True, parallel=True, fastmath={"contract"})
+def _weighted(source, out, row_first, row_weight, column_first, column_weight):
+    """out [R, C, K]: weighted sums of the pixels of source [R', C', K] that `_axis` tells."""
+    channels = source.shape[2]
+    for row in prange(len(row_first)):
+        line = np.zeros(source.shape[1] * channels, np.float32)
+        for k in range(row_weight.shape[1]):
+            wy = row_weight[row, k]
+            if wy > F0:
+                above = source[row_first[row] + k].reshape(-1)
+                for i in range(len(line)):
+                    line[i] += wy * above[i]
+        for column in range(len(column_first)):
+            pixel = out[row, column]
+            pixel[:] = F0
+            for k in range(column_weight.shape[1]):
+                wx = column_weight[column, k]
+                if wx > F0:
+                    at = (column_first[column] + k) * channels
+                    for c in range(channels):
+                        pixel[c] += wx * line[at + c]
 
 
 @cache
@@ -136,6 +163,6 @@ def _run(
         kernel, count = _cuda_kernels()[which], out.numel()
         kernel.launch(-(-count // THREADS), THREADS, source, out, *large, *small, channels, *ratio)
         return
-    run = (_average_all, _spread_all)[which]
-    flat = (source.reshape(-1).numpy(), out.view(-1).numpy())
-    run(*flat, large, small, channels, np.float32(ratio[0]), np.float32(ratio[1]))
+    rows = _axis(out.shape[0], source.shape[0], np.float32(ratio[0]), which == 1)
+    columns = _axis(out.shape[1], source.shape[1], np.float32(ratio[1]), which == 1)
+    _weighted(source.numpy(), out.numpy(), *rows, *columns)
