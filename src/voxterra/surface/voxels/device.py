@@ -53,12 +53,15 @@ def voxel_bytes(degree: int) -> int:
     return 4 * (3 * colors + 4 * 2 + 20 + 16 + 40) + 4 * colors
 
 
-def fitting_voxels(config: VoxelConfig, device: torch.device) -> int:
-    """`config.max_voxels`, or as many as the GPU's free memory takes, with a warning."""
+def fitting_voxels(config: VoxelConfig, device: torch.device, known: int = 0) -> int:
+    """`config.max_voxels`, or as many as the GPU's free memory takes, with a warning.
+
+    `known` voxels are on the GPU already.
+    """
     if device.type != "cuda":
         return config.max_voxels
     free, _ = torch.cuda.mem_get_info(device)
-    fits = int(0.8 * free / voxel_bytes(config.sh_degree))
+    fits = known + int(0.8 * free / voxel_bytes(config.sh_degree))
     if fits < config.max_voxels:
         logger.warning(
             "Only %.1f GB of the GPU's memory are free: at most %d voxels instead of %d.",

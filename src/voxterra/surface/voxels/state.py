@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import pickle
+import struct
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from voxterra.errors import FormatError
+from voxterra.errors import FormatError, OutputError
 from voxterra.io.atomic import atomic_path
 from voxterra.surface.voxels.losses.exposure import Exposures
 from voxterra.surface.voxels.octree import Cube, make_octree
 from voxterra.surface.voxels.render import Voxels
 
+logger = logging.getLogger(__name__)
+
 VERSION = 1
 MAX_LEVELS = 17
+_DAMAGE = (
+    OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, AttributeError, IndexError,
+    pickle.UnpicklingError, zipfile.BadZipFile, struct.error,
+)  # fmt: skip
 
 
 @dataclass
@@ -33,6 +45,7 @@ class TrainState:
         neighbors: (V, 4) int32 views that each training view is compared with, -1 = none; None
             before the multi-view terms begin.
         start_level: octree level of the finest voxels at the start.
+        views: names of the training views, in their order.
         curves: what the loss curves show, by name: (iteration, value) pairs.
     """
 
@@ -45,6 +58,7 @@ class TrainState:
     start_level: int
     exposure: Exposures | None = None
     neighbors: Tensor | None = None
+    views: tuple[str, ...] = ()
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     def next_view(self, count: int) -> int:
@@ -61,13 +75,35 @@ def fresh_moments(voxels: Voxels) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def save_state(state: TrainState, path: Path) -> None:
-    """Write a checkpoint, atomically.
+    """Write a checkpoint, atomically; the one that was there stays as `previous(path)`.
 
     Raises:
         OutputError: the file system refuses.
     """
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(contents(state), temporary)
+            if path.exists():
+                os.replace(path, previous(path))
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise OutputError(
+            f"The checkpoint cannot be written: {error}.",
+            where=str(path),
+            next_step="Check that the disk has space left; --save_every 0 writes only the last.",
+        ) from error
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before that at `path` is."""
+    return path.with_name(f"{path.stem}_before{path.suffix}")
+
+
+def contents(state: TrainState) -> dict[str, Any]:
+    """All of a state as tensors and plain types."""
     voxels, cube = state.voxels, state.voxels.octree.cube
-    data = {
+    return {
         "version": VERSION,
         "cube": (tuple(cube.center), cube.inside_edge, cube.outside_level),
         "path": voxels.octree.path,
@@ -75,52 +111,111 @@ def save_state(state: TrainState, path: Path) -> None:
         "parameters": {
             name: getattr(voxels, name) for name in ("sdf", "sh0", "shs", "sharpness", "background")
         },
-        "moments": state.moments,
+        "moments": dict(state.moments),
         "iteration": state.iteration,
         "priority": state.priority,
-        "order": state.order,
+        "order": list(state.order),
         "generator": state.generator.get_state(),
         "start_level": state.start_level,
         "exposure": None if state.exposure is None else asdict(state.exposure),
         "neighbors": state.neighbors,
+        "views": list(state.views),
         "curves": state.curves,
     }
-    with atomic_path(path) as temporary:
-        torch.save(data, temporary)
+
+
+def state_of(data: dict[str, Any]) -> TrainState:
+    """The state whose `contents` these are.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+    center, edge, outside = data["cube"]
+    octree = make_octree(Cube(tuple(center), edge, outside), data["path"], data["level"])
+    generator = torch.Generator()
+    generator.set_state(data["generator"].cpu())
+    exposure = data["exposure"]
+    state = TrainState(
+        voxels=Voxels(octree, **data["parameters"]),
+        moments={k: (m, v) for k, (m, v) in data["moments"].items()},
+        iteration=data["iteration"],
+        priority=data["priority"],
+        order=list(data["order"]),
+        generator=generator,
+        start_level=data["start_level"],
+        exposure=None if exposure is None else Exposures(**exposure),
+        neighbors=_on_cpu(data.get("neighbors")),
+        views=tuple(data.get("views", ())),
+        curves=data["curves"],
+    )
+    if not consistent(state):
+        raise ValueError("its parts do not belong together")
+    return state
+
+
+def consistent(state: TrainState) -> bool:
+    """Whether all parameters and moments are as long as the octree says."""
+    voxels, octree = state.voxels, state.voxels.octree
+    n, shs = len(octree.path), voxels.shs.shape
+    return (
+        voxels.sdf.shape == (octree.corner_count,)
+        and voxels.sh0.shape == (n, 3)
+        and len(shs) == 3
+        and shs[0] == n
+        and shs[2] == 3
+        and shs[1] + 1 == (voxels.degree + 1) ** 2
+        and voxels.sharpness.shape == (MAX_LEVELS,)
+        and voxels.background.shape == (3,)
+        and state.priority.shape == (n,)
+        and all(
+            moment.shape == getattr(voxels, name).shape
+            for name in ("sdf", "sh0", "shs")
+            for moment in state.moments[name]
+        )
+    )
 
 
 def load_state(path: Path, device: torch.device) -> TrainState:
     """Read a checkpoint of `save_state`.
 
     Raises:
-        FormatError: not a checkpoint of this version.
+        FormatError: it is damaged, or no checkpoint of this version.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"the checksum of {damaged} is wrong")
         data = torch.load(path, map_location=device, weights_only=True)
         if data["version"] != VERSION:
             raise ValueError(f"version {data['version']}, not {VERSION}")
-        center, edge, outside = data["cube"]
-        octree = make_octree(Cube(tuple(center), edge, outside), data["path"], data["level"])
-        generator = torch.Generator()
-        generator.set_state(data["generator"].cpu())
-        return TrainState(
-            voxels=Voxels(octree, **data["parameters"]),
-            moments={k: (m, v) for k, (m, v) in data["moments"].items()},
-            iteration=data["iteration"],
-            priority=data["priority"],
-            order=data["order"],
-            generator=generator,
-            start_level=data["start_level"],
-            exposure=None if data["exposure"] is None else Exposures(**data["exposure"]),
-            neighbors=_on_cpu(data.get("neighbors")),
-            curves=data["curves"],
-        )
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
+        return state_of(data)
+    except torch.OutOfMemoryError:
+        raise
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())[:200]
         raise FormatError(
-            f"This checkpoint cannot be used ({type(error).__name__}: {error}).",
+            f"This checkpoint cannot be used ({type(error).__name__}: {reason}).",
             where=str(path),
-            next_step="Delete it to resume from an older one, or train anew without --resume.",
+            next_step="Delete it: the training then goes on from the checkpoint before it, or "
+            "begins anew where there is none.",
         ) from error
+
+
+def load_latest(path: Path, device: torch.device) -> TrainState | None:
+    """The last checkpoint, or the one before it where the last is damaged; None: there is none.
+
+    Raises:
+        FormatError: all that are there are damaged.
+    """
+    there = [file for file in (path, previous(path)) if file.exists()]
+    for file in there:
+        try:
+            return load_state(file, device)
+        except FormatError as error:
+            if file is there[-1]:
+                raise
+            logger.warning("%s %s: going on from the one before.", error.what, error.where)
+    return None
 
 
 def _on_cpu(tensor: Tensor | None) -> Tensor | None:

@@ -23,6 +23,8 @@ from voxterra.surface.voxels.targets import Target
 
 BLOCK = 1 << 18
 """On a CPU the lattice terms visit this many rows an iteration, a random block."""
+FAR_COLOR = 1e3
+"""Coefficients of colours beyond this belong to a training that has diverged."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,13 @@ def step(
         record, rect, bins, target.kernel, forward, objective.grad_pixels,
         deterministic=config.deterministic,
     )  # fmt: skip
-    state.priority += grad_record[:, layout.G_PRIORITY]
     octree = voxels.octree
     grad_sdf, grad_rgb = ops.prepare_backward(
         grad_record, record, octree.lo_size, octree.corner_index, octree.corner_start,
         octree.corner_slot, voxels.sdf,
     )  # fmt: skip
     objective.terms.update(_grid_terms(state, tables, grad_sdf, config, schedule))
+    state.priority += grad_record[:, layout.G_PRIORITY]  # nothing failed: count this view
     _update(state, target.kernel, tables, grad_sdf, grad_rgb, config, schedule)
     if state.exposure is not None and objective.grad_exposure is not None:
         exposure.step(state.exposure, target.order, objective.grad_exposure, config.exposure_lr)
@@ -158,17 +160,34 @@ def _update(
 
 
 def require_finite(state: TrainState, objective: Objective, name: str) -> None:
-    """Stop before a NaN is carried on.
+    """Stop before a NaN, or numbers that mean nothing any more, are carried on.
 
     Raises:
-        ReconstructionError: a loss of this view, or a distance of the model, is not finite.
+        ReconstructionError: the image of this view is not finite, a distance is longer than the
+            root cube is wide, or a colour or exposure is far beyond black and white.
     """
-    values = torch.stack([objective.psnr, state.voxels.sdf.sum(), state.voxels.sh0.sum()])
-    if bool(torch.isfinite(values).all()):
+    voxels, cube = state.voxels, state.voxels.octree.cube
+    widest = 2.0 * cube.inside_edge * 2.0**cube.outside_level
+    tensors = {"distances": (voxels.sdf, widest), "colours": (voxels.sh0, FAR_COLOR)}
+    if voxels.shs.numel():
+        tensors["view-dependent colours"] = (voxels.shs, FAR_COLOR)
+    if state.exposure is not None:
+        tensors["exposures"] = (state.exposure.matrix, FAR_COLOR)
+    # NaN comes through min and max, and is no smaller than the limit.
+    limits = {
+        k: torch.stack([-t.min(), t.max()]).max() / limit for k, (t, limit) in tensors.items()
+    }
+    limits["image"] = objective.psnr.abs() / 1e30
+    values = torch.stack(list(limits.values())).tolist()
+    wrong = [k for k, value in zip(limits, values) if not value <= 1.0]
+    if not wrong:
         return
+    rates = {"distances": "--geo_lr", "exposures": "--exposure_lr"}
+    rate = rates.get(wrong[0], "--sh0_lr" if "colours" in wrong[0] else "--geo_lr")
     raise ReconstructionError(
-        f"The training left the range of numbers at iteration {state.iteration}.",
+        f"The training left the range of numbers at iteration {state.iteration} "
+        f"({', '.join(wrong)}).",
         where=f"photo {name}",
-        next_step="Lower --geo_lr or the lambda that stands out in test_stat/train.json; "
+        next_step=f"Lower {rate} or the lambda that stands out in test_stat/train.json; "
         "checkpoints before this stay good (--resume).",
     )

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +20,22 @@ import torch
 
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.voxels import VoxelModel
-from voxterra.errors import InputError
+from voxterra.errors import Cancelled, TooFewPhotosError
 from voxterra.io.atomic import atomic_path
 from voxterra.surface.voxels import report
 from voxterra.surface.voxels.adapt import adapt
 from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device, fitting_voxels
+from voxterra.surface.voxels.memory import Full, Room, adapted, free, too_full, within_memory
 from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms
 from voxterra.surface.voxels.objective import Objective
 from voxterra.surface.voxels.render import Voxels, render_view, to_model
+from voxterra.surface.voxels.resume import checkpoint_of, resumed
 from voxterra.surface.voxels.scene import Scene
 from voxterra.surface.voxels.schedule import Schedule
 from voxterra.surface.voxels.start import start
-from voxterra.surface.voxels.state import TrainState, load_state, save_state
+from voxterra.surface.voxels.state import TrainState, save_state
 from voxterra.surface.voxels.step import Tables, make_tables, require_finite, step
 from voxterra.surface.voxels.targets import Target, make_targets
 
@@ -64,33 +67,38 @@ def train(
         started: called with the model before the first iteration.
 
     Raises:
-        InputError: too few views, or unusable priors or masks.
-        UsageError: the bound misses the scene, or the device is not there.
-        ReconstructionError: nothing to start from, or the training diverged.
+        TooFewPhotosError: fewer than two views to train on.
+        InputError: unusable priors or masks, or a checkpoint that is damaged or of other photos.
+        UsageError: the bound misses the scene, the device is not there, or an option that cannot
+            change while a training goes on did.
+        ReconstructionError: nothing to start from, the training diverged, or the GPU's memory is
+            too small.
     """
     device = choose_device(config)
     if sum(not view.held_out for view in scene.views) < 2:
-        raise InputError(
+        raise TooFewPhotosError(
             "Training needs at least two views.",
-            where=scene.source,
+            where=scene.source or None,
             next_step="Add photos, or hold fewer out (--test_every).",
         )
-    checkpoint = None if out is None else out / "checkpoints" / "last.pt"
-    if resume and checkpoint is not None and checkpoint.exists():
-        state = load_state(checkpoint, device)
-        train_targets, test_targets = make_targets(scene, state.voxels.octree.cube, config, device)
-        max_voxels = fitting_voxels(config, device)
-    else:
-        cube = main_bound(scene, config)
-        train_targets, test_targets = make_targets(scene, cube, config, device)
-        max_voxels = fitting_voxels(config, device)
-        state = start(
-            scene, cube, train_targets, config, device, max_voxels,
-            part(progress, 0.0, START_SHARE),
-        )  # fmt: skip
-    if started is not None:
-        started(state.voxels)
-    _iterate(state, train_targets, test_targets, config, max_voxels, out, progress)
+    try:
+        state = None if out is None or not resume else resumed(scene, config, out, device)
+        known = 0 if state is None else len(state.voxels)
+        cube = main_bound(scene, config) if state is None else state.voxels.octree.cube
+        targets, held_out = make_targets(scene, cube, config, device)
+        max_voxels = fitting_voxels(config, device, known)
+        if state is None:
+            state = start(
+                scene, cube, targets, config, device, max_voxels,
+                part(progress, 0.0, START_SHARE),
+            )  # fmt: skip
+            state.views = tuple(target.view.name for target in targets)
+        if started is not None:
+            started(state.voxels)
+        room = Room(targets, make_companions(targets, cube, config), max_voxels)
+        _iterate(state, room, held_out, config, out, progress)
+    except Full as error:
+        raise too_full("train", config.max_voxels, str(error).splitlines()[0]) from error
     model = to_model(state.voxels)
     metadata = {"source": scene.source, "iterations": state.iteration}
     return replace(model, metadata=metadata)
@@ -98,60 +106,70 @@ def train(
 
 def _iterate(
     state: TrainState,
-    targets: Sequence[Target],
+    room: Room,
     held_out: Sequence[Target],
     config: VoxelConfig,
-    max_voxels: int,
     out: Path | None,
     progress: Progress,
 ) -> None:
-    schedule, tables = Schedule(config), make_tables(state.voxels)
-    companions = make_companions(targets, state.voxels.octree.cube, config)
+    schedule, tables, cube = Schedule(config), make_tables(state.voxels), state.voxels.octree.cube
     begun, first = time.monotonic(), state.iteration
     while state.iteration < config.n_iter:
-        target = targets[state.next_view(len(targets))]
-        extra = neighbor_terms(state, target, companions, config)
-        objective = step(state, target, tables, config, extra)
-        at = state.iteration
-        if at % TOLD_EVERY == 0 or at == config.n_iter:
-            _tell(state, objective, target, config, begun, first, progress)
-        if schedule.adapts(at) and at < config.n_iter:
-            tables = _adapt(state, targets, config, max_voxels)
+        chosen = state.next_view(len(room.targets))
+        once = partial(_once, state, room, chosen, tables, config)
+        objective = within_memory(once, room, cube, config, f"iteration {state.iteration}")
+        at, last = state.iteration, state.iteration == config.n_iter
+        saves = last or bool(config.save_every and at % config.save_every == 0)
+        if at % TOLD_EVERY == 0 or saves:
+            require_finite(state, objective, room.targets[chosen].view.name)
+        if at % TOLD_EVERY == 0 or last:
+            _read(state, objective)
+        if schedule.adapts(at) and not last:
+            tables = _adapt(state, room, tables, config)
         if out is not None:
-            _write(state, targets, held_out, config, out)
+            _write(state, room.targets, held_out, config, out, saves)
+        try:
+            _tell(state, config, (time.monotonic() - begun) / max(1, at - first), progress)
+        except Cancelled:
+            if out is not None and not saves:
+                require_finite(state, objective, room.targets[chosen].view.name)
+                save_state(state, checkpoint_of(out))
+            raise
 
 
-def _tell(
-    state: TrainState,
-    objective: Objective,
-    target: Target,
-    config: VoxelConfig,
-    begun: float,
-    first: int,
-    progress: Progress,
-) -> None:
-    """Read the statistics, check them, add them to the curves, show them."""
-    require_finite(state, objective, target.view.name)
+def _once(
+    state: TrainState, room: Room, chosen: int, tables: Tables, config: VoxelConfig
+) -> Objective:
+    target = room.targets[chosen]
+    extra = neighbor_terms(state, target, room.companions, config)
+    return step(state, target, tables, config, extra)
+
+
+def _read(state: TrainState, objective: Objective) -> None:
+    """Add the statistics to the curves."""
     at = state.iteration
-    value = float(objective.psnr)
-    state.curves.setdefault("PSNR [dB]", []).append((at, value))
+    state.curves.setdefault("PSNR [dB]", []).append((at, float(objective.psnr)))
     state.curves.setdefault("voxels", []).append((at, float(len(state.voxels))))
     for name, term in objective.terms.items():
         state.curves.setdefault(name, []).append((at, float(term)))
-    recent = [v for _, v in state.curves["PSNR [dB]"][-10:]]
-    left = (time.monotonic() - begun) / max(1, at - first) * (config.n_iter - at)
+
+
+def _tell(state: TrainState, config: VoxelConfig, seconds: float, progress: Progress) -> None:
+    """Show how far the training is; `seconds` for an iteration. Reads nothing from a GPU."""
+    at, recent = state.iteration, [v for _, v in state.curves.get("PSNR [dB]", [])[-10:]]
+    psnr = f"PSNR {np.mean(recent):.1f} dB, " if recent else ""
     progress(
         START_SHARE + (1 - START_SHARE) * at / config.n_iter,
-        f"{at}/{config.n_iter}, PSNR {np.mean(recent):.1f} dB, {len(state.voxels):,} voxels, "
-        f"{left:.0f} s left",
+        f"{at}/{config.n_iter}, {psnr}{len(state.voxels):,} voxels, "
+        f"{seconds * (config.n_iter - at):.0f} s left",
     )
 
 
-def _adapt(
-    state: TrainState, targets: Sequence[Target], config: VoxelConfig, max_voxels: int
-) -> Tables:
-    kernels, views = [t.kernel for t in targets], [t.view for t in targets]
-    done = adapt(state, kernels, views, config, max_voxels)
+def _adapt(state: TrainState, room: Room, tables: Tables, config: VoxelConfig) -> Tables:
+    kernels, views = [t.kernel for t in room.targets], [t.view for t in room.targets]
+    done = adapted(state, lambda most: adapt(state, kernels, views, config, most), room)
+    if done is None:
+        return tables
     logger.info(
         "iteration %d: %d voxels, %d pruned, %d split, now %d",
         state.iteration, done.before, done.pruned, done.split, done.after,
@@ -165,20 +183,26 @@ def _write(
     held_out: Sequence[Target],
     config: VoxelConfig,
     out: Path,
+    saves: bool,
 ) -> None:
     """Checkpoint, pictures and statistics, where they are due."""
     at, last = state.iteration, state.iteration == config.n_iter
     if last or (config.view_every and at % config.view_every == 0):
-        target = (held_out or targets)[0]
-        with torch.no_grad():
-            rendered = render_view(state.voxels, target.view)
-        report.write_png(
-            report.panel(rendered, target.color), _folder(out, "pg_view") / f"{at:06d}.png"
-        )
+        _picture(state, (held_out or targets)[0], _folder(out, "pg_view") / f"{at:06d}.png")
         report.draw_curves(state.curves, _folder(out, "test_stat") / "curves.png")
         write_json(state.curves, _folder(out, "test_stat") / "train.json")
-    if last or (config.save_every and at % config.save_every == 0):
-        save_state(state, _folder(out, "checkpoints") / "last.pt")
+    if saves:
+        save_state(state, checkpoint_of(out))
+
+
+def _picture(state: TrainState, target: Target, path: Path) -> None:
+    try:
+        with torch.no_grad():
+            rendered = render_view(state.voxels, target.view)
+        report.write_png(report.panel(rendered, target.color), path)
+    except Full:
+        free()
+        logger.warning("The GPU's memory has no room for the picture %s.", path.name)
 
 
 def _folder(out: Path, name: str) -> Path:

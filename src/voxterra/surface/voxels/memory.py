@@ -1,0 +1,192 @@
+"""What a training does when a GPU's memory is full: it goes on with less, and says so.
+
+In turn: memory that torch keeps for later is given back, the images move to the CPU, renders get
+as small as the images (`ss` 1). A split that does not fit is halved, and at last left out.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+import torch
+
+from voxterra.errors import ReconstructionError
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.device import voxel_bytes
+from voxterra.surface.voxels.neighbor_terms import Companions, make_companions
+from voxterra.surface.voxels.octree import Cube
+from voxterra.surface.voxels.render import kernel_view
+from voxterra.surface.voxels.state import TrainState, consistent, contents, state_of
+from voxterra.surface.voxels.targets import Prior, Target
+
+logger = logging.getLogger(__name__)
+
+Full = torch.OutOfMemoryError
+"""What torch raises when a GPU's memory is full."""
+T = TypeVar("T")
+
+_FREED_AT_MOST = 20
+"""Where giving memory back is not enough this often, something else has to go."""
+
+
+@dataclass
+class Room:
+    """What a training keeps beside its state, and can do with less of.
+
+    Attributes:
+        targets: the training views.
+        companions: what multi-view terms need of them.
+        max_voxels: no more than this many voxels.
+        freed: how often memory was given back.
+    """
+
+    targets: tuple[Target, ...]
+    companions: Companions | None
+    max_voxels: int
+    freed: int = 0
+
+
+def free() -> None:
+    """Give back what torch keeps for later."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def within_memory(
+    work: Callable[[], T], room: Room, cube: Cube, config: VoxelConfig, where: str
+) -> T:
+    """Result of `work`, which is done again with less in memory while the memory is full.
+
+    Raises:
+        ReconstructionError: there is nothing left to do without.
+    """
+    failed = 0
+    while True:
+        try:
+            return work()
+        except Full as error:
+            reason = str(error).splitlines()[0]
+        # Only out here are the tensors of what failed gone.
+        free()
+        failed, room.freed = failed + 1, room.freed + 1
+        if failed == 1 and room.freed <= _FREED_AT_MOST:
+            continue
+        told = _relieve(room, cube, config)
+        if told is None:
+            raise too_full(where, room.max_voxels, reason)
+        logger.warning("The GPU's memory is full at %s: going on with %s.", where, told)
+
+
+def too_full(where: str, max_voxels: int, reason: str) -> ReconstructionError:
+    """The error when nothing helps."""
+    return ReconstructionError(
+        f"The GPU's memory is too small for this training ({reason}).",
+        where=where,
+        next_step=f"Take smaller images (--res_downscale 2) or fewer voxels (--max_voxels "
+        f"{max(1, max_voxels // 2)}), or train on the CPU (--device cpu).",
+    )
+
+
+def _relieve(room: Room, cube: Cube, config: VoxelConfig) -> str | None:
+    """Do without something more; what that is, or None if nothing is left."""
+    targets = room.targets
+    if any(target.rgb.device.type != "cpu" for target in targets):
+        room.targets = tuple(_on_cpu(target) for target in targets)
+        told = "the images in the CPU's memory"
+    elif any(t.kernel.width > t.view.width or t.kernel.height > t.view.height for t in targets):
+        room.targets = tuple(
+            replace(t, kernel=kernel_view(t.view, cube, t.kernel.camera.device)) for t in targets
+        )
+        told = "renders as small as the images (--ss 1)"
+    else:
+        return None
+    if room.companions is not None:
+        room.companions = None
+        free()
+        room.companions = make_companions(room.targets, cube, config)
+    return told
+
+
+def _on_cpu(target: Target) -> Target:
+    prior = target.prior
+    if prior is not None:
+        prior = Prior(prior.depth.cpu(), prior.normal.cpu(), prior.confidence.cpu())
+    mask = None if target.mask is None else target.mask.cpu()
+    return replace(target, rgb=target.rgb.cpu(), mask=mask, prior=prior)
+
+
+def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None:
+    """Result of an adaptation of `state`, which is given the voxels that there may be.
+
+    While the memory is full, the voxels may grow by half as many; None: it was left out.
+
+    Raises:
+        ReconstructionError: it failed halfway, and what it began with is not known.
+    """
+    kept = _copied(state) if tight(state, room.max_voxels) else None
+    before = state.voxels.octree
+    for attempt in range(4):
+        try:
+            return work(room.max_voxels)
+        except Full as error:
+            reason = str(error).splitlines()[0]
+        free()
+        if not (state.voxels.octree is before and consistent(state)):
+            if kept is not None:
+                _restore(state, kept)
+                before = state.voxels.octree
+            elif not consistent(state):
+                raise too_full(f"iteration {state.iteration}", room.max_voxels, reason)
+        if attempt:
+            grow = max(0, room.max_voxels - len(state.voxels)) // 2 if attempt < 2 else 0
+            room.max_voxels = len(state.voxels) + grow
+            logger.warning(
+                "The GPU's memory is full at iteration %d: going on with at most %d voxels.",
+                state.iteration, room.max_voxels,
+            )  # fmt: skip
+    logger.warning("Voxels are neither split nor pruned at iteration %d.", state.iteration)
+    return None
+
+
+def tight(state: TrainState, max_voxels: int) -> bool:
+    """Whether twice the voxels of the state, or all that there may be, may not fit."""
+    device = state.voxels.device
+    if device.type != "cuda":
+        return False
+    available = torch.cuda.mem_get_info(device)[0]
+    available += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max_voxels * voxel_bytes(state.voxels.degree) > available
+
+
+def _copied(state: TrainState) -> dict[str, Any]:
+    """The contents of a state, copied to the CPU."""
+    return {k: _moved(v, torch.device("cpu")) for k, v in contents(state).items()}
+
+
+def _restore(state: TrainState, kept: dict[str, Any]) -> None:
+    """Make the state what it was when it was copied, in place."""
+    device = state.voxels.device
+    curves, neighbors = state.curves, state.neighbors
+    for name in ("sdf", "sh0", "shs"):  # make room first
+        state.moments.pop(name, None)
+        setattr(state.voxels, name, getattr(state.voxels, name).new_empty(0))
+    free()
+    whole = state_of({k: _moved(v, device) for k, v in kept.items()})
+    for field in fields(TrainState):
+        setattr(state, field.name, getattr(whole, field.name))
+    state.curves, state.neighbors = curves, neighbors
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device, copy=True)
+    if isinstance(value, dict):
+        return {k: _moved(v, device) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_moved(v, device) for v in value)
+    return value
