@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.camera import PinholeView
+from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.voxels import VoxelModel
 
 SHOWS = ("colour", "depth", "normal", "level")
 _EMPTY = (34, 34, 38)
+_SMALL = Camera("PINHOLE", 32, 24, (32.0, 32.0, 0.0, 0.0))
 
 Pixels = NDArray[np.uint8]
 
@@ -36,6 +37,8 @@ class Painter:
         at_surface = crossing(self.voxels.octree, self.voxels.sdf)
         levels = self.voxels.octree.level[at_surface if bool(at_surface.any()) else slice(None)]
         self.levels = int(levels.min()), int(levels.max())  # of the octree, where the surface is
+        # Kernels are compiled when they are first used: before a browser waits for them.
+        self.draw(PinholeView("", np.diag([32.0, 32, 1]), np.eye(3, 4), 32, 24, _SMALL), "level")
 
     def draw(self, view: PinholeView, show: str = "colour") -> Pixels:
         """(H, W, 3) uint8 picture of what `view` sees; `show` is one of `SHOWS`.
