@@ -108,6 +108,38 @@ def through(phi_in, phi_out):
 
 
 @scalar
+def product_min(g_low, g_high, d_low, d_high):
+    """Smallest product of two numbers in two intervals."""
+    a, b, c, d = g_low * d_low, g_low * d_high, g_high * d_low, g_high * d_high
+    return min(min(a, b), min(c, d))
+
+
+@scalar
+def seen_from_behind(ax, ay, az, size, c0, c1, c2, c3, c4, c5, c6, c7):
+    """Whether the distance rises along every ray through the voxel, which then is transparent.
+
+    The gradient of a trilinear function lies between its differences along the 4 edges of each
+    direction, and the rays' directions between those to the corners (a = lower corner less the
+    camera's centre): interval arithmetic on their dot product.
+    """
+    x0, x1, x2, x3 = c4 - c0, c5 - c1, c6 - c2, c7 - c3
+    y0, y1, y2, y3 = c2 - c0, c3 - c1, c6 - c4, c7 - c5
+    z0, z1, z2, z3 = c1 - c0, c3 - c2, c5 - c4, c7 - c6
+    low = product_min(min(min(x0, x1), min(x2, x3)), max(max(x0, x1), max(x2, x3)), ax, ax + size)
+    low += product_min(min(min(y0, y1), min(y2, y3)), max(max(y0, y1), max(y2, y3)), ay, ay + size)
+    low += product_min(min(min(z0, z1), min(z2, z3)), max(max(z0, z1), max(z2, z3)), az, az + size)
+    return low > F0
+
+
+@scalar
+def transparent(s, c0, c1, c2, c3, c4, c5, c6, c7):
+    """Whether no ray can lose as much as ALPHA_MIN between the largest and smallest distance."""
+    low = min(min(min(c0, c1), min(c2, c3)), min(min(c4, c5), min(c6, c7)))
+    high = max(max(max(c0, c1), max(c2, c3)), max(max(c4, c5), max(c6, c7)))
+    return F1 - through(sigmoid(s * high), sigmoid(s * low)) < HALF * ALPHA_MIN
+
+
+@scalar
 def median_fraction(phi_in, f_in, f_out, transmittance, sharpness):
     """Where in the segment [0, 1] the transmittance passes 1/2 (f taken as linear along it).
 

@@ -89,9 +89,9 @@ def prepare(
 
     Returns:
         record: float32 [N, 20], see `math.R_*`: colour max(0, 0.5 + SH) toward the centre, unit
-            normal at the centre. Zeros where the view does not see the voxel.
-        rect: int16 [N, 4], pixels x0, y0, x1, y1 (half-open); empty where there are none. On CUDA
-            also where no ray can lose light: seen from behind, or far in front of the surface.
+            normal at the centre. Zeros where the rect is empty.
+        rect: int16 [N, 4], pixels x0, y0, x1, y1 (half-open); empty where there are none, or where
+            no ray can lose light: seen from behind, or far in front of the surface.
     """
     n = len(lo_size)
     _check("lo_size", lo_size, torch.float32, (n, 4))

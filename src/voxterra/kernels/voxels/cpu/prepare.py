@@ -67,6 +67,20 @@ def image_rect(lx, ly, lz, size, camera):
 
 
 @njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+def _takes_no_light(record, sharpness, camera):
+    """Whether every ray passes the voxel, as a record holds it, without loss."""
+    s0, s1, s2, s3 = record[4], record[5], record[6], record[7]
+    s4, s5, s6, s7 = record[8], record[9], record[10], record[11]
+    x = record[0] - camera[vm.C_CENTER]
+    y = record[1] - camera[vm.C_CENTER + 1]
+    z = record[2] - camera[vm.C_CENTER + 2]
+    size = record[vm.R_SIZE]
+    if vm.seen_from_behind(x, y, z, size, s0, s1, s2, s3, s4, s5, s6, s7):
+        return True
+    return vm.transparent(sharpness, s0, s1, s2, s3, s4, s5, s6, s7)
+
+
+@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
 def _write_normal(record):
     """Unit gradient of the signed distance at the centre; zero where it vanishes."""
     s0, s1, s2, s3 = record[4], record[5], record[6], record[7]
@@ -103,7 +117,8 @@ def _write_colour(record, sh0, shs, degree, camera, basis):
 
 @njit(parallel=True, fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
 def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degree, record, rect):
-    """Fill `record` and `rect`; see `ops.prepare`. A voxel without pixels gets zeros."""
+    """Fill `record` and `rect`; see `ops.prepare`. A voxel without pixels, or that no ray can lose
+    light in, gets zeros."""
     count = len(lo_size)
     for piece in prange((count + _STRIDE - 1) // _STRIDE):
         basis = np.empty(16, np.float32)
@@ -111,15 +126,19 @@ def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degr
             x0, y0, x1, y1 = image_rect(
                 lo_size[v, 0], lo_size[v, 1], lo_size[v, 2], lo_size[v, 3], camera
             )
-            rect[v, 0], rect[v, 1], rect[v, 2], rect[v, 3] = x0, y0, x1, y1
             r = record[v]
+            if x1 > x0:
+                for k in range(4):
+                    r[k] = lo_size[v, k]
+                for c in range(8):
+                    r[vm.R_SDF + c] = sdf[corner_index[v, c]]
+                if _takes_no_light(r, sharpness[level[v]], camera):
+                    x1 = x0
             if x1 <= x0:
+                rect[v] = 0
                 r[:] = F0
                 continue
-            for k in range(4):
-                r[k] = lo_size[v, k]
-            for c in range(8):
-                r[vm.R_SDF + c] = sdf[corner_index[v, c]]
+            rect[v, 0], rect[v, 1], rect[v, 2], rect[v, 3] = x0, y0, x1, y1
             _write_normal(r)
             _write_colour(r, sh0[v], shs[v], degree, camera, basis)
             r[vm.R_SHARPNESS] = sharpness[level[v]]
