@@ -16,6 +16,7 @@ from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms
 from voxterra.surface.voxels.render import render_view, to_device
 from voxterra.surface.voxels.scene import Scene, scene_from_depth_maps
+from voxterra.surface.voxels.state import load_state
 from voxterra.testing import checker, look_at, photograph, plane_mesh
 
 LIFTED = 0.1
@@ -91,7 +92,7 @@ def test_a_stopped_training_goes_on_the_same(scene, trained, at, tmp_path):
 
 
 def test_neighbors_are_chosen_when_the_terms_begin_and_a_view_may_have_none(scene, trained):
-    state = training.load_state(trained[1] / "checkpoints/last.pt", torch.device("cpu"))
+    state = load_state(trained[1] / "checkpoints/last.pt", torch.device("cpu"))
     cube = state.voxels.octree.cube
     targets, _ = training.make_targets(scene, cube, WITH, torch.device("cpu"))
     assert make_companions(targets, cube, CONFIG) is None
