@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from voxterra.errors import InputError
+from voxterra.kernels.voxels.cpu import images
 from voxterra.surface.voxels.losses.pixels import masked_mean
 
 WINDOW = 11
@@ -100,6 +101,11 @@ def _window(channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
 def _blur(maps: Tensor, padding: int = 0) -> Tensor:
     """Gaussian of [C, H, W] over the windows inside; `padding` WINDOW - 1 is the adjoint."""
     window = _window(maps.shape[0], maps.device, maps.dtype)
+    if maps.device.type == "cpu":  # a quarter of the time of torch's
+        grown = 2 * padding + 1 - WINDOW
+        out = maps.new_empty(len(maps), maps.shape[1] + grown, maps.shape[2] + grown)
+        images.blur(maps.contiguous().numpy(), window[0].ravel().numpy(), padding, out.numpy())
+        return out
     # TensorFloat-32 keeps 10 bits: too few for the variances, which are differences.
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         rows = F.conv2d(maps[None], window, padding=(0, padding), groups=maps.shape[0])
