@@ -9,9 +9,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from voxterra.kernels.voxels import math as km
+from voxterra.surface.voxels.losses import normals
 from voxterra.surface.voxels.losses.normals import normal_consistency, normals_from_depth
 
 H, W = 24, 30
+
+
+@pytest.fixture(autouse=True, params=["loops", "torch"])
+def either_way(request, monkeypatch):
+    """By compiled loops, as on a CPU, and by torch, as on a GPU."""
+    if request.param == "torch":
+        monkeypatch.setattr(normals, "_by_loops", lambda _: False)
 
 
 def camera(dtype=torch.float32, seed=1):

@@ -11,8 +11,16 @@ torch = pytest.importorskip("torch")
 
 from voxterra.errors import InputError
 from voxterra.kernels.voxels import math as km
+from voxterra.surface.voxels.losses import photometric as losses
 from voxterra.surface.voxels.losses import pixels as px
 from voxterra.surface.voxels.losses.photometric import photometric, psnr, ssim, ssim_map
+
+
+@pytest.fixture(autouse=True, params=["loops", "torch"])
+def either_way(request, monkeypatch):
+    """By compiled loops, as on a CPU, and by torch, as on a GPU."""
+    if request.param == "torch":
+        monkeypatch.setattr(losses, "_by_loops", lambda _: False)
 
 
 def slow_ssim(a, b):

@@ -98,10 +98,15 @@ def _window(channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     return weights.repeat(channels, 1, 1, 1)
 
 
+def _by_loops(maps: Tensor) -> bool:
+    """Whether compiled loops do the work, in a quarter of the time of torch on a CPU."""
+    return maps.device.type == "cpu"
+
+
 def _blur(maps: Tensor, padding: int = 0) -> Tensor:
     """Gaussian of [C, H, W] over the windows inside; `padding` WINDOW - 1 is the adjoint."""
     window = _window(maps.shape[0], maps.device, maps.dtype)
-    if maps.device.type == "cpu":  # a quarter of the time of torch's
+    if _by_loops(maps):
         grown = 2 * padding + 1 - WINDOW
         out = maps.new_empty(len(maps), maps.shape[1] + grown, maps.shape[2] + grown)
         images.blur(maps.contiguous().numpy(), window[0].ravel().numpy(), padding, out.numpy())
