@@ -158,7 +158,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     kind, source, out, *options = sys.argv[1:]
     names = (o.lstrip("-").replace("-", "_") for o in options[::2])
-    config = resolve({"eval": True, **dict(zip(names, options[1::2]))}).config
+    values = {"eval": True, **dict(zip(names, options[1::2]))}
+    config = resolve(values, preset=values.pop("preset", None)).config
     print(json.dumps(run(kind, Path(source), Path(out), config), indent=1))
 
 

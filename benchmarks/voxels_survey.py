@@ -30,6 +30,7 @@ from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
 from voxterra.surface.voxels.render import Rendered, Voxels, to_device, to_model
 from voxterra.surface.voxels.scene import Scene, SceneView
+from voxterra.surface.voxels.seen import only_seen, seen_leaves
 from voxterra.surface.voxels.train import train
 
 
@@ -80,7 +81,8 @@ def draw(mesh: TriMesh, image: SceneView) -> Rendered:
 
 def score_voxels(voxels: Voxels, scene: Scene, run: Path, truth: Path) -> dict[str, float]:
     """Held-out images and surface."""
-    mesh = extract_mesh(to_model(voxels))
+    views = [image.view for image in scene.views if not image.held_out]
+    mesh = only_seen(extract_mesh(to_model(voxels)), voxels.octree, seen_leaves(voxels, views))
     images = means(evaluate_views(voxels, scene, held_out=True))
     return {**images, **surface_scores_true(mesh, run, truth), "faces": len(mesh.faces)}
 
@@ -133,7 +135,7 @@ def main() -> None:
     source, truth, out, *options = sys.argv[1:]
     names = (o.lstrip("-").replace("-", "_") for o in options[::2])
     values = {"eval": True, **dict(zip(names, options[1::2]))}
-    config = resolve(values).config
+    config = resolve(values, preset=values.pop("preset", None)).config
     print(json.dumps(run(Path(source), Path(truth), Path(out), config), indent=1))
 
 

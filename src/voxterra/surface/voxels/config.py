@@ -59,6 +59,9 @@ class VoxelConfig:
     """Levels inside the main bound of the start; 0: from the footprint of a pixel."""
     init_pixels: float = 4.0
     """Voxels at the start are not smaller than this many pixels; splits come later."""
+    init_band: float = 1.0
+    """Around a start from depth maps, voxels this many half diagonals (beside their own) away from
+    the surface are there too."""
     max_level: int = 11
     """Finest level inside the main bound."""
     max_voxels: int = 4_000_000

@@ -71,7 +71,8 @@ def image_loss(
     if exposure_matrix is not None:
         matrix = exposure_matrix.detach().requires_grad_()
         color = exposure.apply(color, matrix)
-    terms = _terms(channels, color, photo, mask, target, config, iteration)
+    depth = pixels.mean_depth(channels.depth_sum, channels.transmittance)
+    terms = _terms(channels, color, depth, photo, mask, target, config, iteration)
     for more in extra:
         terms.update(more(channels, target))
     total = torch.stack([weight * value for weight, value in terms.values()]).sum()
@@ -81,7 +82,6 @@ def image_loss(
         grad = shrink_backward(grad, full.shape[0], full.shape[1])
     with torch.no_grad():
         psnr = photometric.psnr(color, photo)
-        depth = pixels.mean_depth(channels.depth_sum, channels.transmittance)
     return Objective(
         grad.contiguous(),
         psnr,
@@ -98,6 +98,7 @@ DEPTH_GATE, NORMAL_GATE = 0.02, 0.8
 def _terms(
     channels: Pixels,
     color: Tensor,
+    depth: Tensor,
     photo: Tensor,
     mask: Tensor | None,
     target: Target,
@@ -130,21 +131,19 @@ def _terms(
             rays.distortion(channels.distortion, _typical_depth(channels)),
         )
     if at >= c.normal_from and (c.lambda_normal_dmean or c.lambda_normal_dmed):
-        out.update(_normal_terms(channels, target, c))
+        out.update(_normal_terms(channels, depth, target, c))
     if target.prior is not None and at < c.prior_until:
-        out.update(_prior_terms(channels, target, c, schedule, iteration))
+        out.update(_prior_terms(channels, depth, target, c, schedule, iteration))
     if c.lambda_sparse_depth and at < c.sparse_depth_until and len(target.sparse_depth):
-        depth = pixels.mean_depth(channels.depth_sum, channels.transmittance)
         value = priors.sparse_depth(depth, target.sparse_xy, target.sparse_depth)
         out["sparse_depth"] = (c.lambda_sparse_depth, value)
     return out
 
 
-def _normal_terms(channels: Pixels, target: Target, c: VoxelConfig) -> Terms:
+def _normal_terms(channels: Pixels, depth: Tensor, target: Target, c: VoxelConfig) -> Terms:
     out: Terms = {}
     normal, light, camera = channels.normal, channels.transmittance, target.camera
     if c.lambda_normal_dmean:
-        depth = pixels.mean_depth(channels.depth_sum, light)
         value = normals.normal_consistency(normal, depth, light, camera)
         out["normal_dmean"] = (c.lambda_normal_dmean, value)
     if c.lambda_normal_dmed:
@@ -154,12 +153,17 @@ def _normal_terms(channels: Pixels, target: Target, c: VoxelConfig) -> Terms:
 
 
 def _prior_terms(
-    channels: Pixels, target: Target, c: VoxelConfig, schedule: Schedule, iteration: int
+    channels: Pixels,
+    depth: Tensor,
+    target: Target,
+    c: VoxelConfig,
+    schedule: Schedule,
+    iteration: int,
 ) -> Terms:
     assert target.prior is not None
     out: Terms = {}
     device = channels.rgb.device
-    depth, normal, confidence = (
+    prior_depth, prior_normal, confidence = (
         tensor.to(device, non_blocking=True)
         for tensor in (target.prior.depth, target.prior.normal, target.prior.confidence)
     )
@@ -167,14 +171,13 @@ def _prior_terms(
     late = schedule.reference(iteration) > 0.5 * c.prior_until
     light = channels.transmittance
     if c.lambda_prior_depth:
-        rendered = pixels.mean_depth(channels.depth_sum, light)
         gate = DEPTH_GATE if late else None
-        value = priors.prior_depth(rendered, depth, confidence, light, gate=gate)
+        value = priors.prior_depth(depth, prior_depth, confidence, light, gate=gate)
         out["prior_depth"] = (c.lambda_prior_depth, value)
     if c.lambda_prior_normal:
         gate = NORMAL_GATE if late else None
         value = priors.prior_normal(
-            channels.normal, normal, confidence, light, target.camera, gate_cos=gate
+            channels.normal, prior_normal, confidence, light, target.camera, gate_cos=gate
         )
         out["prior_normal"] = (c.lambda_prior_normal, value)
     return out

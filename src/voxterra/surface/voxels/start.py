@@ -29,8 +29,8 @@ from voxterra.surface.voxels.targets import Target
 
 logger = logging.getLogger(__name__)
 
-BAND = 1.0
-"""Half width of the first band of voxels around the surface, in half diagonals of a voxel."""
+START_BUDGET = 0.6
+"""Part of `max_voxels` that a start from depth maps may take; splits need the rest."""
 COLOR_TOLERANCE = 2.0
 """A voxel within this many of its edges of a view's surface takes colour from it."""
 
@@ -87,8 +87,8 @@ def _around_surface(
         lambda points: 0.5 * config.init_pixels * smallest_footprint(points, views),
         start_level=cube.outside_level + config.init_level,
         max_level=min(finest, 16),
-        max_voxels=max_voxels // 4,
-        band=BAND,
+        max_voxels=int(START_BUDGET * max_voxels),
+        band=config.init_band,
         device=device,
     )
 

@@ -25,6 +25,12 @@ BLOCK = 1 << 18
 """On a CPU the lattice terms visit this many rows an iteration, a random block."""
 FAR_COLOR = 1e3
 """Coefficients of colours beyond this belong to a training that has diverged."""
+RATES = {
+    "colours": "--sh0_lr",
+    "view-dependent colours": "--shs_lr",
+    "exposures": "--exposure_lr",
+}
+"""The learning rate to lower when these diverge."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +188,7 @@ def require_finite(state: TrainState, objective: Objective, name: str) -> None:
     wrong = [k for k, value in zip(limits, values) if not value <= 1.0]
     if not wrong:
         return
-    rates = {"distances": "--geo_lr", "exposures": "--exposure_lr"}
-    rate = rates.get(wrong[0], "--sh0_lr" if "colours" in wrong[0] else "--geo_lr")
+    rate = RATES.get(wrong[0], "--geo_lr")
     raise ReconstructionError(
         f"The training left the range of numbers at iteration {state.iteration} "
         f"({', '.join(wrong)}).",

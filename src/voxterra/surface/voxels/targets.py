@@ -106,10 +106,10 @@ def _target(
     store: torch.device,
 ) -> Target:
     source = scene.views[index]
-    rgb = torch.from_numpy(np.ascontiguousarray(source.rgb)).to(store)
+    rgb = torch.tensor(source.rgb, device=store)
     mask = None
     if source.mask is not None:
-        mask = torch.from_numpy(np.ascontiguousarray(source.mask)).to(store)
+        mask = torch.tensor(source.mask, device=store)
     xy, depth = _sparse(index, scene)
     return Target(
         index=index,

@@ -20,7 +20,7 @@ import torch
 
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.voxels import VoxelModel
-from voxterra.errors import Cancelled, TooFewPhotosError
+from voxterra.errors import Cancelled
 from voxterra.io.atomic import atomic_path
 from voxterra.surface.voxels import report
 from voxterra.surface.voxels.adapt import adapt
@@ -38,6 +38,7 @@ from voxterra.surface.voxels.start import start
 from voxterra.surface.voxels.state import TrainState, save_state
 from voxterra.surface.voxels.step import Tables, make_tables, require_finite, step
 from voxterra.surface.voxels.targets import Target, make_targets
+from voxterra.surface.voxels.usable import usable_scene
 
 logger = logging.getLogger(__name__)
 
@@ -68,19 +69,14 @@ def train(
 
     Raises:
         TooFewPhotosError: fewer than two views to train on.
-        InputError: unusable priors or masks, or a checkpoint that is damaged or of other photos.
+        InputError: unusable cameras, priors or masks, or a checkpoint that is damaged or of other photos.
         UsageError: the bound misses the scene, the device is not there, or an option that cannot
             change while a training goes on did.
         ReconstructionError: nothing to start from, the training diverged, or the GPU's memory is
             too small.
     """
     device = choose_device(config)
-    if sum(not view.held_out for view in scene.views) < 2:
-        raise TooFewPhotosError(
-            "Training needs at least two views.",
-            where=scene.source or None,
-            next_step="Add photos, or hold fewer out (--test_every).",
-        )
+    scene = usable_scene(scene)
     try:
         state = None if out is None or not resume else resumed(scene, config, out, device)
         known = 0 if state is None else len(state.voxels)
