@@ -69,7 +69,8 @@ def train(
 
     Raises:
         TooFewPhotosError: fewer than two views to train on.
-        InputError: unusable cameras, priors or masks, or a checkpoint that is damaged or of other photos.
+        InputError: unusable cameras, priors or masks, or a checkpoint that is damaged or of other
+            photos.
         UsageError: the bound misses the scene, the device is not there, or an option that cannot
             change while a training goes on did.
         ReconstructionError: nothing to start from, the training diverged, or the GPU's memory is
