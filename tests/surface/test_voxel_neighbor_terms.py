@@ -105,6 +105,7 @@ def test_neighbors_are_chosen_when_the_terms_begin_and_a_view_may_have_none(scen
     assert neighbor_terms(state, targets[0], companions, WITH) == () and state.neighbors is None
     state.iteration = 30
     assert len(neighbor_terms(state, targets[0], companions, WITH)) == 1
-    torch.testing.assert_close(state.neighbors, chosen)
+    # The model has moved since: equally good ones may have changed places.
+    torch.testing.assert_close(state.neighbors.sort(1).values, chosen.sort(1).values)
     state.neighbors[0] = -1
     assert neighbor_terms(state, targets[0], companions, WITH) == ()
