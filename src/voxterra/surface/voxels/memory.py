@@ -144,13 +144,18 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
                 raise too_full(f"iteration {state.iteration}", room.max_voxels, reason)
         if attempt:
             grow = max(0, room.max_voxels - len(state.voxels)) // 2 if attempt < 2 else 0
-            room.max_voxels = len(state.voxels) + grow
-            logger.warning(
-                "The GPU's memory is full at iteration %d: going on with at most %d voxels.",
-                state.iteration, room.max_voxels,
-            )  # fmt: skip
+            _at_most(room, len(state.voxels) + grow, state.iteration)
     logger.warning("Voxels are neither split nor pruned at iteration %d.", state.iteration)
     return None
+
+
+def _at_most(room: Room, voxels: int, iteration: int) -> None:
+    if voxels < room.max_voxels:
+        room.max_voxels = voxels
+        logger.warning(
+            "The GPU's memory is full at iteration %d: going on with at most %d voxels.",
+            iteration, voxels,
+        )  # fmt: skip
 
 
 def tight(state: TrainState, max_voxels: int) -> bool:

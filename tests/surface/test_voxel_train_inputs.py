@@ -1,0 +1,342 @@
+"""What a training says to input it cannot use, and that it goes on with what it can."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import voxel_training
+
+torch = pytest.importorskip("torch")
+
+from voxterra.core.progress import no_progress  # noqa: E402
+from voxterra.errors import (  # noqa: E402
+    InputError,
+    ReconstructionError,
+    TooFewPhotosError,
+    UsageError,
+)
+from voxterra.surface.voxels import train as training  # noqa: E402
+from voxterra.surface.voxels.scene import ScenePoints  # noqa: E402
+from voxterra.surface.voxels.state import load_state  # noqa: E402
+from voxterra.surface.voxels.usable import usable_scene  # noqa: E402
+
+CONFIG = replace(voxel_training.SMALL, n_iter=6, max_level=5, max_voxels=4000)
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return voxel_training.scene(COUNT, ())
+
+
+@pytest.fixture(scope="module")
+def bare(scene):
+    """Photos alone; they start from a sphere, which takes little time."""
+    return replace(voxel_training.without_priors(scene), points=None)
+
+
+def changed(scene, which, **values):
+    views = (replace(v, **values) if i in which else v for i, v in enumerate(scene.views))
+    return replace(scene, views=tuple(views))
+
+
+def prior_of(scene, **values):
+    return replace(scene.views[0].prior, **values)
+
+
+def spoilt(array, value, rows=slice(5, 9)):
+    out = array.copy()
+    out[rows] = value
+    return out
+
+
+def train(scene, **options):
+    model = training.train(scene, replace(CONFIG, **options))
+    for name in ("sdf", "sh0", "shs", "sharpness"):
+        assert np.isfinite(getattr(model, name)).all()
+    return model
+
+
+def test_an_empty_cloud_starts_from_a_sphere_and_says_so(bare, caplog):
+    none = ScenePoints(np.zeros((0, 3)), np.zeros(COUNT + 1, np.int64), np.zeros(0, np.int64))
+    train(replace(bare, points=none))
+    assert "starting from a sphere" in caplog.text
+    with pytest.raises(UsageError, match="no sparse points"):
+        train(replace(bare, points=none), bound=None, bound_mode="pcd")
+    with pytest.raises(InputError, match="too few to start from"):
+        train(replace(bare, points=none), init="points")
+
+
+def test_points_at_no_place_are_left_out(scene, bare, caplog):
+    known = scene.points
+    some = replace(known, positions=spoilt(known.positions, np.nan, slice(None, None, 7)))
+    cleaned = usable_scene(replace(scene, points=some)).points
+    left = np.isfinite(some.positions).all(1)
+    assert len(cleaned) == left.sum() < len(known)
+    for view in range(COUNT):
+        seen = known.seen_by(view)
+        np.testing.assert_array_equal(
+            cleaned.positions[cleaned.seen_by(view)], known.positions[seen[left[seen]]]
+        )
+    assert "sparse points are at no place" in caplog.text
+    all_lost = replace(known, positions=np.full_like(known.positions, np.nan))
+    train(replace(bare, points=all_lost))
+    assert "starting from a sphere" in caplog.text
+
+
+def test_too_few_views(scene):
+    for kept in (scene.views[:1], (), (scene.views[0], replace(scene.views[1], held_out=True))):
+        with pytest.raises(TooFewPhotosError) as error:
+            train(replace(scene, views=kept))
+        assert "--test_every" in error.value.next_step
+
+
+def test_black_photos_are_survived(bare):
+    black = np.zeros_like(bare.views[0].rgb)
+    model = train(changed(bare, [2], rgb=black))
+    assert np.ptp(model.sh0) > 0.1
+    dark = train(changed(bare, range(COUNT), rgb=black))
+    assert dark.background.max() == 0
+
+
+def test_masks_that_hold_everything_or_nothing(bare, caplog):
+    full = np.full(bare.views[0].rgb.shape[:2], 255, np.uint8)
+    train(changed(bare, range(COUNT), mask=full))
+    assert "starting from a sphere" in caplog.text
+    with pytest.raises(InputError, match="no two masks with an object"):
+        train(changed(bare, range(COUNT), mask=full), init="masks")
+    with pytest.raises(InputError, match="all are black") as error:
+        train(changed(bare, range(COUNT), mask=np.zeros_like(full)))
+    assert "invert" in error.value.next_step
+    one = changed(changed(bare, range(COUNT), mask=full), [1], mask=np.zeros_like(full))
+    train(one)
+    assert "masks without object are not used: 1.png" in caplog.text
+
+
+def test_a_bound_that_misses_the_scene(scene, bare):
+    with pytest.raises(UsageError, match="No photo sees the bound"):
+        train(bare, bound=(50.0, 50.0, 50.0, 51.0, 51.0, 51.0))
+    with pytest.raises(UsageError, match="lies in the bound") as error:
+        train(scene, bound=(-0.1, -0.1, 0.9, 0.1, 0.1, 1.1))
+    assert error.value.where == "--bound"
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("depth", np.nan),
+        ("depth", np.inf),
+        ("depth", -1),
+        ("normal", np.nan),
+        ("confidence", np.nan),
+    ],
+)
+def test_what_is_no_number_in_a_depth_map_is_unknown(scene, caplog, part, value):
+    prior = prior_of(scene, **{part: spoilt(getattr(scene.views[0].prior, part), value)})
+    used = usable_scene(changed(scene, [0], prior=prior)).views[0].prior
+    known = scene.views[0].prior.depth.copy()
+    known[5:9] = 0
+    np.testing.assert_array_equal(used.depth, known)
+    assert np.isfinite(used.normal).all() and np.isfinite(used.confidence).all()
+    assert "depth map of 0.png: " in caplog.text and "taken as unknown" in caplog.text
+
+
+def test_depth_maps_with_holes_or_nothing_at_all(scene, caplog):
+    depth = spoilt(scene.views[0].prior.depth, np.nan)
+    train(changed(scene, range(COUNT), prior=prior_of(scene, depth=depth * 0)), lambda_ssim=0.0)
+    assert "starting from a sphere" not in caplog.text  # sparse points are there
+    nothing = prior_of(scene, depth=np.full_like(depth, np.nan))
+    with pytest.raises(InputError, match="No value of this depth map is a number"):
+        train(changed(scene, [0], prior=nothing))
+
+
+def test_a_camera_or_image_that_does_not_fit(bare):
+    view = bare.views[0]
+    pose = view.view.cam_from_world.copy()
+    pose[0, 3] = np.nan
+    with pytest.raises(InputError, match="is no number") as error:
+        train(changed(bare, [0], view=replace(view.view, cam_from_world=pose)))
+    assert error.value.where == "0.png"
+    with pytest.raises(InputError, match="The photo is 48 x 20 pixels"):
+        train(changed(bare, [0], rgb=view.rgb[:20]))
+    with pytest.raises(InputError, match="The mask is 48 x 20 pixels"):
+        train(changed(bare, [0], mask=np.zeros((20, 48), np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"geo_lr": 1e6}, "--geo_lr"),
+        ({"sh0_lr": 1e6}, "--sh0_lr"),
+        ({"shs_lr": 1e6}, "--shs_lr"),
+        ({"exposure_lr": 1e6, "exposure": True}, "--exposure_lr"),
+    ],
+)
+def test_a_training_that_diverges_is_stopped(bare, options, told):
+    with pytest.raises(ReconstructionError, match="at iteration 6 ") as error:
+        train(bare, **options)
+    assert error.value.where.startswith("photo ") and error.value.where.endswith(".png")
+    assert told in error.value.next_step
+
+
+def test_no_checkpoint_is_written_of_a_diverged_training(bare, tmp_path):
+    good = replace(CONFIG, save_every=2)
+    training.train(bare, good, out=tmp_path)
+    last = tmp_path / "checkpoints" / "last.pt"
+    before = last.read_bytes()
+    with pytest.raises(ReconstructionError, match="iteration 8 "):
+        training.train(bare, replace(good, geo_lr=1e6, n_iter=10), out=tmp_path, resume=True)
+    assert last.read_bytes() == before
+    assert np.isfinite(
+        training.train(bare, replace(good, n_iter=8), out=tmp_path, resume=True).sdf
+    ).all()
+
+
+def test_a_nan_is_told_with_its_photo(bare, monkeypatch):
+    real = training.step
+
+    def step(state, target, *args):
+        objective = real(state, target, *args)
+        if state.iteration == 6:
+            state.voxels.sdf[3] = torch.nan
+        return objective
+
+    monkeypatch.setattr(training, "step", step)
+    with pytest.raises(ReconstructionError, match=r"iteration 6 \(distances\)"):
+        train(bare)
+
+
+# --- a GPU without memory ------------------------------------------------------------------------
+
+
+class Failing:
+    """Raises what a full GPU does at the calls that are told, then does the real thing."""
+
+    def __init__(self, real, fails):
+        self.real, self.fails, self.calls = real, fails, 0
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        if self.fails(self, *args, **kwargs):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+        return self.real(*args, **kwargs)
+
+
+def test_memory_that_is_full_once_is_freed(bare, monkeypatch, caplog):
+    expected = train(bare)
+    step = Failing(training.step, lambda self, *args: self.calls == 3)
+    monkeypatch.setattr(training, "step", step)
+    model = train(bare)
+    assert step.calls == CONFIG.n_iter + 1 and "memory" not in caplog.text
+    assert voxel_training.same(model, expected)
+
+
+def test_renders_become_as_small_as_the_images(bare, monkeypatch, caplog):
+    def large(self, state, target, *args):
+        return target.kernel.width > target.view.width
+
+    step = Failing(training.step, large)
+    monkeypatch.setattr(training, "step", step)
+    train(bare, ss=1.5, lambda_mv_geo=0.1, mv_from=0)
+    assert step.calls == CONFIG.n_iter + 2
+    told = [r.message for r in caplog.records if "memory is full" in r.message]
+    assert told == [
+        "The GPU's memory is full at iteration 0: going on with renders as small as the images "
+        "(--ss 1)."
+    ]
+
+
+def test_images_move_to_the_cpu_first(bare):
+    """On a device that is not there: `meta` has no memory at all."""
+    from voxterra.surface.voxels import memory
+    from voxterra.surface.voxels.bounds import main_bound
+    from voxterra.surface.voxels.targets import make_targets
+
+    cube = main_bound(bare, CONFIG)
+    targets, _ = make_targets(bare, cube, replace(CONFIG, ss=2.0), torch.device("cpu"))
+
+    class Elsewhere:
+        device = torch.device("meta")
+
+        def __init__(self, tensor):
+            self.tensor = tensor
+
+        def cpu(self):
+            return self.tensor
+
+    away = tuple(replace(t, rgb=Elsewhere(t.rgb)) for t in targets)
+    room = memory.Room(away, None, 100)
+    tried = []
+
+    def work():
+        tried.append((type(room.targets[0].rgb), room.targets[0].kernel.width))
+        if len(tried) < 4:
+            raise memory.Full("full")
+        return "done"
+
+    assert memory.within_memory(work, room, cube, CONFIG, "iteration 1") == "done"
+    width = targets[0].view.width
+    assert tried == [
+        (Elsewhere, 2 * width), (Elsewhere, 2 * width), (torch.Tensor, 2 * width),
+        (torch.Tensor, width),
+    ]  # fmt: skip
+
+
+def test_when_nothing_helps_it_is_told(bare, monkeypatch):
+    monkeypatch.setattr(training, "step", Failing(training.step, lambda *args: True))
+    with pytest.raises(ReconstructionError, match="memory is too small") as error:
+        train(bare)
+    assert error.value.where == "iteration 0" and "Tried to allocate 2.00 GiB." in error.value.what
+    assert "--res_downscale 2" in error.value.next_step
+    monkeypatch.setattr(training, "start", Failing(training.start, lambda *args: True))
+    with pytest.raises(ReconstructionError, match="memory is too small"):
+        train(bare)
+
+
+ADAPTS = {"adapt_every": 2000, "n_iter": 8}  # after 2, 4 and 6
+
+
+def test_a_split_that_does_not_fit_is_smaller(bare, monkeypatch, caplog):
+    def too_many(self, state, kernels, views, config, most):
+        return most > 10_000
+
+    adapt = Failing(training.adapt, too_many)
+    monkeypatch.setattr(training, "adapt", adapt)
+    model = train(bare, **ADAPTS, max_voxels=12_000)
+    assert 5500 < model.n_voxels <= 10_000 and model.metadata["iterations"] == 8
+    assert "going on with at most" in caplog.text
+
+
+def test_a_training_goes_on_without_adaptations_that_cannot_be(bare, monkeypatch, caplog):
+    monkeypatch.setattr(training, "adapt", Failing(training.adapt, lambda *args: True))
+    model = train(bare, **ADAPTS)
+    assert model.metadata["iterations"] == 8
+    assert "neither split nor pruned at iteration 2" in caplog.text
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplog, copied):
+    from voxterra.surface.voxels import memory
+
+    def half(state, *args):
+        state.moments["sdf"] = tuple(m[:-5] for m in state.moments["sdf"])
+        state.voxels.sh0 = state.voxels.sh0[:-5]
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    expected = train(bare, adapt_every=8000)
+    monkeypatch.setattr(memory, "tight", lambda *args: copied)
+    monkeypatch.setattr(training, "adapt", half)
+    if not copied:
+        with pytest.raises(ReconstructionError, match="memory is too small"):
+            train(bare)
+        return
+    assert voxel_training.same(train(bare), expected)
+
+
+def test_a_picture_that_does_not_fit_is_left_out(bare, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(training, "render_view", Failing(training.render_view, lambda *args: True))
+    training.train(bare, CONFIG, out=tmp_path, progress=no_progress)
+    assert "no room for the picture" in caplog.text
+    assert load_state(tmp_path / "checkpoints" / "last.pt", torch.device("cpu")).iteration == 6
