@@ -18,6 +18,18 @@ _STRIDE = 1024
 
 
 @njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+def clipped(x_min, x_max, y_min, y_max, width, height):
+    """Pixels (x0, y0, x1, y1; half-open) whose centres lie within bounds and the image."""
+    x0 = int(max(math.ceil(max(x_min, -_BIG) - HALF - _EDGE), F0))
+    y0 = int(max(math.ceil(max(y_min, -_BIG) - HALF - _EDGE), F0))
+    x1 = int(min(math.floor(min(x_max, width) - HALF + _EDGE) + F1, width))
+    y1 = int(min(math.floor(min(y_max, height) - HALF + _EDGE) + F1, height))
+    if x1 <= x0 or y1 <= y0:
+        return 0, 0, 0, 0
+    return x0, y0, x1, y1
+
+
+@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
 def image_rect(lx, ly, lz, size, camera):
     """Pixels (x0, y0, x1, y1; half-open) whose rays may meet a voxel; x1 = x0 if there are none.
 
@@ -57,13 +69,7 @@ def image_rect(lx, ly, lz, size, camera):
         return 0, 0, 0, 0
     if z_min <= near:
         return 0, 0, int(width), int(height)
-    x0 = int(max(math.ceil(max(x_min, -_BIG) - HALF - _EDGE), F0))
-    y0 = int(max(math.ceil(max(y_min, -_BIG) - HALF - _EDGE), F0))
-    x1 = int(min(math.floor(min(x_max, width) - HALF + _EDGE) + F1, width))
-    y1 = int(min(math.floor(min(y_max, height) - HALF + _EDGE) + F1, height))
-    if x1 <= x0 or y1 <= y0:
-        return 0, 0, 0, 0
-    return x0, y0, x1, y1
+    return clipped(x_min, x_max, y_min, y_max, width, height)
 
 
 @njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
@@ -104,28 +110,65 @@ def _write_colour(record, sh0, shs, degree, camera, basis):
     z = record[2] + half - camera[vm.C_CENTER + 2]
     scale = F1 / math.sqrt(max(x * x + y * y + z * z, _TINY))
     write_basis(degree, x * scale, y * scale, z * scale, basis)
-    moment = F0
-    for channel in range(3):
-        value = HALF + basis[0] * sh0[channel]
-        for k in range(1, (degree + 1) ** 2):
-            value += basis[k] * shs[k - 1, channel]
-        value = max(value, F0)
-        record[vm.R_RGB + channel] = value
-        moment += value * value
-    record[vm.R_RGB2] = moment
+    r, g, b = HALF + basis[0] * sh0[0], HALF + basis[0] * sh0[1], HALF + basis[0] * sh0[2]
+    for k in range(1, (degree + 1) ** 2):
+        value, term = basis[k], shs[k - 1]
+        r, g, b = r + value * term[0], g + value * term[1], b + value * term[2]
+    r, g, b = max(r, F0), max(g, F0), max(b, F0)
+    record[vm.R_RGB], record[vm.R_RGB + 1], record[vm.R_RGB + 2] = r, g, b
+    record[vm.R_RGB2] = r * r + g * g + b * b
+
+
+@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+def _bounds(lo_size, camera, box):
+    """box [6, n]: least and largest pixel x, pixel y and depth of the corners of n voxels.
+
+    Voxel by voxel in the innermost loop, so that several are done at once. Pixels mean something
+    only where the least depth is in front of the camera.
+    """
+    fx, fy, cx, cy = camera[vm.C_FX], camera[vm.C_FY], camera[vm.C_CX], camera[vm.C_CY]
+    center_x, center_y, center_z = camera[9], camera[10], camera[11]
+    x_min, x_max, y_min, y_max, z_min, z_max = box
+    for c in range(8):
+        bx, by, bz = F1 if c & 4 else F0, F1 if c & 2 else F0, F1 if c & 1 else F0
+        for i in range(len(lo_size)):
+            size = lo_size[i, 3]
+            wx = lo_size[i, 0] - center_x + bx * size
+            wy = lo_size[i, 1] - center_y + by * size
+            wz = lo_size[i, 2] - center_z + bz * size
+            z = camera[2] * wx + camera[5] * wy + camera[8] * wz
+            inverse = F1 / z
+            px = (camera[0] * wx + camera[3] * wy + camera[6] * wz) * (fx * inverse) + cx
+            py = (camera[1] * wx + camera[4] * wy + camera[7] * wz) * (fy * inverse) + cy
+            if c == 0:
+                x_min[i], x_max[i], y_min[i], y_max[i], z_min[i], z_max[i] = px, px, py, py, z, z
+            else:
+                x_min[i], x_max[i] = min(x_min[i], px), max(x_max[i], px)
+                y_min[i], y_max[i] = min(y_min[i], py), max(y_max[i], py)
+                z_min[i], z_max[i] = min(z_min[i], z), max(z_max[i], z)
 
 
 @njit(parallel=True, fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
 def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degree, record, rect):
     """Fill `record` and `rect`; see `ops.prepare`. A voxel without pixels, or that no ray can lose
     light in, gets zeros."""
-    count = len(lo_size)
+    count, near = len(lo_size), camera[vm.C_NEAR]
+    width, height = camera[vm.C_WIDTH], camera[vm.C_HEIGHT]
     for piece in prange((count + _STRIDE - 1) // _STRIDE):
-        basis = np.empty(16, np.float32)
-        for v in range(piece * _STRIDE, min(count, (piece + 1) * _STRIDE)):
-            x0, y0, x1, y1 = image_rect(
-                lo_size[v, 0], lo_size[v, 1], lo_size[v, 2], lo_size[v, 3], camera
-            )
+        basis, box = np.empty(16, np.float32), np.empty((6, _STRIDE), np.float32)
+        first = piece * _STRIDE
+        _bounds(lo_size[first : first + _STRIDE], camera, box)
+        for v in range(first, min(count, first + _STRIDE)):
+            i = v - first
+            nearest, farthest = box[4, i], box[5, i]
+            if nearest > near:
+                x0, y0, x1, y1 = clipped(box[0, i], box[1, i], box[2, i], box[3, i], width, height)
+            elif farthest <= near:
+                x0, y0, x1, y1 = 0, 0, 0, 0
+            else:
+                x0, y0, x1, y1 = image_rect(
+                    lo_size[v, 0], lo_size[v, 1], lo_size[v, 2], lo_size[v, 3], camera
+                )
             r = record[v]
             if x1 > x0:
                 for k in range(4):
