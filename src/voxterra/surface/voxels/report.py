@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def depth_picture(depth: Tensor) -> np.ndarray:
 
 def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
     """One chart a curve, value over iteration, as PNG."""
-    shown = [(name, points) for name, points in curves.items() if len(points) > 1]
+    shown = [(name, points) for name, points in curves.items() if _finite(points) > 1]
     if not shown:
         return
     width, height = SIZE
@@ -64,6 +65,10 @@ def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -
     for i, (name, points) in enumerate(shown):
         _chart(draw, name, np.array(points, float), i * height)
     write_png(np.asarray(image), path)
+
+
+def _finite(points: Sequence[tuple[int, float]]) -> int:
+    return sum(math.isfinite(value) for _, value in points)
 
 
 def _chart(draw: ImageDraw.ImageDraw, name: str, points: np.ndarray, top: int) -> None:

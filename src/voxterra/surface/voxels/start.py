@@ -24,6 +24,7 @@ from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.octree import Cube, Octree, corner_positions, keep, make_octree
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.scene import Scene
+from voxterra.surface.voxels.start_seen import COARSER, divide_seen
 from voxterra.surface.voxels.state import MAX_LEVELS, TrainState, fresh_moments
 from voxterra.surface.voxels.targets import Target
 
@@ -78,18 +79,30 @@ def _around_surface(
     device: torch.device,
     max_voxels: int,
 ) -> tuple[Octree, Tensor]:
-    """Fine voxels in a band around a surface that is known well."""
+    """Fine voxels in a band around a surface that is known well, where photos see it."""
     views = [target.view for target in targets]
-    finest = cube.outside_level + (config.init_n_level or config.max_level)
-    return allocate(
+    coarse = 0.5 * COARSER * config.init_pixels
+    finest = min(16, cube.outside_level + (config.init_n_level or config.max_level))
+    octree, sdf = allocate(
         cube,
         field,
-        lambda points: 0.5 * config.init_pixels * smallest_footprint(points, views),
+        lambda points: coarse * smallest_footprint(points, views),
         start_level=cube.outside_level + config.init_level,
-        max_level=min(finest, 16),
+        max_level=finest,
         max_voxels=int(START_BUDGET * max_voxels),
         band=config.init_band,
         device=device,
+    )
+    return divide_seen(
+        octree,
+        sdf,
+        field,
+        lambda octree, sdf: _gray(octree, sdf, config, targets),
+        [target.kernel for target in targets],
+        views,
+        pixels=config.init_pixels,
+        max_level=finest,
+        max_voxels=int(START_BUDGET * max_voxels),
     )
 
 
