@@ -33,7 +33,7 @@ def _sh_adam(sh0, shs, m0, v0, ms, vs, grad, lo_size, camera, degree, rate0, rat
     count = grad.shape[0]
     terms = (degree + 1) * (degree + 1)
     for chunk in prange(-(-count // _CHUNK)):
-        basis = np.empty(16, np.float32)
+        basis, slope = np.empty(16, np.float32), np.empty(45, np.float32)
         for i in range(chunk * _CHUNK, min(count, (chunk + 1) * _CHUNK)):
             if grad[i, 0] == F0 and grad[i, 1] == F0 and grad[i, 2] == F0:
                 continue
@@ -50,10 +50,12 @@ def _sh_adam(sh0, shs, m0, v0, ms, vs, grad, lo_size, camera, degree, rate0, rat
                 )  # fmt: skip
             for k in range(1, terms):
                 for c in range(3):
-                    shs[i, k - 1, c], ms[i, k - 1, c], vs[i, k - 1, c] = adam_step(
-                        shs[i, k - 1, c], basis[k] * grad[i, c], ms[i, k - 1, c], vs[i, k - 1, c],
-                        rates, beta1, beta2, root2, eps,
-                    )  # fmt: skip
+                    slope[3 * k - 3 + c] = basis[k] * grad[i, c]
+            p, m, v = shs[i], ms[i], vs[i]
+            for j in range(3 * terms - 3):  # several at once
+                p[j], m[j], v[j] = adam_step(
+                    p[j], slope[j], m[j], v[j], rates, beta1, beta2, root2, eps
+                )
 
 
 def adam(param, grad, m, v, scale, *numbers):
@@ -64,5 +66,6 @@ def adam(param, grad, m, v, scale, *numbers):
 
 def sh_adam(sh0, shs, moments0, moments, grad, lo_size, camera, degree, *numbers):
     """See `ops_train.sh_adam`; NumPy arrays, numbers (rate of sh0, rate of shs, beta1, ...)."""
-    state = (sh0, shs, *moments0, *moments, grad, lo_size, camera, degree)
+    rows = [a.reshape(len(a), 3 * a.shape[1]) for a in (shs, *moments)]
+    state = (sh0, rows[0], *moments0, *rows[1:], grad, lo_size, camera, degree)
     _sh_adam(*state, *(np.float32(x) for x in numbers))
