@@ -85,8 +85,8 @@ def prior_normal(
         gate_cos: pixels with a smaller cosine between the two are left out; None = all.
     """
     with torch.no_grad():
-        known = torch.isfinite(prior).all(-1) & (prior.square().sum(-1) > 0.25)
-        known &= transmittance < 0.5
+        square = prior.square().sum(-1)  # comparisons with NaN are false
+        known = (square > 0.25) & (square < torch.inf) & (transmittance < 0.5)
         prior = torch.where(known[..., None], prior, 0.0) @ rotation(camera).T
     cosine = (normal * prior).sum(-1) * normal.square().sum(-1).clamp(min=0.3**2).rsqrt()
     if gate_cos is not None:
