@@ -85,7 +85,9 @@ def surface_scores_true(mesh: TriMesh, run: Path, truth: Path) -> dict[str, floa
     score = score_surface(mesh, surface, _alignment(run, truth, "cameras", None), align="cameras")
     figures = score.to_dict()
     out = {f"F@{t['distance']:g}": t["f_score"] for t in figures["thresholds"]}
-    return {**out, "chamfer": figures["chamfer"]}
+    at = next(t for t in figures["thresholds"] if t["distance"] == 0.2)
+    parts = {"precision@0.2": at["precision"], "recall@0.2": at["recall"]}
+    return {**out, **parts, "chamfer": figures["chamfer"]}
 
 
 def silhouette_iou(mesh: TriMesh, scene: Scene) -> float | None:
