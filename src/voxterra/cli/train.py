@@ -13,7 +13,7 @@ from typing import Any
 
 from voxterra.cli.words import option_lines, read_words, wants_help
 from voxterra.core.progress import Progress
-from voxterra.errors import FormatError, MissingPartError, UsageError
+from voxterra.errors import FormatError, InputError, MissingPartError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.option_help import option_groups, option_help, option_kinds
 from voxterra.surface.voxels.options import Training, preset_names, resolve
@@ -189,8 +189,8 @@ def _resolved(values: Mapping[str, Any], resumed: Path | None) -> Training:
 
 def _train(given: Given) -> None:
     from voxterra.io.depth_store import write_views
+    from voxterra.surface.voxels import model_folder as folder
     from voxterra.surface.voxels.load import load_scene
-    from voxterra.surface.voxels.model_folder import clear, write_model, write_training
     from voxterra.surface.voxels.train import train
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -209,14 +209,20 @@ def _train(given: Given) -> None:
     held_out = f", {len(scene.held_out)} held out" if scene.held_out else ""
     print(f"{len(scene.views)} views of {source}{held_out}", flush=True)
     if not given.resume:
-        clear(out)
-    write_training(training, out)
+        folder.clear(out)
+    before = folder.read_training(out) if (out / folder.CONFIG).is_file() else None
+    folder.write_training(training, out)
+    try:
+        model = train(
+            scene, training.config, out=out, resume=given.resume, progress=told_progress("train")
+        )
+    except (InputError, UsageError):
+        if before is not None:  # what the checkpoint cannot go on with shall not be remembered
+            folder.write_training(before, out)
+        raise
     write_views(tuple(view.view for view in scene.training), out)
-    model = train(
-        scene, training.config, out=out, resume=given.resume, progress=told_progress("train")
-    )
     model = replace(model, metadata={**model.metadata, **_frame_of(source)})
-    path = write_model(model, out, quantized=training.config.save_quantized)
+    path = folder.write_model(model, out, quantized=training.config.save_quantized)
     print(
         f"{path}: {model.n_voxels:,} voxels, {path.stat().st_size / 1e6:.1f} MB, "
         f"{time.monotonic() - begun:.0f} s"
