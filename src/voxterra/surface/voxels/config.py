@@ -73,7 +73,7 @@ class VoxelConfig:
     sh_degree: int = 3
     """Degree of the spherical harmonics: 0 (same colour from all sides) to 3."""
     n_samp_per_vox: int = 1
-    """Samples along a ray in a voxel, for the mean depth."""
+    """Accepted for SVRaster's users: a voxel's depth is that of its middle along the ray."""
     adapt_every: int = 1000
     """Split and prune every this many of 8000 iterations."""
     adapt_until: int = 7500
@@ -162,7 +162,8 @@ class VoxelConfig:
     tv_until: int = 4000
     """Last iteration of that term."""
     lambda_ascending: float = 0.0
-    """Weight of distances that rise along a ray in front of the first hit."""
+    """Accepted for SVRaster's users and not trained: what it asks of densities, the eikonal terms
+    ask of distances."""
     lambda_sparse_depth: float = 0.01
     """Weight of depth at the sparse points that a view sees (DS-NeRF)."""
     sparse_depth_until: int = 4000

@@ -6,6 +6,7 @@ A later source overrides an earlier one. Config files are YAML; their sections (
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,6 +18,8 @@ from voxterra.core.options import with_values
 from voxterra.errors import FormatError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.option_help import option_help, option_kinds
+
+logger = logging.getLogger(__name__)
 
 PRESETS = Path(__file__).parent / "presets"
 # Where a number must lie: (lowest, highest).
@@ -130,6 +133,10 @@ def read_values(file: Path) -> dict[str, Any]:
     return dict(_flat(data, file))
 
 
+_WITHOUT_EFFECT = {"n_samp_per_vox": 1, "lambda_ascending": 0.0, "subdivide_save_gpu": False}
+"""Options that published configs set, kept so that they can be read."""
+
+
 def checked(config: VoxelConfig) -> VoxelConfig:
     """The options, if all of them can be.
 
@@ -148,6 +155,9 @@ def checked(config: VoxelConfig) -> VoxelConfig:
                 where=f"--{field.name}",
                 next_step=f"Give {limit}: {option_help()[field.name]}",
             )
+    for name, default in _WITHOUT_EFFECT.items():
+        if getattr(config, name) != default:
+            logger.warning("--%s has no effect here (docs/voxels.md).", name)
     if config.outside_level + config.max_level > 16:
         raise UsageError(
             f"{config.outside_level} levels outside and {config.max_level} inside of the bound are "
