@@ -143,6 +143,12 @@ def _dot(ax, ay, az, bx, by, bz):
     return ax * bx + ay * by + az * bz
 
 
+@njit(cache=True, inline="always")
+def _ratio(a, b):
+    """a / b; 0 where a triangle without area or length leaves nothing to divide."""
+    return a / b if b != 0.0 else 0.0
+
+
 @njit(cache=True)
 def _closest_on_triangle(px, py, pz, corners):
     ax, ay, az = corners[0]
@@ -164,13 +170,13 @@ def _closest_on_triangle(px, py, pz, corners):
     elif d6 >= 0.0 and d5 <= d6:
         w = 1.0  # corner c
     elif vc <= 0.0 and d1 >= 0.0 and d3 <= 0.0:
-        v = d1 / (d1 - d3)  # edge ab
+        v = _ratio(d1, d1 - d3)  # edge ab
     elif vb <= 0.0 and d2 >= 0.0 and d6 <= 0.0:
-        w = d2 / (d2 - d6)  # edge ac
+        w = _ratio(d2, d2 - d6)  # edge ac
     elif va <= 0.0 and d4 - d3 >= 0.0 and d5 - d6 >= 0.0:
-        w = (d4 - d3) / ((d4 - d3) + (d5 - d6))  # edge bc
+        w = _ratio(d4 - d3, (d4 - d3) + (d5 - d6))  # edge bc
         v = 1.0 - w
     else:
         total = va + vb + vc
-        v, w = vb / total, vc / total
+        v, w = _ratio(vb, total), _ratio(vc, total)
     return ax + v * abx + w * acx, ay + v * aby + w * acy, az + v * abz + w * acz

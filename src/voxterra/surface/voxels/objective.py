@@ -133,9 +133,9 @@ def _terms(
     if at >= c.normal_from and (c.lambda_normal_dmean or c.lambda_normal_dmed):
         out.update(_normal_terms(channels, depth, target, c))
     if target.prior is not None and at < c.prior_until:
-        out.update(_prior_terms(channels, depth, target, c, schedule, iteration))
+        out.update(_prior_terms(channels, target, c, schedule, iteration))
     if c.lambda_sparse_depth and at < c.sparse_depth_until and len(target.sparse_depth):
-        value = priors.sparse_depth(depth, target.sparse_xy, target.sparse_depth)
+        value = priors.sparse_depth(channels.median, target.sparse_xy, target.sparse_depth)
         out["sparse_depth"] = (c.lambda_sparse_depth, value)
     return out
 
@@ -154,7 +154,6 @@ def _normal_terms(channels: Pixels, depth: Tensor, target: Target, c: VoxelConfi
 
 def _prior_terms(
     channels: Pixels,
-    depth: Tensor,
     target: Target,
     c: VoxelConfig,
     schedule: Schedule,
@@ -172,7 +171,8 @@ def _prior_terms(
     light = channels.transmittance
     if c.lambda_prior_depth:
         gate = DEPTH_GATE if late else None
-        value = priors.prior_depth(depth, prior_depth, confidence, light, gate=gate)
+        # The median lies where the distance is zero; the mean is off by parts of a voxel.
+        value = priors.prior_depth(channels.median, prior_depth, confidence, light, gate=gate)
         out["prior_depth"] = (c.lambda_prior_depth, value)
     if c.lambda_prior_normal:
         gate = NORMAL_GATE if late else None
@@ -196,7 +196,9 @@ def features(config: VoxelConfig, iteration: int) -> int:
     wanted = {
         layout.F_NORMAL: (normal_terms and (c.lambda_normal_dmean or c.lambda_normal_dmed))
         or (c.lambda_prior_normal and at < c.prior_until),
-        layout.F_MEDIAN: normal_terms and c.lambda_normal_dmed,
+        layout.F_MEDIAN: (normal_terms and c.lambda_normal_dmed)
+        or (c.lambda_prior_depth and at < c.prior_until)
+        or (c.lambda_sparse_depth and at < c.sparse_depth_until),
         layout.F_RGB2: c.lambda_R_concen,
         layout.F_DISTORTION: c.lambda_dist and at >= c.dist_from,
     }
