@@ -58,8 +58,9 @@ comma := ,
 demo: $(VENV)/.installed
 	@$(BIN)/voxterra run demo/photos --out runs/demo --preset preview $(ARGS)
 
+# One thread of torch's in each of the two processes: more of them wait for each other.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -37,13 +37,12 @@ _OF_CLOUD = (
 
 
 def choose_backend() -> Literal["fusion", "voxels"]:
-    """What `--backend auto` means on this machine: voxels where torch, an NVIDIA GPU and the
-    kernels for it work together, else fusion."""
-    if this_machine() == "cpu" or importlib.util.find_spec("torch") is None:
-        return "fusion"  # without the seconds that the import of torch takes
-    from voxterra.surface.voxels.device import choose_device
+    """What `--backend auto` means where no surface is there yet.
 
-    return "voxels" if choose_device(VoxelConfig()).type == "cuda" else "fusion"
+    Voxels are to be chosen where they were measured to make the better surface in the same time;
+    no kind of machine has shown that yet (docs/backends.md).
+    """
+    return "fusion"
 
 
 def settled(config: Any, workspace: Workspace) -> Any:

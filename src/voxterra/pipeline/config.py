@@ -38,7 +38,7 @@ class RunConfig:
         texture: baking photos onto the mesh.
         products: files for the map and for viewers.
         backend: what makes the surface: "fusion" of depth maps, "voxels" trained on the photos,
-            or "auto": voxels where an NVIDIA GPU can be used, else fusion.
+            or "auto": that of the surface that is there, else fusion.
         voxels: training voxels, with that backend.
     """
 
