@@ -91,6 +91,10 @@ def test_presets_all_resolve():
         ({"optim_beta2": 1.0}, "optim_beta2"),
         ({"bound": (0, 0, 0, 1, 1, 0)}, "bound"),
         ({"outside_level": 9}, "levels outside"),
+        ({"init_level": 12}, "levels outside"),
+        ({"init_n_level": 12}, "levels outside"),
+        ({"seed": -1}, "seed"),
+        ({"ss": 0.5}, "ss"),
         ({"bound_mode": "pdc"}, "'pdc' is not one of"),
     ],
 )

@@ -32,7 +32,7 @@ class VoxelConfig:
     white_background: bool = False
     """What no voxel covers is white."""
     black_background: bool = False
-    """What no voxel covers is black. Neither: the mean colour of the images' borders is learned."""
+    """What no voxel covers is black. Neither: it is the mean colour of the images' borders."""
     data_device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the images lie; auto: with the model where they fit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -67,7 +67,7 @@ def load_scene(
         raise UsageError(
             "The background cannot be white and black.",
             where="white_background, black_background",
-            next_step="Give one of them, or none: the colour is learned then.",
+            next_step="Give one of them, or none: it is the colour of the photos' borders then.",
         )
     if not source_path.is_dir():
         raise NoPhotosError(

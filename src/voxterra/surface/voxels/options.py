@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 PRESETS = Path(__file__).parent / "presets"
 # Where a number must lie: (lowest, highest).
 _RANGES: dict[str, tuple[float, float]] = {
-    "ss": (0.25, 4.0),
+    "ss": (1.0, 4.0),
+    "seed": (0, 2**31 - 1),
     "bound_scale": (1e-6, math.inf),
     "outside_level": (0, 12),
     "init_level": (1, 16),
@@ -40,7 +41,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "sharpness_growth": (1e-3, math.inf),
     "optim_beta1": (0.0, 0.9999999),
     "optim_beta2": (0.0, 0.9999999),
-    "optim_eps": (1e-300, math.inf),
+    "optim_eps": (1e-30, math.inf),
 }
 
 
@@ -148,7 +149,7 @@ def checked(config: VoxelConfig) -> VoxelConfig:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         low, high = _RANGES.get(field.name, (0.0, math.inf))
-        if field.name != "seed" and not (math.isfinite(value) and low <= value <= high):
+        if not (math.isfinite(value) and low <= value <= high):
             limit = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
             raise UsageError(
                 f"{value:g} is no value for {field.name}.",
@@ -158,13 +159,15 @@ def checked(config: VoxelConfig) -> VoxelConfig:
     for name, default in _WITHOUT_EFFECT.items():
         if getattr(config, name) != default:
             logger.warning("--%s has no effect here (docs/voxels.md).", name)
-    if config.outside_level + config.max_level > 16:
-        raise UsageError(
-            f"{config.outside_level} levels outside and {config.max_level} inside of the bound are "
-            "more than the 16 there are.",
-            where="--outside_level, --max_level",
-            next_step="Lower one of them.",
-        )
+    for name in ("max_level", "init_level", "init_n_level"):
+        inside = getattr(config, name)
+        if config.outside_level + inside > 16:
+            raise UsageError(
+                f"{config.outside_level} levels outside and {inside} inside of the bound are "
+                "more than the 16 there are.",
+                where=f"--outside_level, --{name}",
+                next_step="Lower one of them.",
+            )
     box = config.bound
     if box is not None and not all(
         math.isfinite(a) and math.isfinite(b) and a < b for a, b in zip(box[:3], box[3:])

@@ -44,10 +44,8 @@ def depth_picture(depth: Tensor) -> np.ndarray:
     gray = torch.zeros_like(depth)
     if bool(known.any()):
         values = depth[known]
-        low, high = (
-            values.quantile(0.02),
-            values.quantile(0.98) if len(values) < 1e7 else values.max(),
-        )
+        values = values[:: max(1, len(values) // 1_000_000)]  # torch sorts no more than 16 million
+        low, high = values.quantile(0.02), values.quantile(0.98)
         gray = torch.where(
             known, 1.0 - 0.85 * ((depth - low) / (high - low + 1e-9)).clamp(0, 1), 0.0
         )
