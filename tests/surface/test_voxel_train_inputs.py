@@ -340,3 +340,10 @@ def test_a_picture_that_does_not_fit_is_left_out(bare, monkeypatch, tmp_path, ca
     training.train(bare, CONFIG, out=tmp_path, progress=no_progress)
     assert "no room for the picture" in caplog.text
     assert load_state(tmp_path / "checkpoints" / "last.pt", torch.device("cpu")).iteration == 6
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU here")
+def test_images_on_a_gpu_that_is_not_there(bare):
+    with pytest.raises(UsageError, match="no NVIDIA GPU") as told:
+        train(bare, data_device="cuda")
+    assert told.value.where == "--data_device cuda"

@@ -18,7 +18,7 @@ from voxterra.core.camera import PinholeView
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.allocate import crossing, inside_main, min_abs, pixel_footprints
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.octree import Octree, corner_edge, keep, split, transfer_corners
+from voxterra.surface.voxels.octree import Octree, keep, split, transfer_corners
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.schedule import Schedule
 from voxterra.surface.voxels.state import TrainState
@@ -149,8 +149,3 @@ def _move(state: TrainState, octree: Octree, source: Tensor) -> None:
         state.moments[name] = (first, second[source])
     state.priority = state.priority[source]
     state.voxels = replace(voxels, octree=octree, sdf=sdf.contiguous())
-
-
-def corner_scale(octree: Octree) -> Tensor:
-    """(M,) edge of the smallest voxel at each corner: the unit of the distances' rate."""
-    return corner_edge(octree)

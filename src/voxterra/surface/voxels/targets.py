@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from voxterra.core.camera import PinholeView
+from voxterra.errors import UsageError
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.octree import Cube
@@ -75,7 +76,11 @@ class Target:
 def make_targets(
     scene: Scene, cube: Cube, config: VoxelConfig, device: torch.device
 ) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
-    """Targets to train on, and those held out."""
+    """Targets to train on, and those held out.
+
+    Raises:
+        UsageError: the images are to lie on a GPU, and there is none.
+    """
     store = _image_device(scene, config, device)
 
     def make(held_out: bool) -> tuple[Target, ...]:
@@ -88,6 +93,12 @@ def make_targets(
 
 
 def _image_device(scene: Scene, config: VoxelConfig, device: torch.device) -> torch.device:
+    if config.data_device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "torch sees no NVIDIA GPU to keep the images on.",
+            where="--data_device cuda",
+            next_step="Leave them where they fit (--data_device auto).",
+        )
     if config.data_device != "auto":
         return torch.device(config.data_device)
     if device.type != "cuda":
