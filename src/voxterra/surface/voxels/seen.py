@@ -20,7 +20,7 @@ from voxterra.surface.voxels.octree import Octree
 from voxterra.surface.voxels.octree_query import locate
 from voxterra.surface.voxels.render import Voxels, kernel_view, rasterize
 
-MIN_WEIGHT = 0.05
+MIN_WEIGHT = 0.3
 """Least blending weight in a pixel that counts as seen."""
 
 
