@@ -13,26 +13,38 @@ from voxterra.surface.voxels.config import VoxelConfig
 
 Machine = Literal["cpu", "gpu"]
 
-# Only what differs from `VoxelConfig`. A CPU trains on smaller photos, for fewer iterations, and
-# writes a checkpoint about every minute.
+# A run's training starts from depth maps that are good already: voxels of two pixels around their
+# surface at once, small steps, priors and smoothness that hold it. Chosen by hand on 20 photos of
+# synthetic_uav on two cores; docs/backends.md has the figures.
+_FROM_DEPTH: dict[str, Any] = {
+    "ss": 1.0, "init_pixels": 2.0, "init_band": 0.2, "sharpness": 3.5, "adapt_every": 8000,
+    "geo_lr": 0.005, "prior_until": 8000, "lambda_prior_depth": 3.0,
+    "lambda_ls_density": 0.01, "lambda_ge_density": 0.01,
+    "lambda_normal_dmean": 0.01, "lambda_normal_dmed": 0.01,
+}  # fmt: skip
+
+# Only what differs from `VoxelConfig` and from the above. A CPU trains on smaller photos, for fewer
+# iterations, and writes a checkpoint about every minute.
 VOXEL_PRESETS: dict[str, dict[Machine, dict[str, Any]]] = {
     "preview": {
-        "cpu": {"n_iter": 600, "res_width": 480, "ss": 1.0, "sh_degree": 1,
-                "max_voxels": 500_000, "save_every": 100, "view_every": 200},
-        "gpu": {"n_iter": 2000, "res_width": 960, "ss": 1.0, "sh_degree": 2,
-                "max_voxels": 2_000_000},
+        "cpu": {"n_iter": 240, "res_width": 480, "sh_degree": 1,
+                "max_voxels": 2_000_000, "save_every": 100, "view_every": 125},
+        "gpu": {"n_iter": 2000, "res_width": 960, "sh_degree": 2, "max_voxels": 4_000_000},
     },
     "standard": {
-        "cpu": {"n_iter": 1500, "res_width": 640, "ss": 1.0, "sh_degree": 1,
-                "max_voxels": 1_000_000, "save_every": 100, "view_every": 500},
-        "gpu": {"res_width": 1600, "ss": 1.0},
+        "cpu": {"n_iter": 800, "res_width": 640, "sh_degree": 1,
+                "max_voxels": 4_000_000, "save_every": 100, "view_every": 200},
+        "gpu": {"res_width": 1600, "max_voxels": 8_000_000},
     },
     "high": {
-        "cpu": {"n_iter": 4000, "res_width": 960, "ss": 1.0, "sh_degree": 2,
-                "max_voxels": 2_000_000, "save_every": 50, "view_every": 500},
-        "gpu": {"n_iter": 16_000, "res_width": 2400, "ss": 1.0, "max_voxels": 8_000_000},
+        "cpu": {"n_iter": 4000, "res_width": 960, "sh_degree": 2,
+                "max_voxels": 6_000_000, "save_every": 50, "view_every": 500},
+        "gpu": {"n_iter": 16_000, "res_width": 2400, "max_voxels": 16_000_000},
     },
 }  # fmt: skip
+for _machines in VOXEL_PRESETS.values():
+    for _machine, _options in _machines.items():
+        _machines[_machine] = _FROM_DEPTH | _options
 
 
 def voxel_preset(name: str, machine: Machine) -> VoxelConfig:

@@ -164,7 +164,8 @@ def _keep(ctx: StageContext, config: VoxelConfig, views: Any) -> None:
     from voxterra.surface.voxels.model_folder import write_training
     from voxterra.surface.voxels.options import Training
 
-    write_training(Training(ctx.workspace.root, "images", config), ctx.out)
+    # The folder may move: whoever scores it says where the photos are.
+    write_training(Training(None, "images", config), ctx.out)
     write_views(views, ctx.out)
     if (ctx.work / STATISTICS).is_dir():
         shutil.copytree(ctx.work / STATISTICS, ctx.out / STATISTICS, dirs_exist_ok=True)

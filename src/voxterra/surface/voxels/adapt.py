@@ -108,7 +108,7 @@ def _to_split(
     can = (octree.level < min(finest, 16)) & (weight > SEEN)
     can &= 0.5 * edge > pixel_footprints(octree, views)
     if schedule.splits_surface(state.iteration):
-        stage = int(schedule.reference(state.iteration) // STAGE)
+        stage = round(schedule.reference(state.iteration) / STAGE)
         chosen = can & crossing(octree, state.voxels.sdf)
         chosen &= octree.level < state.start_level + stage
     else:

@@ -38,7 +38,8 @@ class VoxelConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     deterministic: bool = False
-    """Repeat bit by bit, at some speed, on a GPU too (on a CPU it always does)."""
+    """Repeat bit by bit, at the cost of some speed, on a GPU too; a CPU does with the same number
+    of threads."""
     seed: int = 0
     """Seed of everything drawn at random."""
 

@@ -13,6 +13,7 @@ from voxterra.kernels.voxels.resample import shrink, shrink_backward
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.losses import exposure, normals, photometric, pixels, priors, rays
 from voxterra.surface.voxels.losses.pixels import Pixels
+from voxterra.surface.voxels.render import nearest_samples
 from voxterra.surface.voxels.schedule import Schedule
 from voxterra.surface.voxels.targets import Target
 
@@ -64,6 +65,9 @@ def image_loss(
     shrinks = small.shape[:2] != (view.height, view.width)
     if shrinks:
         small = shrink(small, view.height, view.width)
+        # A mean of medians lies on no surface: the nearest sample.
+        at = nearest_samples(full, view.height, view.width)
+        small[..., layout.P_MEDIAN] = full.detach()[*at, layout.P_MEDIAN]
     channels = pixels.split(small)
     photo, mask = target.color, target.weight
     color = channels.rgb + channels.transmittance[..., None] * background
@@ -79,7 +83,10 @@ def image_loss(
     total.backward()
     grad = pixels.gradient(channels)
     if shrinks:
+        of_median = grad[..., layout.P_MEDIAN]
         grad = shrink_backward(grad, full.shape[0], full.shape[1])
+        grad[..., layout.P_MEDIAN] = 0.0
+        grad[*at, layout.P_MEDIAN] = of_median
     with torch.no_grad():
         psnr = photometric.psnr(color, photo)
     return Objective(

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from voxterra.core.camera import PinholeView
 from voxterra.core.voxels import VoxelModel
+from voxterra.errors import UsageError
 from voxterra.kernels.voxels import math as layout
 from voxterra.kernels.voxels import ops
 from voxterra.kernels.voxels.plan import View, make_view
 from voxterra.kernels.voxels.resample import shrink
 from voxterra.surface.voxels.octree import Cube, Octree, make_octree
 
+MAX_SIDE = 32_000
+"""Pixels along a side of an image; rectangles of voxels are kept in 16 bits."""
 NEAR_OF_EDGE = 1e-3
 """Nearest depth that is rendered, in edges of the main bound."""
 
@@ -119,6 +122,12 @@ def kernel_view(view: PinholeView, cube: Cube, device: torch.device, ss: float =
     """The view as the kernels take it, `ss` times as large as its image."""
     ss = max(ss, 1.0)
     width, height = round(view.width * ss), round(view.height * ss)
+    if max(width, height) > MAX_SIDE:
+        raise UsageError(
+            f"An image rendered at {width} x {height} pixels is larger than {MAX_SIDE} a side.",
+            where=f"photo {view.name}",
+            next_step="Train on smaller photos (--res_width) or with a smaller --ss.",
+        )
     sized = view.resized(width, height)
     near = NEAR_OF_EDGE * cube.inside_edge
     return make_view(sized.K, sized.cam_from_world, width, height, near, device)
@@ -140,6 +149,13 @@ def rasterize(
     return record, rect, bins, forward
 
 
+def nearest_samples(pixels: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Rows (height, 1) and columns (1, width) of a larger image's pixels nearest to a smaller's."""
+    rows = (torch.arange(height, device=pixels.device) + 0.5) * (pixels.shape[0] / height)
+    columns = (torch.arange(width, device=pixels.device) + 0.5) * (pixels.shape[1] / width)
+    return rows.long()[:, None], columns.long()[None]
+
+
 def render_view(voxels: Voxels, view: PinholeView, *, ss: float = 1.0) -> Rendered:
     """What `view` sees of the model.
 
@@ -150,10 +166,8 @@ def render_view(voxels: Voxels, view: PinholeView, *, ss: float = 1.0) -> Render
     """
     kernel = kernel_view(view, voxels.octree.cube, voxels.device, ss)
     full = rasterize(voxels, kernel)[3].pixels
-    # A median of medians has no meaning at depth edges: take the nearest sample.
-    rows = torch.linspace(0.5, full.shape[0] - 0.5, view.height, device=full.device).long()
-    columns = torch.linspace(0.5, full.shape[1] - 0.5, view.width, device=full.device).long()
-    median = full[rows][:, columns, layout.P_MEDIAN]
+    # A mean of medians lies on no surface: the nearest sample.
+    median = full[*nearest_samples(full, view.height, view.width), layout.P_MEDIAN]
     pixels = shrink(full, view.height, view.width)
     transmittance = pixels[..., layout.P_T]
     covered = 1.0 - transmittance

@@ -48,4 +48,6 @@ class Schedule:
 
     def splits_surface(self, iteration: int) -> bool:
         """Whether all voxels that the surface crosses are split, or those with priority."""
-        return iteration <= self.step(self.config.surface_split_until)
+        # Half an interval of slack: which adaptation is the last must not hang on rounding.
+        slack = 0.5 * self.config.adapt_every
+        return self.reference(iteration) <= self.config.surface_split_until + slack

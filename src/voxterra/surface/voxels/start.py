@@ -9,6 +9,7 @@ from torch import Tensor
 
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.voxels import SH_C0
+from voxterra.errors import UsageError
 from voxterra.kernels.voxels import math as layout
 from voxterra.surface.voxels.allocate import (
     SHELL,
@@ -54,7 +55,7 @@ def start(
     if field.report.evidence == "depth":
         octree, sdf = _around_surface(field, cube, targets, config, device, max_voxels)
     else:
-        octree, sdf = _dense(field, cube, config, device)
+        octree, sdf = _dense(field, cube, config, device, max_voxels)
     voxels = _gray(octree, sdf, config, targets)
     progress(0.75, "colours")
     seed_colors(voxels, targets)
@@ -107,13 +108,21 @@ def _around_surface(
 
 
 def _dense(
-    field: InitialField, cube: Cube, config: VoxelConfig, device: torch.device
+    field: InitialField, cube: Cube, config: VoxelConfig, device: torch.device, max_voxels: int
 ) -> tuple[Octree, Tensor]:
     """Coarse voxels wherever the surface may move to, for a start that is only a guess.
 
     In a band around a surface that is far off, the surface would soon be at the band's end.
     """
-    path, level = graded(cube, config.init_n_level or config.init_level, SHELL, device)
+    levels = config.init_n_level or config.init_level
+    if 8**levels > max_voxels:
+        raise UsageError(
+            f"A start with {levels} levels inside the bound has {8**levels:,} voxels, more than "
+            f"the {max_voxels:,} there may be.",
+            where="--init_n_level" if config.init_n_level else "--init_level",
+            next_step="Give fewer levels (6 is usual: later splits make more), or --max_voxels.",
+        )
+    path, level = graded(cube, levels, SHELL, device)
     octree = make_octree(cube, path, level)
     inside, sdf = inside_main(octree), field(corner_positions(octree))
     use = inside | crossing(octree, sdf)

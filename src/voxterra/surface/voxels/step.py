@@ -109,6 +109,8 @@ def _grid_terms(
     rows, h = tables.stencils.rows, tables.stencils.h
     if (eikonal or laplacian) and len(rows):
         start, count = _block(len(rows), state.generator, voxels.device)
+        if c.reg_reduction == "sum":  # a block stands for all rows
+            eikonal, laplacian = (w * len(rows) / count for w in (eikonal, laplacian))
         losses = ops_train.stencil_loss(
             voxels.sdf,
             rows,
@@ -137,11 +139,13 @@ def _grid_terms(
 
 
 def _block(rows: int, generator: torch.Generator, device: torch.device) -> tuple[int, int]:
-    """All rows on a GPU, a random block of them on a CPU."""
+    """All rows on a GPU, a random one of equal blocks on a CPU."""
     if device.type == "cuda" or rows <= BLOCK:
         return 0, rows
-    start = int(torch.randint(rows - BLOCK + 1, (1,), generator=generator))
-    return start, BLOCK
+    blocks = -(-rows // BLOCK)
+    block = int(torch.randint(blocks, (1,), generator=generator))
+    start = rows * block // blocks
+    return start, rows * (block + 1) // blocks - start
 
 
 def _update(
