@@ -124,3 +124,13 @@ def test_a_diverging_training_and_other_photos(source, whole, tmp_path, capsys):
     # What could not be is forgotten: without it the training goes on.
     assert main(["train", "--model_path", str(out), "--resume"]) == 0
     assert (out / "config.yaml").read_text() == (whole / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "changed", [("--seed", "5"), ("--white_background",), ("--outside_level", "2")]
+)
+def test_what_a_training_has_taken_up_cannot_change_on_resume(source, whole, capsys, changed):
+    before = (whole / "config.yaml").read_text()
+    assert go(source, whole, "--resume", *changed) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (whole / "config.yaml").read_text() == before

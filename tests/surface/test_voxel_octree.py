@@ -14,7 +14,6 @@ from voxterra.surface.voxels.octree import (  # noqa: E402
     LATTICE,
     MAX_LEVEL,
     Cube,
-    exact_cube,
     make_octree,
     uniform,
 )
@@ -123,20 +122,3 @@ def test_leaves_that_are_none_are_refused():
             make_octree(CUBE, torch.tensor(path, dtype=torch.int64), torch.tensor(level))
     with pytest.raises(ValueError):
         Cube((0, 0, 0), -1.0, 0)
-
-
-def test_exact_cube_holds_the_lattice_in_float32():
-    cube = Cube((0.123, -2.7, 1.0), 3.3, 3)
-    exact = exact_cube(cube)
-    for c, e in zip(cube.center, exact.center):
-        assert abs(c - e) + cube.inside_edge / 2 <= exact.inside_edge / 2
-    assert exact.inside_edge <= 1.05 * cube.inside_edge
-    whole = torch.arange(LATTICE + 1)
-    for low in exact.origin:
-        position = whole.double() * exact.unit + low
-        assert torch.equal(position.float().double(), position)
-    octree = uniform(exact, 4)
-    low = octree.lo_size[:, :3]
-    assert set((low + octree.lo_size[:, 3:]).flatten().tolist()) - set(
-        low.flatten().tolist()
-    ) == set(np.add(exact.origin, exact.edge).tolist())

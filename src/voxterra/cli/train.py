@@ -184,7 +184,30 @@ def _resolved(values: Mapping[str, Any], resumed: Path | None) -> Training:
     base = Training(None, "images", VoxelConfig())
     if resumed is not None and (resumed / CONFIG).is_file():
         base = read_training(resumed)
-    return resolve(values, preset=preset, cfg_files=cfg_files, base=base, where="voxterra train")
+    training = resolve(
+        values, preset=preset, cfg_files=cfg_files, base=base, where="voxterra train"
+    )
+    if base.source_path is not None:
+        _check_unchanged(base.config, training.config)
+    return training
+
+
+# What a training has taken up once it has begun.
+_BEGUN = (
+    "bound", "bound_mode", "bound_scale", "outside_level", "init", "init_level", "init_n_level",
+    "init_pixels", "init_band", "seed", "white_background", "black_background",
+)  # fmt: skip
+
+
+def _check_unchanged(begun: VoxelConfig, now: VoxelConfig) -> None:
+    """Refuse options that a training that goes on would not follow."""
+    for name in _BEGUN:
+        if getattr(begun, name) != getattr(now, name):
+            raise UsageError(
+                f"The training began with {name} = {getattr(begun, name)}; that cannot change now.",
+                where=f"--{name}",
+                next_step="Leave the option out to go on, or train anew (--overwrite).",
+            )
 
 
 def _train(given: Given) -> None:

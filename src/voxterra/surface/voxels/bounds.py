@@ -14,7 +14,7 @@ from voxterra.errors import UsageError
 from voxterra.surface.voxels.bound_samples import seen_samples
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.init_masks import hull_nodes
-from voxterra.surface.voxels.octree import Cube, exact_cube
+from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def main_bound(scene: Scene, config: VoxelConfig) -> Cube:
         low, high = _around_cameras(rig, config.bound_mode == "camera_max", where)
     center = (low + high) / 2
     edge = float((high - low).max()) * config.bound_scale
-    cube = exact_cube(Cube((center[0], center[1], center[2]), edge, config.outside_level))
+    cube = Cube((center[0], center[1], center[2]), edge, config.outside_level)
     _check_holds(cube, views, depths if len(depths) else points, where)
     logger.info("main bound: cube of %.4g around (%.4g, %.4g, %.4g)", edge, *center)
     return cube

@@ -5,7 +5,7 @@ can be asked of it, `octree_split` how it changes, `octree_stencils` rows for fi
 """
 
 from voxterra.surface.voxels.octree_build import Octree, make_octree, uniform
-from voxterra.surface.voxels.octree_lattice import LATTICE, MAX_LEVEL, Cube, exact_cube
+from voxterra.surface.voxels.octree_lattice import LATTICE, MAX_LEVEL, Cube
 from voxterra.surface.voxels.octree_query import (
     corner_edge,
     corner_positions,
@@ -24,7 +24,6 @@ __all__ = [
     "Stencils",
     "corner_edge",
     "corner_positions",
-    "exact_cube",
     "interpolate",
     "keep",
     "locate",

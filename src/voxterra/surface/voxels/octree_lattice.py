@@ -84,22 +84,6 @@ class Cube:
         return LATTICE // 2 - half, LATTICE // 2 + half
 
 
-def exact_cube(cube: Cube) -> Cube:
-    """A cube that covers the main bound of `cube`, with a lattice that float32 holds exactly.
-
-    The edge grows by up to 1 / 32 and the center moves by up to half a finest cell, so that a
-    lattice coordinate is a whole multiple, below 2^18, of a number of 6 bits. Then a voxel's lower
-    corner plus its edge is its neighbour's lower corner to the last bit, as long as the center is
-    not farther from the world's origin than 3.5 edges of the root.
-    """
-    # The center moves; what is covered must not shrink by that.
-    wanted = cube.unit * (1 + 2.0 ** -(MAX_LEVEL - cube.outside_level))
-    mantissa, exponent = math.frexp(wanted)
-    unit = math.ldexp(math.ceil(mantissa * 64), exponent - 6)
-    x, y, z = (round(value / unit) * unit for value in cube.center)
-    return Cube((x, y, z), unit * LATTICE / 2**cube.outside_level, cube.outside_level)
-
-
 def spread(value: Tensor) -> Tensor:
     """int64 of 16 bits -> int64 with bit i at bit 3 i."""
     for shift, mask in _SPREAD:
