@@ -3,7 +3,7 @@
     python benchmarks/voxels_survey.py RUN TRUTH OUT [--n_iter 800 ...]
 
 RUN has been worked on up to its depth stage (voxterra depth); TRUTH is a synthetic set's folder.
-Every test_every-th photo is kept from training; `fusion` gets the depth maps of the others too.
+Every test_every-th photo is kept from training and from `fusion` (stereo has had all of them).
 Fusion's images are its mesh with vertex colours, drawn with the voxels' background.
 """
 
