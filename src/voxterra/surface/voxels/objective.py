@@ -196,16 +196,18 @@ def _typical_depth(channels: Pixels) -> Tensor:
     return channels.depth_sum.detach().sum() / covered.clamp_min(1.0)
 
 
-def features(config: VoxelConfig, iteration: int) -> int:
+def features(config: VoxelConfig, iteration: int, target: Target) -> int:
     """Optional outputs of the rasterizer (`math.F_*`) that the losses of this iteration read."""
     c, at = config, Schedule(config).reference(iteration)
     normal_terms = at >= c.normal_from
+    prior = target.prior is not None and at < c.prior_until
+    sparse = len(target.sparse_depth) > 0 and at < c.sparse_depth_until
     wanted = {
         layout.F_NORMAL: (normal_terms and (c.lambda_normal_dmean or c.lambda_normal_dmed))
-        or (c.lambda_prior_normal and at < c.prior_until),
+        or (c.lambda_prior_normal and prior),
         layout.F_MEDIAN: (normal_terms and c.lambda_normal_dmed)
-        or (c.lambda_prior_depth and at < c.prior_until)
-        or (c.lambda_sparse_depth and at < c.sparse_depth_until),
+        or (c.lambda_prior_depth and prior)
+        or (c.lambda_sparse_depth and sparse),
         layout.F_RGB2: c.lambda_R_concen,
         layout.F_DISTORTION: c.lambda_dist and at >= c.dist_from,
     }

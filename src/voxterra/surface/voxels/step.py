@@ -74,7 +74,7 @@ def step(
     """
     voxels, schedule = state.voxels, Schedule(config)
     set_sharpness(voxels, schedule.sharpness(state.iteration))
-    wanted = features(config, state.iteration)
+    wanted = features(config, state.iteration, target)
     record, rect, bins, forward = rasterize(voxels, target.kernel, features=wanted)
     matrix = None if state.exposure is None else state.exposure.matrix[target.order]
     objective = image_loss(

@@ -16,6 +16,9 @@ from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.render import kernel_view
 from voxterra.surface.voxels.scene import Scene, SceneView
 
+IMAGE_SHARE = 0.3
+"""Part of a GPU's free memory that images may take; more of them stay on the CPU."""
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -103,8 +106,19 @@ def _image_device(scene: Scene, config: VoxelConfig, device: torch.device) -> to
         return torch.device(config.data_device)
     if device.type != "cuda":
         return device
-    size = sum(v.rgb.nbytes for v in scene.views)
-    return device if size < 0.1 * torch.cuda.mem_get_info(device)[0] else torch.device("cpu")
+    size = sum(map(_bytes, scene.views))
+    return (
+        device if size < IMAGE_SHARE * torch.cuda.mem_get_info(device)[0] else torch.device("cpu")
+    )
+
+
+def _bytes(source: SceneView) -> int:
+    """Memory of a view: image, mask, prior (20 bytes a pixel), grey image for its neighbours."""
+    pixels = source.rgb.shape[0] * source.rgb.shape[1]
+    masked = pixels if source.mask is not None else 0
+    return (
+        source.rgb.nbytes + masked + (20 * pixels if source.prior is not None else 0) + 4 * pixels
+    )
 
 
 def _target(
