@@ -347,3 +347,8 @@ def test_images_on_a_gpu_that_is_not_there(bare):
     with pytest.raises(UsageError, match="no NVIDIA GPU") as told:
         train(bare, data_device="cuda")
     assert told.value.where == "--data_device cuda"
+
+
+def test_a_dense_start_of_too_many_voxels_is_refused(bare):
+    with pytest.raises(UsageError, match="8 levels"):
+        train(bare, init="sphere", init_level=8, outside_level=3)

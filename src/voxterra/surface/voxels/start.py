@@ -31,6 +31,8 @@ from voxterra.surface.voxels.targets import Target
 
 logger = logging.getLogger(__name__)
 
+LEVELS_ALWAYS = 6
+"""A dense start may have this many levels, whatever `max_voxels`."""
 START_BUDGET = 0.6
 """Part of `max_voxels` that a start from depth maps may take; splits need the rest."""
 COLOR_TOLERANCE = 2.0
@@ -115,7 +117,7 @@ def _dense(
     In a band around a surface that is far off, the surface would soon be at the band's end.
     """
     levels = config.init_n_level or config.init_level
-    if 8**levels > max_voxels:
+    if 8**levels > max(max_voxels, 8**LEVELS_ALWAYS):
         raise UsageError(
             f"A start with {levels} levels inside the bound has {8**levels:,} voxels, more than "
             f"the {max_voxels:,} there may be.",
