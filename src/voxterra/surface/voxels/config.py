@@ -93,7 +93,8 @@ class VoxelConfig:
     save_quantized: bool = False
     """Save the model with 8 bits a number."""
     save_every: int = 1000
-    """Write a checkpoint to resume from every this many iterations (0: only at the end)."""
+    """Write a checkpoint to resume from every this many iterations, and every minute (0: only at
+    the end)."""
     view_every: int = 500
     """Write a picture of the progress every this many iterations."""
 

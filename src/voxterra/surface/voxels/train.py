@@ -42,6 +42,8 @@ from voxterra.surface.voxels.usable import usable_scene
 
 logger = logging.getLogger(__name__)
 
+SAVE_SECONDS = 60.0
+"""A checkpoint is written when the last is this old, whatever `save_every`, unless that is 0."""
 TOLD_EVERY = 100
 """Iterations between readings of the statistics; reading makes a GPU wait."""
 START_SHARE = 0.1
@@ -81,6 +83,9 @@ def train(
     try:
         state = None if out is None or not resume else resumed(scene, config, out, device)
         known = 0 if state is None else len(state.voxels)
+        if resume:
+            begins = "at the start" if state is None else f"from iteration {state.iteration}"
+            progress(START_SHARE if state else 0.0, f"going on {begins}")
         cube = main_bound(scene, config) if state is None else state.voxels.octree.cube
         targets, held_out = make_targets(scene, cube, config, device)
         max_voxels = fitting_voxels(config, device, known)
@@ -111,20 +116,23 @@ def _iterate(
 ) -> None:
     schedule, tables, cube = Schedule(config), make_tables(state.voxels), state.voxels.octree.cube
     begun, first = time.monotonic(), state.iteration
+    saved, read_every = begun, max(1, min(TOLD_EVERY, config.n_iter // 20))
     while state.iteration < config.n_iter:
         chosen = state.next_view(len(room.targets))
         once = partial(_once, state, room, chosen, tables, config)
         objective = within_memory(once, room, cube, config, f"iteration {state.iteration}")
         at, last = state.iteration, state.iteration == config.n_iter
-        saves = last or bool(config.save_every and at % config.save_every == 0)
+        due = bool(config.save_every) and time.monotonic() - saved > SAVE_SECONDS
+        saves = last or due or bool(config.save_every and at % config.save_every == 0)
         if at % TOLD_EVERY == 0 or saves:
             require_finite(state, objective, room.targets[chosen].view.name)
-        if at % TOLD_EVERY == 0 or last:
+        if at % read_every == 0 or last:
             _read(state, objective)
         if schedule.adapts(at) and not last:
             tables = _adapt(state, room, tables, config)
         if out is not None:
             _write(state, room.targets, held_out, config, out, saves)
+            saved = time.monotonic() if saves else saved
         try:
             _tell(state, config, (time.monotonic() - begun) / max(1, at - first), progress)
         except Cancelled:
