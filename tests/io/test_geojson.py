@@ -9,7 +9,7 @@ import pytest
 from voxterra.core.geo import GeoFrame
 from voxterra.errors import GeoError
 from voxterra.io.geojson import write_geojson
-from voxterra.io.metadata import write_json
+from voxterra.io.json_file import write_json
 
 GEO = GeoFrame("geo", 9.9158, 51.5413, 198.46, "EPSG:25832")
 FEATURE = {

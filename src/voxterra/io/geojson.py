@@ -11,7 +11,8 @@ from typing import Any
 
 from voxterra.core.geo import GeoFrame
 from voxterra.errors import GeoError
-from voxterra.io.metadata import vertical_datum, write_json
+from voxterra.io.json_file import write_json
+from voxterra.io.metadata import vertical_datum
 
 
 def write_geojson(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from voxterra.core.geo import GeoFrame, projected_crs
-from voxterra.io.atomic import atomic_path
 
 SCALE_UNKNOWN = "scale unknown: one unit is not known to be a metre"
 
@@ -81,31 +77,3 @@ def vertical_datum(frame: GeoFrame) -> str:
     if frame.heights == "egm96":
         return "EGM96 height (EPSG:5773)"
     return "ellipsoidal height (WGS 84)"
-
-
-def write_json(data: Any, path: Path) -> None:
-    """JSON with finite numbers only: not-a-number and infinities become null.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    text = json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """`value` with NumPy values, paths and non-finite numbers made fit for JSON."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return str(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.errors import FormatError
-from voxterra.io.metadata import write_json
+from voxterra.io.json_file import write_json
 from voxterra.io.photoset import read_photoset, write_photoset
 
 TABLE_FILE, ROOT_FILE = "photos.json", "root.json"

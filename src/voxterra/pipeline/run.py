@@ -18,7 +18,7 @@ from voxterra import __version__
 from voxterra.core.names import nearest
 from voxterra.core.progress import Progress
 from voxterra.errors import NoPhotosError, UsageError
-from voxterra.io.metadata import write_json
+from voxterra.io.json_file import write_json
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.executor import Execution, execute

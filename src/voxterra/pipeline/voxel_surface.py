@@ -48,7 +48,7 @@ def voxel_surface(
         VoxterraError: photos or options that cannot be trained on.
     """
     require_voxels(ctx.config)
-    from voxterra.io.metadata import write_json
+    from voxterra.io.json_file import write_json
     from voxterra.io.voxels import write_voxels
     from voxterra.surface.voxels.extract import extract_mesh
     from voxterra.surface.voxels.scene import scene_from_depth_maps

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from voxterra.errors import OutputError, UsageError, WorkspaceError
-from voxterra.io.metadata import write_json
+from voxterra.io.json_file import write_json
 
 FORMAT_VERSION = 1
 

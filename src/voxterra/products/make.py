@@ -20,8 +20,9 @@ from voxterra.errors import ReconstructionError
 from voxterra.io.geojson import write_geojson
 from voxterra.io.geotiff import write_dsm, write_ortho
 from voxterra.io.gltf import write_glb
+from voxterra.io.json_file import write_json
 from voxterra.io.las import write_las
-from voxterra.io.metadata import map_unit, write_json
+from voxterra.io.metadata import map_unit
 from voxterra.io.obj import write_obj
 from voxterra.io.ply import write_ply_cloud, write_ply_mesh
 from voxterra.products.cameras import camera_features, footprint_features

@@ -15,8 +15,8 @@ BoundMode = Literal["default", "camera_median", "camera_max", "forward", "pcd"]
 
 @dataclass(frozen=True)
 class VoxelConfig:
-    """Options of `train_voxels`. Iterations are those of an `n_iter` run; every other number of
-    iterations scales with `n_iter / 8000`."""
+    """Options of `train`. Where losses and splits begin and end is stated for 8000 iterations and
+    scales with `n_iter / 8000`; `save_every` and `view_every` do not scale."""
 
     # --- images -----------------------------------------------------------------------------
     res_downscale: float = 0.0
@@ -55,9 +55,11 @@ class VoxelConfig:
     init: Literal["auto", "depth", "points", "masks", "sphere"] = "auto"
     """What the first surface is made of; auto: the densest there is."""
     init_level: int = 6
-    """Levels inside the main bound of a start from nothing (sphere)."""
+    """Levels inside the main bound of a start from points, masks or a sphere: 6 is 64 voxels a
+    side. The least of a start from depth maps."""
     init_n_level: int = 0
-    """Levels inside the main bound of the start; 0: from the footprint of a pixel."""
+    """Levels inside the main bound of the start; 0: `init_level`, or from the footprint of a pixel
+    where depth maps are there."""
     init_pixels: float = 4.0
     """Voxels at the start are not smaller than this many pixels; splits come later."""
     init_band: float = 1.0
@@ -106,7 +108,7 @@ class VoxelConfig:
     shs_lr: float = 0.00025
     """Learning rate of the view-dependent colours."""
     lr_decay: float = 0.1
-    """Factor on all learning rates, reached at the end of the training over its last quarter."""
+    """Factor on the learning rates of distances and colours, reached over the last quarter."""
     optim_beta1: float = 0.1
     """Adam's first beta."""
     optim_beta2: float = 0.99

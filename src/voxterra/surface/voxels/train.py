@@ -7,7 +7,6 @@ far from the surface are dropped and those that it crosses are split. docs/voxel
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ import torch
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.voxels import VoxelModel
 from voxterra.errors import Cancelled
-from voxterra.io.atomic import atomic_path
+from voxterra.io.json_file import write_json
 from voxterra.surface.voxels import report
 from voxterra.surface.voxels.adapt import adapt
 from voxterra.surface.voxels.bounds import main_bound
@@ -214,9 +213,3 @@ def _folder(out: Path, name: str) -> Path:
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def write_json(data: object, path: Path) -> None:
-    """Write JSON, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
