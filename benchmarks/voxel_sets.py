@@ -1,9 +1,9 @@
 """Scenes with given poses for the voxel engine, written as folders that `voxterra train` reads.
 
     python benchmarks/voxel_sets.py object_chair_synthetic DATA/object_chair_synthetic OUT
-    python benchmarks/voxel_sets.py dtu_scan24 DATA/dtu_scan24 OUT --width 800
+    python benchmarks/voxel_sets.py dtu_scan24 DATA/dtu_scan24 OUT --width 800 [--no-masks]
 
-DTU's scene is written in its normalised frame (the object inside of the unit sphere).
+Without masks they lie in `eval_masks/`, where only the scores look. DTU's scene is written in its normalised frame (the object inside of the unit sphere).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 
-def chair(source: Path, out: Path, width: int) -> None:
+def chair(source: Path, out: Path, width: int, masks: str) -> None:
     """The NeRF chair as it is: RGBA images and transforms_train/_test.json."""
     for name in ("train", "test"):
         shutil.copytree(source / name, out / name, dirs_exist_ok=True)
@@ -30,11 +30,11 @@ def chair(source: Path, out: Path, width: int) -> None:
     shutil.copy2(truth, out / "truth" / truth.name)
 
 
-def dtu(source: Path, out: Path, width: int) -> None:
-    """Images scaled to `width`, masks/, and a transforms.json of the robot's cameras."""
+def dtu(source: Path, out: Path, width: int, masks: str) -> None:
+    """Images scaled to `width`, their masks, and a transforms.json of the robot's cameras."""
     cameras = np.load(source / "cameras_sphere.npz")
     (out / "images").mkdir(parents=True, exist_ok=True)
-    (out / "masks").mkdir(exist_ok=True)
+    (out / masks).mkdir(exist_ok=True)
     frames = []
     for path in sorted((source / "images").glob("*.jpg")):
         i = int(path.stem)
@@ -52,7 +52,7 @@ def dtu(source: Path, out: Path, width: int) -> None:
         )
         mask = next((source / "masks").glob(f"*{path.stem[-3:]}.*"))
         Image.open(mask).convert("L").resize((width, height), Image.Resampling.BOX).save(
-            out / "masks" / f"{path.stem}.png"
+            out / masks / f"{path.stem}.png"
         )
         frames.append(
             {
@@ -74,9 +74,10 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--width", type=int, default=800)
+    parser.add_argument("--no-masks", action="store_true")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    SETS[args.set](args.source, args.out, args.width)
+    SETS[args.set](args.source, args.out, args.width, "eval_masks" if args.no_masks else "masks")
     print(f"wrote {args.out}")
 
 

@@ -15,10 +15,13 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
+from PIL import Image
 
 from voxterra.core.mesh import TriMesh
 from voxterra.evaluate.surface import sample_surface
@@ -26,6 +29,7 @@ from voxterra.io.arrays import write_mesh
 from voxterra.io.ply import read_ply
 from voxterra.kernels.closest import build_triangle_tree, closest_on_mesh
 from voxterra.kernels.raster import rasterize_depth
+from voxterra.pipeline.stereo import needs_stereo, with_stereo
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device
 from voxterra.surface.voxels.evaluate import evaluate_views, means
@@ -33,7 +37,7 @@ from voxterra.surface.voxels.extract import extract_mesh
 from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
 from voxterra.surface.voxels.render import to_device
-from voxterra.surface.voxels.scene import Scene
+from voxterra.surface.voxels.scene import Scene, SceneView
 from voxterra.surface.voxels.train import train
 
 SAMPLES = 200_000
@@ -104,6 +108,16 @@ def silhouette_iou(mesh: TriMesh, scene: Scene) -> float | None:
     return float(np.mean(values)) if values else None
 
 
+def with_masks(scene: Scene, folder: Path) -> Scene:
+    """The scene with the masks NAME.png of a folder, for scoring what was trained without."""
+
+    def masked(image: SceneView) -> SceneView:
+        with Image.open(folder / f"{Path(image.view.name).stem}.png") as mask:
+            return replace(image, mask=np.asarray(mask.convert("L")))
+
+    return replace(scene, views=tuple(map(masked, scene.views))) if folder.is_dir() else scene
+
+
 def machine(device: str) -> dict[str, str]:
     """What it ran on."""
     out = {"python": platform.python_version(), "torch": torch.__version__}
@@ -128,6 +142,9 @@ def run(kind: str, source: Path, out: Path, config: VoxelConfig) -> dict[str, ob
             last[0] = time.perf_counter()
             print(f"{fraction:6.1%} {message}", flush=True)
 
+    if needs_stereo(scene, config):
+        scene = with_stereo(scene, config, out / "stereo", progress=tell)
+    prepared = time.perf_counter()
     model = train(scene, config, out=out, progress=tell)
     trained = time.perf_counter()
     mesh = extract_mesh(model)
@@ -135,7 +152,8 @@ def run(kind: str, source: Path, out: Path, config: VoxelConfig) -> dict[str, ob
     write_mesh(mesh, out / "mesh.npz")
     result: dict[str, object] = {
         "set": kind,
-        "train_s": trained - begun,
+        "stereo_s": prepared - begun,
+        "train_s": trained - prepared,
         "mesh_s": meshed - trained,
         "voxels": model.n_voxels,
         "faces": len(mesh.faces),
@@ -144,6 +162,7 @@ def run(kind: str, source: Path, out: Path, config: VoxelConfig) -> dict[str, ob
     if torch.cuda.is_available():
         result["peak_gpu_gb"] = torch.cuda.max_memory_allocated() / 1e9
     result["machine"] = machine("cuda" if torch.cuda.is_available() else "cpu")
+    scene = with_masks(scene, source / "eval_masks")
     voxels = to_device(model, choose_device(config))
     for name, held_out in (("held_out", True), ("trained", False)):
         scores = evaluate_views(voxels, scene, ss=config.ss, held_out=held_out)
@@ -160,7 +179,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     kind, source, out, *options = sys.argv[1:]
     names = (o.lstrip("-").replace("-", "_") for o in options[::2])
-    values = {"eval": True, **dict(zip(names, options[1::2]))}
+    values = {"eval": True, **dict(zip(names, map(yaml.safe_load, options[1::2])))}
     config = resolve(values, preset=values.pop("preset", None)).config
     print(json.dumps(run(kind, Path(source), Path(out), config), indent=1))
 

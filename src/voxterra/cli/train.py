@@ -194,8 +194,8 @@ def _resolved(values: Mapping[str, Any], resumed: Path | None) -> Training:
 
 # What a training has taken up once it has begun.
 _BEGUN = (
-    "bound", "bound_mode", "bound_scale", "outside_level", "init", "init_level", "init_n_level",
-    "init_pixels", "init_band", "seed", "white_background", "black_background",
+    "bound", "bound_mode", "bound_scale", "outside_level", "init", "stereo", "stereo_size",
+    "init_level", "init_n_level", "init_pixels", "init_band", "seed", "white_background", "black_background",
 )  # fmt: skip
 
 
@@ -212,6 +212,7 @@ def _check_unchanged(begun: VoxelConfig, now: VoxelConfig) -> None:
 
 def _train(given: Given) -> None:
     from voxterra.io.depth_store import write_views
+    from voxterra.pipeline.stereo import needs_stereo, with_stereo
     from voxterra.surface.voxels import model_folder as folder
     from voxterra.surface.voxels.load import load_scene
     from voxterra.surface.voxels.train import train
@@ -233,6 +234,10 @@ def _train(given: Given) -> None:
     print(f"{len(scene.views)} views of {source}{held_out}", flush=True)
     if not given.resume:
         folder.clear(out)
+    if needs_stereo(scene, training.config):
+        scene = with_stereo(
+            scene, training.config, out / "stereo", progress=told_progress("stereo")
+        )
     before = folder.read_training(out) if (out / folder.CONFIG).is_file() else None
     folder.write_training(training, out)
     try:

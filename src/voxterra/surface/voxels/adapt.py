@@ -18,6 +18,7 @@ from voxterra.core.camera import PinholeView
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.allocate import crossing, inside_main, min_abs, pixel_footprints
 from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.free_space import clear_free_space
 from voxterra.surface.voxels.octree import Octree, keep, split, transfer_corners
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.schedule import Schedule
@@ -57,6 +58,7 @@ def adapt(
         max_voxels: no more than this many voxels.
     """
     schedule, before = Schedule(config), len(state.voxels)
+    clear(state, kernel_views)
     weight = max_weights(state.voxels, kernel_views)
     stay = worth_keeping(state.voxels, weight)
     if not bool(stay.any()):
@@ -70,6 +72,17 @@ def adapt(
         _split(state, chosen)
     state.priority = torch.zeros(len(state.voxels), device=state.voxels.device)
     return Adapted(before, before - kept, count, len(state.voxels))
+
+
+def clear(state: TrainState, views: Sequence[View]) -> int:
+    """Take false surfaces and fog out of free space, in place; how many voxels went."""
+    found = clear_free_space(state.voxels, views)
+    for moment in state.moments["sdf"]:
+        moment.masked_fill_(found.corners, 0.0)
+    gone = int(found.fog.sum())
+    if gone:
+        _keep(state, ~found.fog)
+    return gone
 
 
 def max_weights(voxels: Voxels, views: Sequence[View]) -> Tensor:

@@ -54,6 +54,11 @@ class VoxelConfig:
     """Octree levels outside of the main bound, each doubling the edge."""
     init: Literal["auto", "depth", "points", "masks", "sphere"] = "auto"
     """What the first surface is made of; auto: the densest there is."""
+    stereo: bool = False
+    """Where there are cameras but no depth maps: compute them first by multi-view stereo, from the
+    images that are trained on. `train` only; a run has its own."""
+    stereo_size: int = 0
+    """Longer side of these depth maps [px]; 0: that of the images."""
     init_level: int = 6
     """Levels inside the main bound of a start from points, masks or a sphere: 6 is 64 voxels a
     side. The least of a start from depth maps."""

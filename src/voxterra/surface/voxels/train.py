@@ -22,10 +22,11 @@ from voxterra.core.voxels import VoxelModel
 from voxterra.errors import Cancelled
 from voxterra.io.json_file import write_json
 from voxterra.surface.voxels import report
-from voxterra.surface.voxels.adapt import adapt
+from voxterra.surface.voxels.adapt import adapt, clear
 from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device, fitting_voxels
+from voxterra.surface.voxels.free_space import clear_free_space
 from voxterra.surface.voxels.memory import Full, Room, adapted, free, too_full, within_memory
 from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms
 from voxterra.surface.voxels.objective import Objective
@@ -93,11 +94,13 @@ def train(
                 scene, cube, targets, config, device, max_voxels,
                 part(progress, 0.0, START_SHARE),
             )  # fmt: skip
+            clear(state, [target.kernel for target in targets])
             state.views = tuple(target.view.name for target in targets)
         if started is not None:
             started(state.voxels)
         room = Room(targets, make_companions(targets, cube, config), max_voxels)
         _iterate(state, room, held_out, config, out, progress)
+        clear_free_space(state.voxels, [target.kernel for target in room.targets])
     except Full as error:
         raise too_full("train", config.max_voxels, str(error).splitlines()[0]) from error
     model = to_model(state.voxels)

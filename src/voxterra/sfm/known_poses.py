@@ -1,0 +1,159 @@
+"""Sparse points of photos whose cameras are known already: features, matches, triangulation."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from voxterra.core.camera import Camera, PinholeView
+from voxterra.core.photos import PhotoSet
+from voxterra.core.progress import Progress, no_progress, part
+from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.errors import NoOverlapError, TooFewPhotosError
+from voxterra.io.colmap import from_pycolmap, write_colmap
+from voxterra.sfm.background import quiet_colmap, run_cancellable
+from voxterra.sfm.cameras import CameraGroup
+from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.database import open_database
+from voxterra.sfm.features import extract_features
+from voxterra.sfm.matching import match_pairs
+from voxterra.sfm.pairs import exhaustive_pairs, spatial_pairs
+from voxterra.sfm.staging import StagedPhotos, stage_photos
+
+SAME_WAY = 0.3
+"""Least cosine between the optical axes of two photos that are matched: 72 degrees."""
+
+
+def triangulate_known(
+    photos: PhotoSet,
+    views: tuple[PinholeView, ...],
+    config: SfmConfig = SfmConfig(),
+    *,
+    work_dir: Path,
+    progress: Progress = no_progress,
+) -> Reconstruction:
+    """Sparse points of undistorted photos with known cameras, which stay as they are.
+
+    Args:
+        photos: two or more pinhole images.
+        views: their cameras, in the same order and at the photos' size.
+        config: what counts is sizes, numbers and seeds of features and matches.
+        work_dir: folder for links to the photos and COLMAP's database; features and matches that
+            are in there already are not computed again.
+        progress: called often; what it raises stops the work.
+
+    Returns:
+        All photos as one component in the frame of `views`, with the points that they agree on.
+
+    Raises:
+        TooFewPhotosError: fewer than two photos.
+        NoOverlapError: no point is seen by two photos.
+        FormatError: a photo or mask cannot be read.
+    """
+    if len(views) < 2:
+        raise TooFewPhotosError(
+            f"Points need two photos or more; there is {len(views)}.",
+            next_step="Add photos that overlap by 60 % or more.",
+        )
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with quiet_colmap():
+        staged = stage_photos(photos.photos, work_dir, progress=part(progress, 0.0, 0.02))
+        database = open_database(photos.photos, staged, _groups(views), config, work_dir)
+        extract_features(database, staged, config, progress=part(progress, 0.02, 0.4))
+        pairs = _pairs(views, config)
+        match_pairs(database, staged, pairs, config, progress=part(progress, 0.4, 0.85))
+        model = _triangulated(views, staged, database, config, part(progress, 0.85, 1.0))
+    for folder in (staged.image_dir, staged.mask_dir):
+        shutil.rmtree(folder, ignore_errors=True)
+    if not len(model.points):
+        raise NoOverlapError(
+            "No two photos show the same thing where their cameras say they should.",
+            where=f"{len(views)} photos with known cameras",
+            next_step="Check that the cameras belong to these photos (names, frame, axes), or let "
+            "Voxterra find them: voxterra run PHOTOS.",
+        )
+    progress(1.0, f"{len(model.points):,} points")
+    return model
+
+
+def _groups(views: tuple[PinholeView, ...]) -> tuple[CameraGroup, ...]:
+    # Not "known": COLMAP puts the optical centre into the middle, so pairs are verified without it.
+    return tuple(
+        CameraGroup("PINHOLE", view.width, view.height, float(view.K[0, 0]), False, (index,))
+        for index, view in enumerate(views)
+    )
+
+
+def _pairs(views: tuple[PinholeView, ...], config: SfmConfig) -> NDArray[np.int64]:
+    """All pairs of a small set, else each photo with the nearest; only such that look alike."""
+    axes = np.array([view.cam_from_world[2, :3] for view in views])
+    if len(views) <= config.max_exhaustive_photos:
+        pairs = exhaustive_pairs(len(views))
+    else:
+        centers = np.array([view.center_in_world for view in views])
+        pairs = spatial_pairs(centers, config.spatial_neighbours)
+    same_way = (axes[pairs[:, 0]] * axes[pairs[:, 1]]).sum(1) > SAME_WAY
+    return pairs[same_way] if same_way.any() else pairs
+
+
+def _triangulated(
+    views: tuple[PinholeView, ...],
+    staged: StagedPhotos,
+    database: Path,
+    config: SfmConfig,
+    progress: Progress,
+) -> Reconstruction:
+    """The known cameras with the points that the matches in `database` make."""
+    cameras, images = {}, []
+    for number, (view, name) in enumerate(zip(views, staged.names), 1):
+        K = view.K
+        numbers = (float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]))
+        cameras[number] = Camera("PINHOLE", view.width, view.height, numbers)
+        images.append(Image(name, number, view.cam_from_world))
+    known = Reconstruction(cameras, tuple(images), _no_points())
+    options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads, options.random_seed = config.used_threads, config.random_seed
+    options.triangulation.ignore_two_view_tracks = len(views) > 3
+    with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+        write_colmap(known, Path(folder) / "known")
+        model = pycolmap.Reconstruction(Path(folder) / "known")
+        out = Path(folder) / "points"
+        out.mkdir()
+
+        def work(token: pycolmap.CancellationToken) -> pycolmap.Reconstruction:
+            return pycolmap.triangulate_points(
+                model, database, staged.image_dir, out, options=options, cancellation_token=token
+            )
+
+        def report() -> None:
+            progress(0.5, "triangulating points")
+
+        found = from_pycolmap(run_cancellable(work, report))
+    name_of = dict(zip(staged.names, (view.name for view in views)))
+    # COLMAP stores rotations as quaternions; the views' own numbers are the exact ones.
+    exact = {view.name: view.cam_from_world for view in views}
+    named = [
+        replace(image, name=name_of[image.name], cam_from_world=exact[name_of[image.name]])
+        for image in found.images
+    ]
+    order = sorted(range(len(named)), key=lambda i: named[i].name)
+    new_index = np.empty(len(order), np.int32)
+    new_index[order] = np.arange(len(order), dtype=np.int32)
+    return Reconstruction(
+        found.cameras,
+        tuple(named[i] for i in order),
+        replace(found.points, track_image=new_index[found.points.track_image]),
+    )
+
+
+def _no_points() -> SparsePoints:
+    return SparsePoints(
+        np.empty((0, 3)), np.empty((0, 3), np.uint8), np.empty(0), np.zeros(1, np.int64),
+        np.empty(0, np.int32), np.empty((0, 2)),
+    )  # fmt: skip
