@@ -47,6 +47,8 @@ ROWS, COLUMNS = HEIGHT + 2 * RADIUS, WIDTH + 2 * RADIUS
 # Row pitch of the shared image: with 8 more than a multiple of 16, the pixels of one colour of four
 # rows of 16 lie in 32 different banks.
 PITCH = 56
+# Unsigned counters of 32 bits: signed indices cost a test for negative ones, as Python has them.
+U0, U1, U2, SAMPLES = np.uint32(0), np.uint32(1), np.uint32(2), np.uint32(N_SAMPLES)
 TILE, TABLE = ROWS * PITCH, 4 * N_SAMPLES
 _SIGMA, _GEO = 3 * N_SAMPLES, 3 * N_SAMPLES + 1
 _SOURCES = "i32[] f32[,] i64[,] f32[,,] f32[,,] "
@@ -113,9 +115,11 @@ def reference_patch(tile, table, step, at, inv_sigma2):
     """The `Patch` at a place in the tile."""
     center = tile[np.uint32(at)]
     total, mean, square = f32(0.0), f32(0.0), f32(0.0)
-    for k in range(N_SAMPLES):
+    k = U0
+    while k < SAMPLES:
         d = tile[np.uint32(at + step[k])] - center
-        g = table[4 * k + 2] / (f32(1.0) + d * d * inv_sigma2)
+        g = table[np.uint32((k << U2) + U2)] / (f32(1.0) + d * d * inv_sigma2)
+        k = np.uint32(k + U1)
         total += g
         mean += g * d
         square += g * d * d
@@ -137,8 +141,10 @@ def view_cost(sources, v, x, y, w, a, b, geo_weight, patch):
     width, height = np.int32(sources.meta[v, 1]), np.int32(sources.meta[v, 2])
     wmax, hmax = f32(width) - f32(1.01), f32(height) - f32(1.01)
     s1, s2, s3 = f32(0.0), f32(0.0), f32(0.0)
-    for k in range(N_SAMPLES):
-        dx, dy = patch.table[4 * k], patch.table[4 * k + 1]
+    k = U0
+    while k < SAMPLES:
+        t = np.uint32(k << U2)
+        dx, dy = patch.table[t], patch.table[np.uint32(t + U1)]
         su = min(max(u0 + ux * dx + uy * dy, f32(0.0)), wmax)
         sv = min(max(v0 + vx * dx + vy * dy, f32(0.0)), hmax)
         iu, iv = np.int32(su), np.int32(sv)
@@ -152,7 +158,8 @@ def view_cost(sources, v, x, y, w, a, b, geo_weight, patch):
         low = p10 + (p11 - p10) * fu
         s = top + (low - top) * fv - patch.center
         r = patch.tile[np.uint32(patch.at + patch.step[k])] - patch.center
-        g = patch.table[4 * k + 2] / (f32(1.0) + r * r * patch.inv_sigma2)
+        g = patch.table[np.uint32(t + U2)] / (f32(1.0) + r * r * patch.inv_sigma2)
+        k = np.uint32(k + U1)
         s1 += g * s
         s2 += g * s * s
         s3 += g * r * s
