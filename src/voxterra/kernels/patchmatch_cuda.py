@@ -55,6 +55,16 @@ _SOURCES = "i32[] f32[,] i64[,] f32[,,] f32[,,] "
 _STATE = "f32[,,] f32[,] f32[,,] "
 
 
+class GpuSources(NamedTuple):
+    """`planes.Sources` of tensors, its quads int32."""
+
+    quads: Tensor
+    planes: Tensor
+    meta: Tensor
+    forward: Tensor
+    backward: Tensor
+
+
 class Patch(NamedTuple):
     """The patch of one pixel of the reference.
 
@@ -332,7 +342,7 @@ CHECK = Kernel(_check, "f32[,,] " + _SOURCES + "f32 f32 u8[,] u8[,] f32[,]", lau
 
 
 def evaluate(
-    reference: Tensor, planes: Tensor, costs: Tensor, view_costs: Tensor, sources: Sources,
+    reference: Tensor, planes: Tensor, costs: Tensor, view_costs: Tensor, sources: GpuSources,
     matching: Tensor,
 ) -> None:  # fmt: skip
     """`patchmatch.evaluate` of tensors on the GPU.
@@ -340,7 +350,7 @@ def evaluate(
     Args:
         reference: (H, W) int32 quads of the reference.
         planes, costs, view_costs: (H, W, 3), (H, W), (H, W, V) float32; the last two are written.
-        sources: of tensors, quads int32.
+        sources: the views to match against.
         matching: see `matching_values`.
     """
     state = (planes, costs, view_costs)
@@ -348,7 +358,7 @@ def evaluate(
 
 
 def sweep(
-    reference: Tensor, planes: Tensor, costs: Tensor, view_costs: Tensor, sources: Sources,
+    reference: Tensor, planes: Tensor, costs: Tensor, view_costs: Tensor, sources: GpuSources,
     matching: Tensor, search: Search, color: int,
 ) -> None:  # fmt: skip
     """`patchmatch.sweep` of tensors on the GPU; arguments as for `evaluate`."""
@@ -365,7 +375,7 @@ def upsample_planes(coarse: Tensor, out: Tensor, height: int, width: int) -> Non
 
 
 def check_consistency(
-    planes: Tensor, sources: Sources, max_error_px: float, max_relative: float
+    planes: Tensor, sources: GpuSources, max_error_px: float, max_relative: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`planes.check_consistency` of tensors on the GPU."""
     height, width = planes.shape[:2]

@@ -7,6 +7,7 @@ A stage function knows nothing of run folders; the functions here are the only g
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from voxterra.core.depth import DepthMaps
 from voxterra.core.georeference import Georeference
@@ -80,6 +81,12 @@ def _depth(ctx: StageContext) -> StageOutput:
     return StageOutput(describe_depth(maps), left_out(placed))
 
 
+def _require_gpu(config: Any) -> None:
+    from voxterra.depth.device import uses_gpu
+
+    uses_gpu(config.depth)
+
+
 def _surface(ctx: StageContext) -> StageOutput:
     from voxterra.io.arrays import write_cloud, write_mesh
     from voxterra.surface.fusion.cloud import fuse_cloud
@@ -140,7 +147,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("ingest", ("source",), ("ingest",), _ingest),
     Stage("sfm", ("ingest",), ("sfm",), _sfm, resumable=True),
     Stage("georef", ("ingest", "sfm"), ("georef",), _georef, tells_accuracy=True),
-    Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True),
+    Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
     Stage(
         "surface",
         ("depth",),
