@@ -157,13 +157,13 @@ def test_a_sweep_finds_what_it_finds_on_the_cpu(sources, device, fine, geo_weigh
 def test_all_sweeps_find_the_surface_as_on_the_cpu(sources, device):
     problem = Problem(sources, device, fine=False, geo_weight=0.0)
     problem.evaluate()
-    for k in range(10):
+    for k in range(6):
         problem.sweep(_search(k, 2), k % 2)
     right = [
-        (np.abs(p[8:-8, 8:-8, 0] / TRUTH - 1) < 0.01).mean()
+        (np.abs(p[8:-8, 8:-8, 0] / TRUTH - 1) < 0.03).mean()
         for p in (problem.found()[0], problem.arrays[0])
     ]
-    assert right[1] > 0.8
+    assert right[1] > 0.9, right
     assert right[0] > right[1] - 0.01
 
 
