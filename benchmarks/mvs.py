@@ -2,10 +2,13 @@
 
     python benchmarks/mvs.py                        # ours beside StereoSGBM, on synthetic_uav
     python benchmarks/mvs.py --baseline COMMIT      # and beside an earlier version, same run
+    python benchmarks/mvs.py --device cuda          # ours on the GPU and on the CPU
 
 Cameras and sparse points come from our own structure from motion, once, for all contestants. All
 are scored on the same pixels: those with a true depth that the other photo of the pair shows too.
 The time is that of the matching with compiled kernels; each contestant is a process of its own.
+With --device cuda ours is measured on the GPU and, beside it, on this machine's CPU; the figures go
+into mvs_cuda.json and leave those of the CPU alone.
 """
 
 from __future__ import annotations
@@ -37,16 +40,20 @@ def main() -> int:
     parser.add_argument("--baseline", help="commit of an earlier version to measure beside")
     parser.add_argument("--work", type=Path, default=REPO / "runs" / "bench" / "mvs")
     parser.add_argument("--max-size", type=int, default=0, help="longer side of the depth maps")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where ours runs")
     parser.add_argument("--worker", choices=["prepare", "ours", "sgbm"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         workers = {"prepare": prepare, "ours": ours, "sgbm": sgbm}
-        workers[given.worker](given.work, given.max_size)
+        workers[given.worker](given.work, given.max_size, given.device)
         return 0
     given.work.mkdir(parents=True, exist_ok=True)
     if not (given.work / "input.pickle").is_file():
         _worker("prepare", given.work, given.max_size)
-    rows = [{"name": "Voxterra", **_worker("ours", given.work, given.max_size)}]
+    rows = [{"name": "Voxterra", **_worker("ours", given.work, given.max_size, given.device)}]
+    if given.device == "cuda":
+        on_cpu = _worker("ours", given.work, given.max_size)
+        rows = [{**rows[0], "name": "Voxterra on a GPU"}, {"name": "Voxterra on the CPU", **on_cpu}]
     rows.append({"name": "OpenCV StereoSGBM, one pair", **_worker("sgbm", given.work, 0)})
     if given.baseline:
         rows.append(_earlier(given.baseline, given.work, given.max_size))
@@ -57,6 +64,7 @@ def main() -> int:
 def _write(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
     arguments = f" --baseline {given.baseline}" if given.baseline else ""
     arguments += f" --max-size {given.max_size}" if given.max_size else ""
+    arguments += " --device cuda" if given.device == "cuda" else ""
     result = {
         "command": f"python benchmarks/mvs.py{arguments}",
         "note": "All photos of `synthetic_uav`, cameras from our own structure from motion; scored "
@@ -65,12 +73,13 @@ def _write(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         **setting(),
         "rows": rows,
     }
-    first = read_result("mvs").get("first") or {
+    file = "mvs_cuda" if given.device == "cuda" else "mvs"
+    first = read_result(file).get("first") or {
         "commit": result["commit"],
         "machine": result["machine"],
         "row": rows[0],
     }
-    earlier = rows[2] if given.baseline else first["row"]
+    earlier = rows[-1] if given.baseline else first["row"]
     speed = rows[0]["seconds_per_megapixel"] / earlier["seconds_per_megapixel"]
     memory = rows[0]["peak_rss_bytes"] / earlier["peak_rss_bytes"]
     how = "measured in the same run" if given.baseline else f"recorded at {first['commit']}"
@@ -79,14 +88,16 @@ def _write(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         "memory": memory,
         "text": f"{speed:.2f} of its time, {memory:.2f} of its memory ({how}).",
     }
-    write_result("mvs", {**result, "first": first})
+    write_result(file, {**result, "first": first})
     print(json.dumps(rows, indent=1))
 
 
-def _worker(name: str, work: Path, max_size: int, source: Path | None = None) -> dict[str, Any]:
+def _worker(
+    name: str, work: Path, max_size: int, device: str = "cpu", source: Path | None = None
+) -> dict[str, Any]:
     """Run one contestant in a process of its own; its last line is its figures."""
     command = [sys.executable, str(Path(__file__)), "--worker", name, "--work", str(work)]
-    command += ["--max-size", str(max_size)]
+    command += ["--max-size", str(max_size), "--device", device]
     env = dict(os.environ)
     if source is not None:
         env["PYTHONPATH"] = str(source)
@@ -102,7 +113,10 @@ def _earlier(commit: str, work: Path, max_size: int) -> dict[str, Any]:
         git = ["git", "-C", str(REPO), "worktree"]
         subprocess.run([*git, "add", "--detach", str(tree), commit], check=True)
         try:
-            return {"name": f"Voxterra {commit}", **_worker("ours", work, max_size, tree / "src")}
+            return {
+                "name": f"Voxterra {commit}",
+                **_worker("ours", work, max_size, source=tree / "src"),
+            }
         finally:
             subprocess.run([*git, "remove", "--force", str(tree)], check=False)
 
@@ -110,7 +124,7 @@ def _earlier(commit: str, work: Path, max_size: int) -> dict[str, Any]:
 # --- contestants, each in its own process -------------------------------------------------------
 
 
-def prepare(work: Path, max_size: int) -> None:
+def prepare(work: Path, max_size: int, device: str) -> None:
     """Photos, cameras and sparse points for all contestants."""
     from voxterra.ingest.ingest import ingest_photos
     from voxterra.sfm.reconstruct import reconstruct
@@ -120,7 +134,7 @@ def prepare(work: Path, max_size: int) -> None:
     (work / "input.pickle").write_bytes(pickle.dumps((components, photos)))
 
 
-def ours(work: Path, max_size: int) -> None:
+def ours(work: Path, max_size: int, device: str) -> None:
     """Our own depth maps of all photos."""
     from voxterra.core.photos import PhotoSet
     from voxterra.depth.config import DepthConfig
@@ -130,9 +144,10 @@ def ours(work: Path, max_size: int) -> None:
     assert isinstance(photos, PhotoSet)
     with tempfile.TemporaryDirectory(dir=work) as folder:
         # Compile, or load, the kernels before the clock starts.
-        small = DepthConfig(max_size=200)
+        where = {"device": device} if hasattr(DepthConfig(), "device") else {}
+        small = DepthConfig(max_size=200, **where)
         estimate_depth(components, photos, small, out_dir=Path(folder) / "warm")
-        config = DepthConfig(max_size=max_size or DepthConfig().max_size)
+        config = DepthConfig(max_size=max_size or DepthConfig().max_size, **where)
         started = time.perf_counter()
         store = estimate_depth(components, photos, config, out_dir=Path(folder) / "depth")
         seconds = time.perf_counter() - started
@@ -147,10 +162,16 @@ def ours(work: Path, max_size: int) -> None:
             estimates[name] = sample_depth(depth_map.depth, pixels)
         figures = _figures(estimates, store.views, components)
     megapixels = size / 1e6 * len(store.views)
-    _tell(seconds, megapixels, peak, figures, photos=len(store.views), config=asdict(config))
+    more = {"photos": len(store.views), "config": asdict(config)}
+    if device == "cuda":
+        import torch
+
+        more["gpu"] = torch.cuda.get_device_name()
+        more["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
+    _tell(seconds, megapixels, peak, figures, **more)
 
 
-def sgbm(work: Path, max_size: int) -> None:
+def sgbm(work: Path, max_size: int, device: str) -> None:
     """OpenCV's matcher on one rectified pair a scored photo."""
     from sgbm import rectify, sgbm_depth, to_rectified, warp
 

@@ -145,6 +145,27 @@ def test_a_gpu_that_is_asked_for_and_missing_is_told(monkeypatch):
         backends.require_voxels(having(VOXELS, "voxels", device="cuda"))
 
 
+def test_a_gpu_for_stereo_is_asked_for_before_anything_is_done(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").write_text("no photo at all")
+    with pytest.raises(UsageError, match="GPU") as caught:
+        list(run(tmp_path / "in", tmp_path / "out", having(FUSION, "depth", device="cuda")))
+    assert caught.value.where == "--depth.device cuda"
+
+
+def test_where_stereo_is_computed_makes_no_difference_to_its_result():
+    depth = next(stage for stage in STAGES if stage.name == "depth")
+
+    def of_depth(**options):
+        config = depth.options(having(RunConfig(), "depth", **options))
+        return fingerprint("depth", depth.code_version, config, {})
+
+    assert of_depth(device="cuda") == of_depth(device="cpu") == of_depth()
+    assert of_depth(seed=1) != of_depth()
+
+
 def test_options_come_from_the_command_line_and_from_files(tmp_path):
     args = ["p", "--out", "o", "--backend", "voxels", "--voxels.n-iter", "9"]
     args += ["--voxels.lambda-R-concen", "0.5", "--voxels.bound", "0", "0", "0", "1", "1", "1"]

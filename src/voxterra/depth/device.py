@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voxterra.core.machine import shows_gpu
 from voxterra.depth.config import DepthConfig
 from voxterra.depth.level import Level, LevelImages
 from voxterra.depth.on_cpu import OnCpu
-from voxterra.kernels.cuda_device import choose_device, shows_gpu
+from voxterra.kernels.cuda_device import choose_device
 
 if TYPE_CHECKING:
     from voxterra.depth.on_gpu import OnGpu

@@ -82,9 +82,10 @@ def _depth(ctx: StageContext) -> StageOutput:
 
 
 def _require_gpu(config: Any) -> None:
-    from voxterra.depth.device import uses_gpu
+    if config.depth.device == "cuda":
+        from voxterra.depth.device import uses_gpu
 
-    uses_gpu(config.depth)
+        uses_gpu(config.depth)  # tells what is missing
 
 
 def _surface(ctx: StageContext) -> StageOutput:

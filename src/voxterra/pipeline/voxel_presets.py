@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from voxterra.core.machine import shows_gpu
 from voxterra.core.options import with_values
-from voxterra.kernels.cuda_device import shows_gpu
 from voxterra.surface.voxels.config import VoxelConfig
 
 Machine = Literal["cpu", "gpu"]
