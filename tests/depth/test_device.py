@@ -102,6 +102,16 @@ def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch):
     stereo._otherwise = OnCpu(level, images, Level(tmp_path / "OnCpu0", coarse))
     found, _ = mvs._solve_view(0, tasks[0], level, stereo, config, False)
     assert found.shape == planes.shape
+    asked = []
+
+    def too_old(*args):
+        asked.append(args)
+        raise VoxterraError("The driver is too old.")
+
+    monkeypatch.setattr(stereo, "_solve", too_old)
+    for _ in range(2):
+        mvs._solve_view(0, tasks[0], level, stereo, config, False)
+    assert len(asked) == 1  # then it is not asked again
 
 
 def test_a_gpu_that_is_asked_for_and_missing_is_told(survey, tmp_path, monkeypatch):

@@ -35,5 +35,4 @@ class DepthConfig:
     device: Literal["auto", "cpu", "cuda"] = field(
         default="auto", metadata={"affects_result": False}
     )
-    """Where to compute: on an NVIDIA GPU ("cuda") or not; auto: on a GPU where that can be. The
-    results of the two differ by rounding only, and a run may move between them."""
+    """Where to compute; auto: on an NVIDIA GPU where there is one. Results differ by rounding."""

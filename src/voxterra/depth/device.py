@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from voxterra.core.machine import shows_gpu
@@ -14,12 +16,13 @@ if TYPE_CHECKING:
     from voxterra.depth.on_gpu import OnGpu
 
 
+@contextmanager
 def stereo_on(
     config: DepthConfig, level: Level, images: LevelImages | None, coarse: Level | None
-) -> OnCpu | OnGpu:
+) -> Iterator[OnCpu | OnGpu]:
     """The kernels for the views of `level` on the device that `config` asks for.
 
-    With "auto", photos that the GPU's memory does not hold are done on the CPU.
+    With "auto", what the GPU cannot do is done on the CPU.
 
     Raises:
         UsageError: CUDA is asked for and torch sees no GPU.
@@ -27,10 +30,15 @@ def stereo_on(
     """
     on_cpu = OnCpu(level, images, coarse)
     if not uses_gpu(config):
-        return on_cpu
+        yield on_cpu
+        return
     from voxterra.depth.on_gpu import OnGpu
 
-    return OnGpu(level, images, coarse, on_cpu if config.device == "auto" else None)
+    on_gpu = OnGpu(level, images, coarse, on_cpu if config.device == "auto" else None)
+    try:
+        yield on_gpu
+    finally:
+        on_gpu.give_back()
 
 
 def uses_gpu(config: DepthConfig) -> bool:

@@ -33,34 +33,41 @@ def filter_depth_maps(
 ) -> None:
     """Write the final depth maps of `level` into the store at `out_dir`."""
     store = DepthStore(out_dir)
-    stereo = stereo_on(config, level, images=None, coarse=None)
-    for i, view in enumerate(level.views):
-        progress(i / len(level.views), f"filtering {i + 1}/{len(level.views)}")
-        if depth_path(out_dir, i).exists():
-            continue
-        planes, costs = level.planes(i), level.costs(i)
-        depth = np.zeros(costs.shape, np.float32)
-        confidence = np.zeros(costs.shape, np.float32)
-        if sources[i]:
-            limits = config.max_reprojection_px, config.max_depth_error
-            agree, look, mean_w = stereo.check(i, sources[i], planes, *limits)
-            enough = np.minimum(config.min_agreeing, len(sources[i]))
-            keep = agree >= enough
-            # At the rim of a survey one other photo may be all that looks: let it do where the
-            # patches match well.
-            keep |= (agree >= 1) & (look < enough) & (costs < _SURE_COST)
-            keep &= costs < _WORST_COST
-            mask = store.load_mask(i)
-            if mask is not None:
-                size = (view.width, view.height)
-                keep &= cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
-            depth[keep] = 1.0 / mean_w[keep]
-            remove_speckles(depth, config.max_depth_error)
-            known = depth > 0
-            confidence[known] = _confidence(costs[known], agree[known])
-        normal = normals_from_planes(planes, pinhole_of(view))
-        normal[depth == 0] = 0
-        write_depth(DepthMap(view, depth, normal, confidence), depth_path(out_dir, i))
+    with stereo_on(config, level, images=None, coarse=None) as stereo:
+        for i, view in enumerate(level.views):
+            progress(i / len(level.views), f"filtering {i + 1}/{len(level.views)}")
+            if depth_path(out_dir, i).exists():
+                continue
+            planes, costs = level.planes(i), level.costs(i)
+            depth = np.zeros(costs.shape, np.float32)
+            confidence = np.zeros(costs.shape, np.float32)
+            if sources[i]:
+                limits = config.max_reprojection_px, config.max_depth_error
+                agree, look, mean_w = stereo.check(i, sources[i], planes, *limits)
+                keep = _worth_keeping(costs, agree, look, min(config.min_agreeing, len(sources[i])))
+                mask = store.load_mask(i)
+                if mask is not None:
+                    size = (view.width, view.height)
+                    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA)
+                    keep &= small > 0
+                depth[keep] = 1.0 / mean_w[keep]
+                remove_speckles(depth, config.max_depth_error)
+                known = depth > 0
+                confidence[known] = _confidence(costs[known], agree[known])
+            normal = normals_from_planes(planes, pinhole_of(view))
+            normal[depth == 0] = 0
+            write_depth(DepthMap(view, depth, normal, confidence), depth_path(out_dir, i))
+
+
+def _worth_keeping(
+    costs: NDArray[np.float32], agree: NDArray[np.uint8], look: NDArray[np.uint8], enough: int
+) -> NDArray[np.bool_]:
+    """Which pixels to keep, by their matching cost and the views that agree and that look."""
+    keep = agree >= enough
+    # At the rim of a survey one other photo may be all that looks: let it do where the
+    # patches match well.
+    keep |= (agree >= 1) & (look < enough) & (costs < _SURE_COST)
+    return keep & (costs < _WORST_COST)
 
 
 def remove_speckles(depth: NDArray[np.float32], max_relative: float) -> None:

@@ -168,15 +168,14 @@ def _solve_level(
     progress: Progress,
 ) -> None:
     """Depth of all views at one level; views that are on disk already are skipped."""
-    stereo = stereo_on(config, level, LevelImages(out_dir, level.views), previous)
-    for i, task in enumerate(tasks):
-        size = f"{level.views[i].width}x{level.views[i].height}"
-        compiling = "" if stereo.compiled else " (compiling, on first use)"
-        progress(i / len(tasks), f"stereo {size}, photo {i + 1}/{len(tasks)}{compiling}")
-        if level.path(i).exists():
-            continue
-        planes, costs = _solve_view(i, task, level, stereo, config, previous is None)
-        level.write(i, planes, costs)
+    images = LevelImages(out_dir, level.views)
+    with stereo_on(config, level, images, previous) as stereo:
+        for i, task in enumerate(tasks):
+            size = f"{level.views[i].width}x{level.views[i].height}"
+            compiling = "" if stereo.compiled else " (compiling, on first use)"
+            progress(i / len(tasks), f"stereo {size}, photo {i + 1}/{len(tasks)}{compiling}")
+            if not level.path(i).exists():
+                level.write(i, *_solve_view(i, task, level, stereo, config, previous is None))
 
 
 def _solve_view(

@@ -32,7 +32,8 @@ class OnGpu:
     """Stereo of the views of a level; functions and arguments as `OnCpu` has them.
 
     Args:
-        otherwise: does the photos that the GPU's memory does not hold; None: that is an error.
+        otherwise: does the photos that the GPU's memory does not hold, and all where its driver
+            cannot run the kernels; None: that is an error.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class OnGpu:
         self._otherwise, self._device = otherwise, torch.device(device)
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._bytes, self._most = 0, _room(self._device)
+        self._failed: VoxterraError | None = None
 
     @property
     def compiled(self) -> bool:
@@ -61,11 +63,16 @@ class OnGpu:
         matching: Matching,
         searches: list[Search],
     ) -> tuple[Float, Float]:
-        try:
-            return self._solve(index, chosen, start, matching, searches)
-        except torch.OutOfMemoryError:
-            otherwise = self._without_gpu(index, chosen)
-        return otherwise.solve(index, chosen, start, matching, searches)
+        arguments = index, chosen, start, matching, searches
+        if self._failed is None:
+            try:
+                return self._solve(*arguments)
+            except torch.OutOfMemoryError:
+                self._do_without(self._full(index, chosen))
+            except VoxterraError as error:
+                self._failed = error
+                self._do_without(error)
+        return self._instead().solve(*arguments)
 
     def check(
         self,
@@ -75,15 +82,35 @@ class OnGpu:
         max_error_px: float,
         max_relative: float,
     ) -> tuple[Bytes, Bytes, Float]:
-        try:
-            sources = self._sources(index, chosen, images=None, planes_of=self._level)
-            on_gpu = self._up(planes)
-            found = pm.check_consistency(on_gpu, sources, max_error_px, max_relative)
-            agree, look, mean_w = (t.cpu().numpy() for t in found)
-            return agree, look, mean_w
-        except torch.OutOfMemoryError:
-            otherwise = self._without_gpu(index, chosen)
-        return otherwise.check(index, chosen, planes, max_error_px, max_relative)
+        arguments = index, chosen, planes, max_error_px, max_relative
+        if self._failed is None:
+            try:
+                return self._check(*arguments)
+            except torch.OutOfMemoryError:
+                self._do_without(self._full(index, chosen))
+            except VoxterraError as error:
+                self._failed = error
+                self._do_without(error)
+        return self._instead().check(*arguments)
+
+    def give_back(self) -> None:
+        """Free the GPU's memory, also for others."""
+        self._kept.clear()
+        self._bytes = 0
+        torch.cuda.empty_cache()
+
+    def _check(
+        self,
+        index: int,
+        chosen: tuple[int, ...],
+        planes: Float,
+        max_error_px: float,
+        max_relative: float,
+    ) -> tuple[Bytes, Bytes, Float]:
+        sources = self._sources(index, chosen, images=None, planes_of=self._level)
+        found = pm.check_consistency(self._up(planes), sources, max_error_px, max_relative)
+        agree, look, mean_w = (t.cpu().numpy() for t in found)
+        return agree, look, mean_w
 
     def _solve(
         self,
@@ -159,24 +186,25 @@ class OnGpu:
     def _up(self, array: NDArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
-    def _without_gpu(self, index: int, chosen: tuple[int, ...]) -> OnCpu:
-        """What does a photo that does not fit, after the GPU's memory has been given back."""
-        self._kept.clear()
-        self._bytes = 0
-        torch.cuda.empty_cache()
+    def _full(self, index: int, chosen: tuple[int, ...]) -> VoxterraError:
         view = self._level.views[index]
-        what = (
+        return VoxterraError(
             f"The GPU's memory does not hold {len(chosen) + 1} photos of "
-            f"{view.width}x{view.height} for stereo"
+            f"{view.width}x{view.height} for stereo.",
+            where=view.name,
+            next_step="Give --depth.device auto, smaller depth maps (--depth.max-size), or fewer "
+            "--depth.sources.",
         )
+
+    def _do_without(self, error: VoxterraError) -> None:
+        """Raise the error, unless the CPU is there to take over."""
         if self._otherwise is None:
-            raise VoxterraError(
-                f"{what}.",
-                where=view.name,
-                next_step="Give --depth.device auto, smaller depth maps (--depth.max-size), or "
-                "fewer --depth.sources.",
-            )
-        logger.warning("%s: %s is done on the CPU.", what, view.name)
+            raise error
+        self.give_back()
+        logger.warning("%s The CPU takes over.", error.what)
+
+    def _instead(self) -> OnCpu:
+        assert self._otherwise is not None
         return self._otherwise
 
 
