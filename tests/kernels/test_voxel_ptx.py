@@ -1,4 +1,4 @@
-"""The CUDA kernels of the voxel renderer compile, without a GPU, to what they should."""
+"""CUDA kernels of the voxel renderer and of stereo compile, without a GPU, to what they should."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba_cuda")
 
+from voxterra.kernels import patchmatch_cuda  # noqa: E402
 from voxterra.kernels.cuda_launch import Kernel  # noqa: E402
 from voxterra.kernels.voxels import cuda as package  # noqa: E402
 from voxterra.kernels.voxels import math as vm  # noqa: E402
@@ -34,6 +35,9 @@ def kernels() -> dict[str, Kernel]:
         found[f"emit {key}"] = bin.emit_kernel(key)
         found[f"finish {key}"] = bin.finish_kernel(key)
         found[f"sum {key}"] = backward.sum_kernel(key)
+    found["stereo's sweep"] = patchmatch_cuda.sweep_kernel(16)
+    for kernel in (patchmatch_cuda.EVALUATE, patchmatch_cuda.UPSAMPLE, patchmatch_cuda.CHECK):
+        found[kernel.name] = kernel
     for module in pkgutil.iter_modules(package.__path__):
         members = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
         found |= {v.name: v for v in members.values() if isinstance(v, Kernel)}
