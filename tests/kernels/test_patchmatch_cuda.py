@@ -223,5 +223,19 @@ def test_compiles_without_double_precision(name, cc):
     assert not re.search(r"\b(atom|red)\.", text)  # repeatable
 
 
+@pytest.mark.parametrize("name", ["EVALUATE", "CHECK", "sweep 16"])
+def test_no_strides_are_read(name):
+    """A launch tells shapes only: arrays are contiguous, and so are the parts that are taken."""
+    kernel = gpu.sweep_kernel(16) if name == "sweep 16" else getattr(gpu, name)
+    body = kernel.ptx((9, 0)).split(".visible .entry", 1)[1].split("{", 1)[1]
+    read = {int(number) for number in re.findall(r"_param_(\d+)\]", body)}
+    at, strides = 0, set()
+    for _, dimensions in kernel._words:
+        if dimensions:
+            strides |= set(range(at + 5 + dimensions, at + 5 + 2 * dimensions))
+        at += 5 + 2 * dimensions if dimensions else 1
+    assert read and not read & strides
+
+
 def test_room_for_views_gives_a_kernel_of_its_own():
     assert gpu.sweep_kernel(16)._digest((9, 0)) != gpu.sweep_kernel(32)._digest((9, 0))
