@@ -195,7 +195,8 @@ def _resolved(values: Mapping[str, Any], resumed: Path | None) -> Training:
 # What a training has taken up once it has begun.
 _BEGUN = (
     "bound", "bound_mode", "bound_scale", "outside_level", "init", "stereo", "stereo_size",
-    "init_level", "init_n_level", "init_pixels", "init_band", "seed", "white_background", "black_background",
+    "init_level", "init_n_level", "init_pixels", "init_band", "seed", "white_background",
+    "black_background",
 )  # fmt: skip
 
 

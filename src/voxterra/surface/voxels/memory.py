@@ -1,7 +1,8 @@
 """What a training does when a GPU's memory is full: it goes on with less, and says so.
 
-In turn: memory that torch keeps for later is given back, the images move to the CPU, renders get
-as small as the images (`ss` 1). A split that does not fit is halved, and at last left out.
+In turn: memory that torch keeps for later is given back, then that of recorded losses, the images
+move to the CPU, renders get as small as the images (`ss` 1). A split that does not fit is halved,
+and at last left out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import voxel_bytes
 from voxterra.surface.voxels.neighbor_terms import Companions, make_companions
 from voxterra.surface.voxels.octree import Cube
+from voxterra.surface.voxels.recorded import Recorder
 from voxterra.surface.voxels.render import kernel_view
 from voxterra.surface.voxels.state import TrainState, consistent, contents, state_of
 from voxterra.surface.voxels.targets import Prior, Target
@@ -41,12 +43,14 @@ class Room:
         targets: the training views.
         companions: what multi-view terms need of them.
         max_voxels: no more than this many voxels.
+        losses: the losses, with what was recorded of them.
         freed: how often memory was given back.
     """
 
     targets: tuple[Target, ...]
     companions: Companions | None
     max_voxels: int
+    losses: Recorder = field(default_factory=Recorder)
     freed: int = 0
 
 
@@ -95,6 +99,9 @@ def too_full(where: str, max_voxels: int, reason: str) -> ReconstructionError:
 def _relieve(room: Room, cube: Cube, config: VoxelConfig) -> str | None:
     """Do without something more; what that is, or None if nothing is left."""
     targets = room.targets
+    if room.losses.drop():
+        free()
+        return "losses computed step by step"
     if any(target.rgb.device.type != "cpu" for target in targets):
         room.targets = tuple(_on_cpu(target) for target in targets)
         told = "the images in the CPU's memory"
@@ -182,8 +189,8 @@ def _restore(state: TrainState, kept: dict[str, Any]) -> None:
         setattr(state.voxels, name, getattr(state.voxels, name).new_empty(0))
     free()
     whole = state_of({k: _moved(v, device) for k, v in kept.items()})
-    for field in fields(TrainState):
-        setattr(state, field.name, getattr(whole, field.name))
+    for part in fields(TrainState):
+        setattr(state, part.name, getattr(whole, part.name))
     state.curves, state.neighbors = curves, neighbors
 
 

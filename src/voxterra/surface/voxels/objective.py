@@ -22,6 +22,10 @@ Terms = dict[str, tuple[float, Tensor]]
 Extra = Callable[[Pixels, Target], Terms]
 
 
+Losses = Callable[..., "Objective"]
+"""`image_loss`, or what does the same."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """Result of `image_loss`.
@@ -95,6 +99,19 @@ def image_loss(
         {name: value.detach() for name, (_, value) in terms.items()},
         None if matrix is None else matrix.grad,
         depth.detach(),
+    )
+
+
+def phase(config: VoxelConfig, iteration: int) -> tuple[bool, ...]:
+    """Which terms `image_loss` has at an iteration, as far as that changes over a training."""
+    at = Schedule(config).reference(iteration)
+    return (
+        at >= config.dist_from,
+        at >= config.normal_from,
+        at < config.prior_until,
+        at > 0.5 * config.prior_until,
+        at < config.sparse_depth_until,
+        at >= config.mv_from,
     )
 
 

@@ -13,7 +13,7 @@ from voxterra.kernels.voxels import ops, ops_train
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.losses import exposure
-from voxterra.surface.voxels.objective import Extra, Objective, features, image_loss
+from voxterra.surface.voxels.objective import Extra, Losses, Objective, features, image_loss
 from voxterra.surface.voxels.octree import Stencils, corner_edge, stencils
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.schedule import Schedule
@@ -66,8 +66,9 @@ def step(
     tables: Tables,
     config: VoxelConfig,
     extra: tuple[Extra, ...],
+    losses: Losses = image_loss,
 ) -> Objective:
-    """Train on one view, in place.
+    """Train on one view, in place; `losses` computes what `image_loss` does.
 
     Raises:
         ReconstructionError: a loss or gradient is not finite (told when statistics are read).
@@ -77,7 +78,7 @@ def step(
     wanted = features(config, state.iteration, target)
     record, rect, bins, forward = rasterize(voxels, target.kernel, features=wanted)
     matrix = None if state.exposure is None else state.exposure.matrix[target.order]
-    objective = image_loss(
+    objective = losses(
         forward.pixels, target, voxels.background, config, state.iteration, matrix, extra
     )
     grad_record = ops.rasterize_backward(

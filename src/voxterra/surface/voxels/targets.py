@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -88,11 +88,30 @@ def make_targets(
 
     def make(held_out: bool) -> tuple[Target, ...]:
         chosen = [i for i, view in enumerate(scene.views) if view.held_out == held_out]
-        return tuple(
+        targets = [
             _target(i, order, scene, cube, config, device, store) for order, i in enumerate(chosen)
-        )
+        ]
+        return _alike(targets)
 
     return make(False), make(True)
+
+
+def _alike(targets: list[Target]) -> tuple[Target, ...]:
+    """The targets with equally many sparse points: what is too much lies outside of the image.
+
+    Views of one shape then share one recording of the losses (`recorded`).
+    """
+    most = max((len(t.sparse_depth) for t in targets), default=0)
+
+    def padded(target: Target) -> Target:
+        missing = most - len(target.sparse_depth)
+        if not missing:
+            return target
+        xy = torch.cat([target.sparse_xy, target.sparse_xy.new_full((missing, 2), -1.0)])
+        depth = torch.cat([target.sparse_depth, target.sparse_depth.new_zeros(missing)])
+        return replace(target, sparse_xy=xy, sparse_depth=depth)
+
+    return tuple(map(padded, targets))
 
 
 def _image_device(scene: Scene, config: VoxelConfig, device: torch.device) -> torch.device:

@@ -149,7 +149,7 @@ def _once(
 ) -> Objective:
     target = room.targets[chosen]
     extra = neighbor_terms(state, target, room.companions, config)
-    return step(state, target, tables, config, extra)
+    return step(state, target, tables, config, extra, room.losses)
 
 
 def _read(state: TrainState, objective: Objective) -> None:
