@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import voxel_scene
+import voxel_training
 
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device
@@ -22,9 +22,9 @@ from voxterra.surface.voxels.render import rasterize
 from voxterra.surface.voxels.start import start
 from voxterra.surface.voxels.targets import make_targets
 
-CONFIG = VoxelConfig(
-    n_iter=8000, init_level=4, outside_level=1, lambda_mv_ncc=0.1, lambda_mv_geo=0.02,
-    lambda_dist=0.1, lambda_normal_dmean=0.01, lambda_normal_dmed=0.01, exposure=True,
+CONFIG = replace(
+    voxel_training.SMALL, n_iter=8000, lambda_mv_ncc=0.1, lambda_mv_geo=0.02, lambda_dist=0.1,
+    lambda_normal_dmean=0.01, lambda_normal_dmed=0.01, exposure=True, sparse_depth_until=8000,
 )  # fmt: skip
 AT = 4500
 """An iteration in which every term takes part."""
@@ -32,8 +32,8 @@ AT = 4500
 
 def trained_from(device):
     config = replace(CONFIG, device=device)
-    scene = voxel_scene.make_scene()
-    cube = Cube((0.0, 0.0, 0.0), 2.4, 1)
+    scene = voxel_training.scene()
+    cube = Cube((0.0, 0.0, 0.2), 2.0, 3)
     where = choose_device(config)
     targets, _ = make_targets(scene, cube, config, where)
     state = start(scene, cube, targets, config, where, 200_000)

@@ -22,6 +22,7 @@ from voxterra.surface.voxels.evaluate import (  # noqa: E402
     smooth_share,
 )
 from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms  # noqa: E402
+from voxterra.surface.voxels.objective import samples  # noqa: E402
 from voxterra.surface.voxels.octree import corner_positions, locate  # noqa: E402
 from voxterra.surface.voxels.render import (  # noqa: E402
     Rendered,
@@ -107,7 +108,7 @@ OFF = {
         "lambda_ls_density", "lambda_normal_dmean", "lambda_normal_dmed", "lambda_prior_normal",
         "lambda_prior_depth", "lambda_R_concen", "lambda_T_concen", "lambda_T_inside",
         "lambda_dist", "lambda_tv_density", "lambda_sparse_depth", "lambda_mv_ncc",
-        "lambda_mv_geo",
+        "lambda_mv_geo", "lambda_ascending",
     )
 }  # fmt: skip
 ALWAYS = {
@@ -118,7 +119,7 @@ ALWAYS = {
 
 def test_all_terms_are_looked_at():
     names = {n for n in CONFIG.__dataclass_fields__ if n.startswith("lambda_")}
-    assert names - set(OFF) <= {"lambda_ascending"}
+    assert names == set(OFF)
 
 
 @pytest.mark.parametrize("name", sorted(OFF))
@@ -143,6 +144,25 @@ def test_each_term_lowers_what_it_is_named_after(scene, kept, name):
         values.append(float(objective.terms[name.removeprefix("lambda_")]))
     assert np.isfinite(values).all() and values[0] > 0
     assert values[-1] < 0.97 * values[0], values
+
+
+def test_parts_of_voxels_move_the_mean_depth_alone(scene, kept):
+    config = replace(CONFIG, **{**OFF, **ALWAYS, "lambda_photo": 1.0}, n_iter=8000)
+    terms = {}
+    for name in ("normal_dmean", "normal_dmed"):
+        for parts in (1, 3):
+            state = state_again(kept)
+            more = {f"lambda_{name}": 1.0, "n_samp_per_vox": parts}
+            targets, _ = make_targets(scene, state.voxels.octree.cube, config, CPU)
+            tables = make_tables(state.voxels)
+            objective = step(state, targets[0], tables, replace(config, **more), ())
+            terms[name, parts] = float(objective.terms[name])
+    assert terms["normal_dmean", 1] != terms["normal_dmean", 3]
+    assert terms["normal_dmed", 1] == terms["normal_dmed", 3]
+    asked = replace(config, n_samp_per_vox=3, normal_from=2000, dist_from=4000)
+    assert samples(asked, 5000) == 1
+    assert [samples(replace(asked, lambda_normal_dmean=1.0), i) for i in (1999, 2000)] == [1, 3]
+    assert [samples(replace(asked, lambda_dist=1.0), i) for i in (3999, 4000)] == [1, 3]
 
 
 # --- adaptation ---------------------------------------------------------------------------------

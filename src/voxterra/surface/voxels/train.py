@@ -157,6 +157,9 @@ def _read(state: TrainState, objective: Objective) -> None:
     at = state.iteration
     state.curves.setdefault("PSNR [dB]", []).append((at, float(objective.psnr)))
     state.curves.setdefault("voxels", []).append((at, float(len(state.voxels))))
+    if state.sharpness is not None:
+        factor = float(state.sharpness.log.exp())
+        state.curves.setdefault("learned factor on the sharpness", []).append((at, factor))
     for name, term in objective.terms.items():
         state.curves.setdefault(name, []).append((at, float(term)))
 

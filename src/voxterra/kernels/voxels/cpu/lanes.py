@@ -25,6 +25,8 @@ _E4, _E5 = np.float32(4.1665795894e-2), np.float32(8.3334519073e-3)
 _E6, _E7 = np.float32(1.3981999507e-3), np.float32(1.9875691500e-4)
 _HALF = np.float32(0.5)
 _LIMIT = np.float32(60.0)
+TINY = np.float32(1e-30)
+"""Least divisor of what a condition throws away afterwards."""
 
 
 @njit(fastmath={"contract", "nnan", "ninf"}, error_model="numpy", forceinline=True, cache=True)

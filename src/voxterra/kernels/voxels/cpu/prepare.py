@@ -149,9 +149,10 @@ def _bounds(lo_size, camera, box):
 
 
 @njit(parallel=True, fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
-def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degree, record, rect):
-    """Fill `record` and `rect`; see `ops.prepare`. A voxel without pixels, or that no ray can lose
-    light in, gets zeros."""
+def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degree, cull, record,
+            rect):  # fmt: skip
+    """Fill `record` and `rect`; see `ops.prepare`. A voxel without pixels, or (with `cull`) that no
+    ray can lose light in, gets zeros."""
     count, near = len(lo_size), camera[vm.C_NEAR]
     width, height = camera[vm.C_WIDTH], camera[vm.C_HEIGHT]
     for piece in prange((count + _STRIDE - 1) // _STRIDE):
@@ -175,7 +176,7 @@ def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degr
                     r[k] = lo_size[v, k]
                 for c in range(8):
                     r[vm.R_SDF + c] = sdf[corner_index[v, c]]
-                if _takes_no_light(r, sharpness[level[v]], camera):
+                if cull and _takes_no_light(r, sharpness[level[v]], camera):
                     x1 = x0
             if x1 <= x0:
                 rect[v] = 0

@@ -20,15 +20,14 @@ IX, IY, IZ, DX, DY, DZ, T = (_plane(k) for k in range(7))
 # ... index of the last entry within the bucket ...
 LAST = _plane(7)
 # ... of the forward pass: sums, and the transmittance before the latest entry ...
-RED, GREEN, BLUE, DEPTH, DISTORTION, NX, NY, NZ, RGB2, BEFORE, MEDIAN = (
-    _plane(k) for k in range(8, 19)
+RED, GREEN, BLUE, DEPTH, DISTORTION, NX, NY, NZ, RGB2, BEFORE, MEDIAN, RISE = (
+    _plane(k) for k in range(8, 20)
 )
 # ... of the backward pass: light and depth behind the entry, totals, and the pixel's gradients.
 BEHIND, DEPTH_BEFORE, T_END, DEPTH_ALL = (_plane(k) for k in range(8, 12))
-(G_RED, G_GREEN, G_BLUE, G_DEPTH, G_NX, G_NY, G_NZ, G_RGB2, G_DISTORTION, G_MEDIAN, CROSSED) = (
-    _plane(k) for k in range(12, 23)
-)
-STATE = 23 * PIXELS
+(G_RED, G_GREEN, G_BLUE, G_DEPTH, G_NX, G_NY, G_NZ, G_RGB2, G_DISTORTION, G_MEDIAN, CROSSED,
+ G_RISE) = (_plane(k) for k in range(12, 24))  # fmt: skip
+STATE = 24 * PIXELS
 """Size of the array."""
 
 
