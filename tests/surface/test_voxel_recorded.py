@@ -53,7 +53,7 @@ def arguments(state, target, companions, config):
 def test_replayed_losses_are_those_computed_step_by_step():
     state, targets, companions, config = trained_from("cuda")
     recorder, compared = Recorder(), 0
-    for round_ in range(3):
+    for _ in range(3):
         for target in targets:
             given = arguments(state, target, companions, config)
             wanted, got = image_loss(*given), recorder(*given)
