@@ -17,10 +17,11 @@ from voxterra.kernels.voxels.cpu.lanes import (
     falloff,
     lane,
     polynomial,
+    tally,
     transmission,
     unit,
 )
-from voxterra.kernels.voxels.math import ALPHA_MIN, F0, F1, HALF, OPACITY_EPS
+from voxterra.kernels.voxels.math import ALPHA_MIN, EXACT, F0, F1, HALF, OPACITY_EPS
 
 _TWO = np.float32(2.0)
 # Sums per lane: 8 moments, colour, normal, priority, s times sharpness.
@@ -110,12 +111,12 @@ def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, 
         sums[_SHARP + i] += g_in * f_in + g_out * f_out
         crosses = (before > HALF) & (after <= HALF) & (state[ts.G_MEDIAN + p] != F0)
         crossed = before if crosses else F0
-        events += crossed
+        events = tally(events, crossed)
         state[ts.CROSSED + p] = crossed
     return events
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _add_medians(state, sums, base, box, field, sharpness, near):
     """Add the gradients of the median depths of a step's pixels."""
     for i in range(LANES):
@@ -140,7 +141,7 @@ def _add_medians(state, sums, base, box, field, sharpness, near):
             sums[_MXYZ + i] += gain * x * y * z
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _write_slot(sums, total, sharpness, out):
     """Add up the lanes and write an entry's gradient."""
     for k in range(16):
@@ -177,7 +178,7 @@ def _signs():
 _SIGN = _signs()
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _load_pixels(state, pixels, last, gradient, x0, y0, start, reach):
     """Load what the forward pass left; returns the last entry of the bucket that any pixel hit.
 
@@ -215,7 +216,7 @@ def _load_pixels(state, pixels, last, gradient, x0, y0, start, reach):
     return deepest
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, rect, camera,
                    x0, y0, octant, gradient, touched, lanes):  # fmt: skip
     """Walk the entries of a bucket from the deepest one hit to the front."""
@@ -250,7 +251,7 @@ def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, r
             _write_slot(sums, total, sharpness, gradient[slots[index]])
 
 
-@njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@njit(parallel=True, fastmath=EXACT, error_model="numpy", cache=True)
 def differentiate(record, rect, camera, entry, slot, bucket_start, tile_of, octant_of, tiles_x,
                   shape, pixels, last, grad_pixels, gradient, touched, threads, lanes):  # fmt: skip
     """Gradient [E, 16] of every entry that a pixel hit, and `touched` [E] = 1 there."""
