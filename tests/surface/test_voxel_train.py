@@ -329,7 +329,9 @@ def test_curves_are_a_picture_one_can_read(tmp_path):
 def test_pictures_of_the_progress(trained):
     out = trained[2]
     picture = np.asarray(Image.open(out / "pg_view" / "000100.png"))
-    assert picture.shape == (voxel_training.HEIGHT, 4 * voxel_training.WIDTH, 3)
+    height = voxel_training.HEIGHT + report.LEGEND
+    assert picture.shape == (height, 4 * voxel_training.WIDTH, 3)
+    picture = picture[: voxel_training.HEIGHT]
     photo, render = np.split(picture.astype(int), 4, axis=1)[:2]
     assert np.abs(photo - render).mean() < 20
     assert all(part.std() > 10 for part in np.split(picture, 4, axis=1))
