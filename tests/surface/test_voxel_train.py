@@ -173,6 +173,34 @@ def views_of(scene, state, config):
     return [t.kernel for t in targets], [t.view for t in targets]
 
 
+def test_the_progress_picture_tells_the_range_of_its_depths(monkeypatch):
+    drawn = []
+    real = report.ImageDraw.ImageDraw.text
+
+    def text(self, at, words, **options):
+        drawn.append(words)
+        return real(self, at, words, **options)
+
+    monkeypatch.setattr(report.ImageDraw.ImageDraw, "text", text)
+    depth = torch.linspace(2.0, 8.0, 60 * 80).reshape(60, 80)
+    depth[:3] = 0.0  # unknown
+    image, light = torch.full((60, 80, 3), 0.5), torch.zeros(60, 80)
+    panel = report.panel(Rendered(image, light, depth, depth, image), image)
+    assert panel.shape == (60 + report.LEGEND, 4 * 80, 3)
+    known = depth[depth > 0]
+    near, far = (float(known.quantile(q)) for q in (0.02, 0.98))
+    assert f"depth {near:.4g}" in drawn and f"{far:.4g} world units" in drawn
+    # The scale has the very greys of the picture, nearest first.
+    scale = panel[60 + report.LEGEND // 2, :, 0].astype(int)
+    first, last = np.flatnonzero(scale == 30)[[0, -1]]  # its frame
+    scale = scale[first + 1 : last]
+    shown = panel[:60, 240:, 0]
+    assert scale[0] == 255 == shown.max() and scale[-1] == shown[3:].min() == 38
+    assert (np.diff(scale) < 0).all()
+    empty = report.panel(Rendered(image, light, 0 * depth, 0 * depth, image), image)
+    assert empty.shape == panel.shape and drawn[-1] == "no depth"
+
+
 def test_a_split_shows_the_same_picture(scene, kept):
     state = state_again(kept)
     config = replace(CONFIG, max_level=8, n_iter=8000)
@@ -321,7 +349,9 @@ def test_curves_are_a_picture_one_can_read(tmp_path):
 def test_pictures_of_the_progress(trained):
     out = trained[2]
     picture = np.asarray(Image.open(out / "pg_view" / "000100.png"))
-    assert picture.shape == (voxel_training.HEIGHT, 4 * voxel_training.WIDTH, 3)
+    height = voxel_training.HEIGHT + report.LEGEND
+    assert picture.shape == (height, 4 * voxel_training.WIDTH, 3)
+    picture = picture[: voxel_training.HEIGHT]
     photo, render = np.split(picture.astype(int), 4, axis=1)[:2]
     assert np.abs(photo - render).mean() < 20
     assert all(part.std() > 10 for part in np.split(picture, 4, axis=1))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from voxterra import __version__
 from voxterra.core.names import nearest
-from voxterra.errors import UsageError, VoxterraError, exit_code
+from voxterra.errors import UsageError, VoxterraError, exit_code, is_out_of_memory
 from voxterra.pipeline.failures import INTERNAL_ERROR_CODE
 
 STOPPED_CODE = 130
@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE_CODE
     except Exception as error:
-        return _internal_error(error)
+        return _out_of_memory() if is_out_of_memory(error) else _internal_error(error)
     return INTERNAL_ERROR_CODE
 
 
@@ -191,6 +191,15 @@ def _dispatch(args: list[str]) -> int:
     with told_values(args):
         result: int = module.run([*verb.prefix, *args[1:]])
     return result
+
+
+def _out_of_memory() -> int:
+    told = VoxterraError(
+        "The memory of this machine does not suffice.",
+        next_step="Take smaller photos or fewer voxels, or close other programs.",
+    )
+    print_error(told)
+    return exit_code(told)
 
 
 def _internal_error(error: Exception) -> int:

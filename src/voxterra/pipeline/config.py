@@ -14,6 +14,7 @@ from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.config import check as check_ingest
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.texture_config import TextureConfig
+from voxterra.pipeline.backends import named_as_in_a_run
 from voxterra.pipeline.voxel_presets import this_machine, voxel_preset
 from voxterra.products.config import ProductsConfig
 from voxterra.products.config import check as check_products
@@ -122,10 +123,6 @@ def check_config(config: RunConfig) -> None:
 
 def _check_voxels(voxels: VoxelConfig) -> None:
     """As `voxterra train` checks them, with the names that they have in a run."""
-    try:
+    with named_as_in_a_run():
         checked(voxels)
         training_size(1600, 1200, voxels)
-    except UsageError as error:
-        names = (error.where or "").replace("--", "").split(", ")
-        flags = ", ".join(f"--voxels.{name.replace('_', '-')}" for name in names)
-        raise UsageError(error.what, where=flags, next_step=error.next_step) from error

@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +40,9 @@ from voxterra.pipeline.workspace import (
 log = logging.getLogger(__name__)
 
 Source = Path | str | Sequence[Path | str]
+
+_TO_COME = "to come"
+"""Stands for the result of a stage that is still to be done."""
 
 
 def run(
@@ -155,26 +158,41 @@ class _Run:
         yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())
 
     def _check_requirements(self) -> None:
-        """Tell what is missing for a stage without a result yet, before others take hours."""
+        """Tell what is missing for a stage that is to be done, before others take hours."""
+        fingerprints, results = dict(self.fingerprints), dict(self.results)
         for stage in self.plan:
-            if stage.requires is not None and self.workspace.record(stage.name) is None:
+            current = self._fingerprint(stage, fingerprints)
+            record = self._up_to_date(stage, current, {n: results[n] for n in stage.inputs})
+            if record is None and stage.requires is not None:
                 stage.requires(self.config)
+            fingerprints[stage.name] = current
+            results[stage.name] = record.result if record else _TO_COME
 
-    def _bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
-        current = fingerprint(
+    def _fingerprint(self, stage: Stage, fingerprints: Mapping[str, str]) -> str:
+        return fingerprint(
             stage.name,
             stage.code_version,
             stage.options(self.config),
-            {name: self.fingerprints[name] for name in stage.inputs},
+            {name: fingerprints[name] for name in stage.inputs},
         )
-        inputs = {name: self.results[name] for name in stage.inputs}
+
+    def _up_to_date(
+        self, stage: Stage, current: str, inputs: Mapping[str, str]
+    ) -> StageRecord | None:
+        """The result of a stage, if it need not be done again."""
         record = self.workspace.record(stage.name)
         fits = (
             record is not None
             and (record.fingerprint, record.inputs) == (current, inputs)
             and self.workspace.is_whole(stage.name, record)
         )
-        if record and fits and stage.name != self.from_stage:
+        return record if fits and stage.name != self.from_stage else None
+
+    def _bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
+        current = self._fingerprint(stage, self.fingerprints)
+        inputs = {name: self.results[name] for name in stage.inputs}
+        record = self._up_to_date(stage, current, inputs)
+        if record is not None:
             yield ev.StageSkipped(stage.name, record.summary)
         else:
             record = yield from self._do(stage, current, inputs)

@@ -145,7 +145,7 @@ STAGES: tuple[Stage, ...] = (
         "surface",
         ("depth",),
         ("backend", "surface", "voxels"),
-        _surface,
+        _surface,  # results of voxels have a version of their own: backends.VOXELS_VERSION
         resumable=lambda config: config.backend == "voxels",
         counting=surface_options,
         requires=require_voxels,

@@ -50,7 +50,11 @@ C_ROTATION, C_CENTER, C_FX, C_FY, C_CX, C_CY, C_WIDTH, C_HEIGHT, C_NEAR, CAMERA 
 # which also needs `prepare` with `cull=False`, only a training asks for.
 F_NORMAL, F_MEDIAN, F_RGB2, F_DISTORTION, F_ALL, F_RISE = 1, 2, 4, 8, 15, 16
 
-scalar = njit(cache=True, fastmath=True, error_model="numpy")
+EXACT = {"nnan", "ninf", "nsz"}
+"""Freedoms of the CPU's compiler: none that changes how a number is rounded. Fused or reordered
+arithmetic comes out another way in every place that a function is inlined to, and Numba runs one
+copy of it in the process that compiled it and another in those that load it from the cache."""
+scalar = njit(cache=True, fastmath=EXACT, error_model="numpy")
 """Compiler of a scalar function for the CPU; CUDA kernels may call the result too."""
 
 

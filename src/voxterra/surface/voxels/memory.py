@@ -1,8 +1,9 @@
-"""What a training does when a GPU's memory is full: it goes on with less, and says so.
+"""What a training does when memory is full, a GPU's or the machine's: it goes on with less, and
+says so.
 
 In turn: memory that torch keeps for later is given back, then that of recorded losses, the images
-move to the CPU, renders get as small as the images (`ss` 1). A split that does not fit is halved,
-and at last left out.
+of a GPU move to the CPU, renders get as small as the images (`ss` 1). A start that does not fit is
+made with fewer voxels; a split is halved, and at last left out.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from voxterra.errors import ReconstructionError
+from voxterra.errors import ReconstructionError, is_out_of_memory
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.device import voxel_bytes
+from voxterra.surface.voxels.device import memory_of, voxel_bytes
 from voxterra.surface.voxels.neighbor_terms import Companions, make_companions
 from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.recorded import Recorder
@@ -27,8 +28,8 @@ from voxterra.surface.voxels.targets import Prior, Target
 
 logger = logging.getLogger(__name__)
 
-Full = torch.OutOfMemoryError
-"""What torch raises when a GPU's memory is full."""
+Full = (MemoryError, RuntimeError)
+"""To catch where memory may be full; `reason_of` lets pass what is another error."""
 T = TypeVar("T")
 
 _FREED_AT_MOST = 20
@@ -53,6 +54,18 @@ class Room:
     losses: Recorder = field(default_factory=Recorder)
     freed: int = 0
 
+    @property
+    def device(self) -> torch.device:
+        """Where the training runs."""
+        return self.targets[0].kernel.camera.device
+
+
+def reason_of(error: BaseException) -> str:
+    """What a full memory was asked for, in a line; any other error is raised again."""
+    if not is_out_of_memory(error):
+        raise error
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
 
 def free() -> None:
     """Give back what torch keeps for later."""
@@ -74,7 +87,7 @@ def within_memory(
         try:
             return work()
         except Full as error:
-            reason = str(error).splitlines()[0]
+            reason = reason_of(error)
         # Only out here are the tensors of what failed gone.
         free()
         failed, room.freed = failed + 1, room.freed + 1
@@ -82,18 +95,48 @@ def within_memory(
             continue
         told = _relieve(room, cube, config)
         if told is None:
-            raise too_full(where, room.max_voxels, reason)
-        logger.warning("The GPU's memory is full at %s: going on with %s.", where, told)
+            raise too_full(where, room.max_voxels, reason, room.device)
+        logger.warning("%s is full at %s: going on with %s.", _whole(room.device), where, told)
 
 
-def too_full(where: str, max_voxels: int, reason: str) -> ReconstructionError:
+def with_fewer_voxels(
+    work: Callable[[int], T], max_voxels: int, device: torch.device
+) -> tuple[T, int]:
+    """The start of a training, with the voxels there may be: half as many while memory is full.
+
+    Raises:
+        ReconstructionError: it is full with an eighth of them, too.
+    """
+    for last in (False, False, False, True):
+        try:
+            return work(max_voxels), max_voxels
+        except Full as error:
+            reason = reason_of(error)
+        free()
+        if last:
+            break
+        max_voxels = max(1, max_voxels // 2)
+        logger.warning(
+            "%s is full at the start: going on with at most %d voxels.", _whole(device), max_voxels
+        )
+    raise too_full("the start of the training", max_voxels, reason, device)
+
+
+def too_full(where: str, max_voxels: int, reason: str, device: torch.device) -> ReconstructionError:
     """The error when nothing helps."""
+    other = "train on the CPU (--device cpu)" if device.type == "cuda" else "close other programs"
     return ReconstructionError(
-        f"The GPU's memory is too small for this training ({reason}).",
+        f"{_whole(device)} is too small for this training ({reason}).",
         where=where,
         next_step=f"Take smaller images (--res_downscale 2) or fewer voxels (--max_voxels "
-        f"{max(1, max_voxels // 2)}), or train on the CPU (--device cpu).",
+        f"{max(1, max_voxels // 2)}), or {other}.",
     )
+
+
+def _whole(device: torch.device) -> str:
+    """Whose memory, to begin a sentence with."""
+    text = memory_of(device)
+    return text[0].upper() + text[1:]
 
 
 def _relieve(room: Room, cube: Cube, config: VoxelConfig) -> str | None:
@@ -141,14 +184,15 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
         try:
             return work(room.max_voxels)
         except Full as error:
-            reason = str(error).splitlines()[0]
+            reason = reason_of(error)
         free()
         if not (state.voxels.octree is before and consistent(state)):
             if kept is not None:
                 _restore(state, kept)
                 before = state.voxels.octree
             elif not consistent(state):
-                raise too_full(f"iteration {state.iteration}", room.max_voxels, reason)
+                where = f"iteration {state.iteration}"
+                raise too_full(where, room.max_voxels, reason, room.device)
         if attempt:
             grow = max(0, room.max_voxels - len(state.voxels)) // 2 if attempt < 2 else 0
             _at_most(room, len(state.voxels) + grow, state.iteration)
@@ -160,8 +204,8 @@ def _at_most(room: Room, voxels: int, iteration: int) -> None:
     if voxels < room.max_voxels:
         room.max_voxels = voxels
         logger.warning(
-            "The GPU's memory is full at iteration %d: going on with at most %d voxels.",
-            iteration, voxels,
+            "%s is full at iteration %d: going on with at most %d voxels.",
+            _whole(room.device), iteration, voxels,
         )  # fmt: skip
 
 
@@ -172,7 +216,7 @@ def tight(state: TrainState, max_voxels: int) -> bool:
         return False
     available = torch.cuda.mem_get_info(device)[0]
     available += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max_voxels * voxel_bytes(state.voxels.degree) > available
+    return max_voxels * voxel_bytes(state.voxels.degree, device) > available
 
 
 def _copied(state: TrainState) -> dict[str, Any]:

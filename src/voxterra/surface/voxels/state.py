@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxterra.errors import FormatError, OutputError
+from voxterra.errors import FormatError, OutputError, is_out_of_memory
 from voxterra.io.atomic import atomic_path
 from voxterra.surface.voxels.losses.exposure import Exposures
 from voxterra.surface.voxels.octree import Cube, make_octree
@@ -88,9 +88,9 @@ def save_state(state: TrainState, path: Path) -> None:
             torch.save(contents(state), temporary)
             if path.exists():
                 os.replace(path, previous(path))
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:  # what torch makes of a full disk
+        if is_out_of_memory(error):
+            raise
         raise OutputError(
             f"The checkpoint cannot be written: {error}.",
             where=str(path),
@@ -195,9 +195,9 @@ def load_state(path: Path, device: torch.device) -> TrainState:
         if data["version"] != VERSION:
             raise ValueError(f"version {data['version']}, not {VERSION}")
         return state_of(data)
-    except torch.OutOfMemoryError:
-        raise
     except _DAMAGE as error:
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise FormatError(
             f"This checkpoint cannot be used ({type(error).__name__}: {reason}).",

@@ -18,10 +18,11 @@ from voxterra.kernels.voxels.cpu.lanes import (
     falloff,
     lane,
     polynomial,
+    tally,
     transmission,
     unit,
 )
-from voxterra.kernels.voxels.math import ALPHA_MIN, F0, F1, HALF, OPACITY_EPS
+from voxterra.kernels.voxels.math import ALPHA_MIN, EXACT, F0, F1, HALF, OPACITY_EPS
 
 _TWO = np.float32(2.0)
 # Sums per lane: 8 moments, colour, normal, priority, s times sharpness.
@@ -156,12 +157,12 @@ def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, 
         sums[_PRIORITY + i] += max(share, -share)  # abs() would not be vectorised
         crosses = (before > HALF) & (after <= HALF) & (state[ts.G_MEDIAN + p] != F0)
         crossed = before if crosses else F0
-        events += crossed
+        events = tally(events, crossed)
         state[ts.CROSSED + p] = crossed
     return events
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _add_medians(state, sums, base, box, field, sharpness, near):
     """Add the gradients of the median depths of a step's pixels."""
     for i in range(LANES):
@@ -179,7 +180,7 @@ def _add_medians(state, sums, base, box, field, sharpness, near):
             _add_moments(sums, i, gain, x, y, z)
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _write_slot(sums, total, sharpness, out):
     """Add up the lanes and write an entry's gradient."""
     for k in range(16):
@@ -216,7 +217,7 @@ def _signs():
 _SIGN = _signs()
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _load_pixels(state, pixels, last, gradient, x0, y0, start, reach):
     """Load what the forward pass left; returns the last entry of the bucket that any pixel hit.
 
@@ -255,7 +256,7 @@ def _load_pixels(state, pixels, last, gradient, x0, y0, start, reach):
     return deepest
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, rect, camera,
                    x0, y0, octant, gradient, touched, rises, parts, lanes):  # fmt: skip
     """Walk the entries of a bucket from the deepest one hit to the front."""
@@ -290,7 +291,7 @@ def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, r
             _write_slot(sums, total, sharpness, gradient[slots[index]])
 
 
-@njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@njit(parallel=True, fastmath=EXACT, error_model="numpy", cache=True)
 def differentiate(record, rect, camera, entry, slot, bucket_start, tile_of, octant_of, tiles_x,
                   shape, pixels, last, grad_pixels, gradient, touched, rises, parts, threads,
                   lanes):  # fmt: skip

@@ -16,10 +16,11 @@ from voxterra.kernels.voxels.cpu.lanes import (
     falloff,
     lane,
     polynomial,
+    tally,
     transmission,
     unit,
 )
-from voxterra.kernels.voxels.math import ALPHA_MIN, F0, F1, HALF, TRANSMITTANCE_MIN
+from voxterra.kernels.voxels.math import ALPHA_MIN, EXACT, F0, F1, HALF, TRANSMITTANCE_MIN
 
 _TWO = np.float32(2.0)
 _ENDED = np.float32(32.0)
@@ -80,12 +81,13 @@ def _step(state, base, box, field, colour, normal, rgb2, sharpness, near, index,
         state[ts.T + p] = after
         state[ts.BEFORE + p] = before
         state[ts.LAST + p] = index if hit else state[ts.LAST + p]
-        events += F1 if (before > HALF) & (after <= HALF) else F0
-        events += _ENDED if (before >= TRANSMITTANCE_MIN) & (after < TRANSMITTANCE_MIN) else F0
+        events = tally(events, F1 if (before > HALF) & (after <= HALF) else F0)
+        ended = (before >= TRANSMITTANCE_MIN) & (after < TRANSMITTANCE_MIN)
+        events = tally(events, _ENDED if ended else F0)
     return events
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def median_of(state, p, box, field, sharpness, near, before):
     """Segment of one pixel's ray: t0, t1, f_in, f_out, and where in it T passes 1/2."""
     nx, ny, nz, fx, fy, fz, ox, oy, oz, inverse = box
@@ -104,7 +106,7 @@ def median_of(state, p, box, field, sharpness, near, before):
     return t0, t1, f_in, f_out, u
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _finish_step(state, row_live, row, base, box, field, sharpness, near):
     """Write the medians of a step; update which of the row's pixels still take light.
 
@@ -123,7 +125,7 @@ def _finish_step(state, row_live, row, base, box, field, sharpness, near):
     return ended
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _blend_bucket(state, live, row_live, entries, record, rect, camera, x0, y0, octant, weight,
                   rises, parts):  # fmt: skip
     """Blend the entries of a bucket in order until no pixel takes light."""
@@ -159,7 +161,7 @@ def _blend_bucket(state, live, row_live, entries, record, rect, camera, x0, y0, 
             break
 
 
-@njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@njit(parallel=True, fastmath=EXACT, error_model="numpy", cache=True)
 def render(record, rect, camera, entry, bucket_start, tile_of, octant_of, tiles_x, shape,
            pixels, last, weight, rises, parts, threads):  # fmt: skip
     """Render all buckets; see `ops.rasterize_forward`. `weight` [E] or [0]: largest per entry."""
@@ -188,7 +190,7 @@ def render(record, rect, camera, entry, bucket_start, tile_of, octant_of, tiles_
             _write(state, owned, pixels, last, x0, y0, start)
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _write(state, owned, pixels, last, x0, y0, start):
     """Write the pixels of a bucket; `owned` has a bit for each of them in each row."""
     for row in range(ts.TILE):

@@ -5,7 +5,7 @@ from numba import njit
 
 from voxterra.kernels.voxels import math as vm
 from voxterra.kernels.voxels.cpu.lanes import coefficients, lane
-from voxterra.kernels.voxels.math import DIRECTION_MIN, F0, F1, octant_of
+from voxterra.kernels.voxels.math import DIRECTION_MIN, EXACT, F0, F1, octant_of
 
 TILE = 16
 PIXELS = TILE * TILE
@@ -31,7 +31,7 @@ STATE = 24 * PIXELS
 """Size of the array."""
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def start_tile(state, camera, x0, y0, width, height, octant):
     """Set up the rays of a tile; pixels outside the image or of another octant get T = 0.
 
