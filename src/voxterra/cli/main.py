@@ -56,6 +56,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "runs/site",
         ),
         _step("products", "write the files for the map and for viewers"),
+        _step("report", "write report.html: maps, residuals, statistics, pictures"),
     ),
     "sparse voxels by themselves": (
         Verb(

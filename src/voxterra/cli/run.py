@@ -20,7 +20,7 @@ from voxterra.pipeline.presets import preset
 from voxterra.pipeline.run import run as run_pipeline
 from voxterra.pipeline.workspace import RUN_FILE, Workspace
 
-StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products"]
+StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products", "report"]
 
 DESCRIPTION = """\
 Photographs in; mesh, point cloud, DSM and orthophoto out, each with its CRS.

@@ -1,4 +1,4 @@
-"""`voxterra ingest|sfm|georef|depth|surface|mesh|products`: one step of a run, again."""
+"""`voxterra ingest|sfm|georef|depth|surface|mesh|products|report`: one step of a run, again."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 """THE table: the stages of a run, what each reads, and how its core types lie in its folder.
 
-Reads like a recipe: photos -> ingest -> sfm -> georef -> depth -> surface -> mesh -> products.
+Reads like a recipe: photos -> ingest -> sfm -> georef -> depth -> surface -> mesh -> products
+-> report.
 A stage function knows nothing of run folders; the functions here are the only glue.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from voxterra.core.depth import DepthMaps
@@ -24,7 +26,9 @@ from voxterra.pipeline.summaries import (
     describe_reconstruction,
     left_out,
     run_info,
+    stage_facts,
     unregistered,
+    why_unregistered,
 )
 
 # The heavy imports are inside the functions, so that a second run, which does nothing, is quick.
@@ -128,11 +132,40 @@ def _products(ctx: StageContext) -> StageOutput:
         read_photos_of(ctx),
         ctx.config.products,
         out_dir=ctx.out / "products",
-        run_info=run_info(ctx.config, ctx.workspace, [stage.name for stage in STAGES]),
+        run_info=run_info(ctx.config, ctx.workspace, _before("report")),
         progress=ctx.progress,
     )
     listed = tuple((f"products/{p.path.name}", p.description) for p in products)
     return StageOutput(f"{len(products)} products", products=listed)
+
+
+def _report(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import read_mesh
+    from voxterra.report.facts import RunFacts
+    from voxterra.report.write import write_report
+
+    photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
+    made = ctx.workspace.root / "products"
+    facts = RunFacts(
+        json.loads((made / "metadata.json").read_text(encoding="utf-8")),
+        stage_facts(ctx.workspace, _before("report")),
+        why_unregistered(placed.components, photos),
+        made,
+    )
+    path = ctx.out / "products" / "report.html"
+    write_report(
+        read_mesh(ctx.input("mesh") / "mesh.npz"),
+        read_depth(ctx.input("depth")),
+        placed,
+        photos,
+        facts,
+        ctx.config.report,
+        path=path,
+        progress=ctx.progress,
+    )
+    text = "Report: maps, residuals, statistics, pictures"
+    size = path.stat().st_size / 1e6
+    return StageOutput(f"one file of {size:.1f} MB", products=(("products/report.html", text),))
 
 
 STAGES: tuple[Stage, ...] = (
@@ -157,9 +190,19 @@ STAGES: tuple[Stage, ...] = (
         ("products",),
         _products,
     ),
+    Stage(
+        "report",
+        ("ingest", "georef", "depth", "surface", "mesh", "products"),
+        ("report",),
+        _report,
+    ),
 )
 
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def _before(name: str) -> tuple[str, ...]:
+    return STAGE_NAMES[: STAGE_NAMES.index(name)]
 
 
 def read_photos_of(ctx: StageContext) -> PhotoSet:

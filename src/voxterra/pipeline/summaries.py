@@ -17,6 +17,7 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.pipeline.fingerprint import canonical
 from voxterra.pipeline.voxel_surface import surface_facts
 from voxterra.pipeline.workspace import Workspace
+from voxterra.report.facts import StageFacts
 
 _NAMED = 5  # files that a warning names before it counts the rest
 
@@ -67,6 +68,13 @@ def unregistered(components: Sequence[Reconstruction], photos: PhotoSet) -> tupl
         f"{len(missing)} of {len(photos)} photos could not be related to the others: {names}. "
         "They need more overlap with their neighbours, or more texture.",
     )
+
+
+def why_unregistered(components: Sequence[Reconstruction], photos: PhotoSet) -> dict[str, str]:
+    """Why each photo that is in no component is not, by its id."""
+    placed = {image.name for component in components for image in component.images}
+    reason = "it shares too little with the other photos: more overlap, or more texture, is needed"
+    return {photo.id: reason for photo in photos.photos if photo.id not in placed}
 
 
 def left_out(georeference: Georeference) -> tuple[str, ...]:
@@ -148,6 +156,16 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
         "surface": surface_facts(workspace.stage_dir("surface"), config.backend),
         "stages": timings,
     }
+
+
+def stage_facts(workspace: Workspace, stages: Sequence[str]) -> tuple[StageFacts, ...]:
+    """What the report tells of the `stages` that have a result."""
+    records = [(name, workspace.record(name)) for name in stages]
+    return tuple(
+        StageFacts(name, r.seconds, r.peak_rss_bytes, r.summary, r.warnings)
+        for name, r in records
+        if r is not None
+    )
 
 
 def _that_counts(config: Any) -> dict[str, Any]:
