@@ -50,6 +50,7 @@ def run(
     from_stage: str | None = None,
     until: str | None = None,
     stages: Sequence[Stage] | None = None,
+    anyway: bool = False,
 ) -> Generator[Event, None, None]:
     """Bring the stages of a run folder up to date, and tell about it.
 
@@ -64,6 +65,7 @@ def run(
         from_stage: do this stage, and what depends on it, again even where it is up to date.
         until: stop after this stage.
         stages: the table of stages; None takes Voxterra's own.
+        anyway: start even where memory or disk will hardly suffice.
 
     Yields:
         events; the last is `RunFinished` or `RunFailed`.
@@ -95,6 +97,8 @@ def run(
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)
         running = _Run(workspace, config, paths, stages, plan, from_stage, asked)
+        running.estimates = own
+        running.anyway = anyway
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)
             yield event
@@ -116,6 +120,7 @@ class _Run:
         self.workspace, self.config, self.source = workspace, config, source
         self.asked = asked  # the options to record, "auto" as such: other machines choose anew
         self.stages, self.plan, self.from_stage = stages, plan, from_stage
+        self.estimates, self.anyway = False, False
         self.fingerprints: dict[str, str] = {}  # of the stages' (and the source's) content
         self.results: dict[str, str] = {}  # which of the results with that fingerprint it is
 
@@ -129,6 +134,7 @@ class _Run:
         try:
             source = self._fingerprint_source()
             self.fingerprints["source"] = self.results["source"] = source
+            self._fingerprint_stages()
             known = self.workspace.has_run_file()
             if not known:
                 self._record_question()
@@ -138,6 +144,7 @@ class _Run:
                     "these are not the photos that this run was made of; its results are replaced",
                 )
             self._check_requirements()
+            yield from self._estimate()
             for stage in self.plan:
                 current = stage.name
                 yield from self._bring_up_to_date(stage)
@@ -160,13 +167,40 @@ class _Run:
             if stage.requires is not None and self.workspace.record(stage.name) is None:
                 stage.requires(self.config)
 
+    def _fingerprint_stages(self) -> None:
+        """What each stage's result is to be made from; known before any of them starts."""
+        for stage in self.plan:
+            self.fingerprints[stage.name] = fingerprint(
+                stage.name,
+                stage.code_version,
+                stage.options(self.config),
+                {name: self.fingerprints[name] for name in stage.inputs},
+            )
+
+    def _estimate(self) -> Iterator[Event]:
+        """Tell what the stages to do will take, and refuse what cannot work."""
+        if not self.estimates:
+            return
+        from voxterra.pipeline.forecast import forecast, require_room
+
+        told = forecast(self.source, self.config, self._to_do(), self.workspace.root)
+        if told is not None:
+            yield told
+            for message in require_room(told, self.config, anyway=self.anyway):
+                yield ev.StageWarning(told.largest_stage, message)
+
+    def _to_do(self) -> tuple[str, ...]:
+        """Stages of the plan that are not up to date."""
+        again: list[str] = []
+        for stage in self.plan:
+            record = self.workspace.record(stage.name)
+            fits = record is not None and record.fingerprint == self.fingerprints[stage.name]
+            if not fits or stage.name == self.from_stage or set(stage.inputs) & set(again):
+                again.append(stage.name)
+        return tuple(again)
+
     def _bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
-        current = fingerprint(
-            stage.name,
-            stage.code_version,
-            stage.options(self.config),
-            {name: self.fingerprints[name] for name in stage.inputs},
-        )
+        current = self.fingerprints[stage.name]
         inputs = {name: self.results[name] for name in stage.inputs}
         record = self.workspace.record(stage.name)
         fits = (
@@ -178,7 +212,7 @@ class _Run:
             yield ev.StageSkipped(stage.name, record.summary)
         else:
             record = yield from self._do(stage, current, inputs)
-        self.fingerprints[stage.name], self.results[stage.name] = current, record.result
+        self.results[stage.name] = record.result
         for message in record.warnings:
             yield ev.StageWarning(stage.name, message)
 
