@@ -56,7 +56,8 @@ def require_room(told: RunEstimated, config: Any, *, anyway: bool) -> Iterator[s
     need, stage = told.memory_bytes, f"stage {told.largest_stage}"
     total, free = told.memory_total_bytes, told.memory_free_bytes
     if total is not None and need > total:
-        what = f"The run would need about {_gb(need)} of memory; this machine has {_gb(total)}"
+        what = f"The run would need about {gigabytes(need)} of memory; this machine has "
+        what += gigabytes(total)
         if not anyway:
             raise VoxterraError(
                 f"{what}.", where=stage, next_step=f"{_advice(told, config)} Or try --anyway."
@@ -64,13 +65,13 @@ def require_room(told: RunEstimated, config: Any, *, anyway: bool) -> Iterator[s
         yield f"{what}: it may be killed"
     elif free is not None and need > free:
         yield (
-            f"memory is tight: about {_gb(need)} are needed, {_gb(free)} of {_gb(total or 0)} are "
-            "free; close other programs"
+            f"memory is tight: about {gigabytes(need)} are needed, {gigabytes(free)} are free; "
+            "close other programs"
         )
     if told.disk_free_bytes is not None and told.disk_bytes > told.disk_free_bytes:
         what = (
-            f"The run folder would grow by about {_gb(told.disk_bytes)}; the disk has "
-            f"{_gb(told.disk_free_bytes)} left"
+            f"The run folder would grow by about {gigabytes(told.disk_bytes)}; the disk has "
+            f"{gigabytes(told.disk_free_bytes)} left"
         )
         if not anyway:
             raise OutputError(
@@ -84,14 +85,14 @@ def require_room(told: RunEstimated, config: Any, *, anyway: bool) -> Iterator[s
 
 def describe_estimate(told: RunEstimated) -> str:
     """Such as "18 photos of 1.4 MP: about 7 min, 3.0 GB of memory (20 GB free), ..."."""
-    memory = f"{_gb(told.memory_bytes)} of memory"
+    memory = f"{gigabytes(told.memory_bytes)} of memory"
     if told.memory_free_bytes is not None:
-        memory += f" ({_gb(told.memory_free_bytes)} free)"
-    disk = f"{_gb(told.disk_bytes)} of disk"
+        memory += f" ({gigabytes(told.memory_free_bytes)} free)"
+    disk = f"{gigabytes(told.disk_bytes)} of disk"
     if told.disk_free_bytes is not None:
-        disk += f" ({_gb(told.disk_free_bytes)} free)"
+        disk += f" ({gigabytes(told.disk_free_bytes)} free)"
     photos = f"{told.photos} photo{'s' * (told.photos != 1)} of {told.megapixels:g} MP"
-    return f"{photos}: about {_time(told.seconds)}, {memory}, {disk}.\n({told.basis})"
+    return f"{photos}: about {spoken_time(told.seconds)}, {memory}, {disk}.\n({told.basis})"
 
 
 def _advice(told: RunEstimated, config: Any) -> str:
@@ -107,12 +108,12 @@ def _advice(told: RunEstimated, config: Any) -> str:
     for name in reversed(PRESETS):
         smaller = replace(preset(name), backend=config.backend)
         if need(smaller) < min(told.memory_bytes, total):
-            return f"Take --preset {name}, for about {_gb(need(smaller))}."
+            return f"Take --preset {name}, for about {gigabytes(need(smaller))}."
     for size in _SMALLER_DEPTH:
         smaller = replace(config, depth=replace(config.depth, max_size=size, color_max_size=size))
         if need(smaller) < min(told.memory_bytes, total):
             options = f"--depth.max-size {size} --depth.color-max-size {size}"
-            return f"Take {options}, for about {_gb(need(smaller))}."
+            return f"Take {options}, for about {gigabytes(need(smaller))}."
     return "Take fewer photos at a time, or a machine with more memory."
 
 
@@ -122,13 +123,15 @@ def _trains_on_gpu(config: Any) -> bool:
     return config.voxels.device == "cuda" or this_machine() == "gpu"
 
 
-def _gb(size: float) -> str:
+def gigabytes(size: float) -> str:
+    """Such as "340 MB", "3.2 GB" or "24 GB"."""
     if size < 0.1e9:
         return f"{size / 1e6:.0f} MB"
     return f"{size / 1e9:.1f} GB" if size < 9.95e9 else f"{size / 1e9:.0f} GB"
 
 
-def _time(seconds: float) -> str:
+def spoken_time(seconds: float) -> str:
+    """Such as "45 s", "12 min" or "3.5 h", as an estimate is told."""
     if seconds < 90:
         return f"{max(5, 5 * round(seconds / 5))} s"
     minutes = seconds / 60
