@@ -117,10 +117,12 @@ def make_report(
     )
     if names:
         photos = replace(photos, rejected=(RejectedFile(names[0], names[1]),))
+    metadata = json.loads((made.folder / "metadata.json").read_text())
+    (entry,) = (p for p in metadata["photos"] if p["id"] == "left_out.jpg")
+    entry["unregistered"] = {"reason": "no texture on it", "advice": "Take it nearer."}
     facts = RunFacts(
-        json.loads((made.folder / "metadata.json").read_text()),
+        metadata,
         (StageFacts("sfm", 61.0, 10**9, "6 photos", (f"mind {(*names, 'this')[0]}",)),),
-        {"left_out.jpg": "no texture on it"},
         made.folder,
     )
     path = folder / "report.html"

@@ -28,7 +28,6 @@ from voxterra.pipeline.summaries import (
     run_info,
     stage_facts,
     unregistered,
-    why_unregistered,
 )
 
 # The heavy imports are inside the functions, so that a second run, which does nothing, is quick.
@@ -149,7 +148,6 @@ def _report(ctx: StageContext) -> StageOutput:
     facts = RunFacts(
         json.loads((made / "metadata.json").read_text(encoding="utf-8")),
         stage_facts(ctx.workspace, _before("report")),
-        why_unregistered(placed.components, photos),
         made,
     )
     path = ctx.out / "products" / "report.html"

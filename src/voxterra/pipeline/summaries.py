@@ -70,13 +70,6 @@ def unregistered(components: Sequence[Reconstruction], photos: PhotoSet) -> tupl
     )
 
 
-def why_unregistered(components: Sequence[Reconstruction], photos: PhotoSet) -> dict[str, str]:
-    """Why each photo that is in no component is not, by its id."""
-    placed = {image.name for component in components for image in component.images}
-    reason = "it shares too little with the other photos: more overlap, or more texture, is needed"
-    return {photo.id: reason for photo in photos.photos if photo.id not in placed}
-
-
 def left_out(georeference: Georeference) -> tuple[str, ...]:
     """A warning for each component that the products cannot hold, because nothing relates it to
     the others; the components are numbered as the warnings of the placement number them."""

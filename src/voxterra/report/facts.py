@@ -33,11 +33,9 @@ class RunFacts:
     Attributes:
         metadata: contents of `metadata.json`; what is missing is left out of the report.
         stages: in the order in which they ran.
-        reasons: why a photo is not in the model, by its id.
         products: folder of `dsm.tif` and `ortho.tif`, where they were made.
     """
 
     metadata: Mapping[str, Any]
     stages: tuple[StageFacts, ...]
-    reasons: Mapping[str, str]
     products: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -12,22 +13,30 @@ from voxterra.report.findings import Findings
 from voxterra.report.markup import Content, el, figure, section, table
 from voxterra.report.overview import length
 
-UNKNOWN_REASON = "it shares too little with the other photos"
+UNKNOWN_REASON = "It shares too little with the others: more overlap, or more texture, is needed."
 
 
 def failed_section(found: Findings) -> Element | None:
     """Photos without a place in the model and files that were left out, each with its reason."""
     registered = {fit.name for fit in found.fits}
+    listed = found.facts.metadata.get("photos", [])
+    why = {p["id"]: p["unregistered"] for p in listed if p.get("unregistered")}
     rows: list[tuple[Content, ...]] = []
     for photo in found.photos.photos:
         if photo.id not in registered:
-            reason = found.facts.reasons.get(photo.id, UNKNOWN_REASON)
-            rows.append((photo.id, "not placed", reason, _remarks(photo)))
+            told = _sentences(why[photo.id]) if photo.id in why else UNKNOWN_REASON
+            rows.append((photo.id, "not placed", told, _remarks(photo)))
     rows += [(f.name, "left out", f.reason, "") for f in found.photos.rejected]
     if not rows:
         return None
     head = ("file", "", "why", "remarks")
     return section("Photos that are not in the model", table(head, rows))
+
+
+def _sentences(why: Mapping[str, str]) -> str:
+    """The reason why a photo has no place, and what to shoot."""
+    reason = why["reason"][:1].upper() + why["reason"][1:]
+    return f"{reason}. {why.get('advice', '')}".strip()
 
 
 def photo_section(found: Findings) -> Element:
