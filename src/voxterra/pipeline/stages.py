@@ -168,7 +168,7 @@ def _report(ctx: StageContext) -> StageOutput:
 
 STAGES: tuple[Stage, ...] = (
     #      name        reads                                    options                run
-    Stage("ingest", ("source",), ("ingest",), _ingest),
+    Stage("ingest", ("source",), ("ingest",), _ingest, code_version=2),
     Stage("sfm", ("ingest",), ("sfm",), _sfm, resumable=True),
     Stage("georef", ("ingest", "sfm"), ("georef",), _georef, tells_accuracy=True),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True),
