@@ -88,7 +88,7 @@ def test_components_are_named_with_the_gap_between_them(tmp_path):
     assert "from 2.jpg to far_0.jpg" in text and "7 of 8 photos" in text
     assert "All components, and the gaps" not in text
     far = Reader(make_report(tmp_path, GEO, far_m=4000.0)).text
-    assert "Component 2 lies 3.99 km from component 1" in far
+    assert "Component 1 lies 3.99 km from component 2" in far and far.count("km from") == 1
     assert "All components, and the gaps" in far and "of component 2 were taken" in far
 
 

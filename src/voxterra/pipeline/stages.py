@@ -7,7 +7,6 @@ A stage function knows nothing of run folders; the functions here are the only g
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from voxterra.core.depth import DepthMaps
@@ -140,13 +139,14 @@ def _products(ctx: StageContext) -> StageOutput:
 
 def _report(ctx: StageContext) -> StageOutput:
     from voxterra.io.arrays import read_mesh
+    from voxterra.io.metadata import read_metadata
     from voxterra.report.facts import RunFacts
     from voxterra.report.write import write_report
 
     photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
     made = ctx.workspace.root / "products"
     facts = RunFacts(
-        json.loads((made / "metadata.json").read_text(encoding="utf-8")),
+        read_metadata(made / "metadata.json"),
         stage_facts(ctx.workspace, _before("report")),
         made,
     )

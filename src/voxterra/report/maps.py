@@ -20,6 +20,7 @@ Float = NDArray[np.float64]
 WIDTH = 500.0
 _EDGE = 22.0  # for the coordinates beside the map
 _TALLEST = 640.0
+_TICK_EVERY = 120.0
 
 # Red and blue with white between, which colour-blind people tell apart too.
 CLASSES: tuple[tuple[int, int | None, str], ...] = (
@@ -96,11 +97,11 @@ class Map:
     def _coordinates(self) -> list[Element]:
         left, bottom, right, top = self.bounds
         shown = []
-        for value in ticks(left, right, 4):
+        for value in ticks(left, right, round(self.width / _TICK_EVERY)):
             x, y = self.at(np.array([value, bottom]))
             shown.append(el("line", x1=x, x2=x, y1=y, y2=y - 5, class_="tick"))
             shown.append(el("text", _plain(value), x=x, y=y + 14, text_anchor="middle"))
-        for value in ticks(bottom, top, 4):
+        for value in ticks(bottom, top, round(self.height / _TICK_EVERY)):
             x, y = self.at(np.array([right, value]))
             shown.append(el("line", x1=x, x2=x - 5, y1=y, y2=y, class_="tick"))
             turn = f"rotate(-90 {x + 14:.1f} {y:.1f})"
@@ -212,7 +213,7 @@ def class_legend(coverage: Coverage) -> Element:
         share = coverage.share(least, most)
         if share > 0:
             swatch = el("i", style=f"background:{color}")
-            parts.append(el("span", swatch, f"{class_name(least, most)}: {share:.0%}"))
+            parts.append(el("span", swatch, f"{class_name(least, most)}: {_share(share)}"))
     return el("div", parts, class_="legend")
 
 
@@ -227,6 +228,10 @@ def component_legend(cameras: Sequence[MapCamera], failed: bool) -> Element | No
     if failed:
         parts.append(el("span", el("b", "×", class_="cross"), "failed photo, where GPS says"))
     return el("div", parts, class_="legend") if parts else None
+
+
+def _share(share: float) -> str:
+    return "<1 %" if share < 0.005 else f"{100 * share:.0f} %"
 
 
 def _plain(value: float) -> str:

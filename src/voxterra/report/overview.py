@@ -101,8 +101,11 @@ def _components(found: Findings) -> list[Element]:
 
 def _gaps(found: Findings) -> Element:
     """Sentences on what lies between components, and what to photograph to join them."""
-    told = []
+    told, pairs = [], set()
     for gap in found.gaps:
+        if (gap.other, gap.component) in pairs:
+            continue
+        pairs.add((gap.component, gap.other))
         told.append(
             el("li", f"Component {gap.component + 1} lies {length(gap.distance, found.unit)} from "
                f"component {gap.other + 1}. Photos that overlap from {gap.photo} to "

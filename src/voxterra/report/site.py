@@ -20,6 +20,7 @@ Bounds = tuple[float, float, float, float]  # left, bottom, right, top on the ma
 
 _LEVEL = 0.35  # cosine above the ground from which on a camera's direction is drawn
 _MOST_POINTS = 5000
+_LEAST_ASPECT = 0.4  # of a map: a single line of photos still has room beside it
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class Site:
         for _, xy in self.failed:
             if np.all(xy > low - reach) and np.all(xy < high + reach):
                 low, high = np.minimum(low, xy), np.maximum(high, xy)
-        margin = 0.04 * (float((high - low).max()) or 1.0)
+        longest = float((high - low).max()) or 1.0
+        short = np.maximum(_LEAST_ASPECT * longest - (high - low), 0.0)
+        margin = 0.04 * longest + short / 2
         low, high = low - margin, high + margin
         return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 

@@ -28,7 +28,7 @@ dt { color: var(--quiet); } dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; }
 th { text-align: left; color: var(--quiet); font-weight: 600; }
 th, td { padding: 4px 8px; border-bottom: 1px solid var(--line); vertical-align: top; }
-td:first-child { overflow-wrap: anywhere; min-width: 9em; }
+td:first-child { overflow-wrap: anywhere; min-width: 11em; }
 tbody tr:nth-child(even) { background: var(--tint); }
 tr { break-inside: avoid; } thead { display: table-header-group; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -38,6 +38,7 @@ tr { break-inside: avoid; } thead { display: table-header-group; }
 figure { margin: 0; break-inside: avoid; }
 figure img, figure svg { width: 100%; height: auto; display: block; margin: 0 auto; }
 figure img { max-height: 640px; object-fit: contain; }
+figure svg.map { max-height: 520px; }
 figcaption { margin-top: 4px; overflow-wrap: anywhere; }
 svg text { font-size: 12px; fill: var(--quiet); font-family: inherit; }
 .chart.bars { max-width: 640px; margin: 0; }
