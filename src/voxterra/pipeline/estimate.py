@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from voxterra.pipeline import rates
 from voxterra.surface.voxels.sizes import voxel_bytes
@@ -101,7 +101,7 @@ def photo_sizes(source: Sequence[Path]) -> PhotoSizes | None:
         return _sizes_in_zip(files[0])
     masks = {f for f in files if f.parent.name == "masks"}
     photos = [f for f in files if f.suffix.lower() in PHOTO_SUFFIXES and f not in masks]
-    return _sizes(len(photos), [_size(path) for path in _some(photos)])
+    return _sizes(len(photos), [_size_of_file(path) for path in _some(photos)])
 
 
 def _some(items: Sequence[Any]) -> list[Any]:
@@ -109,13 +109,24 @@ def _some(items: Sequence[Any]) -> list[Any]:
     return random.Random(0).sample(list(items), min(_SAMPLE, len(items)))
 
 
-def _size(file: Any) -> tuple[int, int] | None:
+def _size_of_file(path: Path) -> tuple[int, int] | None:
+    from voxterra.errors import InputError
+    from voxterra.io.images import open_image
+
+    try:
+        with open_image(path) as image:
+            return image.size
+    except InputError:  # told by ingest, which leaves the photo out
+        return None
+
+
+def _size_in_archive(file: IO[bytes]) -> tuple[int, int] | None:
     from PIL import Image
 
     try:
         with Image.open(file) as image:
             return image.size
-    except Exception:  # what cannot be read is told by ingest
+    except Exception:  # decoders raise nearly anything on damaged headers
         return None
 
 
@@ -139,7 +150,7 @@ def _sizes_in_zip(path: Path) -> PhotoSizes | None:
             found = []
             for name in _some(photos):
                 with archive.open(name) as file:
-                    found.append(_size(file))
+                    found.append(_size_in_archive(file))
             return _sizes(len(photos), found)
     except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
         return None
