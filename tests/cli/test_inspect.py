@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from voxterra.cli.inspect import _row
 from voxterra.cli.main import main
+from voxterra.core.photos import Photo
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "photos"
 
@@ -39,3 +41,11 @@ def test_the_flight_height_can_be_given(capsys):
 def test_heights_that_are_none(capsys, height):
     assert main(["inspect", str(DEMO), f"--above-ground={height}"]) == 2
     assert "is no flight height" in capsys.readouterr().err
+
+
+def test_remarks_name_turned_and_masked_photos():
+    photo = Photo(
+        "a.jpg", Path("a.jpg"), 800, 600, "", orientation=6, mask_path=Path("a.png"),
+        warnings=("very dark",),
+    )  # fmt: skip
+    assert _row(photo)[-1] == "very dark; to be shown turned by 90° clockwise; masked"

@@ -274,7 +274,7 @@ class _Work:
         return Cost(seconds * self.slower, memory, disk)
 
     def report(self) -> Cost:
-        return Cost(rates.REPORT_S + 0.05 * self.n * self.depth_mp, rates.BASE, 2e6)
+        return Cost(rates.REPORT_S + 0.05 * self.n * self.depth_mp, rates.MESH_BASE, 2e6)
 
     def _ortho_cells(self) -> float:
         """About a third of each photo shows ground that no other one shows better."""

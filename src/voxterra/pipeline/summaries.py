@@ -162,6 +162,7 @@ def stage_facts(workspace: Workspace, stages: Sequence[str]) -> tuple[StageFacts
 
 
 def _that_counts(config: Any) -> dict[str, Any]:
-    """Options by section, without those of a backend that was not used."""
+    """Options by section, without those of a backend that was not used and of the report."""
     sections = {f.name: getattr(config, f.name) for f in fields(config)}
+    del sections["report"]
     return {k: v for k, v in sections.items() if k != "voxels" or config.backend == "voxels"}

@@ -57,13 +57,19 @@ def accuracy(found: Findings) -> Element:
         ("Heights", vertical_datum(frame)),
         ("Scale", scale),
         ("Accuracy", stated.get("statement", "not stated")),
-        ("Check points", "none were used: only surveyed points held out could confirm the above"),
+        ("Check points", _check_points(stated.get("check_points", 0))),
     ]
     tie = stated.get("datum_tie_accuracy_m")
     if tie:
         rows.append(("Tie of the CRS to WGS 84", f"{number(tie)} m, as PROJ states"))
     parts: list[Content] = [el("dl", [(el("dt", k), el("dd", v)) for k, v in rows])]
     return section("Place and accuracy", parts, _components(found))
+
+
+def _check_points(count: int) -> str:
+    if count:
+        return f"{count} were held out"
+    return "none were used: only surveyed points held out could confirm the above"
 
 
 def _components(found: Findings) -> list[Element]:

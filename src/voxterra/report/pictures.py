@@ -49,10 +49,13 @@ def shrunk(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of (H, W, 4) RGBA pixels over white."""
+def over(
+    rgba: NDArray[np.uint8], color: tuple[int, int, int] = (255, 255, 255)
+) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of (H, W, 4) RGBA pixels over a colour."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
-    return np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    below = np.array(color, np.float32)
+    return np.rint(rgba[..., :3] * alpha + below * (1 - alpha)).astype(np.uint8)
 
 
 def colored(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:

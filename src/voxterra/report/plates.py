@@ -18,6 +18,7 @@ from voxterra.report.overview import length
 from voxterra.report.render import overview, render
 from voxterra.report.site import Bounds
 
+_PAPER = (244, 244, 241)  # as the ground of the maps in `style`
 _FAR = 4.0  # sizes of the components from which on one map of all would show dots
 
 
@@ -106,7 +107,7 @@ def _ground(found: Findings) -> tuple[NDArray[np.uint8], Grid]:
     ortho = read_preview(found.facts.products / "ortho.tif", found.picture_px)
     if ortho is not None:
         bands, grid, _ = ortho
-        return pictures.on_white(np.moveaxis(bands[:4], 0, -1).astype(np.uint8)), grid
+        return pictures.over(np.moveaxis(bands[:4], 0, -1).astype(np.uint8), _PAPER), grid
     heights, grid = _heights(found)
     return pictures.shaded(heights, _cell_in_height_unit(found, grid)), grid
 
@@ -130,7 +131,7 @@ def picture_section(found: Findings) -> Element:
     parts: list[Content] = [figure(_mesh(found), "The mesh.", wide=True)]
     ortho = read_preview(found.facts.products / "ortho.tif", found.picture_px)
     if ortho is not None:
-        picture = pictures.on_white(np.moveaxis(ortho[0][:4], 0, -1).astype(np.uint8))
+        picture = pictures.over(np.moveaxis(ortho[0][:4], 0, -1).astype(np.uint8))
         shown = pictures.shrunk(picture, round(0.7 * found.picture_px))
         parts.append(figure(pictures.image(shown, "orthophoto"), "True orthophoto."))
     heights, grid = _heights(found)
