@@ -26,7 +26,8 @@ def describe_photos(photos: PhotoSet) -> str:
     """Such as "18 photos, 18 with GPS, 2 files left out"."""
     with_gps = sum(photo.gps is not None for photo in photos.photos)
     text = f"{len(photos)} photos, {with_gps} with GPS"
-    return text + (f", {len(photos.rejected)} files left out" if photos.rejected else "")
+    count = len(photos.rejected)
+    return text + (f", {count} file{'s' * (count != 1)} left out" if count else "")
 
 
 def about_single_files(photos: PhotoSet) -> tuple[str, ...]:

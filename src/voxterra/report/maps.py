@@ -64,6 +64,11 @@ class Map:
         y = (self.bounds[3] - float(xy[1])) * self.scale
         return round(x, 2), round(y, 2)
 
+    def holds(self, xy: Float) -> bool:
+        """Whether map coordinates (2,) lie on the map."""
+        left, bottom, right, top = self.bounds
+        return bool(left <= xy[0] <= right and bottom <= xy[1] <= top)
+
     def path(self, points: Float) -> str:
         """SVG points of (N, 2) map coordinates."""
         return " ".join(f"{x},{y}" for x, y in map(self.at, points))
@@ -90,7 +95,7 @@ class Map:
             self._coordinates(),
             self._scale_bar(),
             self._north() if self.on_earth else None,
-            viewBox=f"-1 -1 {self.width + _EDGE + 1:.1f} {self.height + _EDGE + 1:.1f}",
+            viewBox=f"-1 -1 {self.width + _EDGE + 1:.1f} {self.height + _EDGE + 12:.1f}",
             class_="map", role="img", style=f"max-width:{self.width + _EDGE:.0f}px",
         )  # fmt: skip
 
@@ -112,12 +117,11 @@ class Map:
 
     def _scale_bar(self) -> Element:
         length = round_down((self.bounds[2] - self.bounds[0]) / 4)
-        x, y, w = 12.0, self.height - 14, length * self.scale
+        y, w = self.height + _EDGE + 8, length * self.scale
         return el(
             "g",
-            el("rect", x=x - 6, y=y - 18, width=w + 12, height=26, class_="plate"),
-            el("path", d=f"M{x:.1f},{y - 4:.1f}v4h{w:.1f}v-4", class_="bar-line"),
-            el("text", f"{number(length)} {self.unit}", x=x + w / 2, y=y - 6, text_anchor="middle"),
+            el("path", d=f"M1,{y - 4:.1f}v4h{w:.1f}v-4", class_="bar-line"),
+            el("text", f"{number(length)} {self.unit}", x=w + 8, y=y + 1),
             class_="scale",
         )
 
@@ -143,6 +147,8 @@ def add_footprints(shown: Map, site: Site, cameras: Sequence[MapCamera]) -> None
             )  # fmt: skip
     add_cameras(shown, cameras)
     for name, xy in site.failed:
+        if not shown.holds(xy):
+            continue
         x, y = shown.at(xy)
         cross = f"M{x - 5},{y - 5}l10,10m0,-10l-10,10"
         shown.layers.append(el("path", el("title", f"{name}: failed"), d=cross, class_="failed"))
@@ -217,16 +223,19 @@ def class_legend(coverage: Coverage) -> Element:
     return el("div", parts, class_="legend")
 
 
-def component_legend(cameras: Sequence[MapCamera], failed: bool) -> Element | None:
-    """Colours of several components, and the cross of failed photos."""
+def component_legend(shown: Map, site: Site, cameras: Sequence[MapCamera]) -> Element | None:
+    """Colours of several components, and the cross of failed photos; how many lie elsewhere."""
     indices = sorted({camera.component for camera in cameras})
     parts = []
     if len(indices) > 1:
         for index in indices:
             swatch = el("i", style=f"background:{component_color(index)}")
             parts.append(el("span", swatch, f"component {index + 1}"))
-    if failed:
+    inside = sum(shown.holds(xy) for _, xy in site.failed)
+    if inside:
         parts.append(el("span", el("b", "×", class_="cross"), "failed photo, where GPS says"))
+    if elsewhere := len(site.failed) - inside:
+        parts.append(el("span", f"failed photos whose GPS lies beside this map: {elsewhere}"))
     return el("div", parts, class_="legend") if parts else None
 
 

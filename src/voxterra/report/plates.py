@@ -54,7 +54,7 @@ def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Con
     maps.add_footprints(shown, found.site, cameras)
     if component is None:
         _add_gaps(shown, found)
-    legend = maps.component_legend(cameras, bool(found.site.failed))
+    legend = maps.component_legend(shown, found.site, cameras)
     parts: list[Content] = [
         figure(
             [shown.svg(f"prints-{name}"), legend],
