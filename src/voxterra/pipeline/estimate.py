@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from voxterra.pipeline import rates
-from voxterra.surface.voxels.sizes import voxel_bytes
 
 BASIS = (
     "judged by runs of 3 to 40 photos on 2 cores: half or twice as much is possible; the first run "
@@ -251,8 +250,9 @@ class _Work:
         voxels = self.config.voxels
         each = rates.TRAIN_S_PER_ITERATION["gpu" if self.gpu else "cpu"]
         seconds += each * voxels.n_iter * (1.0 if self.gpu else self.slower)
-        trained = voxel_bytes(voxels.sh_degree) * voxels.max_voxels
-        model = (3 * (voxels.sh_degree + 1) ** 2 + 10) * 4 * voxels.max_voxels
+        colors = 3 * (voxels.sh_degree + 1) ** 2
+        trained = (rates.VOXEL_BYTES + rates.VOXEL_COLOR_BYTES * colors) * voxels.max_voxels
+        model = (colors + 10) * 4 * voxels.max_voxels
         return Cost(seconds, memory + (2e9 if self.gpu else trained), disk + model)
 
     def mesh(self) -> Cost:

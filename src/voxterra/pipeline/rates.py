@@ -57,6 +57,9 @@ SURFACE_PER_M_FACES = 0.22e9
 """For a million faces of the surface before it is simplified."""
 MESH_PER_M_FACES = 0.56e9
 """The same while it is simplified and textured: mostly the largest."""
+VOXEL_BYTES, VOXEL_COLOR_BYTES = 1000.0, 16.0
+"""For a voxel that is trained on a processor, and for each number of its colours: 1.2 GB in all for
+0.49 million voxels of 12 such numbers."""
 COLOR_PER_MP = 0.04e9
 """For a megapixel of an undistorted photo, while textures and orthophoto are painted."""
 TEXEL_MEMORY = 6.0

@@ -8,7 +8,6 @@ import torch
 
 from voxterra.errors import MissingPartError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.sizes import voxel_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +41,16 @@ def choose_device(config: VoxelConfig) -> torch.device:
         logger.warning("A GPU is there, but its kernels cannot be loaded (%s).", error)
         return torch.device("cpu")
     return torch.device("cuda")
+
+
+def voxel_bytes(degree: int) -> int:
+    """Memory that training takes for each voxel, by estimate [bytes].
+
+    Parameters and two moments of colours and (about 1.2) corners, records and their gradients,
+    octree tables and entries; what the split of a level needs on top.
+    """
+    colors = 3 * (degree + 1) ** 2
+    return 4 * (3 * colors + 4 * 2 + 20 + 16 + 40) + 4 * colors
 
 
 def fitting_voxels(config: VoxelConfig, device: torch.device, known: int = 0) -> int:

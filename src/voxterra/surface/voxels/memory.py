@@ -16,10 +16,10 @@ import torch
 
 from voxterra.errors import ReconstructionError
 from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.device import voxel_bytes
 from voxterra.surface.voxels.neighbor_terms import Companions, make_companions
 from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.render import kernel_view
-from voxterra.surface.voxels.sizes import voxel_bytes
 from voxterra.surface.voxels.state import TrainState, consistent, contents, state_of
 from voxterra.surface.voxels.targets import Prior, Target
 
