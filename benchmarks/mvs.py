@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from measure import DATA, REPO, read_result, setting, write_result
 
 SET = "synthetic_uav"
@@ -153,7 +154,6 @@ def ours(work: Path, max_size: int) -> None:
 def sgbm(work: Path, max_size: int) -> None:
     """OpenCV's matcher on one rectified pair a scored photo."""
     from sgbm import rectify, sgbm_depth, to_rectified, warp
-
     from voxterra.evaluate.depth import pixels_in_view, sample_depth
 
     components, photos = pickle.loads((work / "input.pickle").read_bytes())

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from voxels import surface_scores_true
 
+from voxels import surface_scores_true
 from voxterra.core.mesh import TriMesh
 from voxterra.io.depth_store import DepthStore
 from voxterra.kernels.raster import rasterize_depth

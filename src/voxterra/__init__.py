@@ -39,6 +39,8 @@ _PUBLIC = {
     "TextureConfig": "voxterra.mesh.texture_config",
     "make_products": "voxterra.products.make",
     "ProductsConfig": "voxterra.products.config",
+    "write_report": "voxterra.report.write",
+    "ReportConfig": "voxterra.report.config",
     # what passes between them
     "Camera": "voxterra.core.camera",
     "PinholeView": "voxterra.core.camera",

@@ -73,7 +73,7 @@ class WorkspaceError(VoxterraError):
 
 
 class MissingPartError(VoxterraError):
-    """An optional part of Voxterra is not installed."""
+    """A part of Voxterra is not installed, or does not load."""
 
 
 class Cancelled(VoxterraError):

@@ -27,6 +27,7 @@ class Verb:
     example: str
     prefix: tuple[str, ...] = ()
     own_words: bool = False  # reads its command line by `cli.words`, not by tyro
+    alone: bool = False  # needs no argument
 
 
 def _step(name: str, text: str) -> Verb:
@@ -56,6 +57,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "runs/site",
         ),
         _step("products", "write the files for the map and for viewers"),
+        _step("report", "write report.html: maps, residuals, statistics, pictures"),
     ),
     "sparse voxels by themselves": (
         Verb(
@@ -91,6 +93,14 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "COLMAP model to transforms.json, and back",
             "runs/site transforms.json",
         ),
+        Verb(
+            "doctor",
+            "voxterra.cli.doctor",
+            "what this machine can run, and what is missing",
+            "--json",
+            own_words=True,
+            alone=True,
+        ),
     ),
 }
 VERBS: dict[str, Verb] = {verb.name: verb for group in GROUPS.values() for verb in group}
@@ -103,6 +113,7 @@ examples:
   voxterra run photos/ --out runs/site --crs EPSG:25833 --depth.max-size 2400
   voxterra products runs/site --products.gsd-m 0.05        (one step again)
   voxterra view runs/site
+  voxterra doctor
 """
 
 
@@ -176,7 +187,7 @@ def _dispatch(args: list[str]) -> int:
             f"There is no {kind} '{args[0]}'{nearest(args[0], [*VERBS, '--help', '--version'])}",
             next_step="voxterra --help lists the verbs.",
         )
-    if len(args) == 1:
+    if len(args) == 1 and not verb.alone:
         raise UsageError(
             f"'{verb.name}' needs to be told what to work on.",
             where=f"voxterra {verb.name}",

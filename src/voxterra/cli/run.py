@@ -20,7 +20,7 @@ from voxterra.pipeline.presets import preset
 from voxterra.pipeline.run import run as run_pipeline
 from voxterra.pipeline.workspace import RUN_FILE, Workspace
 
-StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products"]
+StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products", "report"]
 
 DESCRIPTION = """\
 Photographs in; mesh, point cloud, DSM and orthophoto out, each with its CRS.
@@ -73,6 +73,8 @@ class RunArguments:
         StageName | None, tyro.conf.arg(help_behavior_hint="(default: the last one)")
     ] = None
     """Stop after this stage."""
+    anyway: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Start even where memory or disk will hardly suffice, by estimate."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON event a line, and nothing else."""
     options: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
@@ -90,6 +92,7 @@ def run(args: list[str]) -> int:
         resolved(given),
         from_stage=given.from_,
         until=given.until,
+        anyway=given.anyway,
     )
     return follow(events, as_json=given.json)
 

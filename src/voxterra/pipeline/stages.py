@@ -1,6 +1,7 @@
 """THE table: the stages of a run, what each reads, and how its core types lie in its folder.
 
-Reads like a recipe: photos -> ingest -> sfm -> georef -> depth -> surface -> mesh -> products.
+Reads like a recipe: photos -> ingest -> sfm -> georef -> depth -> surface -> mesh -> products
+-> report.
 A stage function knows nothing of run folders; the functions here are the only glue.
 """
 
@@ -24,6 +25,7 @@ from voxterra.pipeline.summaries import (
     describe_reconstruction,
     left_out,
     run_info,
+    stage_facts,
     unregistered,
 )
 
@@ -128,16 +130,45 @@ def _products(ctx: StageContext) -> StageOutput:
         read_photos_of(ctx),
         ctx.config.products,
         out_dir=ctx.out / "products",
-        run_info=run_info(ctx.config, ctx.workspace, [stage.name for stage in STAGES]),
+        run_info=run_info(ctx.config, ctx.workspace, _before("report")),
         progress=ctx.progress,
     )
     listed = tuple((f"products/{p.path.name}", p.description) for p in products)
     return StageOutput(f"{len(products)} products", products=listed)
 
 
+def _report(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import read_mesh
+    from voxterra.io.metadata import read_metadata
+    from voxterra.report.facts import RunFacts
+    from voxterra.report.write import write_report
+
+    photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
+    made = ctx.workspace.root / "products"
+    facts = RunFacts(
+        read_metadata(made / "metadata.json"),
+        stage_facts(ctx.workspace, _before("report")),
+        made,
+    )
+    path = ctx.out / "products" / "report.html"
+    write_report(
+        read_mesh(ctx.input("mesh") / "mesh.npz"),
+        read_depth(ctx.input("depth")),
+        placed,
+        photos,
+        facts,
+        ctx.config.report,
+        path=path,
+        progress=ctx.progress,
+    )
+    text = "Report: maps, residuals, statistics, pictures"
+    size = path.stat().st_size / 1e6
+    return StageOutput(f"one file of {size:.1f} MB", products=(("products/report.html", text),))
+
+
 STAGES: tuple[Stage, ...] = (
     #      name        reads                                    options                run
-    Stage("ingest", ("source",), ("ingest",), _ingest),
+    Stage("ingest", ("source",), ("ingest",), _ingest, code_version=2),
     Stage("sfm", ("ingest",), ("sfm",), _sfm, resumable=True),
     Stage("georef", ("ingest", "sfm"), ("georef",), _georef, tells_accuracy=True),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True),
@@ -157,9 +188,19 @@ STAGES: tuple[Stage, ...] = (
         ("products",),
         _products,
     ),
+    Stage(
+        "report",
+        ("ingest", "georef", "depth", "surface", "mesh", "products"),
+        ("report",),
+        _report,
+    ),
 )
 
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def _before(name: str) -> tuple[str, ...]:
+    return STAGE_NAMES[: STAGE_NAMES.index(name)]
 
 
 def read_photos_of(ctx: StageContext) -> PhotoSet:

@@ -17,6 +17,7 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.pipeline.fingerprint import canonical
 from voxterra.pipeline.voxel_surface import surface_facts
 from voxterra.pipeline.workspace import Workspace
+from voxterra.report.facts import StageFacts
 
 _NAMED = 5  # files that a warning names before it counts the rest
 
@@ -25,7 +26,8 @@ def describe_photos(photos: PhotoSet) -> str:
     """Such as "18 photos, 18 with GPS, 2 files left out"."""
     with_gps = sum(photo.gps is not None for photo in photos.photos)
     text = f"{len(photos)} photos, {with_gps} with GPS"
-    return text + (f", {len(photos.rejected)} files left out" if photos.rejected else "")
+    count = len(photos.rejected)
+    return text + (f", {count} file{'s' * (count != 1)} left out" if count else "")
 
 
 def about_single_files(photos: PhotoSet) -> tuple[str, ...]:
@@ -150,7 +152,18 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
     }
 
 
+def stage_facts(workspace: Workspace, stages: Sequence[str]) -> tuple[StageFacts, ...]:
+    """What the report tells of the `stages` that have a result."""
+    records = [(name, workspace.record(name)) for name in stages]
+    return tuple(
+        StageFacts(name, r.seconds, r.peak_rss_bytes, r.summary, r.warnings)
+        for name, r in records
+        if r is not None
+    )
+
+
 def _that_counts(config: Any) -> dict[str, Any]:
-    """Options by section, without those of a backend that was not used."""
+    """Options by section, without those of a backend that was not used and of the report."""
     sections = {f.name: getattr(config, f.name) for f in fields(config)}
+    del sections["report"]
     return {k: v for k, v in sections.items() if k != "voxels" or config.backend == "voxels"}
