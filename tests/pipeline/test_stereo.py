@@ -20,9 +20,7 @@ HELD_OUT = 4
 def scene_of(truth, *, turned: bool = False) -> Scene:
     views = list(truth.views)
     if turned:  # cameras that belong to other photos
-        views = [
-            replace(a, name=b.name) for a, b in zip(views, [views[i] for i in (4, 2, 5, 0, 1, 3)])
-        ]
+        views = [replace(views[k], name=view.name) for view, k in zip(views, (4, 2, 5, 0, 1, 3))]
     return Scene(
         tuple(
             SceneView(view, color, held_out=i == HELD_OUT)
@@ -89,7 +87,7 @@ def test_a_stop_goes_through(truth, tmp_path):
 
 
 def test_cameras_of_other_photos_are_told(truth, tmp_path):
-    with pytest.raises(NoOverlapError, match="their cameras say") as error:
+    with pytest.raises(NoOverlapError, match="of 5 photos show what others show") as error:
         with_stereo(scene_of(truth, turned=True), CONFIG, tmp_path)
     assert "Check that the cameras belong to these photos" in str(error.value)
 
