@@ -80,13 +80,8 @@ def voxel_surface(
     mesh = extract_mesh(
         model, bounds=ctx.config.surface.bounds_m, progress=part(progress, 0.9, 0.95)
     )
-    mesh = _without_unseen(
-        mesh,
-        model,
-        views,
-        ctx.config,
-        part(progress, 0.95, 1.0),
-    )
+    mesh = _without_unseen(mesh, model, views, ctx.config, part(progress, 0.95, 0.98))
+    mesh = _measured(mesh, maps)
     return mesh, describe_training(facts), warnings
 
 
@@ -167,6 +162,25 @@ def _without_unseen(
             "No two photos show the surface that was trained.",
             where="stage surface",
             next_step="Train longer (--voxels.n-iter), or use --backend fusion.",
+        )
+    return kept
+
+
+def _measured(mesh: TriMesh, maps: DepthMaps) -> TriMesh:
+    """The part of the surface that a depth map measured.
+
+    Raises:
+        ReconstructionError: none did.
+    """
+    from voxterra.surface.voxels.seen import only_measured
+
+    kept = only_measured(mesh, (maps.load(i) for i in range(len(maps.views))))
+    logger.info("%d of %d faces are measured", len(kept.faces), len(mesh.faces))
+    if len(kept.faces) == 0:
+        raise ReconstructionError(
+            "The surface that was trained is nowhere near the depth maps.",
+            where="stage surface",
+            next_step="Train with smaller steps (--voxels.geo-lr), or use --backend fusion.",
         )
     return kept
 
