@@ -9,6 +9,7 @@ import numpy as np
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import UnregisteredPhoto
 from voxterra.core.transforms import Similarity
 
 Method = Literal["gps+attitude", "gps", "none"]
@@ -112,12 +113,14 @@ class Georeference:
         components: in world coordinates, in the order they were given.
         placements: one a component.
         warnings: what holds for all components.
+        unregistered: photos that are in no component, and why.
     """
 
     frame: GeoFrame
     components: tuple[Reconstruction, ...]
     placements: tuple[Placement, ...]
     warnings: tuple[str, ...] = ()
+    unregistered: tuple[UnregisteredPhoto, ...] = ()
 
     @property
     def all_warnings(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import UnregisteredPhoto
 from voxterra.pipeline.fingerprint import canonical
 from voxterra.pipeline.voxel_surface import surface_facts
 from voxterra.pipeline.workspace import Workspace
@@ -56,17 +57,17 @@ def describe_reconstruction(components: Sequence[Reconstruction], photos: PhotoS
     return text + (f", {len(components)} components" if len(components) > 1 else "")
 
 
-def unregistered(components: Sequence[Reconstruction], photos: PhotoSet) -> tuple[str, ...]:
-    """A warning that names the photos without a place, at most ten of them."""
-    placed = {image.name for component in components for image in component.images}
-    missing = [photo.id for photo in photos.photos if photo.id not in placed]
-    if not missing:
-        return ()
-    names = ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "")
-    return (
-        f"{len(missing)} of {len(photos)} photos could not be related to the others: {names}. "
-        "They need more overlap with their neighbours, or more texture.",
-    )
+def about_unregistered(photos: Sequence[UnregisteredPhoto], photo_count: int) -> tuple[str, ...]:
+    """A warning for each kind of reason: which photos have no place, why, and what to shoot."""
+    found = []
+    for kind in dict.fromkeys(photo.kind for photo in photos):
+        same = [photo for photo in photos if photo.kind == kind]
+        listed = _listed([f"{photo.name} ({photo.reason})" for photo in same])
+        have = "have" if len(same) != 1 else "has"
+        found.append(
+            f"{len(same)} of {photo_count} photos {have} no place: {listed}. {same[0].advice}"
+        )
+    return tuple(found)
 
 
 def left_out(georeference: Georeference) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from voxterra.core.georeference import Georeference
 from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
+from voxterra.core.registration import UnregisteredPhoto
 from voxterra.io.metadata import frame_summary, map_unit
 
 FORMAT = "voxterra metadata 1"
@@ -161,6 +162,7 @@ def photo_list(georeference: Georeference, photos: PhotoSet) -> list[dict[str, A
         for image in component.images
     }
     residuals = {r.name: vars(r) for p in georeference.placements for r in p.residuals}
+    why = {p.name: p for p in georeference.unregistered}
     entries: list[dict[str, Any]] = [
         {
             "id": photo.id,
@@ -172,10 +174,15 @@ def photo_list(georeference: Georeference, photos: PhotoSet) -> list[dict[str, A
             "gps_residual": residuals.get(photo.id),
             "warnings": list(photo.warnings),
         }
+        | ({"unregistered": _without_name(why[photo.id])} if photo.id in why else {})
         for photo in photos.photos
     ]
     entries += [{"id": r.name, "registered": False, "rejected": r.reason} for r in photos.rejected]
     return entries
+
+
+def _without_name(photo: UnregisteredPhoto) -> dict[str, str]:
+    return {key: value for key, value in photo.to_dict().items() if key != "name"}
 
 
 def coverage_numbers(

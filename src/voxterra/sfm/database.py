@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,15 @@ def feature_counts(path: Path, photo_count: int) -> NDArray[np.int64]:
 def pair_counts(path: Path) -> PairCounts:
     """Pairs that match and in how many places."""
     with closing(pycolmap.Database.open(path)) as database:
-        pair_ids, inliers = database.read_two_view_geometry_num_inliers()
+        return _counted(*database.read_two_view_geometry_num_inliers())
+
+
+def raw_pair_counts(path: Path) -> PairCounts:
+    """Pairs with matching features and how many, before they are checked to agree on one view."""
+    with closing(pycolmap.Database.open(path)) as database:
+        return _counted(*database.read_num_matches())
+
+
+def _counted(pair_ids: Sequence[int], counts: Sequence[int]) -> PairCounts:
     pairs = [sorted(pycolmap.pair_id_to_image_pair(pair_id)) for pair_id in pair_ids]
-    return PairCounts(np.array(pairs, np.int64).reshape(-1, 2) - 1, np.array(inliers, np.int64))
+    return PairCounts(np.array(pairs, np.int64).reshape(-1, 2) - 1, np.array(counts, np.int64))

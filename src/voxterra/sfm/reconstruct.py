@@ -13,6 +13,7 @@ import pycolmap
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import Registration
 from voxterra.errors import NoOverlapError, TooFewPhotosError
 from voxterra.io.colmap import from_pycolmap
 from voxterra.sfm.background import quiet_colmap
@@ -32,14 +33,9 @@ from voxterra.sfm.pairs import choose_pairs
 from voxterra.sfm.positions import position_priors
 from voxterra.sfm.refine import has_weak_focal_length, refine
 from voxterra.sfm.staging import StagedPhotos, stage_photos
+from voxterra.sfm.unregistered import MIN_FEATURES, MIN_INLIERS, explain_unregistered
 
 _log = logging.getLogger(__name__)
-
-# A photo with fewer features shows nothing that could be found again.
-MIN_FEATURES = 30
-
-# COLMAP relates two photos from this number of matches on.
-MIN_INLIERS = 15
 
 
 def reconstruct(
@@ -48,7 +44,7 @@ def reconstruct(
     *,
     work_dir: Path,
     progress: Progress = no_progress,
-) -> tuple[Reconstruction, ...]:
+) -> Registration:
     """Find where the photos were taken and what they saw.
 
     Args:
@@ -61,8 +57,8 @@ def reconstruct(
 
     Returns:
         Every connected set of photos (component), most photos first, each in a frame of its own
-        of unknown scale, or metric ENU when position priors took part. Photos that fit nowhere
-        are in none of them.
+        of unknown scale, or metric ENU when position priors took part; and, of each photo that
+        fits nowhere, why and what to do about it.
 
     Raises:
         TooFewPhotosError: fewer than two photos.
@@ -96,9 +92,10 @@ def reconstruct(
             components.append(_named(from_pycolmap(model), photos.photos, staged))
     for folder in (staged.image_dir, staged.mask_dir):
         shutil.rmtree(folder, ignore_errors=True)
-    _log_result(components, photos.photos)
-    progress(1.0, f"placed {len({i.name for c in components for i in c.images})} photos")
-    return tuple(components)
+    unregistered = explain_unregistered(photos.photos, components, database)
+    _log_result(components)
+    progress(1.0, f"placed {len(photos) - len(unregistered)} photos")
+    return Registration(tuple(components), unregistered)
 
 
 def _features_and_matches(
@@ -119,8 +116,6 @@ def _features_and_matches(
             where=f"{len(photos)} photos",
             next_step="Use sharp photos of surfaces with texture; check exposure and masks.",
         )
-    for index in np.flatnonzero(counts < MIN_FEATURES):
-        _log.warning("%s shows too little detail (%d features).", photos[index].id, counts[index])
     choice = choose_pairs(photos, config)
     _log.info("Matching %d pairs (%s).", len(choice.pairs), choice.method)
     match_pairs(database, staged, choice.pairs, config, progress=part(progress, 0.35, 0.65))
@@ -203,7 +198,7 @@ def _named(
     )
 
 
-def _log_result(components: list[Reconstruction], photos: tuple[Photo, ...]) -> None:
+def _log_result(components: list[Reconstruction]) -> None:
     for component in components:
         errors = component.points.errors_px
         _log.info(
@@ -212,7 +207,3 @@ def _log_result(components: list[Reconstruction], photos: tuple[Photo, ...]) -> 
             len(component.points),
             float(errors.mean()) if len(errors) else 0.0,
         )
-    placed = {image.name for component in components for image in component.images}
-    for photo in photos:
-        if photo.id not in placed:
-            _log.warning("%s fits into no component.", photo.id)
