@@ -80,10 +80,7 @@ def _create(path: Path, staged: StagedPhotos, groups: tuple[CameraGroup, ...]) -
     with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
         camera_of_image = {}
         for camera_id, group in enumerate(groups, 1):
-            camera = pycolmap.Camera.create_from_model_name(
-                camera_id, group.model, group.focal_px, group.width, group.height
-            )
-            camera.has_prior_focal_length = group.focal_known
+            camera = _camera(camera_id, group, group.focal_px)
             database.write_camera(camera, use_camera_id=True)
             rig = pycolmap.Rig(rig_id=camera_id)
             rig.add_ref_sensor(camera.sensor_id)
@@ -96,6 +93,29 @@ def _create(path: Path, staged: StagedPhotos, groups: tuple[CameraGroup, ...]) -
             frame = pycolmap.Frame(frame_id=image_id, rig_id=camera_id)
             frame.add_data_id(image.data_id)
             database.write_frame(frame, use_frame_id=True)
+
+
+def write_focal_lengths(
+    path: Path, groups: tuple[CameraGroup, ...], focal_factor: float | None
+) -> None:
+    """Set every camera's focal length: as stated, else `focal_factor` times the longer side.
+
+    `focal_factor` None stands for the usual guess.
+    """
+    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+        for camera_id, group in enumerate(groups, 1):
+            focal_px = group.focal_px
+            if focal_factor is not None and not group.focal_known:
+                focal_px = focal_factor * max(group.width, group.height)
+            database.update_camera(_camera(camera_id, group, focal_px))
+
+
+def _camera(camera_id: int, group: CameraGroup, focal_px: float) -> pycolmap.Camera:
+    camera = pycolmap.Camera.create_from_model_name(
+        camera_id, group.model, focal_px, group.width, group.height
+    )
+    camera.has_prior_focal_length = group.focal_known
+    return camera
 
 
 def write_position_priors(
