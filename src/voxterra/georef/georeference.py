@@ -16,9 +16,10 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.transforms import Similarity
 from voxterra.georef.attitude import consensus
 from voxterra.georef.config import GeorefConfig
-from voxterra.georef.observations import Observations, choose_frame, is_usable, observe
+from voxterra.georef.observations import Observations, choose_frame, has_position, observe
 from voxterra.georef.place import NotPlaced, place
 from voxterra.georef.upright import rotation_to_up, up_in_model
+from voxterra.georef.worlds import far_components
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ def georeference(
     The world is the ENU frame at the median of the photos' positions, its origin at the height of
     the ground. A component that cannot be placed is turned upright, centred, and delivered in
     its own units with `placed=False`. When none can be placed the frame is the local kind.
+    Components too far from the others for one map keep a frame of their own (`apart`).
 
     Args:
         components: in their own frames, largest first.
@@ -48,13 +50,18 @@ def georeference(
     if config.crs:
         projected_crs(config.crs)  # a wrong name is told even when no photo has a position
     by_id = photos.by_id()
-    frame = _frame(components, by_id, config)
-    warnings = [] if frame.is_local else _height_warnings(components, by_id) + _map_warnings(frame)
+    far = far_components(components, by_id) if config.use_gps else {}
+    near = [c for i, c in enumerate(components) if i not in far]
+    frame = _frame(near, by_id, config)
+    warnings = [] if frame.is_local else _height_warnings(near, by_id) + _map_warnings(frame)
     placements: list[Placement] = []
     for i, component in enumerate(components):
         progress(i / max(len(components), 1), f"component {i + 1}/{len(components)}")
-        placements.append(_place_component(i, component, by_id, frame, config))
-    if not frame.is_local and not any(p.placed for p in placements):
+        if i in far:
+            placements.append(_place_apart(i, component, far[i], by_id, config))
+        else:
+            placements.append(_place_component(i, component, by_id, frame, config))
+    if not frame.is_local and not any(p.placed and p.apart is None for p in placements):
         frame, warnings = GeoFrame.local(), []
     if frame.is_local:
         if config.crs:
@@ -79,17 +86,13 @@ def _frame(
         by_id[image.name]
         for component in components
         for image in component.images
-        if image.name in by_id and _has_position(by_id[image.name])
+        if image.name in by_id and has_position(by_id[image.name])
     ]
     if not positioned or not config.use_gps:
         return GeoFrame.local()
     frame = choose_frame(positioned, config)
     check_in_area(frame.crs, frame.lon, frame.lat)
     return frame
-
-
-def _has_position(photo: Photo) -> bool:
-    return photo.gps is not None and is_usable(photo.gps)
 
 
 def _height_warnings(components: Sequence[Reconstruction], by_id: dict[str, Photo]) -> list[str]:
@@ -142,6 +145,35 @@ def _place_component(
     return replace(found, warnings=tuple(warnings))
 
 
+def _place_apart(
+    index: int,
+    component: Reconstruction,
+    distance_m: float,
+    by_id: dict[str, Photo],
+    config: GeorefConfig,
+) -> Placement:
+    """Place a component that lies far from the others in a frame, and a UTM zone, of its own."""
+    frame = _frame([component], by_id, replace(config, crs=None))
+    placement = _place_component(index, component, by_id, frame, config)
+    far = f"component {index + 1} ({len(component.images)} photos) lies {distance_m / 1000:.0f} km"
+    if not placement.placed:
+        return replace(placement, warnings=(f"{far} from the others", *placement.warnings))
+    placed = component.transformed(placement.world_from_model)
+    alone = _to_ground(Georeference(frame, (placed,), (placement,)))
+    warning = (
+        f"{far} from the others, at {_lonlat(frame)}: it has a frame of its own "
+        f"({frame.describe()}) and is delivered apart; run its photos by themselves for a surface "
+        "and maps of it"
+    )
+    placement = alone.placements[0]
+    return replace(placement, apart=alone.frame, warnings=(warning, *placement.warnings))
+
+
+def _lonlat(frame: GeoFrame) -> str:
+    north, east = "N" if frame.lat >= 0 else "S", "E" if frame.lon >= 0 else "W"
+    return f"{abs(frame.lat):.4f} {north} {abs(frame.lon):.4f} {east}"
+
+
 def _upright(observations: Observations, component: Reconstruction) -> Placement:
     """Upright by attitudes or by how the cameras are held; centred on the points; scale kept."""
     o = observations
@@ -164,7 +196,7 @@ def _to_ground(georeference: Georeference) -> Georeference:
     heights = [
         c.points.positions_in_world[:, 2]
         for c, p in zip(g.components, g.placements)
-        if p.placed and len(c.points)
+        if p.placed and p.apart is None and len(c.points)
     ]
     if not heights:
         return g
@@ -173,7 +205,7 @@ def _to_ground(georeference: Georeference) -> Georeference:
     down = Similarity(1.0, np.eye(3), np.array([0.0, 0.0, -up]))
     components, placements = [], []
     for component, placement in zip(g.components, g.placements):
-        if placement.placed:
+        if placement.placed and placement.apart is None:
             component = component.transformed(down)
             moved = down.compose(placement.world_from_model)
             placement = replace(placement, world_from_model=moved)

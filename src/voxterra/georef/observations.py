@@ -84,6 +84,11 @@ def is_usable(gps: Gps) -> bool:
     )
 
 
+def has_position(photo: Photo) -> bool:
+    """Whether a photo has a usable position."""
+    return photo.gps is not None and is_usable(photo.gps)
+
+
 def height_ellipsoidal_m(gps: Gps) -> float:
     """Ellipsoidal height of a position [m], NaN when none is recorded.
 

@@ -18,6 +18,7 @@ from voxterra.core.registration import Registration
 from voxterra.pipeline.backends import require_voxels, surface_options
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.summaries import (
+    about_gaps,
     about_single_files,
     about_unregistered,
     describe_depth,
@@ -72,7 +73,8 @@ def _georef(ctx: StageContext) -> StageOutput:
     for index, component in enumerate(placed.components):
         write_colmap(component, ctx.out / f"component_{index}")
     write_georeference(placed, ctx.out / "georeference.json")
-    return StageOutput(describe_georeference(placed), placed.all_warnings)
+    warnings = (*placed.all_warnings, *about_gaps(placed))
+    return StageOutput(describe_georeference(placed), warnings)
 
 
 def _depth(ctx: StageContext) -> StageOutput:

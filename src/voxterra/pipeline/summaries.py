@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from voxterra.core.depth import DepthMaps
+from voxterra.core.gaps import component_gaps
 from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
@@ -71,20 +72,37 @@ def about_unregistered(photos: Sequence[UnregisteredPhoto], photo_count: int) ->
 
 
 def left_out(georeference: Georeference) -> tuple[str, ...]:
-    """A warning for each component that the products cannot hold, because nothing relates it to
-    the others; the components are numbered as the warnings of the placement number them."""
-    kept = {id(component) for component in georeference.mappable_components}
+    """A warning for each component that surface and maps cannot hold, because nothing relates it
+    to the others; the components are numbered as the warnings of the placement number them."""
+    kept = georeference.mappable_indices()
     return tuple(
-        f"component {index + 1} ({len(component.images)} photos) could not be placed in the world "
-        f"of the others and is not in the products; see stages/georef/component_{index}"
+        f"component {index + 1} ({len(component.images)} photos) is not in the world of the others "
+        f"and so not in surface and maps; products hold its sparse points as component_{index + 1}"
+        f".ply, stages/georef/component_{index} its cameras"
         for index, component in enumerate(georeference.components)
-        if id(component) not in kept
+        if index not in kept
     )
+
+
+def about_gaps(georeference: Georeference) -> tuple[str, ...]:
+    """A warning for each gap between components on the map: how wide, how well known."""
+    found = []
+    for gap in component_gaps(georeference):
+        text = (
+            f"components {gap.first + 1} and {gap.second + 1} share no view; each is placed by its "
+            f"own GPS, {gap.distance_m:.0f} m apart ({gap.photos[0]} to {gap.photos[1]})"
+        )
+        if gap.sigma_horizontal_m is not None:
+            text += f", known to ±{gap.sigma_horizontal_m:.1f} m"
+            if gap.sigma_vertical_m is not None:
+                text += f" and ±{gap.sigma_vertical_m:.1f} m in height"
+        found.append(f"{text}; photos that lead from one to the other would join them")
+    return tuple(found)
 
 
 def describe_georeference(georeference: Georeference) -> str:
     """CRS and heights, and how well GPS and model agree: the run's statement of accuracy."""
-    largest = georeference.placements[0]
+    largest = georeference.placements[(georeference.mappable_indices() or [0])[0]]
     return f"{georeference.frame.describe()}{_fit(largest)}"
 
 

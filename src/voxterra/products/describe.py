@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from voxterra.core.gaps import component_gaps
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference
 from voxterra.core.mesh import PointCloud, TriMesh
@@ -94,10 +95,13 @@ def describe(
 
 def accuracy(georeference: Georeference) -> dict[str, Any]:
     """What is known of the accuracy: one entry a component, with all warnings."""
-    components = []
-    for component, placement in zip(georeference.components, georeference.placements, strict=True):
+    components, mappable = [], georeference.mappable_indices()
+    pairs = zip(georeference.components, georeference.placements, strict=True)
+    for index, (component, placement) in enumerate(pairs):
         entry = placement.to_dict()
         del entry["residuals"]  # they stand with the photos
+        entry["frame"] = georeference.frame_of(index).describe()
+        entry["in_products"] = index in mappable
         entry["photos"] = len(component.images)
         entry["sparse_points"] = len(component.points)
         errors = component.points.errors_px
@@ -112,6 +116,7 @@ def accuracy(georeference: Georeference) -> dict[str, Any]:
         "note": "residuals are model minus GPS: a measure of the GPS, not of the model; "
         "no check points were used",
         "components": components,
+        "gaps": [vars(gap) for gap in component_gaps(georeference)],
         "warnings": list(georeference.all_warnings),
     }
 
@@ -122,7 +127,7 @@ def accuracy_line(georeference: Georeference) -> str:
     Standard deviations are the largest of the components that are in the products.
     """
     frame = georeference.frame
-    placements = [placement for placement in georeference.placements if placement.placed]
+    placements = [georeference.placements[index] for index in georeference.mappable_indices()]
     if frame.is_local or not placements:
         scale = "; scale unknown" if not frame.scale_known else ""
         return f"unknown: not placed on the map{scale}; no check points used"

@@ -111,6 +111,7 @@ def make_products(
     products, surface = _rasters(mesh, maps, job, part(progress, 0, 0.7))
     products += _meshes(mesh, job, part(progress, 0.7, 0.85))
     products += _clouds(cloud, job, part(progress, 0.85, 0.97))
+    products += _apart(georeference, job)
     if "cameras" in config.products:
         products.append(_cameras(mesh, maps, georeference, photos, job))
     progress(0.98, "metadata")
@@ -242,6 +243,23 @@ def _clouds(cloud: PointCloud, job: _Job, progress: Progress) -> list[Product]:
         path = out_dir / "cloud.ply"
         write_ply_cloud(cloud, path, frame, accuracy=job.accuracy)
         text = f"Point cloud in world coordinates, {frame.unit}"
+        products.append(Product(path.name, path, "cloud", text))
+    return products
+
+
+def _apart(georeference: Georeference, job: _Job) -> list[Product]:
+    """Sparse points of the components that the other products cannot hold, a file each."""
+    if not {"laz", "cloud_ply"} & set(job.config.products):
+        return []
+    products = []
+    for index, component in enumerate(georeference.components):
+        if index in georeference.mappable_indices() or not len(component.points):
+            continue
+        frame, points = georeference.frame_of(index), component.points
+        path = job.out_dir / f"component_{index + 1}.ply"
+        cloud = PointCloud(points.positions_in_world, points.colors)
+        write_ply_cloud(cloud, path, frame)
+        text = f"Sparse points of component {index + 1}, which lies apart: {frame.describe()}"
         products.append(Product(path.name, path, "cloud", text))
     return products
 
