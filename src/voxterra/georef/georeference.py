@@ -15,6 +15,7 @@ from voxterra.core.progress import Progress, no_progress
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.transforms import Similarity
 from voxterra.georef.attitude import consensus
+from voxterra.georef.checks import doming_m, lag_m, seconds_of
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.observations import Observations, choose_frame, has_position, observe
 from voxterra.georef.place import NotPlaced, place
@@ -22,6 +23,9 @@ from voxterra.georef.upright import rotation_to_up, up_in_model
 from voxterra.georef.worlds import far_components
 
 logger = logging.getLogger(__name__)
+
+# Up part of the usual viewing direction from which on a model lies upside down.
+_UPSIDE_DOWN = 0.7
 
 
 def georeference(
@@ -140,9 +144,61 @@ def _place_component(
         np.array([i.cam_from_world[2, :3] for i in component.images])
         @ (found.world_from_model.rotation[2])
     )
+    if np.median(up) > _UPSIDE_DOWN and found.method == "gps":
+        # Photos straight down fit mirrored positions when they are turned over, and only then.
+        warning = (
+            f"{label} is not on the map: it fits its GPS positions only upside down, with cameras "
+            "that look up into the sky; the positions are mirrored: look whether longitude and "
+            "latitude are swapped, or a W or S is missing"
+        )
+        return replace(_upright(observations, component), warnings=(warning,))
     if np.median(up) > 0.5:
         warnings.append(f"{label}: most cameras look up into the sky; it may lie upside down")
+    warnings += [f"{label}: {w}" for w in _contradictions(observations, found, component, by_id)]
     return replace(found, warnings=tuple(warnings))
+
+
+def _contradictions(
+    observations: Observations,
+    placement: Placement,
+    component: Reconstruction,
+    by_id: dict[str, Photo],
+) -> list[str]:
+    """Bends against the recorded heights, and positions that come late."""
+    o = observations
+    centers = placement.world_from_model.apply(o.centers)
+    used = o.has_position & ~np.isin(o.names, placement.outliers)
+    known = used & o.has_height
+    found = []
+    bend = doming_m(centers[known], o.gps_in_world[known])
+    if bend is not None:
+        shape = "dome" if bend < 0 else "bowl"
+        forward = [image.cam_from_world[2, :3] for image in component.images]
+        looks_down = np.median(forward @ placement.world_from_model.rotation[2]) < -0.7
+        found.append(
+            f"it bends by {abs(bend):.1f} m from its middle to its edge against the recorded "
+            f"heights, like a {shape}: "
+            + (
+                "photos straight down do not determine the lens; add oblique photos"
+                if looks_down
+                else "errors add up along a chain of photos; add photos that close a loop or cross "
+                "the way"
+            )
+            + ", or positions by RTK"
+        )
+    photos = [by_id[image.name] for image in component.images]
+    order = [i for i in np.flatnonzero(used) if photos[i].captured_at]
+    order.sort(key=lambda i: (photos[i].captured_at or "", photos[i].id))
+    lag = lag_m(centers, o.gps_in_world, np.array(order, np.int64))
+    if lag is not None:
+        seconds = seconds_of(lag, centers[order], [photos[i].captured_at for i in order])
+        by = "" if seconds is None else f", about {seconds:.1f} s"
+        side = "behind" if lag > 0 else "ahead of"
+        found.append(
+            f"the recorded positions lie {abs(lag):.1f} m {side} the cameras along their way{by}: "
+            "the receiver's clock and the camera's differ"
+        )
+    return found
 
 
 def _place_apart(
