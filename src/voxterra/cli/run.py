@@ -65,6 +65,10 @@ class RunArguments:
         tyro.conf.arg(help_behavior_hint=f"(default: {IngestConfig().gps_heights})"),
     ] = None
     """What the photos' recorded heights count from; short for --ingest.gps-heights."""
+    scale_bar: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")
+    ] = None
+    """Known distances marked in photos, which give the scale; short for --georef.scale-bar."""
     from_: Annotated[
         StageName | None, tyro.conf.arg(name="from", help_behavior_hint="(default: what changed)")
     ] = None
@@ -129,6 +133,8 @@ def resolved(given: RunArguments) -> RunConfig:
         config = replace(config, georef=replace(config.georef, crs=given.crs))
     if given.heights is not None:
         config = replace(config, georef=replace(config.georef, heights=given.heights))
+    if given.scale_bar is not None:
+        config = replace(config, georef=replace(config.georef, scale_bar=given.scale_bar))
     if given.gps_heights is not None:
         config = replace(config, ingest=replace(config.ingest, gps_heights=given.gps_heights))
     return config

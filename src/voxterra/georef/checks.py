@@ -8,11 +8,59 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.georeference import Placement
+from voxterra.core.photos import Photo
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.georef.observations import Observations
+
 Float = NDArray[np.float64]
 
 # An effect is told when it is this many of its own standard deviations.
 _SIGNIFICANT = 4.0
 _LEAST_DOMING_M, _LEAST_LAG_M = 0.1, 0.5
+
+
+def contradictions(
+    observations: Observations,
+    placement: Placement,
+    component: Reconstruction,
+    by_id: dict[str, Photo],
+) -> list[str]:
+    """Bends against the recorded heights, and positions that come late, in words for a user."""
+    o = observations
+    centers = placement.world_from_model.apply(o.centers)
+    used = o.has_position & ~np.isin(o.names, placement.outliers)
+    known = used & o.has_height
+    found = []
+    bend = doming_m(centers[known], o.gps_in_world[known])
+    if bend is not None:
+        shape = "dome" if bend < 0 else "bowl"
+        forward = [image.cam_from_world[2, :3] for image in component.images]
+        looks_down = np.median(forward @ placement.world_from_model.rotation[2]) < -0.7
+        found.append(
+            f"it bends by {abs(bend):.1f} m from its middle to its edge against the recorded "
+            f"heights, like a {shape}: "
+            + (
+                "photos straight down do not determine the lens; add oblique photos"
+                if looks_down
+                else "errors add up along a chain of photos; add photos that close a loop or cross "
+                "the way"
+            )
+            + ", or positions by RTK"
+        )
+    photos = [by_id[image.name] for image in component.images]
+    order = [i for i in np.flatnonzero(used) if photos[i].captured_at]
+    order.sort(key=lambda i: (photos[i].captured_at or "", photos[i].id))
+    lag = lag_m(centers, o.gps_in_world, np.array(order, np.int64))
+    if lag is not None:
+        seconds = seconds_of(lag, centers[order], [photos[i].captured_at for i in order])
+        by = "" if seconds is None else f", about {seconds:.1f} s"
+        side = "behind" if lag > 0 else "ahead of"
+        found.append(
+            f"the recorded positions lie {abs(lag):.1f} m {side} the cameras along their way{by}: "
+            "the receiver's clock and the camera's differ"
+        )
+    return found
 
 
 def doming_m(centers: Float, gps: Float) -> float | None:

@@ -15,12 +15,14 @@ from voxterra.core.progress import Progress, no_progress
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.transforms import Similarity
 from voxterra.georef.attitude import consensus
-from voxterra.georef.checks import doming_m, lag_m, seconds_of
+from voxterra.georef.checks import contradictions
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.observations import Observations, choose_frame, has_position, observe
 from voxterra.georef.place import NotPlaced, place
+from voxterra.georef.scale import bar_scale
 from voxterra.georef.upright import rotation_to_up, up_in_model
 from voxterra.georef.worlds import far_components
+from voxterra.io.scale_bars import read_scale_bars
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ def georeference(
 
     Raises:
         GeoError: the CRS is unknown, not projected, or not made for the place.
+        InputError, FormatError: the table of scale bars cannot be read or is none.
     """
     if config.crs:
         projected_crs(config.crs)  # a wrong name is told even when no photo has a position
@@ -68,11 +71,16 @@ def georeference(
     if not frame.is_local and not any(p.placed and p.apart is None for p in placements):
         frame, warnings = GeoFrame.local(), []
     if frame.is_local:
+        metric = [p for p in placements if p.apart is None][:1]
+        frame = GeoFrame.local(scale_known=bool(metric and metric[0].scale_sigma is not None))
         if config.crs:
             warnings.append(f"--crs {config.crs} has no effect: nothing places the photos on Earth")
         warnings.append(
-            "the model is not on the map: position and scale are unknown, only relative distances "
-            "hold"
+            "the model is not on the map: its position is unknown; lengths are metres by the scale "
+            "bars"
+            if frame.scale_known
+            else "the model is not on the map: position and scale are unknown, only relative "
+            "distances hold"
         )
     placed = tuple(c.transformed(p.world_from_model) for c, p in zip(components, placements))
     result = Georeference(frame, placed, tuple(placements), tuple(warnings))
@@ -133,6 +141,24 @@ def _place_component(
     if not len(component.images):
         return Placement(Similarity.identity(), False, "none")
     label = f"component {index + 1} ({len(component.images)} photos)"
+    if config.scale_bar is not None:
+        scale, problems = bar_scale(component, read_scale_bars(config.scale_bar))
+        notes = tuple(f"{label}: {note}" for note in problems)
+        if scale is not None:
+            observations = replace(observations, scale=(scale.factor, scale.sigma))
+        placement = _placed(label, observations, component, by_id, frame, config)
+        return replace(placement, warnings=(*placement.warnings, *notes))
+    return _placed(label, observations, component, by_id, frame, config)
+
+
+def _placed(
+    label: str,
+    observations: Observations,
+    component: Reconstruction,
+    by_id: dict[str, Photo],
+    frame: GeoFrame,
+    config: GeorefConfig,
+) -> Placement:
     if frame.is_local:
         return _upright(observations, component)
     found = place(observations, config)
@@ -154,51 +180,8 @@ def _place_component(
         return replace(_upright(observations, component), warnings=(warning,))
     if np.median(up) > 0.5:
         warnings.append(f"{label}: most cameras look up into the sky; it may lie upside down")
-    warnings += [f"{label}: {w}" for w in _contradictions(observations, found, component, by_id)]
+    warnings += [f"{label}: {w}" for w in contradictions(observations, found, component, by_id)]
     return replace(found, warnings=tuple(warnings))
-
-
-def _contradictions(
-    observations: Observations,
-    placement: Placement,
-    component: Reconstruction,
-    by_id: dict[str, Photo],
-) -> list[str]:
-    """Bends against the recorded heights, and positions that come late."""
-    o = observations
-    centers = placement.world_from_model.apply(o.centers)
-    used = o.has_position & ~np.isin(o.names, placement.outliers)
-    known = used & o.has_height
-    found = []
-    bend = doming_m(centers[known], o.gps_in_world[known])
-    if bend is not None:
-        shape = "dome" if bend < 0 else "bowl"
-        forward = [image.cam_from_world[2, :3] for image in component.images]
-        looks_down = np.median(forward @ placement.world_from_model.rotation[2]) < -0.7
-        found.append(
-            f"it bends by {abs(bend):.1f} m from its middle to its edge against the recorded "
-            f"heights, like a {shape}: "
-            + (
-                "photos straight down do not determine the lens; add oblique photos"
-                if looks_down
-                else "errors add up along a chain of photos; add photos that close a loop or cross "
-                "the way"
-            )
-            + ", or positions by RTK"
-        )
-    photos = [by_id[image.name] for image in component.images]
-    order = [i for i in np.flatnonzero(used) if photos[i].captured_at]
-    order.sort(key=lambda i: (photos[i].captured_at or "", photos[i].id))
-    lag = lag_m(centers, o.gps_in_world, np.array(order, np.int64))
-    if lag is not None:
-        seconds = seconds_of(lag, centers[order], [photos[i].captured_at for i in order])
-        by = "" if seconds is None else f", about {seconds:.1f} s"
-        side = "behind" if lag > 0 else "ahead of"
-        found.append(
-            f"the recorded positions lie {abs(lag):.1f} m {side} the cameras along their way{by}: "
-            "the receiver's clock and the camera's differ"
-        )
-    return found
 
 
 def _place_apart(
@@ -231,7 +214,8 @@ def _lonlat(frame: GeoFrame) -> str:
 
 
 def _upright(observations: Observations, component: Reconstruction) -> Placement:
-    """Upright by attitudes or by how the cameras are held; centred on the points; scale kept."""
+    """Upright by attitudes or by how the cameras are held; centred on the points; scale kept
+    unless known distances tell it."""
     o = observations
     rotation = rotation_to_up(up_in_model(o.displayed_from_model, o.centers).up)
     if o.has_attitude.any():
@@ -239,8 +223,9 @@ def _upright(observations: Observations, component: Reconstruction) -> Placement
         if agreed.tilt_share >= 0.6:
             rotation = agreed.world_from_model
     points = component.points.positions_in_world if len(component.points) else o.centers
-    center = np.median(points @ rotation.T, axis=0)
-    return Placement(Similarity(1.0, rotation, -center), False, "none")
+    factor, sigma = o.scale or (1.0, None)
+    center = factor * np.median(points @ rotation.T, axis=0)
+    return Placement(Similarity(factor, rotation, -center), False, "none", scale_sigma=sigma)
 
 
 def _to_ground(georeference: Georeference) -> Georeference:

@@ -39,6 +39,8 @@ class Observations:
         stated_h, stated_v: (N,) True where the photo states them.
         displayed_from_enu: (N, 3, 3) from the recorded attitudes; NaN where there is none.
         sigma_attitude: (N,) [rad].
+        scale: metres in a unit of the model and its relative standard deviation, by known
+            distances; None without.
     """
 
     names: tuple[str, ...]
@@ -51,6 +53,7 @@ class Observations:
     stated_v: Bool
     displayed_from_enu: Float
     sigma_attitude: Float
+    scale: tuple[float, float] | None = None
 
     @property
     def has_position(self) -> Bool:

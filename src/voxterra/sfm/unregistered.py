@@ -17,8 +17,10 @@ from voxterra.sfm.database import PairCounts, feature_counts, pair_counts, raw_p
 # A photo with fewer features shows nothing that could be found again.
 MIN_FEATURES = 30
 
-# COLMAP relates two photos from this number of matches on.
+# COLMAP relates two photos from this number of matches on; twice as many unchecked ones are what
+# any two photos have by chance.
 MIN_INLIERS = 15
+_BY_CHANCE = 2 * MIN_INLIERS
 
 _ADVICE: dict[UnregisteredKind, str] = {
     "few_features": "Take it again in focus and well lit, with textured surfaces rather than sky, "
@@ -99,18 +101,18 @@ def _reason(
     if not ties.raw.any():
         return "no_matches", f"none of its {features} features is seen in another photo"
     name, raw = ties.best(ties.raw, photos)
-    if raw < MIN_INLIERS:
+    related = ties.agreeing >= MIN_INLIERS
+    if raw < _BY_CHANCE and not related.any():
         return "no_matches", (
-            f"it shows hardly anything that another photo shows: {raw} matches at best (with "
-            f"{name}), {MIN_INLIERS} are needed"
+            f"it shows hardly anything that another photo shows: {raw} features at best look "
+            f"alike (in {name}), no more than by chance"
         )
-    if ties.agreeing.max(initial=0) < MIN_INLIERS:
+    if not related.any():
         agree = int(ties.agreeing[np.argmax(ties.raw)])
         return "few_inliers", (
             f"what looks alike in {name} does not fit together: {agree} of {raw} matches agree "
             f"on one view, {MIN_INLIERS} are needed"
         )
-    related = ties.agreeing >= MIN_INLIERS
     with_placed = related & is_placed[ties.others]
     if not with_placed.any():
         names = [photos[o].id for o in ties.others[related][:3]]
