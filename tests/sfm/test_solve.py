@@ -48,7 +48,11 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[Attempt]:
 
 
 def solved(
-    folder: Path, photo: MakePhoto, stated: float | None, config: SfmConfig = SfmConfig(threads=2)
+    folder: Path,
+    photo: MakePhoto,
+    stated: float | None,
+    config: SfmConfig = SfmConfig(threads=2),
+    calibrated: bool = False,
 ) -> tuple[Solved, float]:
     """Result for photos whose metadata states `stated` times the true focal length (or none)."""
     options = pycolmap.SyntheticDatasetOptions()
@@ -66,6 +70,8 @@ def solved(
     group = CameraGroup(
         camera.model.name, camera.width, camera.height, focal, bool(stated), tuple(range(COUNT))
     )
+    if calibrated:
+        group = replace(group, params=(focal, *camera.params[1:]))
     photos = tuple(photo(i, focal_px=focal if stated else None) for i in range(COUNT))
     staged = StagedPhotos(folder, folder, tuple(p.id for p in photos), (False,) * COUNT)
     with quiet_colmap():
@@ -101,6 +107,12 @@ def test_no_metadata(tmp_path: Path, photo: MakePhoto) -> None:
 def test_never_keeps_the_stated_focal_length(tmp_path: Path, photo: MakePhoto) -> None:
     found, ratio = solved(tmp_path, photo, 1.05, SfmConfig(threads=2, refine_focal_length="never"))
     assert ratio == pytest.approx(1.05) and not found.focal_refined
+
+
+def test_calibrated_cameras_stay_as_they_are(tmp_path: Path, photo: MakePhoto) -> None:
+    found, ratio = solved(tmp_path, photo, 1.01, calibrated=True)
+    assert ratio == 1.01  # to the last digit
+    assert len(found.models) == 1 and found.models[0].num_reg_images() == COUNT
 
 
 def test_attempts_heed_the_choice_of_focal_lengths() -> None:

@@ -65,6 +65,11 @@ class RunArguments:
         tyro.conf.arg(help_behavior_hint=f"(default: {IngestConfig().gps_heights})"),
     ] = None
     """What the photos' recorded heights count from; short for --ingest.gps-heights."""
+    cameras: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: estimated)")
+    ] = None
+    """Calibrated cameras to use as they are (COLMAP's cameras.bin or cameras.txt, such as an
+    earlier run's stages/sfm/component_0/cameras.bin); short for --sfm.cameras."""
     scale_bar: Annotated[
         Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")
     ] = None
@@ -133,6 +138,8 @@ def resolved(given: RunArguments) -> RunConfig:
         config = replace(config, georef=replace(config.georef, crs=given.crs))
     if given.heights is not None:
         config = replace(config, georef=replace(config.georef, heights=given.heights))
+    if given.cameras is not None:
+        config = replace(config, sfm=replace(config.sfm, cameras=given.cameras))
     if given.scale_bar is not None:
         config = replace(config, georef=replace(config.georef, scale_bar=given.scale_bar))
     if given.gps_heights is not None:

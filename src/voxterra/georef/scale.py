@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,8 @@ def bar_scale(
         if isinstance(measured, str):
             problems.append(f"scale bar '{bar.name}' is not used: {measured}")
             continue
-        length, sigma = measured
+        length, sigma, wrong = measured
+        problems += [f"the mark of scale bar '{bar.name}' in {p} is wrong, not used" for p in wrong]
         factors.append(bar.length_m / length)
         weights.append(1.0 / sigma**2)
         names.append(bar.name)
@@ -62,10 +63,12 @@ def bar_scale(
     return BarScale(float(np.exp(mean)), sigma), tuple(problems)
 
 
-def _measure(component: Reconstruction, bar: ScaleBar) -> tuple[float, float] | str:
-    """Length in the model and its relative standard deviation, or why there is none."""
-    images = {image.name: image for image in component.images}
-    marks = [mark for mark in bar.marks if mark[0] in images]
+def _measure(
+    component: Reconstruction, bar: ScaleBar
+) -> tuple[float, float, tuple[str, ...]] | str:
+    """Length in the model, its relative standard deviation, photos with wrong marks; or why not."""
+    names = {image.name for image in component.images}
+    marks = [mark for mark in bar.marks if mark[0] in names]
     if len({photo for photo, _, _ in marks}) < 2:
         return "fewer than two of its photos are in the component"
     first = _triangulate(component, [(photo, pixel) for photo, pixel, _ in marks])
@@ -74,16 +77,38 @@ def _measure(component: Reconstruction, bar: ScaleBar) -> tuple[float, float] | 
     second = _triangulate(component, [(photo, pixel) for photo, _, pixel in marks])
     if isinstance(second, str):
         return f"its second end {second}"
-    length = float(np.linalg.norm(first[0] - second[0]))
+    length = float(np.linalg.norm(first.position - second.position))
     if length <= 0:
         return "its ends are one point"
-    return length, float(np.hypot(np.hypot(first[1], second[1]) / length, _LENGTH_SIGMA))
+    sigma = np.hypot(np.hypot(first.sigma, second.sigma) / length, _LENGTH_SIGMA)
+    return length, float(sigma), (*first.wrong, *second.wrong)
 
 
-def _triangulate(
-    component: Reconstruction, pixels: Sequence[tuple[str, Pixel]]
-) -> tuple[Float, float] | str:
-    """Point nearest to the rays of the pixels and its standard deviation, or why not."""
+@dataclass(frozen=True)
+class _Point:
+    """A triangulated mark: (3,) position, standard deviation, largest miss [px], wrong photos."""
+
+    position: Float
+    sigma: float
+    miss_px: float
+    wrong: tuple[str, ...] = ()
+
+
+def _triangulate(component: Reconstruction, pixels: Sequence[tuple[str, Pixel]]) -> _Point | str:
+    """The point of the marks, without the one that contradicts all others; or why there is none."""
+    point = _meet(component, pixels)
+    if isinstance(point, _Point) or len(pixels) < 4:
+        return point  # of three marks no majority tells which is wrong
+    rest = {p: _meet(component, [q for q in pixels if q is not p]) for p in pixels}
+    good = {p: found for p, found in rest.items() if isinstance(found, _Point)}
+    if not good:
+        return point
+    wrong = min(good, key=lambda p: good[p].miss_px)
+    return replace(good[wrong], wrong=(wrong[0],))
+
+
+def _meet(component: Reconstruction, pixels: Sequence[tuple[str, Pixel]]) -> _Point | str:
+    """Point nearest to the rays of the pixels, or why these do not meet."""
     images = {image.name: image for image in component.images}
     centers, directions, focals = [], [], []
     for photo, pixel in pixels:
@@ -103,10 +128,11 @@ def _triangulate(
     offset = point - c
     distance = np.einsum("ni,ni->n", offset, d)
     if (distance <= 0).any():
-        return "lies behind a camera by its marks"
+        return "is not one point: by its marks it lies behind a camera"
     miss_px = np.linalg.norm(np.einsum("nij,nj->ni", across, offset), axis=1) / distance * f
     if miss_px.max() > _MAX_MISS_PX:
         worst = pixels[int(np.argmax(miss_px))][0]
         return f"is not one point: its mark in {worst} misses the others by {miss_px.max():.0f} px"
     information = np.einsum("nij,n->ij", across, (f / (_MARK_SIGMA_PX * distance)) ** 2)
-    return point, float(np.sqrt(np.trace(np.linalg.inv(information)) / 3))
+    sigma = float(np.sqrt(np.trace(np.linalg.inv(information)) / 3))
+    return _Point(point, sigma, float(miss_px.max()))

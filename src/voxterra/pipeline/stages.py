@@ -164,6 +164,7 @@ STAGES: tuple[Stage, ...] = (
         ("ingest", "georef", "depth", "surface", "mesh"),
         ("products",),
         _products,
+        code_version=2,
     ),
 )
 

@@ -102,8 +102,11 @@ def about_gaps(georeference: Georeference) -> tuple[str, ...]:
 
 def describe_georeference(georeference: Georeference) -> str:
     """CRS and heights, and how well GPS and model agree: the run's statement of accuracy."""
-    largest = georeference.placements[(georeference.mappable_indices() or [0])[0]]
-    return f"{georeference.frame.describe()}{_fit(largest)}"
+    shown = georeference.mappable_indices()
+    fits = [(i, _fit(georeference.placements[i])) for i in shown]
+    if len(shown) > 1:
+        fits = [(i, f"; component {i + 1}: {text[2:]}") for i, text in fits if text]
+    return georeference.frame.describe() + "".join(text for _, text in fits)
 
 
 def _fit(placement: Placement) -> str:

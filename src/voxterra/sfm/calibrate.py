@@ -33,13 +33,17 @@ def calibrate(
     config: SfmConfig,
     *,
     known_focal_px: dict[int, float],
+    fixed: frozenset[int] = frozenset(),
     progress: Progress,
 ) -> tuple[pycolmap.Reconstruction, bool]:
     """The model adjusted with a free lens, and whether its focal length was free too.
 
     Focal length and distortion are let go where both are determined, else the distortion alone,
-    else nothing.
+    else nothing; cameras with the ids `fixed` never.
     """
+    free = set(cameras_of(model)) - fixed
+    if not free:
+        return model, False
 
     def work(_: pycolmap.CancellationToken) -> tuple[pycolmap.Reconstruction, bool]:
         for free_focal in (True, False):
@@ -48,8 +52,10 @@ def calibrate(
             options = adjustment_options(config, refine_principal_point=False)
             options.refine_focal_length = free_focal
             adjusted = pycolmap.Reconstruction(model)
-            adjuster = adjust_lenses(adjusted, options, set(cameras_of(adjusted)))
-            if adjuster is not None and _determined(adjusted, adjuster, free_focal, known_focal_px):
+            adjuster = adjust_lenses(adjusted, options, free)
+            if adjuster is not None and _determined(
+                adjusted, adjuster, free, free_focal, known_focal_px
+            ):
                 adjusted.update_point_3d_errors()
                 observations = pycolmap.ObservationManager(adjusted)
                 observations.filter_all_points3D(MAX_ERROR_PX, _MIN_TRIANGULATION_DEG)
@@ -65,13 +71,14 @@ def calibrate(
 def _determined(
     model: pycolmap.Reconstruction,
     adjuster: pycolmap.CeresBundleAdjuster,
+    cameras: set[int],
     free_focal: bool,
     known_focal_px: dict[int, float],
 ) -> bool:
     covariance = pycolmap.estimate_ba_covariance(pycolmap.BACovarianceOptions(), model, adjuster)
     if covariance is None:
         return False
-    for camera_id in cameras_of(model):
+    for camera_id in sorted(cameras):
         camera = model.camera(camera_id)
         focal, known = camera.mean_focal_length(), known_focal_px.get(camera_id)
         if lens_doubts(camera) or (known and abs(np.log(focal / known)) > MAX_FOCAL_DRIFT):

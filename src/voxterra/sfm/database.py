@@ -66,7 +66,7 @@ def _fingerprint(
     content = [
         pycolmap.__version__,
         [(photo.sha256 or str(photo.path), _size(photo.mask_path)) for photo in photos],
-        [(g.model, g.width, g.height, g.focal_px, g.focal_known, g.members) for g in groups],
+        [tuple(vars(group).values()) for group in groups],
         [config.max_image_size, config.max_features, config.random_seed],
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -115,6 +115,8 @@ def _camera(camera_id: int, group: CameraGroup, focal_px: float) -> pycolmap.Cam
         camera_id, group.model, focal_px, group.width, group.height
     )
     camera.has_prior_focal_length = group.focal_known
+    if group.params is not None:
+        camera.params = group.params
     return camera
 
 

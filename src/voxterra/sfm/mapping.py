@@ -31,13 +31,15 @@ def map_photos(
     *,
     use_position_priors: bool,
     attempt: Attempt = Attempt(),
+    calibrated: frozenset[int] = frozenset(),
     progress: Progress,
 ) -> list[pycolmap.Reconstruction]:
     """All models that the matches in `database` support, largest first; may be none.
 
     With position priors the models are metric and in the priors' frame. The global mapper takes
     no priors, stops only after it has finished, and heeds of `attempt` only whether focal lengths
-    are estimated.
+    are estimated. Cameras with the ids `calibrated` keep their parameters, except by the global
+    mapper.
     """
     work_dir = database.with_name("models")
     shutil.rmtree(work_dir, ignore_errors=True)
@@ -49,6 +51,7 @@ def map_photos(
     else:
         options = _incremental_options(photo_count, config, use_position_priors)
         attempt.apply(options)
+        options.constant_cameras = set(calibrated)
         models = _incremental(database, image_dir, work_dir, photo_count, options, progress)
     shutil.rmtree(work_dir, ignore_errors=True)
     return select_models(models, min_size(photo_count))

@@ -16,7 +16,7 @@ from voxterra.core.registration import Registration
 from voxterra.errors import NoOverlapError, TooFewPhotosError
 from voxterra.io.colmap import from_pycolmap
 from voxterra.sfm.background import quiet_colmap
-from voxterra.sfm.cameras import CameraGroup, group_cameras
+from voxterra.sfm.cameras import CameraGroup, calibrated_ids, group_cameras
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import (
     feature_counts,
@@ -63,7 +63,8 @@ def reconstruct(
         TooFewPhotosError: fewer than two photos.
         NoOverlapError: no two photos could be related, or no model came out of those that were.
         FormatError: a photo or mask cannot be read.
-        UsageError: pairs by position are asked for without GPS.
+        UsageError: pairs by position are asked for without GPS, or no calibrated camera is of the
+            photos' size.
     """
     if len(photos) < 2:
         raise TooFewPhotosError(
@@ -90,7 +91,8 @@ def reconstruct(
             # Priors hold the model in place; an adjustment without them would let go of it.
             if priors is None:
                 free = solved.focal_refined
-                model = refine(model, config, refine_focal_length=free, progress=share)
+                fixed = calibrated_ids(groups)
+                model = refine(model, config, refine_focal_length=free, fixed=fixed, progress=share)
             components.append(_named(from_pycolmap(model), photos.photos, staged))
     for folder in (staged.image_dir, staged.mask_dir):
         shutil.rmtree(folder, ignore_errors=True)

@@ -65,17 +65,19 @@ def refine(
     config: SfmConfig,
     *,
     refine_focal_length: bool = True,
+    fixed: frozenset[int] = frozenset(),
     progress: Progress,
 ) -> pycolmap.Reconstruction:
     """The model after an adjustment with free optical centres, or `model` when they are weak.
 
     With `auto`, cameras that have too few photos or are badly determined keep their parameters;
-    when these cameras hold most of the photos that can be judged, all do.
+    when these cameras hold most of the photos that can be judged, all do. Cameras with the ids
+    `fixed` always keep theirs.
     """
     wanted = config.refine_principal_point
     if wanted == "never" or (wanted == "auto" and not refine_focal_length):
         return model  # what cannot carry a focal length cannot carry an optical centre
-    photos = _photos_of(model)
+    photos = {c: n for c, n in _photos_of(model).items() if c not in fixed}
     judged = {c: n for c, n in photos.items() if n >= MIN_PHOTOS}
     if wanted == "auto" and not judged:
         return model

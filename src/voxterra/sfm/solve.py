@@ -14,7 +14,7 @@ from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress, part
 from voxterra.sfm.attempts import Attempt, first_attempt, further_attempts
 from voxterra.sfm.calibrate import calibrate
-from voxterra.sfm.cameras import CameraGroup
+from voxterra.sfm.cameras import CameraGroup, calibrated_ids
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import write_focal_lengths
 from voxterra.sfm.mapping import map_photos
@@ -67,6 +67,10 @@ class _Task:
     @property
     def known_focal_px(self) -> dict[int, float]:
         return {i: group.focal_px for i, group in enumerate(self.groups, 1) if group.focal_known}
+
+    @property
+    def calibrated(self) -> frozenset[int]:
+        return calibrated_ids(self.groups)
 
     @property
     def focal_known(self) -> bool:
@@ -129,6 +133,7 @@ def _try(task: _Task, attempt: Attempt, progress: Progress) -> _Tried:
         task.config,
         use_position_priors=task.use_position_priors,
         attempt=attempt,
+        calibrated=task.calibrated,
         progress=part(progress, 0.0, 0.9),
     )
     focal_refined = attempt.free_focal
@@ -136,7 +141,12 @@ def _try(task: _Task, attempt: Attempt, progress: Progress) -> _Tried:
     if attempt.held and not task.use_position_priors:
         share = part(progress, 0.9, 1.0)
         known = task.known_focal_px
-        found = [calibrate(m, task.config, known_focal_px=known, progress=share) for m in models]
+        found = [
+            calibrate(
+                model, task.config, known_focal_px=known, fixed=task.calibrated, progress=share
+            )
+            for model in models
+        ]
         models = [model for model, _ in found]
         focal_refined = all(free for _, free in found)
     shape = judge(
@@ -197,6 +207,7 @@ def _merit(one: _Tried, tried: Sequence[_Tried]) -> tuple[float, ...]:
 def _is_weak(task: _Task, best: _Tried, progress: Progress) -> bool:
     """Whether the photos determine the focal lengths badly that were estimated of them."""
     auto = task.config.refine_focal_length == "auto" and not task.use_position_priors
+    auto = auto and not task.calibrated
     if not best.models or not auto:
         return False
     if not best.focal_refined:
