@@ -74,6 +74,10 @@ class RunArguments:
         Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")
     ] = None
     """Known distances marked in photos, which give the scale; short for --georef.scale-bar."""
+    aoi: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: everything)")
+    ] = None
+    """Area of interest (GeoJSON) that the products are cut to; short for --products.aoi."""
     from_: Annotated[
         StageName | None, tyro.conf.arg(name="from", help_behavior_hint="(default: what changed)")
     ] = None
@@ -140,6 +144,8 @@ def resolved(given: RunArguments) -> RunConfig:
         config = replace(config, georef=replace(config.georef, heights=given.heights))
     if given.cameras is not None:
         config = replace(config, sfm=replace(config.sfm, cameras=given.cameras))
+    if given.aoi is not None:
+        config = replace(config, products=replace(config.products, aoi=given.aoi))
     if given.scale_bar is not None:
         config = replace(config, georef=replace(config.georef, scale_bar=given.scale_bar))
     if given.gps_heights is not None:
