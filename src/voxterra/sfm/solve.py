@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 # observations do, than with a free one.
 _WORSE_ERROR, _FEWER_OBSERVATIONS = 1.25, 0.75
 
+# More photos than this take so long to map that only the likeliest other ways are tried.
+_MANY_PHOTOS = 150
+
 
 @dataclass(frozen=True)
 class Solved:
@@ -119,6 +122,8 @@ def _further(task: _Task, first: _Tried) -> tuple[Attempt, ...]:
     if task.config.mapper == "global":
         return ()
     further = further_attempts(task.config, focal_known=task.focal_known)
+    if len(task.photos) > _MANY_PHOTOS:
+        further = further[:2]
     if first.shape.doubts == {"focal"} and task.config.refine_focal_length == "auto":
         return (Attempt(free_focal=False), *further)
     return further
