@@ -117,7 +117,7 @@ def prepare(work: Path, max_size: int) -> None:
     from voxterra.sfm.reconstruct import reconstruct
 
     photos = ingest_photos(DATA / SET / "images", work_dir=work / "ingest")
-    components = reconstruct(photos, work_dir=work / "sfm")
+    components = reconstruct(photos, work_dir=work / "sfm").components
     (work / "input.pickle").write_bytes(pickle.dumps((components, photos)))
 
 

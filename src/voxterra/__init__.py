@@ -49,6 +49,8 @@ _PUBLIC = {
     "Image": "voxterra.core.reconstruction",
     "Reconstruction": "voxterra.core.reconstruction",
     "SparsePoints": "voxterra.core.reconstruction",
+    "Registration": "voxterra.core.registration",
+    "UnregisteredPhoto": "voxterra.core.registration",
     "Similarity": "voxterra.core.transforms",
     "GeoFrame": "voxterra.core.geo",
     "Georeference": "voxterra.core.georeference",

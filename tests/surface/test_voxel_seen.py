@@ -80,12 +80,11 @@ def test_what_no_depth_map_measured_goes(ball):
     mesh, front = ball[1], view(0.0, -3.0)
     whole = only_measured(mesh, [depth_of(ball, front)])
     half = only_measured(mesh, [depth_of(ball, front, missing=80)])
-    centers = half.vertices[half.faces].mean(1)
     assert 0.3 * len(mesh.faces) < len(whole.faces) < 0.5 * len(mesh.faces)
-    assert len(half.faces) == pytest.approx(0.5 * len(whole.faces), rel=0.05)
-    assert centers[:, 0].min() > -0.02  # x to the right, as the columns
+    right = whole.vertices[whole.faces].mean(1)[:, 0] > 0  # x to the right, as the columns
+    assert 0 < len(half.faces) == right.sum() < len(whole.faces)
     both = only_measured(mesh, [depth_of(ball, front), depth_of(ball, view(0.0, 3.0))])
-    assert len(both.faces) == pytest.approx(2 * len(whole.faces), rel=0.05)
+    assert len(both.faces) > 1.8 * len(whole.faces)
 
 
 def test_a_surface_that_has_moved_off_was_not_measured(ball):

@@ -65,6 +65,19 @@ class RunArguments:
         tyro.conf.arg(help_behavior_hint=f"(default: {IngestConfig().gps_heights})"),
     ] = None
     """What the photos' recorded heights count from; short for --ingest.gps-heights."""
+    cameras: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: estimated)")
+    ] = None
+    """Calibrated cameras to use as they are (COLMAP's cameras.bin or cameras.txt, such as an
+    earlier run's stages/sfm/component_0/cameras.bin); short for --sfm.cameras."""
+    scale_bar: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")
+    ] = None
+    """Known distances marked in photos, which give the scale; short for --georef.scale-bar."""
+    aoi: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: everything)")
+    ] = None
+    """Area of interest (GeoJSON) that the products are cut to; short for --products.aoi."""
     from_: Annotated[
         StageName | None, tyro.conf.arg(name="from", help_behavior_hint="(default: what changed)")
     ] = None
@@ -132,6 +145,12 @@ def resolved(given: RunArguments) -> RunConfig:
         config = replace(config, georef=replace(config.georef, crs=given.crs))
     if given.heights is not None:
         config = replace(config, georef=replace(config.georef, heights=given.heights))
+    if given.cameras is not None:
+        config = replace(config, sfm=replace(config.sfm, cameras=given.cameras))
+    if given.aoi is not None:
+        config = replace(config, products=replace(config.products, aoi=given.aoi))
+    if given.scale_bar is not None:
+        config = replace(config, georef=replace(config.georef, scale_bar=given.scale_bar))
     if given.gps_heights is not None:
         config = replace(config, ingest=replace(config.ingest, gps_heights=given.gps_heights))
     return config

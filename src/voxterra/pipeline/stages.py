@@ -7,6 +7,7 @@ A stage function knows nothing of run folders; the functions here are the only g
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from voxterra.core.depth import DepthMaps
@@ -14,10 +15,13 @@ from voxterra.core.georeference import Georeference
 from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import part
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import Registration
 from voxterra.pipeline.backends import require_voxels, surface_options
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.summaries import (
+    about_gaps,
     about_single_files,
+    about_unregistered,
     describe_depth,
     describe_georeference,
     describe_mesh,
@@ -26,7 +30,6 @@ from voxterra.pipeline.summaries import (
     left_out,
     run_info,
     stage_facts,
-    unregistered,
 )
 
 # The heavy imports are inside the functions, so that a second run, which does nothing, is quick.
@@ -45,16 +48,19 @@ def _ingest(ctx: StageContext) -> StageOutput:
 def _sfm(ctx: StageContext) -> StageOutput:
     from voxterra.ingest.ingest import require_enough
     from voxterra.io.colmap import write_colmap
+    from voxterra.io.registration import write_registration
     from voxterra.sfm.reconstruct import reconstruct
 
     photos = read_photos_of(ctx)
     require_enough(photos)
-    components = reconstruct(photos, ctx.config.sfm, work_dir=ctx.work, progress=ctx.progress)
-    for index, component in enumerate(components):
+    found = reconstruct(photos, ctx.config.sfm, work_dir=ctx.work, progress=ctx.progress)
+    for index, component in enumerate(found.components):
         write_colmap(component, ctx.out / f"component_{index}")
+    write_registration(found, ctx.out / "registration.json")
     ctx.drop_work()
     return StageOutput(
-        describe_reconstruction(components, photos), unregistered(components, photos)
+        describe_reconstruction(found.components, photos),
+        (*found.warnings, *about_unregistered(found.unregistered, len(photos))),
     )
 
 
@@ -63,12 +69,14 @@ def _georef(ctx: StageContext) -> StageOutput:
     from voxterra.io.colmap import write_colmap
     from voxterra.io.georeference import write_georeference
 
-    photos, components = read_photos_of(ctx), read_components(ctx.input("sfm"))
-    placed = georeference(components, photos, ctx.config.georef, progress=ctx.progress)
+    photos, found = read_photos_of(ctx), read_registration_of(ctx)
+    placed = georeference(found.components, photos, ctx.config.georef, progress=ctx.progress)
+    placed = replace(placed, unregistered=found.unregistered)
     for index, component in enumerate(placed.components):
         write_colmap(component, ctx.out / f"component_{index}")
     write_georeference(placed, ctx.out / "georeference.json")
-    return StageOutput(describe_georeference(placed), placed.all_warnings)
+    warnings = (*placed.all_warnings, *about_gaps(placed))
+    return StageOutput(describe_georeference(placed), warnings)
 
 
 def _depth(ctx: StageContext) -> StageOutput:
@@ -169,8 +177,8 @@ def _report(ctx: StageContext) -> StageOutput:
 STAGES: tuple[Stage, ...] = (
     #      name        reads                                    options                run
     Stage("ingest", ("source",), ("ingest",), _ingest, code_version=2),
-    Stage("sfm", ("ingest",), ("sfm",), _sfm, resumable=True),
-    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, tells_accuracy=True),
+    Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=2, resumable=True),
+    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=2, tells_accuracy=True),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True),
     Stage(
         "surface",
@@ -187,6 +195,7 @@ STAGES: tuple[Stage, ...] = (
         ("ingest", "georef", "depth", "surface", "mesh"),
         ("products",),
         _products,
+        code_version=2,
     ),
     Stage(
         "report",
@@ -216,6 +225,14 @@ def read_components(folder: Path) -> tuple[Reconstruction, ...]:
 
     found = sorted(folder.glob("component_*"), key=lambda p: int(p.name.split("_")[1]))
     return tuple(read_colmap(path) for path in found)
+
+
+def read_registration_of(ctx: StageContext) -> Registration:
+    """Result of the sfm stage."""
+    from voxterra.io.registration import read_registration
+
+    folder = ctx.input("sfm")
+    return read_registration(folder / "registration.json", read_components(folder))
 
 
 def read_georeferenced(folder: Path) -> Georeference:

@@ -21,20 +21,24 @@ def camera_features(georeference: Georeference, photos: PhotoSet) -> list[dict[s
     """One GeoJSON point a registered photo, then one a photo that was left out.
 
     A component that nothing places on Earth, or a photo left out that has no GPS, has no
-    position: its geometry is null. A local frame gives positions in `center_in_world` alone.
+    position: its geometry is null. A local frame gives positions in `center_in_world` alone. One
+    that lies apart is in its own frame.
     """
-    frame, by_id = georeference.frame, photos.by_id()
+    by_id = photos.by_id()
     features, registered = [], set()
     for index, (component, placement) in enumerate(
         zip(georeference.components, georeference.placements, strict=True)
     ):
         residuals = {r.name: r for r in placement.residuals}
+        frame = georeference.frame_of(index)
         for image in component.images:
             registered.add(image.name)
-            on_earth = placement.placed and not frame.is_local
+            on_earth = not frame.is_local
             geometry = _point(frame, image.center_in_world) if on_earth else None
             properties = _camera_properties(image, frame, on_earth)
             properties |= {"registered": True, "component": index}
+            if placement.apart is not None:
+                properties["crs"] = frame.crs
             properties |= _photo_properties(by_id.get(image.name))
             properties |= _residual_properties(residuals.get(image.name))
             features.append(_feature(geometry, properties))
@@ -42,7 +46,7 @@ def camera_features(georeference: Georeference, photos: PhotoSet) -> list[dict[s
         if photo.id not in registered:
             properties = {"name": photo.id, "registered": False, "component": None}
             properties |= _photo_properties(photo)
-            features.append(_feature(_gps_point(photo, frame), properties))
+            features.append(_feature(_gps_point(photo, georeference.frame), properties))
     return features
 
 
