@@ -163,7 +163,8 @@ def _comparison(
     mine, theirs = (companions.greys[i].to(device) for i in (target.order, other))
     count = SAMPLES_CUDA if device.type == "cuda" else SAMPLES_CPU
     generator = torch.Generator(device).manual_seed(seed)
-    drawn = multiview.draw_pixels(*mine.shape, count, generator, margin=PATCH // 2)
+    height, width = mine.shape
+    drawn = multiview.draw_pixels(height, width, count, generator, margin=PATCH // 2)
     return Comparison(
         mine, theirs, neighbor.camera, hidden, drawn, c.lambda_mv_ncc, c.lambda_mv_geo
     )
