@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from voxterra.kernels import hypotheses as hy
 from voxterra.kernels import patchmatch as pm
 from voxterra.kernels.planes import Sources, normals_from_planes, pack_quads, upsample_planes
 from voxterra.testing import look_at
@@ -52,19 +53,19 @@ def test_costs_equal_the_slow_twin():
     forward = np.zeros((1, 3, 4), np.float32)
     forward[0, :, :3] = np.eye(3)
     forward[0, 0, 3] = 10.0
-    offsets = pm.patch_offsets()
+    offsets = hy.patch_offsets()
     spatial = np.exp(-(offsets**2).sum(0) / 50).astype(np.float32)
     planes = np.zeros((60, 80, 3), np.float32)
     costs = np.empty((60, 80), np.float32)
     view_costs = np.empty((60, 80, 1), np.float32)
-    matching = pm.Matching(offsets, spatial, np.float32(14), np.float32(0))
+    matching = hy.Matching(offsets, spatial, np.float32(14), np.float32(0))
     for shift in (3, 5):
         planes[..., 0] = shift / 10.0
         sources = _one_source(src, forward)
         pm.evaluate(ref.astype(np.float32), planes, costs, view_costs, sources, matching)
         for x, y in [(20, 20), (40, 31), (60, 45)]:
             twin = _twin_cost(ref, src, x, y, shift, offsets, spatial, 14.0)
-            assert abs(costs[y, x] - min(twin, float(pm.OUT_OF_VIEW))) < 2e-3
+            assert abs(costs[y, x] - min(twin, float(hy.OUT_OF_VIEW))) < 2e-3
 
 
 def test_a_plane_that_leaves_the_image_costs_more_than_no_correlation():
@@ -75,13 +76,13 @@ def test_a_plane_that_leaves_the_image_costs_more_than_no_correlation():
     planes = np.full((40, 40, 3), 0, np.float32)
     planes[..., 0] = 100.0
     costs = np.empty((40, 40), np.float32)
-    matching = pm.Matching(
-        pm.patch_offsets(), np.ones(32, np.float32), np.float32(14), np.float32(0)
+    matching = hy.Matching(
+        hy.patch_offsets(), np.ones(32, np.float32), np.float32(14), np.float32(0)
     )
     view_costs = np.empty((40, 40, 1), np.float32)
     sources = _one_source(ref, forward)
     pm.evaluate(ref.astype(np.float32), planes, costs, view_costs, sources, matching)
-    assert (costs == pm.OUT_OF_VIEW).all()
+    assert (costs == hy.OUT_OF_VIEW).all()
 
 
 def test_upsampling_keeps_a_plane_a_plane():
@@ -111,10 +112,10 @@ def test_normals_of_a_tilted_plane():
 
 
 def test_random_numbers_fill_their_range_and_depend_on_every_argument():
-    many = np.array([pm.random_of(x, y, 7, 1) for x in range(60) for y in range(60)])
+    many = np.array([hy.random_of(x, y, 7, 1) for x in range(60) for y in range(60)])
     assert many.min() >= -1 and many.max() < 1
     assert abs(many.mean()) < 0.04 and abs(many.std() - 1 / np.sqrt(3)) < 0.03
-    base = pm.random_of(3, 4, 5, 6)
+    base = hy.random_of(3, 4, 5, 6)
     assert base not in [
-        pm.random_of(*a) for a in [(4, 4, 5, 6), (3, 5, 5, 6), (3, 4, 6, 6), (3, 4, 5, 7)]
+        hy.random_of(*a) for a in [(4, 4, 5, 6), (3, 5, 5, 6), (3, 4, 6, 6), (3, 4, 5, 7)]
     ]

@@ -11,10 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba_cuda")
 
+from voxterra.kernels.cuda_launch import Kernel  # noqa: E402
 from voxterra.kernels.voxels import cuda as package  # noqa: E402
 from voxterra.kernels.voxels import math as vm  # noqa: E402
 from voxterra.kernels.voxels.cuda import backward, bin, forward, prepare  # noqa: E402
-from voxterra.kernels.voxels.cuda.launch import Kernel  # noqa: E402
 
 CC = (9, 0)
 PARAMETER = re.compile(r"\.param \.(\w+) ")

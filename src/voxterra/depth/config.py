@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,8 @@ class DepthConfig:
     """Largest relative depth difference of photos that agree."""
     seed: int = 0
     """Random seed; results repeat exactly on any number of cores."""
+    device: Literal["auto", "cpu", "cuda"] = field(
+        default="auto", metadata={"affects_result": False}
+    )
+    """Where to compute: on an NVIDIA GPU ("cuda") or not; auto: on a GPU where that can be. The
+    results of the two differ by rounding only, and a run may move between them."""

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from voxterra.core.depth import DepthMap
 from voxterra.core.progress import Progress
 from voxterra.depth.config import DepthConfig
-from voxterra.depth.geometry import pinhole_of, source_views
+from voxterra.depth.device import stereo_on
+from voxterra.depth.geometry import pinhole_of
 from voxterra.depth.level import Level
 from voxterra.io.depth_store import DepthStore, depth_path, write_depth
-from voxterra.kernels.planes import check_consistency, normals_from_planes
+from voxterra.kernels.planes import normals_from_planes
 
 _SPECKLE_PX = 40
 _SURE_COST = 0.25
@@ -32,6 +33,7 @@ def filter_depth_maps(
 ) -> None:
     """Write the final depth maps of `level` into the store at `out_dir`."""
     store = DepthStore(out_dir)
+    stereo = stereo_on(config, level, images=None, coarse=None)
     for i, view in enumerate(level.views):
         progress(i / len(level.views), f"filtering {i + 1}/{len(level.views)}")
         if depth_path(out_dir, i).exists():
@@ -40,12 +42,8 @@ def filter_depth_maps(
         depth = np.zeros(costs.shape, np.float32)
         confidence = np.zeros(costs.shape, np.float32)
         if sources[i]:
-            agree, look, mean_w = check_consistency(
-                planes,
-                source_views(i, sources[i], level, planes_of=level),
-                np.float32(config.max_reprojection_px),
-                np.float32(config.max_depth_error),
-            )
+            limits = config.max_reprojection_px, config.max_depth_error
+            agree, look, mean_w = stereo.check(i, sources[i], planes, *limits)
             enough = np.minimum(config.min_agreeing, len(sources[i]))
             keep = agree >= enough
             # At the rim of a survey one other photo may be all that looks: let it do where the

@@ -26,26 +26,30 @@ def source_views(
         images: where their pixels are; None leaves them out.
         planes_of: level whose planes they bring along, resampled to `level`; None leaves them out.
     """
+    meta, forward, backward = maps_between(index, chosen, level)
+    pixels = int((meta[:, 1] * meta[:, 2]).sum())
+    planes = np.zeros((1 if planes_of is None else pixels, 3), np.float32)
+    quads = np.zeros(1 if images is None else pixels, np.uint32)
+    for j, (start, width, height) in zip(chosen, meta.tolist()):
+        place = slice(start, start + width * height)
+        if planes_of is not None:
+            planes[place] = upsample_planes(planes_of.planes(j), height, width).reshape(-1, 3)
+        if images is not None:
+            quads[place] = images.quads(j).ravel()
+    return Sources(quads, planes, meta, forward, backward)
+
+
+def maps_between(
+    index: int, chosen: tuple[int, ...], level: Level
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """`meta`, `forward` and `backward` of the `Sources` of view `index`."""
     forward, backward = zip(
         *(_relative(level.views[index], level.views[j]) for j in chosen), strict=True
     )
     sizes = [(level.views[j].width, level.views[j].height) for j in chosen]
     ends = np.cumsum([0] + [width * height for width, height in sizes])
-    planes = np.zeros((1 if planes_of is None else int(ends[-1]), 3), np.float32)
-    quads = np.zeros(1 if images is None else int(ends[-1]), np.uint32)
-    for k, (j, (width, height)) in enumerate(zip(chosen, sizes)):
-        place = slice(int(ends[k]), int(ends[k + 1]))
-        if planes_of is not None:
-            planes[place] = upsample_planes(planes_of.planes(j), height, width).reshape(-1, 3)
-        if images is not None:
-            quads[place] = images.quads(j).ravel()
-    return Sources(
-        quads,
-        planes,
-        np.column_stack([ends[:-1], sizes]).astype(np.int64),
-        np.array(forward, np.float32),
-        np.array(backward, np.float32),
-    )
+    meta = np.column_stack([ends[:-1], sizes]).astype(np.int64)
+    return meta, np.array(forward, np.float32), np.array(backward, np.float32)
 
 
 def _relative(

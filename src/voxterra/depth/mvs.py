@@ -5,7 +5,7 @@ points and random planes; finer levels start from the level below and also ask t
 agree with each other (geometric consistency). What agrees with no other photo is removed last.
 
 Sources: Gipuma (Galliani 2015), COLMAP's multi-view stereo (Schoenberger 2016), ACMM (Xu & Tao
-2019); see `kernels.patchmatch`.
+2019); see `kernels.hypotheses`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,11 @@ from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.depth.config import DepthConfig
+from voxterra.depth.device import stereo_on, uses_gpu
 from voxterra.depth.filtering import filter_depth_maps
-from voxterra.depth.geometry import inverse_depth_per_pixel, pinhole_of, source_views
+from voxterra.depth.geometry import inverse_depth_per_pixel, maps_between, pinhole_of
 from voxterra.depth.level import Level, LevelImages
+from voxterra.depth.on_cpu import OnCpu
 from voxterra.depth.resume import take_up
 from voxterra.depth.sources import Prior, choose_sources, sparse_prior
 from voxterra.depth.start import planes_from_points
@@ -32,8 +35,10 @@ from voxterra.depth.undistort import write_undistorted
 from voxterra.errors import ReconstructionError
 from voxterra.io.depth_store import DepthStore, color_path, depth_path, mask_path, write_views
 from voxterra.io.undistort import pinhole_view
-from voxterra.kernels import patchmatch as pm
-from voxterra.kernels.planes import upsample_planes
+from voxterra.kernels.hypotheses import Matching, Search, patch_offsets
+
+if TYPE_CHECKING:
+    from voxterra.depth.on_gpu import OnGpu
 
 _BILATERAL_SIGMA = np.float32(14.0)
 
@@ -75,7 +80,10 @@ def estimate_depth(
     Raises:
         ReconstructionError: no photo has another one to be matched against.
         voxterra.errors.FormatError: a photo cannot be read any more.
+        voxterra.errors.UsageError, voxterra.errors.MissingPartError: a GPU is asked for and there
+            is none, or what it needs is not installed.
     """
+    uses_gpu(config)  # so that it is told now if a GPU is asked for and cannot be used
     tasks = plan(components, config)
     if not any(task.sources for task in tasks):
         raise ReconstructionError(
@@ -163,14 +171,14 @@ def _solve_level(
     progress: Progress,
 ) -> None:
     """Depth of all views at one level; views that are on disk already are skipped."""
-    images = LevelImages(out_dir, level.views)
+    stereo = stereo_on(config, level, LevelImages(out_dir, level.views), previous)
     for i, task in enumerate(tasks):
         size = f"{level.views[i].width}x{level.views[i].height}"
-        first = "" if pm.sweep.signatures else " (compiling, on first use)"
-        progress(i / len(tasks), f"stereo {size}, photo {i + 1}/{len(tasks)}{first}")
+        compiling = "" if stereo.compiled else " (compiling, on first use)"
+        progress(i / len(tasks), f"stereo {size}, photo {i + 1}/{len(tasks)}{compiling}")
         if level.path(i).exists():
             continue
-        planes, costs = _solve_view(i, task, level, previous, images, config)
+        planes, costs = _solve_view(i, task, level, stereo, config, previous is None)
         level.write(i, planes, costs)
 
 
@@ -178,46 +186,39 @@ def _solve_view(
     index: int,
     task: Task,
     level: Level,
-    previous: Level | None,
-    images: LevelImages,
+    stereo: OnCpu | OnGpu,
     config: DepthConfig,
+    first: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Planes (H, W, 3) and costs (H, W) of one view at one level."""
+    """Planes (H, W, 3) and costs (H, W) of one view at one level, the `first` or a finer one."""
     view = level.views[index]
     height, width = view.height, view.width
     if not task.sources:
         return np.zeros((height, width, 3), np.float32), np.full((height, width), 2, np.float32)
-    gray = images.gray(index)
-    if previous is None:
-        planes = planes_from_points(task.prior, task.view, view)
-        iterations, refinements, explorations, geo_weight = config.coarse_iterations, 3, 2, 0.0
-    else:
-        planes = upsample_planes(previous.planes(index), height, width)
-        iterations, refinements, explorations = config.refine_iterations, 2, 0
-        geo_weight = config.geometric_weight
-    sources = source_views(index, task.sources, level, images, previous)
-    offsets = pm.patch_offsets(fine=previous is not None)
+    start, geo_weight = None, config.geometric_weight
+    iterations, refinements, explorations = config.refine_iterations, 2, 0
+    if first:
+        start, geo_weight = planes_from_points(task.prior, task.view, view), 0.0
+        iterations, refinements, explorations = config.coarse_iterations, 3, 2
+    offsets = patch_offsets(fine=not first)
     spatial = np.exp(-(offsets**2).sum(0) / (2 * 5.0**2)).astype(np.float32)
-    matching = pm.Matching(offsets, spatial, _BILATERAL_SIGMA, np.float32(geo_weight))
-    costs = np.empty((height, width), np.float32)
-    view_costs = np.empty((height, width, len(task.sources)), np.float32)
-    pm.evaluate(gray, planes, costs, view_costs, sources, matching)
+    matching = Matching(offsets, spatial, _BILATERAL_SIGMA, np.float32(geo_weight))
     low, high = task.prior.w_range
     scale = np.array([width / task.view.width, height / task.view.height])
-    step = inverse_depth_per_pixel(
-        sources.forward, task.prior.pixels * scale - 0.5, task.prior.depths
-    )
-    for iteration in range(iterations):
-        for color in (0, 1):
-            search = pm.Search(
-                *pinhole_of(view),
-                np.float32(low),
-                np.float32(high),
-                np.float32(step),
-                salt=((config.seed * 131 + index) * 31 + iteration) * 2 + color,
-                directions=8 if explorations or iteration == 0 else 4,
-                refinements=refinements,
-                explorations=explorations,
-            )
-            pm.sweep(gray, planes, costs, view_costs, sources, matching, search, color)
-    return planes, costs
+    _, forward, _ = maps_between(index, task.sources, level)
+    step = inverse_depth_per_pixel(forward, task.prior.pixels * scale - 0.5, task.prior.depths)
+    searches = [
+        Search(
+            *pinhole_of(view),
+            np.float32(low),
+            np.float32(high),
+            np.float32(step),
+            salt=((config.seed * 131 + index) * 31 + iteration) * 2 + color,
+            directions=8 if explorations or iteration == 0 else 4,
+            refinements=refinements,
+            explorations=explorations,
+        )
+        for iteration in range(iterations)
+        for color in (0, 1)
+    ]
+    return stereo.solve(index, task.sources, start, matching, searches)

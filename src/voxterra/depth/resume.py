@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from voxterra.core.camera import PinholeView
@@ -25,8 +25,10 @@ def take_up(
 ) -> None:
     """Empty `out_dir` of depth maps and photos unless they come from this very question."""
     by_id = photos.by_id()
+    # Where it is computed does not count, so that work may go on on another machine.
+    counting = {f.name for f in fields(config) if f.metadata.get("affects_result", True)}
     question = {
-        "config": asdict(config),
+        "config": {name: value for name, value in asdict(config).items() if name in counting},
         "views": [
             [v.name, v.K.tolist(), v.cam_from_world.tolist(), v.width, v.height, asdict(v.camera)]
             for v in views

@@ -1,7 +1,7 @@
 """Planes of a view as inverse depth: resampling, normals, the way to another view and back.
 
 The plane of pixel (x, y) is `(w, a, b)`: the inverse depth of the pixel and its change per pixel to
-the right and down (see `kernels.patchmatch`). Pixel coordinates are at integer centres in here.
+the right and down (see `kernels.hypotheses`). Pixel coordinates are at integer centres in here.
 """
 
 from __future__ import annotations
@@ -103,6 +103,18 @@ def pack_quads(gray: np.ndarray) -> np.ndarray:
     return out
 
 
+@nb.njit(fastmath=True, inline="always")
+def upsampled(coarse, x, y, sx, sy):
+    """Plane of pixel (x, y) of a finer grid; `sx`, `sy`: coarse pixels per fine one."""
+    ch, cw = coarse.shape[:2]
+    cy = (f32(y) + f32(0.5)) * sy - f32(0.5)
+    iy = min(max(np.int64(cy + f32(0.5)), 0), ch - 1)
+    cx = (f32(x) + f32(0.5)) * sx - f32(0.5)
+    ix = min(max(np.int64(cx + f32(0.5)), 0), cw - 1)
+    a, b = coarse[iy, ix, 1], coarse[iy, ix, 2]
+    return coarse[iy, ix, 0] + a * (cx - f32(ix)) + b * (cy - f32(iy)), a * sx, b * sy
+
+
 @nb.njit(parallel=True, fastmath=True, cache=True)
 def upsample_planes(coarse, height, width):
     """Planes on a finer grid of the same image: each pixel continues its nearest coarse plane."""
@@ -110,15 +122,11 @@ def upsample_planes(coarse, height, width):
     out = np.empty((height, width, 3), np.float32)
     sx, sy = f32(cw) / f32(width), f32(ch) / f32(height)
     for y in nb.prange(height):
-        cy = (f32(y) + f32(0.5)) * sy - f32(0.5)
-        iy = min(max(np.int64(cy + f32(0.5)), 0), ch - 1)
         for x in range(width):
-            cx = (f32(x) + f32(0.5)) * sx - f32(0.5)
-            ix = min(max(np.int64(cx + f32(0.5)), 0), cw - 1)
-            a, b = coarse[iy, ix, 1], coarse[iy, ix, 2]
-            out[y, x, 0] = coarse[iy, ix, 0] + a * (cx - f32(ix)) + b * (cy - f32(iy))
-            out[y, x, 1] = a * sx
-            out[y, x, 2] = b * sy
+            w, a, b = upsampled(coarse, x, y, sx, sy)
+            out[y, x, 0] = w
+            out[y, x, 1] = a
+            out[y, x, 2] = b
     return out
 
 
@@ -142,6 +150,28 @@ def normals_from_planes(planes, cam):
     return out
 
 
+@nb.njit(fastmath=True, inline="always")
+def agreement(sources, x, y, w, max_error_px, max_relative):
+    """`check_consistency` of one pixel of known inverse depth `w`."""
+    agree, look, total = 0, 0, w
+    for v in range(sources.meta.shape[0]):
+        u0, v0, z = there(sources.forward[v], f32(x), f32(y), w)
+        if z <= f32(0.0) or not inside(sources, v, u0, v0):
+            continue
+        bx, by, w_back = and_back(sources, v, u0, v0)
+        if w_back <= f32(0.0):
+            continue
+        dx, dy = bx - f32(x), by - f32(y)
+        if dx * dx + dy * dy < max_error_px * max_error_px and abs(w_back - w) < max_relative * w:
+            total += w_back
+            agree += 1
+            look += 1
+        # z is the point's depth over there per depth here, so w / z its inverse depth.
+        elif w_there(sources, v, u0, v0) < (f32(1.0) + max_relative) * w / z:
+            look += 1
+    return agree, look, total / f32(agree + 1)
+
+
 @nb.njit(parallel=True, fastmath=True, cache=True)
 def check_consistency(planes, sources, max_error_px, max_relative):
     """How many source views agree with each pixel's depth, and the depth they agree on.
@@ -163,24 +193,7 @@ def check_consistency(planes, sources, max_error_px, max_relative):
             w = planes[y, x, 0]
             if w <= f32(0.0):
                 continue
-            total = w
-            for v in range(sources.meta.shape[0]):
-                u0, v0, z = there(sources.forward[v], f32(x), f32(y), w)
-                if z <= f32(0.0) or not inside(sources, v, u0, v0):
-                    continue
-                bx, by, w_back = and_back(sources, v, u0, v0)
-                if w_back <= f32(0.0):
-                    continue
-                dx, dy = bx - f32(x), by - f32(y)
-                if (
-                    dx * dx + dy * dy < max_error_px * max_error_px
-                    and abs(w_back - w) < max_relative * w
-                ):
-                    total += w_back
-                    agree[y, x] += 1
-                    look[y, x] += 1
-                # z is the point's depth over there per depth here, so w / z its inverse depth.
-                elif w_there(sources, v, u0, v0) < (f32(1.0) + max_relative) * w / z:
-                    look[y, x] += 1
-            mean_w[y, x] = total / f32(agree[y, x] + 1)
+            agree[y, x], look[y, x], mean_w[y, x] = agreement(
+                sources, x, y, w, max_error_px, max_relative
+            )
     return agree, look, mean_w

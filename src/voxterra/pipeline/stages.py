@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from voxterra.core.depth import DepthMaps
 from voxterra.core.georeference import Georeference
@@ -88,6 +89,12 @@ def _depth(ctx: StageContext) -> StageOutput:
         components, photos, ctx.config.depth, out_dir=ctx.out, progress=ctx.progress
     )
     return StageOutput(describe_depth(maps), left_out(placed))
+
+
+def _require_gpu(config: Any) -> None:
+    from voxterra.depth.device import uses_gpu
+
+    uses_gpu(config.depth)
 
 
 def _surface(ctx: StageContext) -> StageOutput:
@@ -179,7 +186,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("ingest", ("source",), ("ingest",), _ingest, code_version=2),
     Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=2, resumable=True),
     Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=2, tells_accuracy=True),
-    Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True),
+    Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
     Stage(
         "surface",
         ("depth",),

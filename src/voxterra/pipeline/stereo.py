@@ -40,7 +40,7 @@ def with_stereo(
 
     Args:
         scene: with known cameras.
-        config: what counts is `stereo_size`.
+        config: what counts is `stereo_size`, and `device` where to compute.
         work_dir: folder for what is found; an interrupted call goes on there.
         progress: called often; what it raises stops the work.
 
@@ -62,7 +62,7 @@ def with_stereo(
     store = estimate_depth(
         (component,),
         photos,
-        DepthConfig(max_size=config.stereo_size),
+        DepthConfig(max_size=config.stereo_size, device=config.device),
         out_dir=work_dir / "depth",
         progress=part(progress, 0.2, 1.0),
     )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from pathlib import Path
 from typing import Any, Literal
 
 from voxterra.core.options import with_values
+from voxterra.kernels.cuda_device import shows_gpu
 from voxterra.surface.voxels.config import VoxelConfig
 
 Machine = Literal["cpu", "gpu"]
@@ -57,9 +54,4 @@ def this_machine() -> Machine:
 
     Costs no import and touches no driver; whether torch can use the GPU is another question.
     """
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1"):
-        return "cpu"
-    there = shutil.which("nvidia-smi") is not None
-    if sys.platform == "linux" and not Path("/dev/dxg").exists():  # WSL has that instead
-        there = any(Path("/dev").glob("nvidia[0-9]*"))
-    return "gpu" if there else "cpu"
+    return "gpu" if shows_gpu() else "cpu"

@@ -6,7 +6,8 @@ import logging
 
 import torch
 
-from voxterra.errors import MissingPartError, UsageError
+from voxterra.errors import UsageError
+from voxterra.kernels import cuda_device
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.host_memory import available_bytes
 
@@ -24,28 +25,8 @@ def choose_device(config: VoxelConfig) -> torch.device:
         UsageError: CUDA is asked for and torch sees no GPU.
         MissingPartError: CUDA is asked for and numba-cuda is not installed.
     """
-    if config.device == "cpu":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        if config.device == "cuda":
-            raise UsageError(
-                "torch sees no NVIDIA GPU.",
-                where="--device cuda",
-                next_step="Train on the CPU (--device cpu), or install torch for your GPU's CUDA.",
-            )
-        return torch.device("cpu")
-    try:
-        from voxterra.kernels.voxels.cuda import ops_cuda  # noqa: F401
-    except ImportError as error:
-        if config.device == "cuda":
-            raise MissingPartError(
-                f"The GPU kernels cannot be loaded: {error}.",
-                where="--device cuda",
-                next_step="pip install 'voxterra[voxels,gpu]'",
-            ) from error
-        logger.warning("A GPU is there, but its kernels cannot be loaded (%s).", error)
-        return torch.device("cpu")
-    return torch.device("cuda")
+    kernels = "voxterra.kernels.voxels.cuda.ops_cuda"
+    return torch.device(cuda_device.choose_device(config.device, kernels))
 
 
 def require_devices(config: VoxelConfig) -> torch.device:

@@ -10,8 +10,8 @@ from functools import cache
 
 import numpy as np
 
+from voxterra.kernels.cuda_launch import Kernel
 from voxterra.kernels.voxels.cuda.lanes import cuda, high16, load_words, low16
-from voxterra.kernels.voxels.cuda.launch import Kernel
 
 THREADS = 256
 W4 = np.uint64(4)

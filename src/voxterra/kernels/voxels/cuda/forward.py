@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from voxterra.kernels.cuda_launch import Kernel
 from voxterra.kernels.voxels import math as vm
 from voxterra.kernels.voxels.cuda.lanes import (
     FULL,
@@ -23,7 +24,6 @@ from voxterra.kernels.voxels.cuda.lanes import (
     store4,
     warp_max,
 )
-from voxterra.kernels.voxels.cuda.launch import Kernel
 from voxterra.kernels.voxels.cuda.ray import (
     ROW,
     STAGE,

@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from voxterra.kernels.cuda_launch import Kernel
 from voxterra.kernels.voxels import math as vm
 from voxterra.kernels.voxels.cpu.prepare import image_rect
 from voxterra.kernels.voxels.cuda.lanes import (
@@ -18,7 +19,6 @@ from voxterra.kernels.voxels.cuda.lanes import (
     store4,
     store_words,
 )
-from voxterra.kernels.voxels.cuda.launch import Kernel
 from voxterra.kernels.voxels.sh import BASIS0, basis1, basis2, basis3
 
 THREADS = 128

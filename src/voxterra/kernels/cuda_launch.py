@@ -72,6 +72,11 @@ class Kernel:
         """Name of the kernel in messages and in the cache."""
         return f"{self._pyfunc.__module__}.{self._pyfunc.__qualname__}".replace(".<locals>", "")
 
+    @property
+    def loaded(self) -> bool:
+        """Whether a GPU has it already."""
+        return bool(self._functions)
+
     def ptx(self, cc: tuple[int, int]) -> str:
         """PTX for compute capability `cc`, compiled now or read from the cache; needs no GPU.
 
