@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from measure import DATA, REPO, read_result, setting, write_result
 
 SET = "synthetic_uav"
@@ -130,7 +131,7 @@ def prepare(work: Path, max_size: int, device: str) -> None:
     from voxterra.sfm.reconstruct import reconstruct
 
     photos = ingest_photos(DATA / SET / "images", work_dir=work / "ingest")
-    components = reconstruct(photos, work_dir=work / "sfm")
+    components = reconstruct(photos, work_dir=work / "sfm").components
     (work / "input.pickle").write_bytes(pickle.dumps((components, photos)))
 
 
@@ -174,7 +175,6 @@ def ours(work: Path, max_size: int, device: str) -> None:
 def sgbm(work: Path, max_size: int, device: str) -> None:
     """OpenCV's matcher on one rectified pair a scored photo."""
     from sgbm import rectify, sgbm_depth, to_rectified, warp
-
     from voxterra.evaluate.depth import pixels_in_view, sample_depth
 
     components, photos = pickle.loads((work / "input.pickle").read_bytes())

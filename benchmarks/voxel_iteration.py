@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import voxel_raster
 
+import voxel_raster
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.kernels.voxels import ops, ops_train
 from voxterra.surface.voxels import step as stepping

@@ -4,6 +4,7 @@
 
 Level 8 has 502,774 voxels, level 9 2,002,280. Compilation is not counted: the first of all runs
 is left out. `--check` renders on the CPU and on CUDA and compares images and gradients.
+`--samples 3` and `--rise` time what `n_samp_per_vox` and `lambda_ascending` ask of the rasterizer.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from voxterra.kernels.voxels import math as layout
 from voxterra.kernels.voxels import ops
 
 STEPS = ("prepare", "bin", "forward", "backward", "prepare_backward")
@@ -118,18 +120,26 @@ def gradient(width: int, height: int, device: str) -> torch.Tensor:
 
 
 def iteration(
-    scene: Scene, view: ops.View, grad: torch.Tensor, degree: int, mark: Callable[[], Any]
+    scene: Scene,
+    view: ops.View,
+    grad: torch.Tensor,
+    degree: int,
+    mark: Callable[[], Any],
+    *,
+    samples: int = 1,
+    rise: bool = False,
 ) -> dict[str, torch.Tensor]:
     """One pass through all operations; calls `mark` between them."""
+    features = layout.F_ALL | (layout.F_RISE if rise else 0)
     mark()
     record, rect = ops.prepare(
         scene.lo_size, scene.level, scene.corner_index, scene.sdf, scene.sh0, scene.shs,
-        scene.sharpness, view, degree,
+        scene.sharpness, view, degree, cull=not rise,
     )  # fmt: skip
     mark()
     bins = ops.bin_voxels(rect, scene.rank_order, view)
     mark()
-    image = ops.rasterize_forward(record, rect, bins, view)
+    image = ops.rasterize_forward(record, rect, bins, view, features=features, samples=samples)
     mark()
     grad_record = ops.rasterize_backward(record, rect, bins, view, image, grad)
     mark()
@@ -189,6 +199,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--degree", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--rise", action="store_true")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     host = make_scene(options.level, options.degree)
@@ -198,7 +210,8 @@ def main() -> None:
         grad = gradient(options.width, options.height, device)
 
         def run(mark: Callable[[], Any], s=scene, v=view, g=grad, d=device) -> None:  # type: ignore[no-untyped-def]
-            results[d] = iteration(s, v, g, options.degree, mark)
+            more = {"samples": options.samples, "rise": options.rise}
+            results[d] = iteration(s, v, g, options.degree, mark, **more)
 
         table = times(run, options.repeats, device == "cuda")
         entries = int(results[device]["entries"])

@@ -3,7 +3,8 @@
     python benchmarks/voxel_sets.py object_chair_synthetic DATA/object_chair_synthetic OUT
     python benchmarks/voxel_sets.py dtu_scan24 DATA/dtu_scan24 OUT --width 800 [--no-masks]
 
-Without masks they lie in `eval_masks/`, where only the scores look. DTU's scene is written in its normalised frame (the object inside of the unit sphere).
+Without masks they lie in `eval_masks/`, where only the scores look. DTU's scene is written in its
+normalised frame (the object inside of the unit sphere).
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from voxels import surface_scores_true
 
+from voxels import surface_scores_true
 from voxterra.core.mesh import TriMesh
 from voxterra.io.depth_store import DepthStore
 from voxterra.kernels.raster import rasterize_depth
@@ -30,7 +30,7 @@ from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
 from voxterra.surface.voxels.render import Rendered, Voxels, to_device, to_model
 from voxterra.surface.voxels.scene import Scene, SceneView
-from voxterra.surface.voxels.seen import only_seen, seen_leaves
+from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
 from voxterra.surface.voxels.train import train
 
 
@@ -83,6 +83,7 @@ def score_voxels(voxels: Voxels, scene: Scene, run: Path, truth: Path) -> dict[s
     """Held-out images and surface."""
     views = [image.view for image in scene.views if not image.held_out]
     mesh = only_seen(extract_mesh(to_model(voxels)), voxels.octree, seen_leaves(voxels, views))
+    mesh = only_measured(mesh, (v.prior for v in scene.training if v.prior is not None))
     images = means(evaluate_views(voxels, scene, held_out=True))
     return {**images, **surface_scores_true(mesh, run, truth), "faces": len(mesh.faces)}
 

@@ -22,10 +22,14 @@ def main() -> None:
         work_dir = Path(folder)
         photos = vt.ingest_photos(args.photos, work_dir=work_dir)
         config = vt.SfmConfig(max_image_size=800, max_features=2000)
-        components = vt.reconstruct(photos, config, work_dir=work_dir)
-        placed = vt.georeference(components, photos)
+        found = vt.reconstruct(photos, config, work_dir=work_dir)
+        placed = vt.georeference(found.components, photos)
 
-    print(f"{len(photos)} photos, {len(components[0].images)} of them in the largest component")
+    print(
+        f"{len(photos)} photos, {len(found.components[0].images)} of them in the largest component"
+    )
+    for photo in found.unregistered:
+        print(f"  {photo.name} has no place: {photo.reason}. {photo.advice}")
     print(f"world: {placed.frame.describe()}")
     for component in placed.components:
         on_map = placed.frame.to_map(component.centers_in_world())

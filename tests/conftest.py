@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parent.parent
+BROWSER_ARGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
 
 
 def shared_data_root() -> Path:
@@ -26,6 +40,24 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[object]:
+    """A page of Chromium."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if program is None:
+        pytest.skip("no chromium here (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as start:
+        browser = start.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=program,
+            args=list(BROWSER_ARGS),
+            viewport={"width": 900, "height": 600},
+        )
+        yield browser.new_page()
+        browser.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -39,6 +39,8 @@ _PUBLIC = {
     "TextureConfig": "voxterra.mesh.texture_config",
     "make_products": "voxterra.products.make",
     "ProductsConfig": "voxterra.products.config",
+    "write_report": "voxterra.report.write",
+    "ReportConfig": "voxterra.report.config",
     # what passes between them
     "Camera": "voxterra.core.camera",
     "PinholeView": "voxterra.core.camera",
@@ -47,6 +49,8 @@ _PUBLIC = {
     "Image": "voxterra.core.reconstruction",
     "Reconstruction": "voxterra.core.reconstruction",
     "SparsePoints": "voxterra.core.reconstruction",
+    "Registration": "voxterra.core.registration",
+    "UnregisteredPhoto": "voxterra.core.registration",
     "Similarity": "voxterra.core.transforms",
     "GeoFrame": "voxterra.core.geo",
     "Georeference": "voxterra.core.georeference",

@@ -5,6 +5,8 @@ Every error says *what* went wrong, *where* (photo, file, option), and the *next
 
 from __future__ import annotations
 
+import errno
+
 
 class VoxterraError(Exception):
     """Base of all errors that reach a user.
@@ -71,7 +73,7 @@ class WorkspaceError(VoxterraError):
 
 
 class MissingPartError(VoxterraError):
-    """An optional part of Voxterra is not installed."""
+    """A part of Voxterra is not installed, or does not load."""
 
 
 class Cancelled(VoxterraError):
@@ -95,6 +97,21 @@ EXIT_CODES: dict[type[VoxterraError], int] = {
     MissingPartError: 30,
     Cancelled: 130,
 }
+
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "failed to map segment")
+"""What torch says as a RuntimeError, and the loader of libraries as an ImportError, where the
+machine has no memory left."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is full: the machine's, or a GPU's as torch tells it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    told = isinstance(error, RuntimeError | ImportError)
+    return told and any(text in str(error) for text in _NO_MEMORY)
 
 
 def exit_code(error: VoxterraError) -> int:

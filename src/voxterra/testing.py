@@ -12,6 +12,21 @@ from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.core.mesh import TriMesh
 from voxterra.kernels.raster import rasterize_depth
+from voxterra.report.render import render_textured, sample_texture
+
+__all__ = [
+    "Color",
+    "MemoryDepthMaps",
+    "assert_grad_close",
+    "checker",
+    "depth_normals",
+    "look_at",
+    "photograph",
+    "plane_mesh",
+    "render_textured",
+    "sample_texture",
+    "textured_plane_scene",
+]
 
 Color = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -190,46 +205,3 @@ def textured_plane_scene(
         for i, a in enumerate(angle)
     ]
     return mesh, photograph(mesh, views, checker, exposures), checker
-
-
-def render_textured(
-    mesh: TriMesh, view: PinholeView
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """(H, W, 3) RGB picture of a textured mesh and (H, W) where it shows the mesh.
-
-    Texels are interpolated bilinearly, as a graphics card does without mip-maps.
-
-    Raises:
-        ValueError: the mesh has no texture.
-    """
-    if mesh.texture is None:
-        raise ValueError("the mesh has no texture")
-    in_cam = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
-    depth, face = rasterize_depth(in_cam, mesh.faces, view.K, view.width, view.height)
-    rows, columns = np.nonzero(face >= 0)
-    pixels = np.column_stack([columns, rows]).astype(np.float64) + 0.5
-    points = view.unproject(pixels, depth[rows, columns].astype(np.float64))
-    chosen = face[rows, columns]
-    a, b, c = mesh.vertices[mesh.faces[chosen]].astype(np.float64).swapaxes(0, 1)
-    normal = np.cross(b - a, c - a)
-    area = np.maximum((normal**2).sum(axis=1), 1e-300)
-    second = (np.cross(points - a, c - a) * normal).sum(axis=1) / area
-    third = (np.cross(b - a, points - a) * normal).sum(axis=1) / area
-    weights = np.clip(np.stack([1 - second - third, second, third], axis=1), 0, 1)
-    uv = np.einsum("nk,nkc->nc", weights, mesh.texture.uv[chosen])
-    picture = np.zeros((view.height, view.width, 3), np.uint8)
-    picture[rows, columns] = sample_texture(mesh.texture.image, uv)
-    return picture, face >= 0
-
-
-def sample_texture(image: NDArray[np.uint8], uv: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """(N, 3) bilinear colours of an (H, W, 3) atlas at (N, 2) coordinates, v up."""
-    height, width = image.shape[:2]
-    x = np.clip(uv[:, 0] * width - 0.5, 0, width - 1)
-    y = np.clip((1 - uv[:, 1]) * height - 0.5, 0, height - 1)
-    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
-    right, below = np.minimum(column + 1, width - 1), np.minimum(row + 1, height - 1)
-    s, t = (x - column)[:, None], (y - row)[:, None]
-    top = (1 - s) * image[row, column] + s * image[row, right]
-    bottom = (1 - s) * image[below, column] + s * image[below, right]
-    return np.rint((1 - t) * top + t * bottom).astype(np.uint8)

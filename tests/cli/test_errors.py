@@ -153,3 +153,16 @@ def test_json_holds_the_error_and_nothing_else_is_printed(voxterra, tmp_path, tw
     assert done.returncode == 11
     early = voxterra("run", tmp_path / "nowhere", "--out", tmp_path / "o2", "--json")
     assert json.loads(early.stdout.splitlines()[-1])["kind"] == "NoPhotosError"
+
+
+def test_memory_that_does_not_suffice(monkeypatch, capsys):
+    from voxterra.cli import main as program
+
+    def too_large(args):
+        return np.empty(1 << 60, np.uint8)
+
+    monkeypatch.setattr(program, "_dispatch", too_large)
+    assert main(["train"]) == 1
+    err = capsys.readouterr().err
+    assert "memory of this machine does not suffice" in err and "Take smaller photos" in err
+    assert "Traceback" not in err and "Internal error" not in err

@@ -238,6 +238,50 @@ def test_mesh_from_rendered_depth_within_a_box(trained, tmp_path):
     assert 0.09 < mesh.vertices[:, 2].max() <= 0.1 + 1e-6
 
 
+def test_a_gpu_that_is_missing_is_told_before_a_model_is_taken_away(trained, monkeypatch, capsys):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    before = {p: p.read_bytes() for p in trained.glob("*.*")}
+    source = str(read_training(trained).source_path)
+    for option in ("--device", "--data_device"):
+        for road in (["--overwrite", "--source_path", source], ["--resume"]):
+            assert main(["train", "--model_path", str(trained), *road, option, "cuda"]) == 2
+            err = capsys.readouterr().err
+            assert "no NVIDIA GPU" in err and f"{option} cuda" in err
+    assert before == {p: p.read_bytes() for p in trained.glob("*.*")}
+
+
+def test_going_on_with_what_is_not_there_is_told(trained, tmp_path, capsys):
+    missing = tmp_path / "modle"
+    assert main(["train", "--model_path", str(missing), "--resume"]) == 3
+    err = capsys.readouterr().err
+    assert "does not exist" in err and str(missing) in err and "Check the path" in err
+    assert f"--source_path DATA --model_path {missing}" in err and not missing.exists()
+    missing.mkdir()
+    assert main(["train", "--model_path", str(missing), "--resume"]) == 3
+    assert "holds no training to go on with" in capsys.readouterr().err
+    write_training(Training(None, "images", VoxelConfig()), missing)  # as the surface of a run
+    assert main(["train", "--model_path", str(missing), "--resume"]) == 3
+    err = capsys.readouterr().err
+    assert "not told in its folder" in err and "--source_path DATA" in err
+    # A command that may be the first or a later one goes on, or begins.
+    given = parse([*BASIC, str(tmp_path / "new"), "--resume"])
+    assert given.resume and given.training.source_path == Path("data")
+
+
+def test_no_method_writes_over_the_mesh_of_the_other(trained, capsys):
+    assert main(["mesh", str(trained), "--method", "sdf"]) == 0
+    before = {name: (trained / name).read_bytes() for name in ("mesh.ply", "mesh.glb")}
+    capsys.readouterr()
+    args = ["--method", "tsdf", "--voxel_size", "0.1", "--device", "cpu"]
+    assert main(["mesh", str(trained), *args]) == 0
+    assert before == {name: (trained / name).read_bytes() for name in before}
+    mesh, _ = read_ply(trained / "mesh_tsdf.ply")
+    assert len(mesh.faces) > 100 and (trained / "mesh_tsdf.glb").read_bytes()[:4] == b"glTF"
+    assert str(trained / "mesh_tsdf.ply") in capsys.readouterr().out
+
+
 def test_what_cannot_be_meshed_or_scored(trained, tmp_path, capsys):
     assert main(["mesh", str(trained), "--out", "mesh.obj"]) == 2
     assert main(["mesh", str(trained), "--bound", "0", "0", "0", "0", "1", "1"]) == 2

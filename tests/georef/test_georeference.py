@@ -131,7 +131,9 @@ def test_a_straight_walk_without_attitudes_says_that_its_tilt_is_weak(survey):
     s = survey(layout="line", attitude_sigma=None)
     found, placement = place(s)
     error = s.error(found.components[0], found.frame)
-    assert placement.tilt_sigma_deg > 5 and said(found, "fix its up weakly")
+    assert placement.tilt_sigma_deg > 5
+    # The line runs east: it is about bearing 90 that the model can roll.
+    assert said(found, "nearly on one line") and said(found, "bearing 90 deg")
     assert error.tilt_deg < 3 * placement.tilt_sigma_deg
     assert abs(error.heading_deg) < 3
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,16 @@ from voxterra.core.transforms import Similarity, rotation_from_vector
 from voxterra.evaluate.frame import evaluate_frame
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.georeference import georeference
+
+
+def marked_targets(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
+    """Pixels of each painted target by photo, as a person would mark them (0.3 px noise)."""
+    lines = (folder / "gcp_list.txt").read_text().splitlines()[1:]
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for line in lines:
+        _, _, _, px, py, photo, name = line.split()
+        found.setdefault(name, {})[photo] = (float(px), float(py))
+    return found
 
 
 def load(folder: Path):
@@ -63,3 +74,29 @@ def test_frame_as_delivered(shared_data, name, tilt_deg, tilt_by_gps_deg):
         # The GPS error that all photos share stays: it is stated, not corrected.
         assert np.linalg.norm(error.offset_m) < 4
         assert placement.position_sigma_vertical_m > abs(error.offset_m[2]) / 2
+
+
+@pytest.mark.parametrize("name", ["synthetic_uav"])
+def test_a_taped_distance_gives_the_scale(shared_data, name, tmp_path):
+    """Between two painted targets, without any GPS."""
+    folder = shared_data(name)
+    truth, _, photos = load(folder)
+    model = truth.transformed(Similarity(0.07, np.eye(3), np.zeros(3)))
+    photos = replace(photos, photos=tuple(replace(p, gps=None) for p in photos.photos))
+    targets = json.loads((folder / "truth" / "targets.json").read_text())
+    places = {t["name"]: np.array(t["enu"]) for t in targets}
+    marks = marked_targets(folder)
+    common = {(a, b): marks[a].keys() & marks[b].keys() for a in marks for b in marks if a < b}
+    (a, b), shared = max(common.items(), key=lambda pair: len(pair[1]))
+    assert len(shared) >= 2
+    length = np.linalg.norm(places[a] - places[b])
+    rows = [
+        f"tape,{length},{p},{marks[a][p][0]},{marks[a][p][1]},{marks[b][p][0]},{marks[b][p][1]}"
+        for p in sorted(shared)
+    ]
+    path = tmp_path / "bars.csv"
+    path.write_text("\n".join(["bar,length_m,photo,x1,y1,x2,y2", *rows]))
+    found = georeference([model], photos, GeorefConfig(scale_bar=path))
+    assert found.frame.scale_known
+    scale, sigma = found.placements[0].world_from_model.scale, found.placements[0].scale_sigma
+    assert scale * 0.07 == pytest.approx(1.0, abs=3 * sigma) and sigma < 0.02

@@ -3,7 +3,7 @@
 Grey ground 40 m wide, a red box 3 m high 12 m to the north, a blue box 5 m high 12 m to the east.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from voxterra.core.georeference import Georeference, PhotoResidual, Placement
 from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.core.photos import Gps, Photo, PhotoSet, RejectedFile
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.core.registration import UnregisteredPhoto
 from voxterra.core.transforms import Similarity
 from voxterra.products.config import ProductsConfig
 from voxterra.products.make import Product, make_products
@@ -117,6 +118,38 @@ def make(frame: GeoFrame, folder: Path, config: ProductsConfig) -> Made:
     )
     assert seen == sorted(seen) and seen[-1] == 1.0
     return Made(folder, products, frame)
+
+
+AUSTRALIA = GeoFrame("geo", 115.7439, -32.0569, 10.0, "EPSG:32750")
+
+
+def make_apart(folder: Path) -> Made:
+    """The scene with two more components: far away and thus apart, and placed nowhere."""
+    mesh, cloud, maps, main, photos = inputs(GEO)
+    points = SparsePoints(
+        np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.full((2, 3), 90, np.uint8), np.ones(2),
+        np.zeros(3, np.int64), np.zeros(0, np.int32), np.zeros((0, 2)),
+    )  # fmt: skip
+    (first,), (placement,) = main.components, main.placements
+    far, lost = (
+        replace(
+            first, points=points, images=tuple(replace(i, name=p + i.name) for i in first.images)
+        )
+        for p in ("far/", "lost/")
+    )
+    unplaced = Placement(Similarity.identity(), False, "none", warnings=("lost",))
+    why = UnregisteredPhoto("left_out.jpg", "no_matches", "it shows nothing", "Go back.")
+    georeference = replace(
+        main,
+        components=(first, far, lost),
+        placements=(placement, replace(placement, residuals=(), apart=AUSTRALIA), unplaced),
+        unregistered=(why,),
+    )
+    products = make_products(
+        mesh, cloud, maps, georeference, photos, ProductsConfig(products=("cloud_ply", "cameras")),
+        out_dir=folder, run_info={},
+    )  # fmt: skip
+    return Made(folder, products, GEO)
 
 
 def on_map(x: float, y: float, z: float) -> np.ndarray:

@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from voxterra.core.camera import PinholeView
+from voxterra.core.mesh import TriMesh
+from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.io.colmap import write_colmap
 from voxterra.io.depth_store import color_path, depth_path, write_depth, write_image, write_views
 from voxterra.pipeline.config import RunConfig
 from voxterra.pipeline.run import run
@@ -37,11 +40,37 @@ def views() -> list[PinholeView]:
     ]  # fmt: skip
 
 
-def depth(ctx: StageContext) -> StageOutput:
-    """A patterned plane with a step, seen from above."""
+def block() -> TriMesh:
+    """A plane with a step."""
     mesh = plane_mesh(6.0, 60)
     mesh.vertices[:, 2] = np.where(np.abs(mesh.vertices[:, :2]).max(1) < 1.0, 0.8, 0.0)
-    maps = photograph(mesh, views(), lambda points: checker(points, 2.0))
+    return mesh
+
+
+def georef(ctx: StageContext) -> StageOutput:
+    """Cameras, and sparse points on the block: every 17th vertex, seen by all that look at it."""
+    seen = views()
+    points = block().vertices[::17].astype(np.float64)
+    xy = np.stack([view.project(points)[0] for view in seen], axis=1)  # (P, V, 2)
+    inside = ((xy >= 0) & (xy < [WIDTH, HEIGHT])).all(2)
+    count = inside.sum(1)
+    sparse = SparsePoints(
+        points[count > 1],
+        np.full((int((count > 1).sum()), 3), 128, np.uint8),
+        np.full(int((count > 1).sum()), 0.5),
+        np.concatenate([[0], np.cumsum(count[count > 1])]).astype(np.int64),
+        np.nonzero(inside[count > 1])[1].astype(np.int32),
+        xy[count > 1][inside[count > 1]],
+    )
+    images = tuple(Image(view.name, 1, view.cam_from_world) for view in seen)
+    found = Reconstruction({1: seen[0].camera}, images, sparse)
+    write_colmap(found, ctx.out / "component_0")
+    return StageOutput("cameras and points of a step")
+
+
+def depth(ctx: StageContext) -> StageOutput:
+    """A patterned plane with a step, seen from above."""
+    maps = photograph(block(), views(), lambda points: checker(points, 2.0))
     for index in range(len(maps.views)):
         write_depth(maps.load(index), depth_path(ctx.out, index))
         write_image(maps.load_color(index), color_path(ctx.out, index))
@@ -50,9 +79,13 @@ def depth(ctx: StageContext) -> StageOutput:
 
 
 def stages(names: Sequence[str] = ("surface",)) -> tuple[Stage, ...]:
-    """The fabricated depth stage, and those of Voxterra that follow it."""
+    """The fabricated georef and depth stages, and those of Voxterra that follow it."""
     rest = tuple(stage for stage in STAGES if stage.name in names)
-    return (Stage("depth", ("source",), ("depth",), depth), *rest)
+    return (
+        Stage("georef", ("source",), ("georef",), georef),
+        Stage("depth", ("georef",), ("depth",), depth),
+        *rest,
+    )
 
 
 def config(**voxels: object) -> RunConfig:

@@ -207,7 +207,7 @@ def test_photographers_warnings(make_photo, tmp_path: Path) -> None:
     assert "0, 0" in warned["null.jpg"] and "no GPS" not in warned["null.jpg"]
     assert "no GPS position" in warned["dark.jpg"]
     assert photos.by_id()["null.jpg"].gps is None
-    assert warned["0.jpg"] == ""
+    assert warned["0.jpg"] == "small: 160 x 120 pixels show little"
     assert "3 of 10 photos have no GPS position" in photos.warnings
 
 

@@ -13,7 +13,7 @@ from rio_cogeo.cogeo import cog_validate
 from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import ColorRaster, Grid, SurfaceRaster
 from voxterra.errors import FormatError
-from voxterra.io.geotiff import read_raster, write_dsm, write_ortho
+from voxterra.io.geotiff import read_preview, read_raster, write_dsm, write_ortho
 
 GEO = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832")
 ELLIPSOIDAL = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832", heights="ellipsoidal")
@@ -169,3 +169,20 @@ def test_ortho_read_without_gdal(tmp_path: Path) -> None:
         assert "VerticalCSTypeGeoKey" not in page.geotiff_tags
         assert page.photometric == 2 and page.extrasamples == (2,)  # RGB, alpha
         assert [o.shape[:2] for o in overviews] == [(350, 550), (175, 275)]
+
+
+def test_a_preview_is_small_and_lies_where_the_raster_lies(tmp_path):
+    grid = Grid(563_000.0, 5_710_200.0, 0.5, 400, 200)
+    heights = np.tile(np.arange(400, dtype=np.float32), (200, 1))
+    raster = SurfaceRaster(grid, heights, np.ones((200, 400), np.uint8))
+    write_dsm(raster, tmp_path / "dsm.tif", GEO)
+    found = read_preview(tmp_path / "dsm.tif", 100)
+    assert found is not None
+    bands, small, nodata = found
+    assert bands.shape == (2, 50, 100) and nodata == -9999
+    assert small.bounds == pytest.approx(grid.bounds)
+    assert np.abs(np.diff(bands[0][0]) - 4).max() < 3  # still a slope of one a cell
+    assert read_preview(tmp_path / "none.tif", 100) is None
+    (tmp_path / "bad.tif").write_bytes(b"no raster")
+    with pytest.raises(FormatError, match="damaged"):
+        read_preview(tmp_path / "bad.tif", 100)

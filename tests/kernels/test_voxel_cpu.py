@@ -1,14 +1,21 @@
 """What the CPU kernels promise beyond agreeing with their twins."""
 
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
 import torch
 from numba import njit
 from voxel_scene import CAMERAS, intrinsics, look_at, voxel_scene
+from voxel_scene import __file__ as voxel_scene_file
 
-from voxterra.kernels.voxels import ops
-from voxterra.kernels.voxels.cpu.lanes import exp
+from voxterra.kernels.voxels import cpu, math, ops, resample, sh, train_math
+from voxterra.kernels.voxels.cpu.lanes import exp, tally
 from voxterra.kernels.voxels.reference.raster import octants, rasterize, ray_directions
 
 WIDTH, HEIGHT = 45, 35
@@ -163,3 +170,48 @@ def test_the_wrong_type_or_shape_is_named():
             scene.lo_size, scene.level, scene.corner_index, scene.sdf, scene.sh0,
             scene.shs[:, :8].contiguous(), scene.sharpness, view, 3,
         )  # fmt: skip
+
+
+def test_no_kernel_lets_the_compiler_round_otherwise():
+    """A function comes out of the compiler more than once: in the process that compiles it another
+    copy may run than in those that load it from the cache."""
+    modules = [importlib.import_module(m.name) for m in pkgutil.iter_modules(
+        cpu.__path__, f"{cpu.__name__}.")]  # fmt: skip
+    kernels = {}
+    for module in (*modules, math, resample, sh, train_math):
+        for name, value in vars(module).items():
+            if isinstance(value, numba.core.dispatcher.Dispatcher) and value is not tally:
+                kernels[module.__name__, name] = value.targetoptions.get("fastmath", False)
+    assert len(kernels) > 60
+    assert not [k for k, flags in kernels.items() if flags and not set(flags) <= math.EXACT]
+
+
+IN_A_PROCESS = """
+import hashlib, sys
+sys.path[:0] = sys.argv[1:3]
+import test_voxel_cpu as t
+from voxterra.kernels.voxels.cpu import forward
+digest = hashlib.sha256()
+for name in t.CAMERAS:
+    scene, view = t.view_of(name)
+    for result in t.iteration(scene, view, t.some_gradient()):
+        digest.update(result.numpy().tobytes())
+print(digest.hexdigest(), len(forward.render.stats.cache_hits))
+"""
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_gets_what_those_get_that_load(tmp_path):
+    folders = [os.path.dirname(file) for file in (__file__, voxel_scene_file)]
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", IN_A_PROCESS, *folders],
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert [hits for _, hits in told] == ["0", "1"]
+    assert told[0][0] == told[1][0]

@@ -16,10 +16,12 @@ from voxel_scene import CAMERAS, VoxelScene, camera_values, intrinsics, look_at,
 from voxterra.kernels.voxels import ops
 from voxterra.kernels.voxels.math import (
     ALPHA_MIN,
+    F_ALL,
     F_DISTORTION,
     F_MEDIAN,
     F_NORMAL,
     F_RGB2,
+    F_RISE,
     G_NORMAL,
     G_PRIORITY,
     G_RGB,
@@ -31,6 +33,7 @@ from voxterra.kernels.voxels.math import (
     P_NORMAL,
     P_RGB,
     P_RGB2,
+    P_RISE,
     P_T,
     PIXEL,
     R_NORMAL,
@@ -59,6 +62,7 @@ SCENES = {
     "two levels": {"start": 2, "split_until": 3},
     "supersized": {"start": 1, "split_until": 3, "sharp": 4.0},
     "opaque": {"start": 2, "split_until": 3, "sharp": 9.0, "noise": 0.4},
+    "noisy": {"start": 2, "split_until": 3, "noise": 1.2},
 }
 
 
@@ -95,10 +99,10 @@ class Case:
     camera: Tensor
     degree: int
 
-    def prepare(self) -> tuple[Tensor, Tensor]:
+    def prepare(self, cull: bool = True) -> tuple[Tensor, Tensor]:
         s = self.scene
-        lists = (s.lo_size, s.level, s.corner_index)
-        return ops.prepare(*lists, s.sdf, s.sh0, s.shs, s.sharpness, self.view, self.degree)
+        values = (s.lo_size, s.level, s.corner_index, s.sdf, s.sh0, s.shs, s.sharpness)
+        return ops.prepare(*values, self.view, self.degree, cull=cull)
 
     def bins(self, rect: Tensor) -> ops.Bins:
         return ops.bin_voxels(rect, self.scene.rank_order, self.view)
@@ -121,9 +125,9 @@ class Case:
             self.degree,
         )
 
-    def twin_rendering(self, record: Tensor) -> twin.Rendering:
+    def twin_rendering(self, record: Tensor, samples: int = 1) -> twin.Rendering:
         size = (self.view.width, self.view.height)
-        return twin.rasterize(record, self.scene.path.cpu(), self.camera, *size)
+        return twin.rasterize(record, self.scene.path.cpu(), self.camera, *size, samples=samples)
 
 
 def make_case(device: str, camera: str, scene: str = "two levels", degree: int = 3) -> Case:
@@ -138,7 +142,8 @@ def make_case(device: str, camera: str, scene: str = "two levels", degree: int =
 
 
 def random_gradient(seed: int = 0) -> Tensor:
-    """Gradient [H, W, 12] of a loss by the pixels; the unused channel holds noise too."""
+    """Gradient [H, W, 12] of a loss by the pixels; that of the rise holds noise too, which means
+    nothing where it was not asked for."""
     rng = torch.Generator().manual_seed(seed)
     return torch.randn((HEIGHT, WIDTH, PIXEL), generator=rng)
 
@@ -185,7 +190,7 @@ def expected_of(camera: str, scene: str) -> Expected:
     sure = sure_pixels(case, records)
     rendering = case.twin_rendering(records)
     grad_pixels = random_gradient() * sure[..., None]
-    (rendering.pixels * grad_pixels).sum().backward()
+    (rendering.pixels * grad_pixels)[..., :P_RISE].sum().backward()
     assert records.grad is not None and sdf.grad is not None
     return Expected(
         sure,
@@ -306,7 +311,7 @@ def test_outputs_left_out_change_nothing_else(device, features):
     asked = torch.ones(PIXEL, dtype=torch.bool)
     for bit, part in FEATURES.items():
         asked[part] = bool(features & bit)
-    asked[P_DISTORTION + 1 :] = False
+    asked[P_RISE] = False
     some = ops.rasterize_forward(record, rect, bins, case.view, features=features)
     everything = ops.rasterize_forward(record, rect, bins, case.view)
     a, b = some.pixels.cpu()[..., asked], everything.pixels.cpu()[..., asked]
@@ -320,6 +325,77 @@ def test_outputs_left_out_change_nothing_else(device, features):
     assert_grad_close(grad.cpu()[:, G_SDF : G_SDF + 8], records.grad[:, R_SDF : R_SDF + 8])
     assert_grad_close(grad.cpu()[:, G_NORMAL : G_NORMAL + 3], records.grad[:, R_NORMAL:R_RGB2])
     assert_grad_close(grad.cpu()[:, G_RGB : G_RGB + 3], records.grad[:, R_RGB:R_NORMAL])
+
+
+MORE = [("oblique", "noisy"), ("in the grid", "noisy"), ("in a room, back", "opaque")]
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+@pytest.mark.parametrize(("camera", "scene"), MORE)
+def test_rise_and_parts_of_segments(device, camera, scene, samples):
+    case = make_case(device, camera, scene)
+    sdf = case.double()["sdf"].requires_grad_()
+    records = case.twin_records(sdf)
+    records.retain_grad()
+    sure = sure_pixels(case, records)
+    rendering = case.twin_rendering(records, samples)
+    grad_pixels = random_gradient() * sure[..., None]
+    (rendering.pixels * grad_pixels).sum().backward()
+    record, rect = case.prepare(cull=False)
+    bins = case.bins(rect)
+    run = (record, rect, bins, case.view)
+    forward = ops.rasterize_forward(*run, features=F_ALL | F_RISE, samples=samples)
+    want, got = rendering.pixels.detach()[sure], forward.pixels.cpu()[sure].double()
+    assert (want[:, P_RISE] > 0.01).float().mean() > 0.02
+    assert (got - want).abs().amax() <= 1e-5 * max(1.0, want.abs().max().item())
+    grad = ops.rasterize_backward(*run, forward, grad_pixels.to(device), deterministic=True)
+    assert records.grad is not None and sdf.grad is not None
+    for name, at, to, count in (
+        ("distances", R_SDF, G_SDF, 8),
+        ("colour", R_RGB, G_RGB, 3),
+        ("sharpness", R_SHARPNESS, G_SHARPNESS, 1),
+    ):
+        assert_grad_close(
+            grad.cpu()[:, to : to + count], records.grad[:, at : at + count], name=name
+        )
+    assert_grad_close(grad.cpu()[:, G_PRIORITY], rendering.priority(), name="priority")
+    s = case.scene
+    lists = (s.lo_size, s.corner_index, s.corner_start, s.corner_slot, s.sdf)
+    assert_grad_close(ops.prepare_backward(grad, record, *lists)[0].cpu(), sdf.grad)
+
+
+@pytest.mark.parametrize("name", [P_DEPTH, P_DISTORTION, P_RISE])
+def test_gradients_of_what_parts_and_rise_change(device, name):
+    case = make_case(device, "oblique", "noisy")
+    records = case.twin_records().requires_grad_()
+    grad_pixels = torch.zeros(HEIGHT, WIDTH, PIXEL)
+    sure = sure_pixels(case, records)
+    grad_pixels[..., name] = random_gradient()[..., name] * sure
+    (case.twin_rendering(records, 3).pixels * grad_pixels).sum().backward()
+    record, rect = case.prepare(cull=False)
+    run = (record, rect, case.bins(rect), case.view)
+    forward = ops.rasterize_forward(*run, features=F_DISTORTION | F_RISE, samples=3)
+    got = ops.rasterize_backward(*run, forward, grad_pixels.to(device)).cpu()
+    assert records.grad is not None
+    assert_grad_close(got[:, G_SDF : G_SDF + 8], records.grad[:, R_SDF : R_SDF + 8])
+
+
+def test_parts_and_rise_leave_the_rest_as_it_is(device):
+    case = make_case(device, "oblique", "noisy")
+    sure = sure_pixels(case, case.twin_records())
+    record, rect = case.prepare()
+    plain = ops.rasterize_forward(record, rect, case.bins(rect), case.view)
+    assert not plain.pixels[..., P_RISE].any()
+    every, seen = case.prepare(cull=False)
+    run = (every, seen, case.bins(seen), case.view)
+    assert len(run[2].entry) > len(case.bins(rect).entry)
+    assert torch.equal(ops.rasterize_forward(*run).pixels, plain.pixels)
+    more = ops.rasterize_forward(*run, features=F_ALL | F_RISE, samples=4)
+    changed = [P_DEPTH, P_DISTORTION, P_RISE]
+    same = [k for k in range(PIXEL) if k not in changed]
+    a, b = plain.pixels.cpu()[sure], more.pixels.cpu()[sure]
+    torch.testing.assert_close(a[:, same], b[:, same], rtol=2e-6, atol=2e-6)
+    assert ((a - b)[:, changed].abs().amax(0) > 1e-4).all()
 
 
 def test_results_do_not_depend_on_other_views(device):

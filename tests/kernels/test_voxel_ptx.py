@@ -28,7 +28,11 @@ def kernels() -> dict[str, Kernel]:
         "forward, least": forward.kernel(0, False),
         "backward, all": backward.kernel(vm.F_ALL, False),
         "backward, rows": backward.kernel(vm.F_NORMAL, True),
+        "forward, rise and parts": forward.kernel(vm.F_ALL | vm.F_RISE, True, samples=3),
+        "backward, rise and parts": backward.kernel(vm.F_ALL | vm.F_RISE, False, samples=3),
+        "backward, rise and parts in rows": backward.kernel(vm.F_RISE, True, samples=16),
         "prepare": prepare.prepare_kernel(3),
+        "prepare, all": prepare.prepare_kernel(3, False),
         "prepare, degree 0": prepare.prepare_kernel(0),
     }
     for key in ("i16", "i32"):
@@ -80,8 +84,14 @@ def test_outputs_left_out_cost_nothing():
 
 
 def test_options_have_kernels_of_their_own_in_the_cache():
-    digests = {forward.kernel(f, w)._digest(CC) for f in range(16) for w in (False, True)}
-    assert len(digests) == 32
+    digests = {
+        forward.kernel(f, w, samples=n)._digest(CC)
+        for f in range(32)
+        for w in (False, True)
+        for n in (1, 3)
+    }
+    assert len(digests) == 128
+    assert prepare.prepare_kernel(3)._digest(CC) != prepare.prepare_kernel(3, False)._digest(CC)
 
 
 def test_a_launch_says_what_is_wrong_with_its_arguments():

@@ -20,12 +20,14 @@ from voxterra.kernels.voxels.math import (
     P_NORMAL,
     P_RGB,
     P_RGB2,
+    P_RISE,
     P_T,
     R_NORMAL,
     R_RGB,
     R_RGB2,
     R_SDF,
     R_SHARPNESS,
+    R_SIZE,
 )
 from voxterra.kernels.voxels.reference.prepare import corner_signs, prepare
 from voxterra.kernels.voxels.reference.raster import (
@@ -57,12 +59,13 @@ def camera(name: str, width: int = WIDTH, height: int = HEIGHT) -> tuple[Tensor,
     return camera_values(K, look_at(eye, target), width, height, 0.05), room
 
 
-def render(scene: VoxelScene, cam: Tensor, **changed: Tensor) -> Rendering:
+def render(scene: VoxelScene, cam: Tensor, samples: int = 1, **changed: Tensor) -> Rendering:
     p = {k: changed.get(k, getattr(scene, k)) for k in ("sdf", "sh0", "shs", "sharpness")}
     lists = (scene.lo_size, scene.level, scene.corner_index)
     record = prepare(*lists, p["sdf"], p["sh0"], p["shs"], p["sharpness"], cam, 3)
     # Finite differences: no thresholds to step over.
-    return rasterize(record, scene.path, cam, WIDTH, HEIGHT, alpha_min=0.0, transmittance_min=0.0)
+    limits = {"alpha_min": 0.0, "transmittance_min": 0.0}
+    return rasterize(record, scene.path, cam, WIDTH, HEIGHT, samples=samples, **limits)
 
 
 CHANNELS = {
@@ -108,6 +111,45 @@ def test_gradients_are_those_of_finite_differences(name, parameter):
             assert (grad * way).sum().item() == pytest.approx(found, rel=2e-5, abs=1e-7), channel
 
 
+@pytest.mark.parametrize("name", ["oblique", "in a room, back"])
+@pytest.mark.parametrize(
+    ("channel", "parameter"),
+    [(c, p) for c in (P_DEPTH, P_DISTORTION) for p in ("sdf", "sharpness")] + [(P_RISE, "sdf")],
+)
+def test_gradients_of_parts_and_rise_are_those_of_finite_differences(name, channel, parameter):
+    cam, room = camera(name)
+    scene = voxel_scene(1, room=room, dtype=DOUBLE, noise=1.2)
+    value = getattr(scene, parameter).clone().requires_grad_()
+    found = render(scene, cam, 3, **{parameter: value}).pixels[..., channel]
+    rng = torch.Generator().manual_seed(5)
+    mix = torch.randn(found.shape, generator=rng, dtype=DOUBLE)
+    (grad,) = torch.autograd.grad((found * mix).sum(), value)
+    plain = getattr(scene, parameter).clone().requires_grad_()
+    without = render(scene, cam, **{parameter: plain}).pixels[..., channel]
+    (before,) = torch.autograd.grad((without * mix).sum(), plain)
+    assert grad.any() and torch.equal(grad, before) == (channel == P_RISE)
+    step = 1e-7
+    for _ in range(4):
+        way = torch.randn(value.shape, generator=rng, dtype=DOUBLE)
+        with torch.no_grad():
+            up, down = (
+                render(scene, cam, 3, **{parameter: value + move * way}).pixels[..., channel]
+                for move in (step, -step)
+            )
+        slope = ((up - down) * mix).sum().item() / (2 * step)
+        assert (grad * way).sum().item() == pytest.approx(slope, rel=2e-5, abs=1e-6)
+
+
+def test_the_sharpness_has_no_part_in_the_rise():
+    cam, _ = camera("oblique")
+    scene = voxel_scene(1, dtype=DOUBLE, noise=1.2)
+    sharpness = scene.sharpness.clone().requires_grad_()
+    rise = render(scene, cam, sharpness=sharpness).pixels[..., P_RISE]
+    assert (rise > 0).any()
+    (grad,) = torch.autograd.grad(rise.sum(), sharpness)
+    assert not grad.any()
+
+
 def one_voxel(f: list[float], s: float = 9.0) -> Tensor:
     """Record [1, 20] of the voxel [0, 1]^3."""
     rgb, normal = [0.2, 0.4, 0.8], [0.0, 0.0, -1.0]
@@ -115,16 +157,20 @@ def one_voxel(f: list[float], s: float = 9.0) -> Tensor:
     return torch.tensor([[0, 0, 0, 1, *f, *rgb, *normal, rgb2, s]], dtype=DOUBLE)
 
 
+def straight(z: float) -> Tensor:
+    """Camera of one pixel that looks along +z through (0.5, 0.5)."""
+    cam = torch.zeros(20, dtype=DOUBLE)
+    cam[:9] = torch.eye(3, dtype=DOUBLE).flatten()
+    cam[9:12] = torch.tensor([0.5, 0.5, z], dtype=DOUBLE)
+    cam[12:19] = torch.tensor([1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 0.01], dtype=DOUBLE)
+    return cam
+
+
 def test_one_voxel_in_closed_form():
     # Distances fall from 0.4 at z = 0 to -0.3 at z = 1; a ray through its middle, from z = -2.
     record = one_voxel([0.4, -0.3] * 4).requires_grad_()
-    eye = torch.tensor([0.5, 0.5, -2.0], dtype=DOUBLE)
-    cam = torch.zeros(20, dtype=DOUBLE)
-    cam[:9] = torch.eye(3, dtype=DOUBLE).flatten()
-    cam[9:12] = eye
-    cam[12:19] = torch.tensor([1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 0.01], dtype=DOUBLE)
     path = torch.zeros(1, dtype=torch.int64)
-    rendering = rasterize(record, path, cam, 1, 1)
+    rendering = rasterize(record, path, straight(-2.0), 1, 1)
     p = rendering.pixels[0, 0]
     eps = float(OPACITY_EPS)
     phi_in, phi_out = 1 / (1 + math.exp(-9 * 0.4)), 1 / (1 + math.exp(9 * 0.3))
@@ -145,6 +191,45 @@ def test_one_voxel_in_closed_form():
     expected = [(1 - u) / 0.7 / 4, u / 0.7 / 4] * 4
     assert grad[0, R_SDF : R_SDF + 8].tolist() == pytest.approx(expected)
     assert grad[0, R_SHARPNESS] == 0
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7])
+def test_a_segment_in_parts_is_that_many_segments(samples):
+    # The field is linear along the ray: 0.4 to -0.3; each part blends by the rule of a whole one.
+    record, cam = one_voxel([0.4, -0.3] * 4), straight(-2.0)
+    path = torch.zeros(1, dtype=torch.int64)
+    p = rasterize(record, path, cam, 1, 1, samples=samples).pixels[0, 0]
+    phi = [1 / (1 + math.exp(-9 * (0.4 - 0.7 * k / samples))) for k in range(samples + 1)]
+    eps = float(OPACITY_EPS)
+    light, depth = 1.0, 0.0
+    for k, (before, after) in enumerate(pairwise(phi)):
+        alpha = 1 - (after + eps) / (before + eps)
+        depth += light * alpha * (2 + (k + 0.5) / samples)
+        light *= 1 - alpha
+    assert p[P_T].item() == pytest.approx(light, rel=1e-12)
+    assert p[P_DEPTH].item() == pytest.approx(depth, rel=1e-12)
+
+
+def test_a_rise_counts_up_to_the_first_hit():
+    # Along z: falls, rises by 0.1 and 0.05, falls through the surface, rises behind it.
+    ends = [(0.5, 0.4), (0.4, 0.5), (0.5, 0.55), (0.55, -0.6), (-0.6, 0.2)]
+    record = torch.cat([one_voxel([a, b] * 4) for a, b in ends])
+    record[:, 2] = torch.arange(5)
+    record.requires_grad_()
+    path, cam = torch.arange(5), straight(-2.0)
+    rise = rasterize(record, path, cam, 1, 1).pixels[0, 0, P_RISE]
+    assert rise.item() == pytest.approx(0.15)
+    (grad,) = torch.autograd.grad(rise, record)
+    expected = torch.zeros_like(record)
+    for voxel in (1, 2):
+        expected[voxel, R_SDF : R_SDF + 8] = torch.tensor([-0.25, 0.25] * 4)
+    torch.testing.assert_close(grad, expected)
+    # A rise is counted in edges of its voxel, and a ray that hits nothing has none.
+    small = record.detach().clone()
+    small[1, R_SIZE] = 0.8
+    rise = rasterize(small, path, cam, 1, 1).pixels[0, 0, P_RISE]
+    assert rise.item() == pytest.approx(0.1 / 0.8 + 0.05)
+    assert rasterize(record[:3].detach(), path[:3], cam, 1, 1).pixels[0, 0, P_RISE] == 0
 
 
 def test_median_and_its_gradient_follow_their_formula():

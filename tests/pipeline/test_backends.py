@@ -141,8 +141,26 @@ def test_torch_that_is_missing_is_told_before_anything_is_done(tmp_path, monkeyp
 def test_a_gpu_that_is_asked_for_and_missing_is_told(monkeypatch):
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UsageError, match="GPU"):
-        backends.require_voxels(having(VOXELS, "voxels", device="cuda"))
+    for option in ("device", "data_device"):
+        asked = having(VOXELS, "voxels", device="cpu") if option == "data_device" else VOXELS
+        with pytest.raises(UsageError, match="GPU") as error:
+            backends.require_voxels(having(asked, "voxels", **{option: "cuda"}))
+        flag = f"--voxels.{option.replace('_', '-')}"
+        assert error.value.where == f"{flag} cuda" and f"({flag} " in str(error.value.next_step)
+        backends.require_voxels(having(FUSION, "voxels", **{option: "cuda"}))
+
+
+def test_a_gpu_that_is_missing_is_told_when_a_surface_is_to_be_made_anew(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = having(VOXELS, "voxels", device="cuda")
+    out = tmp_path / "out"
+    made(out, VOXELS, "model.npz")  # of other photos, so all is to be done again
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").write_text("no photo at all")
+    with pytest.raises(UsageError, match="no NVIDIA GPU"):
+        list(run(tmp_path / "in", out, asked))
+    assert [p.name for p in out.glob("stages/*/")] == ["surface"]
 
 
 def test_a_gpu_for_stereo_is_asked_for_before_anything_is_done(tmp_path, monkeypatch):

@@ -60,7 +60,8 @@ def test_all_stages_ran_and_told_what_they_did(first_run):
 def test_every_product_is_there_and_named(first_run, products):
     named = {e.path: e.bytes for e in first_run[1] if isinstance(e, ev.ProductWritten)}
     for name in ("scene.glb", "scene.obj", "scene.ply", "cloud.laz", "cloud.ply", "dsm.tif",
-                 "ortho.tif", "cameras.geojson", "metadata.json"):  # fmt: skip
+                 "ortho.tif", "cameras.geojson", "metadata.json",
+                 "report.html"):  # fmt: skip
         assert named[f"products/{name}"] == (products / name).stat().st_size > 100
 
 
@@ -116,6 +117,17 @@ def test_one_step_again_with_another_option(first_run, capfd):
     assert code == 0
     assert [e["stage"] for e in events if e["event"] == "StageFinished"] == ["products"]
     assert "CC-BY-4.0" in (first_run[0] / "products/metadata.json").read_text()
+
+
+def test_the_report_tells_of_this_run_and_stays_with_it(first_run, products, capfd):
+    text = (products / "report.html").read_text()
+    assert "12 of 12" in text and "EPSG:32615" in text and "data:image/jpeg" in text
+    before = (products / "report.html").stat().st_mtime_ns
+    assert main(["report", str(first_run[0]), "--report.title", "Beach <park>", "--json"]) == 0
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [e["stage"] for e in events if e["event"] == "StageFinished"] == ["report"]
+    assert (products / "report.html").stat().st_mtime_ns > before
+    assert "<h1>Beach &lt;park&gt;</h1>" in (products / "report.html").read_text()
 
 
 def test_cameras_convert_there_and_back(first_run, tmp_path):

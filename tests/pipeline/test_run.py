@@ -18,7 +18,14 @@ import fake_stages
 import pytest
 from fake_stages import STAGES, CountConfig, FakeConfig, ReadConfig, WriteConfig
 
-from voxterra.errors import Cancelled, NoPhotosError, OutputError, UsageError, WorkspaceError
+from voxterra.errors import (
+    Cancelled,
+    MissingPartError,
+    NoPhotosError,
+    OutputError,
+    UsageError,
+    WorkspaceError,
+)
 from voxterra.pipeline import events as ev
 from voxterra.pipeline import lock
 from voxterra.pipeline.run import run
@@ -87,6 +94,35 @@ def test_a_changed_code_version_redoes_its_stage_and_what_follows(source, tmp_pa
     newer = (STAGES[0], replace(STAGES[1], code_version=2), STAGES[2])
     events = list(run(source, tmp_path / "out", FakeConfig(), stages=newer))
     assert done(events) == ["count", "write"]
+
+
+def test_what_a_stage_lacks_is_told_before_any_work_wherever_it_will_be_done(source, tmp_path):
+    out, asked = tmp_path / "out", []
+
+    def lacks(config):
+        asked.append(config)
+        raise MissingPartError("There is no GPU.")
+
+    go(source, out)
+    stages = (*STAGES[:2], replace(STAGES[2], requires=lacks))
+    assert done(run(source, out, FakeConfig(), stages=stages)) == [] and not asked  # up to date
+    assert done(run(source, out, FakeConfig(), stages=stages, until="count")) == []
+    roads = (
+        {"from_stage": "read"},  # its own options are the same, but what it reads is made anew
+        {"from_stage": "write"},
+        {"config": FakeConfig(read=ReadConfig(upper=True))},
+        {"config": FakeConfig(write=WriteConfig(prefix="m="))},
+    )
+    for road in roads:
+        events = []
+        with pytest.raises(MissingPartError, match="no GPU"):
+            for event in run(source, out, **{"config": FakeConfig(), "stages": stages, **road}):
+                events.append(event)
+        assert not [e for e in events if isinstance(e, ev.StageStarted)], road
+    assert len(asked) == len(roads)
+    (out / "products/n.txt").unlink()
+    with pytest.raises(MissingPartError):
+        list(run(source, out, FakeConfig(), stages=stages))
 
 
 def test_a_changed_added_or_renamed_photo_redoes_all(source, tmp_path):

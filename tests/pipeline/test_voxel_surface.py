@@ -104,6 +104,43 @@ def test_the_folder_of_the_stage_is_one_of_a_trained_model(first):
     assert (stage / "test_stat/train.json").is_file() and not (stage / "work").exists()
 
 
+def test_the_sparse_points_of_the_run_take_part_in_the_training(
+    first, source, tmp_path, monkeypatch
+):
+    from voxterra.surface.voxels import train
+
+    scenes, real = [], train.train
+
+    def kept(scene, *args, **options):
+        scenes.append(scene)
+        return real(scene, *args, **options)
+
+    monkeypatch.setattr(train, "train", kept)
+    go(source, tmp_path / "out", voxel_run.config(n_iter=2))
+    (scene,) = scenes
+    assert len(scene.points) > 100
+    for index, shot in enumerate(scene.views):
+        xy, depth = shot.view.project(scene.points.positions[scene.points.seen_by(index)])
+        assert len(xy) > 20 and (depth > 5).all()
+        assert ((xy >= 0) & (xy < [voxel_run.WIDTH, voxel_run.HEIGHT])).all()
+    curves = json.loads((first[0] / "stages/surface/test_stat/train.json").read_text())
+    losses = [value for _, value in curves["sparse_depth"]]
+    assert len(losses) > 5 and max(losses) < 0.05  # relative depth: the points lie on the surface
+    assert np.mean(losses[-3:]) < losses[0]
+
+
+def test_a_run_without_sparse_points_trains_without(source, tmp_path):
+    out = tmp_path / "out"
+    go(source, out, voxel_run.config(n_iter=2), until="depth")
+    for file in (out / "stages/georef").glob("component_*/*"):
+        file.unlink()
+    (out / "stages/georef/component_0").rmdir()
+    from voxterra.io.depth_store import DepthStore
+    from voxterra.surface.voxels.load_files import run_points
+
+    assert run_points(out / "stages/georef", DepthStore(out / "stages/depth")) is None
+
+
 def test_a_second_run_does_nothing_on_another_device_neither(first, source, steps):
     moved = voxel_run.config(device="auto", data_device="cpu", save_every=7)
     events = go(source, first[0], moved, ("surface", "mesh"))

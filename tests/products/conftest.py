@@ -1,7 +1,7 @@
 """All products of the known scene, made once."""
 
 import pytest
-from known_scene import GEO, Made, make
+from known_scene import GEO, Made, make, make_apart
 
 from voxterra.core.geo import GeoFrame
 from voxterra.products.config import ProductsConfig
@@ -10,6 +10,12 @@ from voxterra.products.config import ProductsConfig
 @pytest.fixture(scope="session")
 def geo(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make(GEO, tmp_path_factory.mktemp("geo"), ProductsConfig(license="CC0-1.0"))
+
+
+@pytest.fixture(scope="session")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """With a second component in Australia, and a third that nothing places."""
+    return make_apart(tmp_path_factory.mktemp("apart"))
 
 
 @pytest.fixture(scope="session")

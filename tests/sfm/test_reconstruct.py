@@ -61,7 +61,7 @@ def test_demo_photos(demo: PhotoSet, tmp_path: Path, capfd: pytest.CaptureFixtur
     seen: list[float] = []
     (component,) = reconstruct(
         demo, SMALL, work_dir=tmp_path, progress=lambda f, message="": seen.append(f)
-    )
+    ).components
     assert [image.name for image in component.images] == [photo.id for photo in demo.photos]
     assert len(component.points) > 100
     assert np.mean(reprojection_errors_px(component)) < 1.5
@@ -87,11 +87,11 @@ def test_a_second_run_continues_the_first(
     messages: list[str] = []
     (first,) = reconstruct(
         demo, config, work_dir=tmp_path, progress=lambda f, message="": messages.append(message)
-    )
+    ).components
     features = [m for m in messages if m.startswith("features")]
     assert set(features) == {"features in 3/3 photos"}
     assert list(tmp_path.glob("database-*.db")) == [database]
-    (again,) = reconstruct(demo, config, work_dir=tmp_path)
+    (again,) = reconstruct(demo, config, work_dir=tmp_path).components
     np.testing.assert_array_equal(again.centers_in_world(), first.centers_in_world())
     with pytest.raises(Cancelled):  # other options do not continue it
         reconstruct(demo, replace(config, max_features=999), work_dir=tmp_path, progress=stop)
@@ -122,7 +122,8 @@ def test_odd_names_formats_and_masks(demo: PhotoSet, tmp_path: Path, photo_set: 
     mask[:, : photos[0].width // 2] = 255
     Image.fromarray(mask).save(folder / "mask.png")
     photos[0] = replace(photos[0], mask_path=folder / "mask.png")
-    (component,) = reconstruct(PhotoSet(folder, tuple(photos)), SMALL, work_dir=tmp_path / "work")
+    found = reconstruct(PhotoSet(folder, tuple(photos)), SMALL, work_dir=tmp_path / "w")
+    (component,) = found.components
     assert [image.name for image in component.images] == names
     assert np.mean(reprojection_errors_px(component)) < 1.5
     points = component.points
@@ -174,7 +175,7 @@ def test_three_street_photos_with_masks(
     masked = replace(photos, photos=tuple(replace(p, mask_path=masks[p.id]) for p in photos.photos))
     (component,) = reconstruct(
         masked, replace(SMALL, max_image_size=800, max_features=3000), work_dir=tmp_path
-    )
+    ).components
     assert len(component.images) == 3
 
 
@@ -186,7 +187,7 @@ def synthetic_truth(root: Path) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_synthetic_uav(shared_data: FindData, photo_set: BuildSet, tmp_path: Path) -> None:
     root = shared_data("synthetic_uav")
-    (component,) = reconstruct(photo_set(root / "images"), work_dir=tmp_path)
+    (component,) = reconstruct(photo_set(root / "images"), work_dir=tmp_path).components
     assert len(component.images) == 24
     errors = center_errors_m(component, synthetic_truth(root))
     assert errors.mean() < 0.01 and errors.max() < 0.02
@@ -195,7 +196,7 @@ def test_synthetic_uav(shared_data: FindData, photo_set: BuildSet, tmp_path: Pat
 @pytest.mark.slow
 def test_fountain(shared_data: FindData, photo_set: BuildSet, tmp_path: Path) -> None:
     root = shared_data("fountain_p11")
-    (component,) = reconstruct(photo_set(root / "images"), work_dir=tmp_path)
+    (component,) = reconstruct(photo_set(root / "images"), work_dir=tmp_path).components
     truth = {
         path.name.removesuffix(".camera"): np.loadtxt(path, skiprows=7, max_rows=1)
         for path in (root / "gt_dense_cameras").glob("*.camera")
@@ -207,7 +208,7 @@ def test_fountain(shared_data: FindData, photo_set: BuildSet, tmp_path: Path) ->
 @pytest.mark.slow
 def test_indoor(shared_data: FindData, photo_set: BuildSet, tmp_path: Path) -> None:
     root = shared_data("indoor_rgbd_7scenes")
-    (component,) = reconstruct(photo_set(root / "images"), work_dir=tmp_path)
+    (component,) = reconstruct(photo_set(root / "images"), work_dir=tmp_path).components
     assert len(component.images) == 40
 
 
@@ -215,7 +216,7 @@ def test_indoor(shared_data: FindData, photo_set: BuildSet, tmp_path: Path) -> N
 def test_brighton_beach(shared_data: FindData, photo_set: BuildSet, tmp_path: Path) -> None:
     root = shared_data("uav_brighton_beach")
     config = SfmConfig(max_image_size=1000, max_features=4000)
-    (component,) = reconstruct(photo_set(root / "images"), config, work_dir=tmp_path)
+    (component,) = reconstruct(photo_set(root / "images"), config, work_dir=tmp_path).components
     assert len(component.images) == 18
 
 
@@ -228,7 +229,7 @@ def test_two_places_are_two_components(
     both = PhotoSet(tmp_path, (*street.photos, *beach.photos[:8]))
     config = SfmConfig(max_image_size=1000, max_features=4000)
     with caplog.at_level(logging.WARNING):
-        components = reconstruct(both, config, work_dir=tmp_path)
+        components = reconstruct(both, config, work_dir=tmp_path).components
     assert [len(component.images) for component in components] == [8, 3]
     assert [set(component.cameras) for component in components] == [{2}, {1}]
     assert not caplog.records

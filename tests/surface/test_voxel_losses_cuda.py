@@ -32,7 +32,7 @@ def inputs():
     camera[12:19] = torch.tensor([80.0, 82.0, W / 2, H / 2, W, H, 0.1])
     other = camera.clone()
     other[9:12] = torch.tensor([0.2, 0.05, 0.0])
-    pixels = multiview.sample_pixels(torch.ones(H, W, dtype=torch.bool), 200, g)
+    pixels = multiview.draw_pixels(H, W, 50, g)
     return image, photo, camera, other, 1.01 * depth, pixels
 
 

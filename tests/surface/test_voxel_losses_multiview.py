@@ -56,7 +56,8 @@ def pair(dtype=torch.float64):
     normal = 0.95 * torch.tensor(NORMAL, dtype=dtype).expand(H, W, 3)
     inner = torch.zeros(H, W, dtype=torch.bool)
     inner[8:-8, 14:-14] = True
-    pixels = mv.sample_pixels(inner, 300, torch.Generator().manual_seed(0))
+    drawn = mv.draw_pixels(*inner.shape, 300, torch.Generator().manual_seed(0))
+    pixels = mv.sample_pixels(inner, drawn)
     return reference, neighbor, normal, pixels
 
 
@@ -174,11 +175,13 @@ def test_nothing_to_compare_is_zero_with_zero_gradient(empty):
 def test_samples_prefer_valid_pixels_and_stay_off_the_border():
     valid = torch.zeros(40, 50, dtype=torch.bool)
     valid[:, 20:] = True
-    pixels = mv.sample_pixels(valid, 200, torch.Generator().manual_seed(1))
+    drawn = mv.draw_pixels(*valid.shape, 200, torch.Generator().manual_seed(1))
+    pixels = mv.sample_pixels(valid, drawn)
     assert pixels.shape == (200, 2)
     assert valid[pixels[:, 0], pixels[:, 1]].all()
     assert pixels[:, 0].min() >= 3 and pixels[:, 0].max() < 37 and pixels[:, 1].max() < 47
-    none = mv.sample_pixels(torch.zeros(5, 4, dtype=torch.bool), 10)
+    drawn = mv.draw_pixels(5, 4, 10, torch.Generator().manual_seed(1))
+    none = mv.sample_pixels(torch.zeros(5, 4, dtype=torch.bool), drawn)
     assert none.shape == (10, 2) and (none >= 0).all() and (none < torch.tensor([5, 4])).all()
 
 
@@ -223,5 +226,5 @@ def test_image_smaller_than_a_patch_has_nothing_to_compare():
     cam = camera((0.0, 0.0, 0.0), dtype=torch.float32)
     view = mv.MultiviewView(cam, torch.rand(4, 5), torch.ones(4, 5))
     normal = torch.tensor([0.0, 0.0, -1.0]).expand(4, 5, 3)
-    pixels = mv.sample_pixels(torch.ones(4, 5, dtype=torch.bool), 10)
+    pixels = mv.draw_pixels(4, 5, 10, torch.Generator().manual_seed(1))
     assert mv.multiview_loss(view, view, torch.ones(4, 5), normal, pixels).ncc == 0

@@ -55,6 +55,13 @@ def test_distortion_does_not_depend_on_the_unit_of_length():
     torch.testing.assert_close(rays.distortion(1000 * values, torch.tensor(7000.0)), near)
 
 
+def test_a_rise_is_averaged_over_the_pixels():
+    rise = torch.tensor([[0.0, 0.5, 0.1, 0.2]])
+    assert rays.ascending(rise).item() == pytest.approx(0.2)
+    only = torch.tensor([[True, True, False, False]])
+    assert rays.ascending(rise, only).item() == pytest.approx(0.25)
+
+
 def test_nothing_valid_is_zero_with_zero_gradient():
     passed = torch.rand(3, 4).requires_grad_()
     rgb = torch.rand(3, 4, 3).requires_grad_()

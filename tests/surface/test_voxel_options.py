@@ -103,6 +103,16 @@ def test_values_that_cannot_be(wrong, told):
         resolve(wrong)
 
 
+def test_only_what_has_no_effect_is_warned_about(caplog):
+    resolve({"n_samp_per_vox": 3, "lambda_ascending": 0.01, "sharpness_lr": 0.001})
+    assert not caplog.records
+    resolve({"subdivide_save_gpu": True})
+    assert "--subdivide_save_gpu has no effect" in caplog.text
+    for wrong in ({"n_samp_per_vox": 0}, {"n_samp_per_vox": 17}, {"sharpness_lr": -1.0}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            resolve(wrong)
+
+
 def test_base_holds_where_nobody_says_otherwise():
     base = Training(Path("scene"), "photos", replace(VoxelConfig(), n_iter=50))
     given = resolve({"ss": 1.0}, base=base)

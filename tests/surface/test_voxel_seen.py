@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import voxel_shapes
 from voxel_models import around_surface, model_of, octants, sphere, tree
 
 pytest.importorskip("torch")
 
 from voxterra.surface.voxels.extract import extract_mesh
 from voxterra.surface.voxels.render import Voxels, to_device
-from voxterra.surface.voxels.seen import only_seen, seen_leaves
+from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
 from voxterra.testing import look_at
 
 RADIUS = 0.7
@@ -63,3 +64,33 @@ def test_views_that_look_elsewhere_see_nothing(ball):
     voxels, mesh = ball
     assert not seen_leaves(voxels, away).any()
     assert len(only_seen(mesh, voxels.octree, seen_leaves(voxels, away)).faces) == 0
+
+
+def depth_of(ball, at, missing=None):
+    """The exact depth map of a view, unknown to the left of column `missing`."""
+    from voxterra.core.depth import DepthMap
+
+    depth = voxel_shapes.traced(at, sphere(RADIUS))
+    if missing is not None:
+        depth[:, :missing] = 0
+    return DepthMap(at, depth, np.zeros((*depth.shape, 3), np.float32), (depth > 0) * np.float32(1))
+
+
+def test_what_no_depth_map_measured_goes(ball):
+    mesh, front = ball[1], view(0.0, -3.0)
+    whole = only_measured(mesh, [depth_of(ball, front)])
+    half = only_measured(mesh, [depth_of(ball, front, missing=80)])
+    assert 0.3 * len(mesh.faces) < len(whole.faces) < 0.5 * len(mesh.faces)
+    right = whole.vertices[whole.faces].mean(1)[:, 0] > 0  # x to the right, as the columns
+    assert 0 < len(half.faces) == right.sum() < len(whole.faces)
+    both = only_measured(mesh, [depth_of(ball, front), depth_of(ball, view(0.0, 3.0))])
+    assert len(both.faces) > 1.8 * len(whole.faces)
+
+
+def test_a_surface_that_has_moved_off_was_not_measured(ball):
+    mesh = ball[1]
+    moved = replace(mesh, vertices=mesh.vertices * np.float32(1.2))
+    assert len(only_measured(moved, [depth_of(ball, view(0.0, -3.0))]).faces) < 0.02 * len(
+        mesh.faces
+    )
+    assert len(only_measured(mesh, []).faces) == 0

@@ -22,6 +22,7 @@ from voxterra.surface.voxels.evaluate import (  # noqa: E402
     smooth_share,
 )
 from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms  # noqa: E402
+from voxterra.surface.voxels.objective import samples  # noqa: E402
 from voxterra.surface.voxels.octree import corner_positions, locate  # noqa: E402
 from voxterra.surface.voxels.render import (  # noqa: E402
     Rendered,
@@ -107,7 +108,7 @@ OFF = {
         "lambda_ls_density", "lambda_normal_dmean", "lambda_normal_dmed", "lambda_prior_normal",
         "lambda_prior_depth", "lambda_R_concen", "lambda_T_concen", "lambda_T_inside",
         "lambda_dist", "lambda_tv_density", "lambda_sparse_depth", "lambda_mv_ncc",
-        "lambda_mv_geo",
+        "lambda_mv_geo", "lambda_ascending",
     )
 }  # fmt: skip
 ALWAYS = {
@@ -118,7 +119,7 @@ ALWAYS = {
 
 def test_all_terms_are_looked_at():
     names = {n for n in CONFIG.__dataclass_fields__ if n.startswith("lambda_")}
-    assert names - set(OFF) <= {"lambda_ascending"}
+    assert names == set(OFF)
 
 
 @pytest.mark.parametrize("name", sorted(OFF))
@@ -145,12 +146,59 @@ def test_each_term_lowers_what_it_is_named_after(scene, kept, name):
     assert values[-1] < 0.97 * values[0], values
 
 
+def test_parts_of_voxels_move_the_mean_depth_alone(scene, kept):
+    config = replace(CONFIG, **{**OFF, **ALWAYS, "lambda_photo": 1.0}, n_iter=8000)
+    terms = {}
+    for name in ("normal_dmean", "normal_dmed"):
+        for parts in (1, 3):
+            state = state_again(kept)
+            more = {f"lambda_{name}": 1.0, "n_samp_per_vox": parts}
+            targets, _ = make_targets(scene, state.voxels.octree.cube, config, CPU)
+            tables = make_tables(state.voxels)
+            objective = step(state, targets[0], tables, replace(config, **more), ())
+            terms[name, parts] = float(objective.terms[name])
+    assert terms["normal_dmean", 1] != terms["normal_dmean", 3]
+    assert terms["normal_dmed", 1] == terms["normal_dmed", 3]
+    asked = replace(config, n_samp_per_vox=3, normal_from=2000, dist_from=4000)
+    assert samples(asked, 5000) == 1
+    assert [samples(replace(asked, lambda_normal_dmean=1.0), i) for i in (1999, 2000)] == [1, 3]
+    assert [samples(replace(asked, lambda_dist=1.0), i) for i in (3999, 4000)] == [1, 3]
+
+
 # --- adaptation ---------------------------------------------------------------------------------
 
 
 def views_of(scene, state, config):
     targets, _ = make_targets(scene, state.voxels.octree.cube, config, CPU)
     return [t.kernel for t in targets], [t.view for t in targets]
+
+
+def test_the_progress_picture_tells_the_range_of_its_depths(monkeypatch):
+    drawn = []
+    real = report.ImageDraw.ImageDraw.text
+
+    def text(self, at, words, **options):
+        drawn.append(words)
+        return real(self, at, words, **options)
+
+    monkeypatch.setattr(report.ImageDraw.ImageDraw, "text", text)
+    depth = torch.linspace(2.0, 8.0, 60 * 80).reshape(60, 80)
+    depth[:3] = 0.0  # unknown
+    image, light = torch.full((60, 80, 3), 0.5), torch.zeros(60, 80)
+    panel = report.panel(Rendered(image, light, depth, depth, image), image)
+    assert panel.shape == (60 + report.LEGEND, 4 * 80, 3)
+    known = depth[depth > 0]
+    near, far = (float(known.quantile(q)) for q in (0.02, 0.98))
+    assert f"depth {near:.4g}" in drawn and f"{far:.4g} world units" in drawn
+    # The scale has the very greys of the picture, nearest first.
+    scale = panel[60 + report.LEGEND // 2, :, 0].astype(int)
+    first, last = np.flatnonzero(scale == 30)[[0, -1]]  # its frame
+    scale = scale[first + 1 : last]
+    shown = panel[:60, 240:, 0]
+    assert scale[0] == 255 == shown.max() and scale[-1] == shown[3:].min() == 38
+    assert (np.diff(scale) < 0).all()
+    empty = report.panel(Rendered(image, light, 0 * depth, 0 * depth, image), image)
+    assert empty.shape == panel.shape and drawn[-1] == "no depth"
 
 
 def test_a_split_shows_the_same_picture(scene, kept):
@@ -301,7 +349,9 @@ def test_curves_are_a_picture_one_can_read(tmp_path):
 def test_pictures_of_the_progress(trained):
     out = trained[2]
     picture = np.asarray(Image.open(out / "pg_view" / "000100.png"))
-    assert picture.shape == (voxel_training.HEIGHT, 4 * voxel_training.WIDTH, 3)
+    height = voxel_training.HEIGHT + report.LEGEND
+    assert picture.shape == (height, 4 * voxel_training.WIDTH, 3)
+    picture = picture[: voxel_training.HEIGHT]
     photo, render = np.split(picture.astype(int), 4, axis=1)[:2]
     assert np.abs(photo - render).mean() < 20
     assert all(part.std() > 10 for part in np.split(picture, 4, axis=1))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from voxterra.errors import (  # noqa: E402
     ReconstructionError,
     TooFewPhotosError,
     UsageError,
+    is_out_of_memory,
 )
 from voxterra.surface.voxels import train as training  # noqa: E402
 from voxterra.surface.voxels.scene import ScenePoints  # noqa: E402
@@ -208,6 +213,104 @@ def test_a_nan_is_told_with_its_photo(bare, monkeypatch):
         train(bare)
 
 
+# --- memory -------------------------------------------------------------------------------------
+
+
+def test_images_and_depth_maps_lie_in_memory_once(bare):
+    from voxterra.surface.voxels.bounds import main_bound
+    from voxterra.surface.voxels.targets import make_targets
+
+    shots = tuple(voxel_training.photographed(v) for v in voxel_training.views(3))
+    for array in (shots[0].rgb, shots[0].prior.depth):
+        array.flags.writeable = False  # as of a file that is mapped: copied, without a warning
+    scene = replace(bare, views=shots)
+    targets, _ = make_targets(scene, main_bound(scene, CONFIG), CONFIG, torch.device("cpu"))
+    prior = shots[1].prior
+    pairs = [(targets[1].rgb, shots[1].rgb), (targets[1].prior.depth, prior.depth)]
+    pairs += [(targets[1].prior.normal, prior.normal)]
+    pairs += [(targets[1].prior.confidence, prior.confidence)]
+    assert all(tensor.data_ptr() == array.ctypes.data for tensor, array in pairs)
+    assert np.array_equal(targets[0].rgb.numpy(), shots[0].rgb)
+
+
+def test_what_a_machine_without_memory_raises_is_known_by_it():
+    too_many = 1 << 55
+    for work in (lambda: np.empty(too_many, np.uint8), lambda: torch.empty(too_many)):
+        with pytest.raises(Exception) as error:
+            work()
+        assert is_out_of_memory(error.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert is_out_of_memory(ImportError("libm.so: failed to map segment from shared object"))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ImportError("No module named torch"))
+    assert not is_out_of_memory(ValueError("can't allocate memory"))
+
+
+def test_a_start_that_does_not_fit_has_fewer_voxels(bare, monkeypatch, caplog):
+    def too_many(self, scene, cube, targets, config, device, most, progress):
+        return most > 10_000
+
+    monkeypatch.setattr(training, "start", Failing(training.start, too_many))
+    model = train(bare, max_voxels=16_000)
+    assert 1000 < model.n_voxels <= 8000
+    assert "memory is full at the start: going on with at most 8000 voxels" in caplog.text
+
+
+def test_voxels_are_no_more_than_the_machine_has_memory_for(monkeypatch, caplog):
+    from voxterra.surface.voxels import device
+
+    monkeypatch.setattr(device, "available_bytes", lambda: 10**9)
+    cpu, config = torch.device("cpu"), replace(CONFIG, sh_degree=3, max_voxels=2_000_000)
+    fits = device.fitting_voxels(config, cpu)
+    assert 300_000 < fits < 600_000 and "1.0 GB of this machine's memory" in caplog.text
+    assert device.fitting_voxels(config, cpu, 100_000) == fits + 100_000
+    assert device.fitting_voxels(replace(config, max_voxels=5000), cpu) == 5000
+    monkeypatch.setattr(device, "available_bytes", lambda: None)
+    assert device.fitting_voxels(config, cpu) == 2_000_000
+
+
+LIMITED = """
+import logging, resource, sys
+from dataclasses import replace
+sys.path.insert(0, {helpers!r})
+import voxel_training as small
+from voxterra.errors import ReconstructionError
+from voxterra.surface.voxels import device
+from voxterra.surface.voxels.scene import Scene
+from voxterra.surface.voxels.train import train
+logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+scene = Scene(tuple(small.photographed(view) for view in small.views(3, 160, 120)))
+config = replace(small.SMALL, n_iter=2, init_pixels=0.5, max_level=10, sh_degree=3)
+train(scene, config)  # compiles, and starts its threads
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + {room}
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+if not {known}:
+    device.available_bytes = lambda: None
+try:
+    print("voxels", train(scene, replace(config, max_voxels=1_500_000)).n_voxels)
+except ReconstructionError as error:
+    print("told", error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's here")
+@pytest.mark.parametrize("known", [True, False])
+def test_a_training_in_a_process_whose_memory_is_limited(known):
+    helpers = str(Path(voxel_training.__file__).parent)
+    program = LIMITED.format(helpers=helpers, room=600_000_000, known=known)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    if known:
+        assert "of this machine's memory are free: at most" in done.stdout
+        assert 50_000 < int(done.stdout.split("voxels ")[-1]) < 500_000
+    else:  # it finds out by failing: with fewer voxels to the end, or told what to do
+        assert "memory is full" in done.stdout or "memory is too small" in done.stdout
+        assert "voxels " in done.stdout and "Traceback" not in done.stdout + done.stderr
+
+
 # --- a GPU without memory ------------------------------------------------------------------------
 
 
@@ -243,8 +346,8 @@ def test_renders_become_as_small_as_the_images(bare, monkeypatch, caplog):
     assert step.calls == CONFIG.n_iter + 2
     told = [r.message for r in caplog.records if "memory is full" in r.message]
     assert told == [
-        "The GPU's memory is full at iteration 0: going on with renders as small as the images "
-        "(--ss 1)."
+        "This machine's memory is full at iteration 0: going on with renders as small as the "
+        "images (--ss 1)."
     ]
 
 
@@ -273,7 +376,7 @@ def test_images_move_to_the_cpu_first(bare):
     def work():
         tried.append((type(room.targets[0].rgb), room.targets[0].kernel.width))
         if len(tried) < 4:
-            raise memory.Full("full")
+            raise torch.OutOfMemoryError("full")
         return "done"
 
     assert memory.within_memory(work, room, cube, CONFIG, "iteration 1") == "done"

@@ -24,7 +24,8 @@ from voxterra.surface.voxels import train as training  # noqa: E402
 from voxterra.surface.voxels.state import load_state, previous, save_state  # noqa: E402
 
 CPU = torch.device("cpu")
-# Adapts after 8, 16, 24; halves of the voxels at random; exposures; a checkpoint every 5.
+# Adapts after 8, 16, 24; halves of the voxels at random; exposures; the sharpness is learned from 8
+# on; a checkpoint every 5.
 CONFIG = replace(
     voxel_training.SMALL,
     n_iter=30,
@@ -32,6 +33,8 @@ CONFIG = replace(
     max_voxels=8000,
     vg_from=0,
     exposure=True,
+    sharpness_lr=0.01,
+    sharpness_from=2000,
     save_every=5,
     view_every=15,
 )
@@ -112,9 +115,19 @@ def test_a_state_is_read_as_it_was_written(whole, tmp_path):
     assert first.views == ("0.png", "1.png", "3.png", "4.png", "5.png")
     assert torch.equal(first.generator.get_state(), second.generator.get_state())
     assert float(first.exposure.steps.sum()) == 10
+    assert first.sharpness.steps == 2 and float(first.sharpness.log) != 0
+    assert first.sharpness == second.sharpness
     for name, moments in first.moments.items():
         assert all(map(torch.equal, moments, second.moments[name]))
     assert int((first.moments["sdf"][1] > 0).sum()) > 100
+
+
+def test_a_checkpoint_from_before_the_sharpness_was_learned_is_read(scene, whole, tmp_path):
+    data = torch.load(whole[2] / "5.pt", weights_only=True)
+    assert data.pop("sharpness") is None
+    torch.save(data, last(tmp_path))
+    assert load_state(last(tmp_path), CPU).sharpness is None
+    assert voxel_training.same(training.train(scene, CONFIG, out=tmp_path, resume=True), whole[0])
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "bit", "other", "parts"])
@@ -213,8 +226,9 @@ def test_what_cannot_change_on_the_way_is_told(scene, whole, tmp_path):
     )
     with pytest.raises(InputError, match=r"1 are new \(2.png\) and 1 are gone \(0.png\)"):
         go(swapped)
-    go(scene, exposure=False)
+    go(scene, exposure=False, sharpness_lr=0.0)
     assert load_state(last(tmp_path), CPU).exposure is None
+    assert load_state(last(tmp_path), CPU).sharpness.steps == 17  # not learned on, but kept
     go(scene, n_iter=32)
     assert float(load_state(last(tmp_path), CPU).exposure.steps.sum()) == 2
 
@@ -227,7 +241,7 @@ import voxel_training
 from dataclasses import replace
 from voxterra.surface.voxels.train import train
 config = replace(voxel_training.SMALL, n_iter=30, max_level=5, max_voxels=8000, vg_from=0,
-                 exposure=True, save_every=1, view_every=15)
+                 exposure=True, sharpness_lr=0.01, sharpness_from=2000, save_every=1, view_every=15)
 train(voxel_training.scene(6, (2,)), config, out=Path(sys.argv[1]), resume=True)
 """
 
@@ -260,3 +274,4 @@ def test_killed_again_and_again(scene, whole, tmp_path):
     assert torch.equal(end.voxels.sdf, wanted.voxels.sdf)
     assert torch.equal(end.voxels.sh0, wanted.voxels.sh0)
     assert torch.equal(end.exposure.matrix, wanted.exposure.matrix)
+    assert end.sharpness == wanted.sharpness

@@ -24,6 +24,7 @@ from rich.table import Column
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import failure
+from voxterra.pipeline.forecast import describe_estimate
 from voxterra.pipeline.journal import LOG_FILE
 
 Show = Callable[[Event], None]
@@ -172,6 +173,8 @@ class _Report:
 
     def __call__(self, event: Event) -> None:
         match event:
+            case ev.RunEstimated():
+                self.console.print(escape(describe_estimate(event)))
             case ev.StageStarted():
                 self._start(event)
             case ev.StageProgress():

@@ -12,14 +12,18 @@ import tyro
 
 from voxterra.cli.arguments import parse
 from voxterra.core.photos import Photo, PhotoSet
+from voxterra.errors import UsageError
+from voxterra.ingest.capture import Capture, capture_of
 from voxterra.ingest.config import IngestConfig
 
 DESCRIPTION = """\
-Print what is known of photos: size, camera, position, attitude, sharpness, and what to mind.
+Print what is known of photos: size, camera, position, attitude, sharpness, and what to mind. From
+GPS, attitude and lens: spacing, overlap, and the size of a pixel on the ground.
 
 Examples:
   voxterra inspect photos/
   voxterra inspect photos.zip --json
+  voxterra inspect photos/ --above-ground 60      (where the drone recorded no height)
 """
 
 
@@ -37,6 +41,10 @@ class InspectArguments:
         tyro.conf.arg(metavar="PHOTOS", help_behavior_hint="(required)"),
     ]
     """Folder of photos, zip file, or photo files."""
+    above_ground: Annotated[
+        float | None, tyro.conf.arg(metavar="METRES", help_behavior_hint="(default: as recorded)")
+    ] = None
+    """Flight height above the ground, for overlap and the size of a pixel."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print JSON."""
     options: Annotated[_Options, tyro.conf.arg(name="")] = field(default_factory=_Options)
@@ -49,17 +57,25 @@ def run(args: list[str]) -> int:
     given = parse(
         InspectArguments, args, verb="inspect", description=DESCRIPTION, options=_Options()
     )
+    above = given.above_ground
+    if above is not None and not 0 < above < 10_000:
+        raise UsageError(
+            f"{above:g} m is no flight height.",
+            where="--above-ground",
+            next_step="Give metres above the ground, such as 60, or leave it out.",
+        )
     with tempfile.TemporaryDirectory(prefix="voxterra-") as folder:
         source = given.photos[0] if len(given.photos) == 1 else given.photos
         photos = ingest_photos(source, given.options.ingest, work_dir=Path(folder))
+        capture = capture_of(photos.photos, above)
         if given.json:
-            print(json.dumps(_as_dict(photos), indent=1))
+            print(json.dumps(_as_dict(photos, capture), indent=1))
         else:
-            _print_table(photos)
+            _print_table(photos, capture)
     return 0
 
 
-def _as_dict(photos: PhotoSet) -> dict[str, object]:
+def _as_dict(photos: PhotoSet, capture: Capture) -> dict[str, object]:
     return {
         "photos": [
             {k: v for k, v in asdict(p).items() if k not in ("path", "mask_path")}
@@ -68,10 +84,11 @@ def _as_dict(photos: PhotoSet) -> dict[str, object]:
         ],
         "rejected": [asdict(r) for r in photos.rejected],
         "warnings": list(photos.warnings),
+        "capture": asdict(capture),
     }
 
 
-def _print_table(photos: PhotoSet) -> None:
+def _print_table(photos: PhotoSet, capture: Capture) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -100,8 +117,41 @@ def _print_table(photos: PhotoSet) -> None:
         console.print(f"left out: {escape(rejected.name)}: {escape(rejected.reason)}")
     for warning in photos.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}")
+    for advice in capture.advice:
+        console.print(f"[yellow]warning:[/] {escape(advice)}")
+    for line in _summary(photos, capture):
+        console.print(escape(line))
+
+
+def _summary(photos: PhotoSet, capture: Capture) -> list[str]:
+    """What holds for the set, in a few lines."""
     with_gps = sum(photo.gps is not None for photo in photos.photos)
-    console.print(f"{len(photos)} photos, {with_gps} with GPS")
+    doubtful = sum(bool(photo.warnings) for photo in photos.photos)
+    lines = [f"{len(photos)} photos, {with_gps} with GPS, {doubtful} with remarks"]
+    if capture.spacing_m is not None and capture.extent_m is not None:
+        east, north = capture.extent_m
+        lines.append(f"positions: {_extent(east, north)}, a photo every {capture.spacing_m:.3g} m")
+    if capture.height_m is None or capture.gsd_m is None or capture.footprint_m is None:
+        if capture.spacing_m is not None:
+            lines.append(
+                "overlap: unknown, since it is not known how far away is what the photos show "
+                "(from above? give --above-ground METRES)"
+            )
+        return lines
+    width, height = capture.footprint_m
+    lines.append(
+        f"from above: {capture.down} photos look down from {capture.height_m:.0f} m "
+        f"({capture.height_from}); a pixel shows {100 * capture.gsd_m:.2g} cm of level ground, "
+        f"a photo {width:.0f} x {height:.0f} m"
+    )
+    parts = []
+    if capture.forward_overlap is not None:
+        parts.append(f"{capture.forward_overlap:.0%} with the next photo")
+    if capture.side_overlap is not None:
+        parts.append(f"{capture.side_overlap:.0%} with the best of the others")
+    if capture.photos_per_place is not None:
+        parts.append(f"a place between them is in {capture.photos_per_place:.0f} photos")
+    return [*lines, f"overlap on level ground: {', '.join(parts)}"]
 
 
 def _row(photo: Photo) -> tuple[str, ...]:
@@ -116,5 +166,18 @@ def _row(photo: Photo) -> tuple[str, ...]:
         height and f"{height} {gps.height_reference if gps else ''}",
         "" if attitude is None else f"{attitude.yaw_deg:.0f}, {attitude.pitch_deg:.0f}",
         f"{photo.sharpness:.0f}",
-        "; ".join(photo.warnings) + (" masked" if photo.mask_path else ""),
+        "; ".join([*photo.warnings, *_remarks(photo)]),
     )
+
+
+def _extent(east_m: float, north_m: float) -> str:
+    if max(east_m, north_m) > 20_000:
+        return f"{east_m / 1000:,.0f} x {north_m / 1000:,.0f} km"
+    return f"{east_m:,.0f} x {north_m:,.0f} m"
+
+
+def _remarks(photo: Photo) -> list[str]:
+    """What is no fault."""
+    turned = {3: "180°", 6: "90° clockwise", 8: "90° anticlockwise"}.get(photo.orientation)
+    remarks = [f"to be shown turned by {turned}"] if turned else []
+    return [*remarks, "masked"] if photo.mask_path else remarks

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from voxterra import __version__
 from voxterra.core.names import nearest
-from voxterra.errors import UsageError, VoxterraError, exit_code
+from voxterra.errors import UsageError, VoxterraError, exit_code, is_out_of_memory
 from voxterra.pipeline.failures import INTERNAL_ERROR_CODE
 
 STOPPED_CODE = 130
@@ -27,6 +27,7 @@ class Verb:
     example: str
     prefix: tuple[str, ...] = ()
     own_words: bool = False  # reads its command line by `cli.words`, not by tyro
+    alone: bool = False  # needs no argument
 
 
 def _step(name: str, text: str) -> Verb:
@@ -56,6 +57,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "runs/site",
         ),
         _step("products", "write the files for the map and for viewers"),
+        _step("report", "write report.html: maps, residuals, statistics, pictures"),
     ),
     "sparse voxels by themselves": (
         Verb(
@@ -91,6 +93,14 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "COLMAP model to transforms.json, and back",
             "runs/site transforms.json",
         ),
+        Verb(
+            "doctor",
+            "voxterra.cli.doctor",
+            "what this machine can run, and what is missing",
+            "--json",
+            own_words=True,
+            alone=True,
+        ),
     ),
 }
 VERBS: dict[str, Verb] = {verb.name: verb for group in GROUPS.values() for verb in group}
@@ -103,6 +113,7 @@ examples:
   voxterra run photos/ --out runs/site --crs EPSG:25833 --depth.max-size 2400
   voxterra products runs/site --products.gsd-m 0.05        (one step again)
   voxterra view runs/site
+  voxterra doctor
 """
 
 
@@ -143,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE_CODE
     except Exception as error:
-        return _internal_error(error)
+        return _out_of_memory() if is_out_of_memory(error) else _internal_error(error)
     return INTERNAL_ERROR_CODE
 
 
@@ -176,7 +187,7 @@ def _dispatch(args: list[str]) -> int:
             f"There is no {kind} '{args[0]}'{nearest(args[0], [*VERBS, '--help', '--version'])}",
             next_step="voxterra --help lists the verbs.",
         )
-    if len(args) == 1:
+    if len(args) == 1 and not verb.alone:
         raise UsageError(
             f"'{verb.name}' needs to be told what to work on.",
             where=f"voxterra {verb.name}",
@@ -191,6 +202,15 @@ def _dispatch(args: list[str]) -> int:
     with told_values(args):
         result: int = module.run([*verb.prefix, *args[1:]])
     return result
+
+
+def _out_of_memory() -> int:
+    told = VoxterraError(
+        "The memory of this machine does not suffice.",
+        next_step="Take smaller photos or fewer voxels, or close other programs.",
+    )
+    print_error(told)
+    return exit_code(told)
 
 
 def _internal_error(error: Exception) -> int:

@@ -21,7 +21,8 @@ usage: voxterra mesh OUT [options]          OUT: the folder of a trained model (
 
 The surface of a trained model as a mesh with colours, by --method: sdf takes it from the voxels
 themselves (closed, crack-free across levels), tsdf fuses the depths that the training views see
-(no inner walls). Written as PLY in the world's coordinates and as GLB for viewers.
+(no inner walls). Written as PLY in the world's coordinates and as GLB for viewers, the two methods
+under names of their own: mesh.ply and mesh_tsdf.ply.
 
 Examples:
   voxterra mesh out
@@ -40,7 +41,8 @@ _KINDS: dict[str, Any] = {
 _HELPS = {
     "model_path": "The trained model; it may stand without the name.",
     "method": "sdf: from the voxels; tsdf: from the depths that the training views see.",
-    "out": "The file: .ply or .glb. Without it, mesh.ply and mesh.glb in the model's folder.",
+    "out": "The file: .ply or .glb. Without it, mesh.ply and mesh.glb in the model's folder, with "
+    "tsdf mesh_tsdf.ply and mesh_tsdf.glb.",
     "bound": "World box to clip to, instead of the main bound of the training.",
     "voxel_size": "Cells of tsdf, in world units; without it, from the size of a pixel.",
     "device": "Where tsdf renders.",
@@ -66,7 +68,7 @@ def run(args: list[str]) -> int:
     folder: Path = given["model_path"]
     from voxterra.surface.voxels.model_folder import read_model
 
-    targets = _targets(given.get("out"), folder)
+    targets = _targets(given.get("out"), folder, given["method"])
     frame = _frame_writer()
     model = read_model(folder)
     mesh = _extracted(model, folder, given)
@@ -88,9 +90,11 @@ def _is_for_a_model(args: list[str]) -> bool:
     return named or own or set(args) <= {"-h", "--help"}
 
 
-def _targets(out: Path | None, folder: Path) -> list[Path]:
+def _targets(out: Path | None, folder: Path, method: str) -> list[Path]:
+    """Files to write; without `out` no method writes over the mesh of the other."""
     if out is None:
-        return [folder / "mesh.ply", folder / "mesh.glb"]
+        stem = "mesh" if method == "sdf" else f"mesh_{method}"
+        return [folder / f"{stem}.ply", folder / f"{stem}.glb"]
     if out.suffix.lower() not in (".ply", ".glb"):
         raise UsageError(
             f"A mesh cannot be written as '{out.suffix or out.name}'.",

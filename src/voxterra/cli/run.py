@@ -20,7 +20,7 @@ from voxterra.pipeline.presets import preset
 from voxterra.pipeline.run import run as run_pipeline
 from voxterra.pipeline.workspace import RUN_FILE, Workspace
 
-StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products"]
+StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products", "report"]
 
 DESCRIPTION = """\
 Photographs in; mesh, point cloud, DSM and orthophoto out, each with its CRS.
@@ -65,6 +65,19 @@ class RunArguments:
         tyro.conf.arg(help_behavior_hint=f"(default: {IngestConfig().gps_heights})"),
     ] = None
     """What the photos' recorded heights count from; short for --ingest.gps-heights."""
+    cameras: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: estimated)")
+    ] = None
+    """Calibrated cameras to use as they are (COLMAP's cameras.bin or cameras.txt, such as an
+    earlier run's stages/sfm/component_0/cameras.bin); short for --sfm.cameras."""
+    scale_bar: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")
+    ] = None
+    """Known distances marked in photos, which give the scale; short for --georef.scale-bar."""
+    aoi: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: everything)")
+    ] = None
+    """Area of interest (GeoJSON) that the products are cut to; short for --products.aoi."""
     from_: Annotated[
         StageName | None, tyro.conf.arg(name="from", help_behavior_hint="(default: what changed)")
     ] = None
@@ -73,6 +86,8 @@ class RunArguments:
         StageName | None, tyro.conf.arg(help_behavior_hint="(default: the last one)")
     ] = None
     """Stop after this stage."""
+    anyway: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Start even where memory or disk will hardly suffice, by estimate."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON event a line, and nothing else."""
     options: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
@@ -90,6 +105,7 @@ def run(args: list[str]) -> int:
         resolved(given),
         from_stage=given.from_,
         until=given.until,
+        anyway=given.anyway,
     )
     return follow(events, as_json=given.json)
 
@@ -129,6 +145,12 @@ def resolved(given: RunArguments) -> RunConfig:
         config = replace(config, georef=replace(config.georef, crs=given.crs))
     if given.heights is not None:
         config = replace(config, georef=replace(config.georef, heights=given.heights))
+    if given.cameras is not None:
+        config = replace(config, sfm=replace(config.sfm, cameras=given.cameras))
+    if given.aoi is not None:
+        config = replace(config, products=replace(config.products, aoi=given.aoi))
+    if given.scale_bar is not None:
+        config = replace(config, georef=replace(config.georef, scale_bar=given.scale_bar))
     if given.gps_heights is not None:
         config = replace(config, ingest=replace(config.ingest, gps_heights=given.gps_heights))
     return config

@@ -1,4 +1,4 @@
-"""`voxterra ingest|sfm|georef|depth|surface|mesh|products`: one step of a run, again."""
+"""`voxterra ingest|sfm|georef|depth|surface|mesh|products|report`: one step of a run, again."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class StepArguments:
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
+    anyway: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Start even where memory or disk will hardly suffice, by estimate."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON event a line, and nothing else."""
     options: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
@@ -51,7 +53,9 @@ def run(args: list[str]) -> int:
             next_step="Start one with: voxterra run PHOTOS --out DIR.",
         )
     given = _parse(step, rest, run_verb.recorded_options(folder) or RunConfig())
-    events = run_pipeline(None, given.run, given.options, from_stage=step, until=step)
+    events = run_pipeline(
+        None, given.run, given.options, from_stage=step, until=step, anyway=given.anyway
+    )
     return follow(events, as_json=given.json)
 
 

@@ -83,6 +83,9 @@ def run(args: list[str]) -> int:
         raise SystemExit(0)
     given = parse(args)
     require_torch()
+    from voxterra.surface.voxels.device import require_devices
+
+    require_devices(given.training.config)  # before photos are read, or an old model is cleared
     _train(given)
     return 0
 
@@ -105,6 +108,8 @@ def parse(args: list[str]) -> Given:
     resume, overwrite = values.pop("resume", False), values.pop("overwrite", False)
     _check_folder(model_path, resume=resume, overwrite=overwrite)
     training = _resolved(values, model_path if resume else None)
+    if training.source_path is None and resume:
+        raise _nothing_to_go_on_with(model_path)
     if training.source_path is None:
         raise UsageError(
             "It is not said what to train on.",
@@ -175,6 +180,25 @@ def _check_folder(model_path: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
+def _nothing_to_go_on_with(folder: Path) -> InputError:
+    """What is wrong with a folder that `--resume` names without saying what to train on."""
+    from voxterra.surface.voxels.model_folder import CONFIG
+
+    new = f"or begin a training there: voxterra train --source_path DATA --model_path {folder}"
+    if (folder / CONFIG).is_file():  # the surface step of a run
+        return InputError(
+            "The photos that this model was trained on are not told in its folder.",
+            where=str(folder / CONFIG),
+            next_step="Name their folder: --source_path DATA (that of the run, for its surface).",
+        )
+    what = "holds no training to go on with" if folder.is_dir() else "does not exist"
+    return InputError(
+        f"The folder of the model {what}.",
+        where=f"--model_path {folder}",
+        next_step=f"Check the path, {new}.",
+    )
+
+
 def _resolved(values: Mapping[str, Any], resumed: Path | None) -> Training:
     """Options of the command line, on top of those of the training that goes on."""
     from voxterra.surface.voxels.model_folder import CONFIG, read_training
@@ -195,7 +219,8 @@ def _resolved(values: Mapping[str, Any], resumed: Path | None) -> Training:
 # What a training has taken up once it has begun.
 _BEGUN = (
     "bound", "bound_mode", "bound_scale", "outside_level", "init", "stereo", "stereo_size",
-    "init_level", "init_n_level", "init_pixels", "init_band", "seed", "white_background", "black_background",
+    "init_level", "init_n_level", "init_pixels", "init_band", "seed", "white_background",
+    "black_background",
 )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ class Painter:
             if show == "colour":
                 return to_bytes(seen.color)
             if show == "depth":
-                picture, there = depth_picture(seen.depth), seen.depth > 0
+                picture, there = depth_picture(seen.depth)[0], seen.depth > 0
             elif show == "normal":
                 picture = to_bytes(0.5 + 0.5 * seen.normal)
                 there = seen.normal.abs().sum(2) > 0

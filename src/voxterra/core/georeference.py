@@ -9,6 +9,7 @@ import numpy as np
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import UnregisteredPhoto
 from voxterra.core.transforms import Similarity
 
 Method = Literal["gps+attitude", "gps", "none"]
@@ -53,6 +54,8 @@ class Placement:
         scale_sigma: relative standard deviation of the scale (0.01 = 1 %).
         position_sigma_horizontal_m, position_sigma_vertical_m: standard deviation of the position
             of the model's centre, with the part of the GPS error that all photos share [m].
+        apart: the component's own frame when it lies too far from the others for one world; its
+            coordinates are in that frame then, and products hold it apart.
         warnings: what a user should know about this placement.
     """
 
@@ -67,6 +70,7 @@ class Placement:
     scale_sigma: float | None = None
     position_sigma_horizontal_m: float | None = None
     position_sigma_vertical_m: float | None = None
+    apart: GeoFrame | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -83,6 +87,7 @@ class Placement:
             "translation": self.world_from_model.translation.tolist(),
         }
         data["residuals"] = [dict(vars(r)) for r in self.residuals]
+        data["apart"] = None if self.apart is None else self.apart.to_dict()
         data["warnings"] = list(self.warnings)
         return data
 
@@ -90,7 +95,7 @@ class Placement:
     def from_dict(data: dict[str, Any]) -> Placement:
         """Inverse of `to_dict`. Raises KeyError or TypeError when `data` is something else."""
         fields = dict(data)
-        similarity = fields.pop("world_from_model")
+        similarity, apart = fields.pop("world_from_model"), fields.pop("apart", None)
         return Placement(
             world_from_model=Similarity(
                 float(similarity["scale"]),
@@ -99,6 +104,7 @@ class Placement:
             ),
             residuals=tuple(PhotoResidual(**r) for r in fields.pop("residuals")),
             warnings=tuple(fields.pop("warnings")),
+            apart=None if apart is None else GeoFrame.from_dict(apart),
             **fields,
         )
 
@@ -112,12 +118,14 @@ class Georeference:
         components: in world coordinates, in the order they were given.
         placements: one a component.
         warnings: what holds for all components.
+        unregistered: photos that are in no component, and why.
     """
 
     frame: GeoFrame
     components: tuple[Reconstruction, ...]
     placements: tuple[Placement, ...]
     warnings: tuple[str, ...] = ()
+    unregistered: tuple[UnregisteredPhoto, ...] = ()
 
     @property
     def all_warnings(self) -> tuple[str, ...]:
@@ -130,17 +138,29 @@ class Georeference:
 
         In a local frame nothing relates one component to another, so only the largest counts.
         """
-        return tuple(self.components[index] for index in self._mappable_indices())
+        return tuple(self.components[index] for index in self.mappable_indices())
 
     def mappable_component_of_photo(self) -> dict[str, int]:
         """Index among all `components` of the first mappable one that holds a photo, by name."""
         return {
             image.name: index
-            for index in reversed(self._mappable_indices())
+            for index in reversed(self.mappable_indices())
             for image in self.components[index].images
         }
 
-    def _mappable_indices(self) -> list[int]:
+    def mappable_indices(self) -> list[int]:
+        """Indices of `mappable_components` among all `components`."""
+        here = [index for index, p in enumerate(self.placements) if p.apart is None]
         if self.frame.is_local:
-            return [0][: len(self.components)]
-        return [index for index, placement in enumerate(self.placements) if placement.placed]
+            return here[:1]
+        return [index for index in here if self.placements[index].placed]
+
+    def frame_of(self, index: int) -> GeoFrame:
+        """The frame of the coordinates of component `index`.
+
+        The world's, or its own when it lies apart; local when nothing places it.
+        """
+        placement = self.placements[index]
+        if placement.apart is not None:
+            return placement.apart
+        return self.frame if placement.placed or self.frame.is_local else GeoFrame.local()

@@ -65,6 +65,8 @@ class Photo:
         mask_path: 8 bit image of the photo's size, 0 = ignore, or None.
         sharpness: variance of the Laplacian on a 1000 px wide grey version.
         brightness: mean grey value in [0, 1].
+        blown, black: share of pixels at the bright and at the dark end, in [0, 1].
+        height_above_takeoff_m: as a drone recorded it, or None [m].
         exposure_ev: log2 of the exposure given, shutter [s] * ISO / 100 / f-number^2: a photo with
             1 more shows the same scene twice as bright (in linear light). None unknown.
         warnings: what a photographer should know about this photo.
@@ -89,6 +91,9 @@ class Photo:
     sharpness: float = 0.0
     brightness: float = 0.0
     exposure_ev: float | None = None
+    blown: float = 0.0
+    black: float = 0.0
+    height_above_takeoff_m: float | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -33,7 +33,7 @@ from voxterra.depth.sources import Prior, choose_sources, sparse_prior
 from voxterra.depth.start import planes_from_points
 from voxterra.depth.undistort import write_undistorted
 from voxterra.errors import ReconstructionError
-from voxterra.io.depth_store import DepthStore, color_path, mask_path, write_views
+from voxterra.io.depth_store import DepthStore, color_path, depth_path, mask_path, write_views
 from voxterra.io.undistort import pinhole_view
 from voxterra.kernels.hypotheses import Matching, Search, patch_offsets
 
@@ -93,6 +93,9 @@ def estimate_depth(
     views = tuple(task.view for task in tasks)
     sources = [task.sources for task in tasks]
     take_up(out_dir, views, sources, photos, config)
+    if all(depth_path(out_dir, i).exists() for i in range(len(views))):
+        progress(1.0, f"{len(tasks)} depth maps")
+        return DepthStore(out_dir)
     _undistort_all(views, photos, out_dir, part(progress, 0.0, 0.06))
     write_views(views, out_dir)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from voxterra.core.geo import Heights
 
@@ -20,6 +21,8 @@ class GeorefConfig:
         gps_sigma_horizontal_m: standard deviation, each axis, of positions that state none [m].
         gps_sigma_vertical_m: the same of heights [m].
         attitude_sigma_deg: standard deviation of attitudes that state none [deg].
+        scale_bar: table of known distances marked in photos (CSV with the columns bar, length_m,
+            photo, x1, y1, x2, y2; each in two photos or more), which give the scale.
         outlier_sigmas: a position further off than this many standard deviations is set aside.
     """
 
@@ -30,4 +33,5 @@ class GeorefConfig:
     gps_sigma_horizontal_m: float = 2.5
     gps_sigma_vertical_m: float = 5.0
     attitude_sigma_deg: float = 2.5
+    scale_bar: Path | None = None
     outlier_sigmas: float = 4.0

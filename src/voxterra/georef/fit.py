@@ -52,6 +52,15 @@ class Fit:
         return float(np.sqrt(np.linalg.eigvalsh(self.covariance[TILT, TILT])[-1]))
 
     @property
+    def tilt_axis(self) -> tuple[float, float, float]:
+        """Standard deviation of the tilt about its weakest axis [rad], the bearing of that axis
+        in 0..180 [deg from north], and the standard deviation about the axis across it [rad]."""
+        values, vectors = np.linalg.eigh(self.covariance[TILT, TILT])
+        east, north = vectors[:, 1]
+        bearing = float(np.degrees(np.arctan2(east, north)) % 180)
+        return float(np.sqrt(values[1])), bearing, float(np.sqrt(max(values[0], 0.0)))
+
+    @property
     def heading_sigma(self) -> float:
         """[rad]"""
         return float(np.sqrt(self.covariance[HEADING, HEADING].item()))

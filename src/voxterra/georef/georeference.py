@@ -15,12 +15,19 @@ from voxterra.core.progress import Progress, no_progress
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.transforms import Similarity
 from voxterra.georef.attitude import consensus
+from voxterra.georef.checks import contradictions
 from voxterra.georef.config import GeorefConfig
-from voxterra.georef.observations import Observations, choose_frame, is_usable, observe
+from voxterra.georef.observations import Observations, choose_frame, has_position, observe
 from voxterra.georef.place import NotPlaced, place
+from voxterra.georef.scale import bar_scale
 from voxterra.georef.upright import rotation_to_up, up_in_model
+from voxterra.georef.worlds import far_components
+from voxterra.io.scale_bars import read_scale_bars
 
 logger = logging.getLogger(__name__)
+
+# Up part of the usual viewing direction from which on a model lies upside down.
+_UPSIDE_DOWN = 0.7
 
 
 def georeference(
@@ -35,6 +42,7 @@ def georeference(
     The world is the ENU frame at the median of the photos' positions, its origin at the height of
     the ground. A component that cannot be placed is turned upright, centred, and delivered in
     its own units with `placed=False`. When none can be placed the frame is the local kind.
+    Components too far from the others for one map keep a frame of their own (`apart`).
 
     Args:
         components: in their own frames, largest first.
@@ -44,24 +52,35 @@ def georeference(
 
     Raises:
         GeoError: the CRS is unknown, not projected, or not made for the place.
+        InputError, FormatError: the table of scale bars cannot be read or is none.
     """
     if config.crs:
         projected_crs(config.crs)  # a wrong name is told even when no photo has a position
     by_id = photos.by_id()
-    frame = _frame(components, by_id, config)
-    warnings = [] if frame.is_local else _height_warnings(components, by_id) + _map_warnings(frame)
+    far = far_components(components, by_id) if config.use_gps else {}
+    near = [c for i, c in enumerate(components) if i not in far]
+    frame = _frame(near, by_id, config)
+    warnings = [] if frame.is_local else _height_warnings(near, by_id) + _map_warnings(frame)
     placements: list[Placement] = []
     for i, component in enumerate(components):
         progress(i / max(len(components), 1), f"component {i + 1}/{len(components)}")
-        placements.append(_place_component(i, component, by_id, frame, config))
-    if not frame.is_local and not any(p.placed for p in placements):
+        if i in far:
+            placements.append(_place_apart(i, component, far[i], by_id, config))
+        else:
+            placements.append(_place_component(i, component, by_id, frame, config))
+    if not frame.is_local and not any(p.placed and p.apart is None for p in placements):
         frame, warnings = GeoFrame.local(), []
     if frame.is_local:
+        metric = [p for p in placements if p.apart is None][:1]
+        frame = GeoFrame.local(scale_known=bool(metric and metric[0].scale_sigma is not None))
         if config.crs:
             warnings.append(f"--crs {config.crs} has no effect: nothing places the photos on Earth")
         warnings.append(
-            "the model is not on the map: position and scale are unknown, only relative distances "
-            "hold"
+            "the model is not on the map: its position is unknown; lengths are metres by the scale "
+            "bars"
+            if frame.scale_known
+            else "the model is not on the map: position and scale are unknown, only relative "
+            "distances hold"
         )
     placed = tuple(c.transformed(p.world_from_model) for c, p in zip(components, placements))
     result = Georeference(frame, placed, tuple(placements), tuple(warnings))
@@ -79,17 +98,13 @@ def _frame(
         by_id[image.name]
         for component in components
         for image in component.images
-        if image.name in by_id and _has_position(by_id[image.name])
+        if image.name in by_id and has_position(by_id[image.name])
     ]
     if not positioned or not config.use_gps:
         return GeoFrame.local()
     frame = choose_frame(positioned, config)
     check_in_area(frame.crs, frame.lon, frame.lat)
     return frame
-
-
-def _has_position(photo: Photo) -> bool:
-    return photo.gps is not None and is_usable(photo.gps)
 
 
 def _height_warnings(components: Sequence[Reconstruction], by_id: dict[str, Photo]) -> list[str]:
@@ -126,6 +141,24 @@ def _place_component(
     if not len(component.images):
         return Placement(Similarity.identity(), False, "none")
     label = f"component {index + 1} ({len(component.images)} photos)"
+    if config.scale_bar is not None:
+        scale, problems = bar_scale(component, read_scale_bars(config.scale_bar))
+        notes = tuple(f"{label}: {note}" for note in problems)
+        if scale is not None:
+            observations = replace(observations, scale=(scale.factor, scale.sigma))
+        placement = _placed(label, observations, component, by_id, frame, config)
+        return replace(placement, warnings=(*placement.warnings, *notes))
+    return _placed(label, observations, component, by_id, frame, config)
+
+
+def _placed(
+    label: str,
+    observations: Observations,
+    component: Reconstruction,
+    by_id: dict[str, Photo],
+    frame: GeoFrame,
+    config: GeorefConfig,
+) -> Placement:
     if frame.is_local:
         return _upright(observations, component)
     found = place(observations, config)
@@ -137,13 +170,52 @@ def _place_component(
         np.array([i.cam_from_world[2, :3] for i in component.images])
         @ (found.world_from_model.rotation[2])
     )
+    if np.median(up) > _UPSIDE_DOWN and found.method == "gps":
+        # Photos straight down fit mirrored positions when they are turned over, and only then.
+        warning = (
+            f"{label} is not on the map: it fits its GPS positions only upside down, with cameras "
+            "that look up into the sky; the positions are mirrored: look whether longitude and "
+            "latitude are swapped, or a W or S is missing"
+        )
+        return replace(_upright(observations, component), warnings=(warning,))
     if np.median(up) > 0.5:
         warnings.append(f"{label}: most cameras look up into the sky; it may lie upside down")
+    warnings += [f"{label}: {w}" for w in contradictions(observations, found, component, by_id)]
     return replace(found, warnings=tuple(warnings))
 
 
+def _place_apart(
+    index: int,
+    component: Reconstruction,
+    distance_m: float,
+    by_id: dict[str, Photo],
+    config: GeorefConfig,
+) -> Placement:
+    """Place a component that lies far from the others in a frame, and a UTM zone, of its own."""
+    frame = _frame([component], by_id, replace(config, crs=None))
+    placement = _place_component(index, component, by_id, frame, config)
+    far = f"component {index + 1} ({len(component.images)} photos) lies {distance_m / 1000:.0f} km"
+    if not placement.placed:
+        return replace(placement, warnings=(f"{far} from the others", *placement.warnings))
+    placed = component.transformed(placement.world_from_model)
+    alone = _to_ground(Georeference(frame, (placed,), (placement,)))
+    warning = (
+        f"{far} from the others, at {_lonlat(frame)}: it has a frame of its own "
+        f"({frame.describe()}) and is delivered apart; run its photos by themselves for a surface "
+        "and maps of it"
+    )
+    placement = alone.placements[0]
+    return replace(placement, apart=alone.frame, warnings=(warning, *placement.warnings))
+
+
+def _lonlat(frame: GeoFrame) -> str:
+    north, east = "N" if frame.lat >= 0 else "S", "E" if frame.lon >= 0 else "W"
+    return f"{abs(frame.lat):.4f} {north} {abs(frame.lon):.4f} {east}"
+
+
 def _upright(observations: Observations, component: Reconstruction) -> Placement:
-    """Upright by attitudes or by how the cameras are held; centred on the points; scale kept."""
+    """Upright by attitudes or by how the cameras are held; centred on the points; scale kept
+    unless known distances tell it."""
     o = observations
     rotation = rotation_to_up(up_in_model(o.displayed_from_model, o.centers).up)
     if o.has_attitude.any():
@@ -151,8 +223,9 @@ def _upright(observations: Observations, component: Reconstruction) -> Placement
         if agreed.tilt_share >= 0.6:
             rotation = agreed.world_from_model
     points = component.points.positions_in_world if len(component.points) else o.centers
-    center = np.median(points @ rotation.T, axis=0)
-    return Placement(Similarity(1.0, rotation, -center), False, "none")
+    factor, sigma = o.scale or (1.0, None)
+    center = factor * np.median(points @ rotation.T, axis=0)
+    return Placement(Similarity(factor, rotation, -center), False, "none", scale_sigma=sigma)
 
 
 def _to_ground(georeference: Georeference) -> Georeference:
@@ -164,7 +237,7 @@ def _to_ground(georeference: Georeference) -> Georeference:
     heights = [
         c.points.positions_in_world[:, 2]
         for c, p in zip(g.components, g.placements)
-        if p.placed and len(c.points)
+        if p.placed and p.apart is None and len(c.points)
     ]
     if not heights:
         return g
@@ -173,7 +246,7 @@ def _to_ground(georeference: Georeference) -> Georeference:
     down = Similarity(1.0, np.eye(3), np.array([0.0, 0.0, -up]))
     components, placements = [], []
     for component, placement in zip(g.components, g.placements):
-        if placement.placed:
+        if placement.placed and placement.apart is None:
             component = component.transformed(down)
             moved = down.compose(placement.world_from_model)
             placement = replace(placement, world_from_model=moved)

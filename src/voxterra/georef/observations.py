@@ -18,6 +18,10 @@ from voxterra.georef.config import GeorefConfig
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
+# The same height in all photos is one reading, or a setting, repeated: it says where the photos
+# are, hardly how they lie to each other.
+SAME_HEIGHT_FACTOR = 4.0
+
 # Axes of a camera that faces down in those of one that faces forward, tops of the photos ahead.
 _DOWN_FROM_FORWARD = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
@@ -35,6 +39,8 @@ class Observations:
         stated_h, stated_v: (N,) True where the photo states them.
         displayed_from_enu: (N, 3, 3) from the recorded attitudes; NaN where there is none.
         sigma_attitude: (N,) [rad].
+        scale: metres in a unit of the model and its relative standard deviation, by known
+            distances; None without.
     """
 
     names: tuple[str, ...]
@@ -47,6 +53,7 @@ class Observations:
     stated_v: Bool
     displayed_from_enu: Float
     sigma_attitude: Float
+    scale: tuple[float, float] | None = None
 
     @property
     def has_position(self) -> Bool:
@@ -82,6 +89,11 @@ def is_usable(gps: Gps) -> bool:
         and abs(gps.lon) <= 360
         and (abs(gps.lon) > 1e-6 or abs(gps.lat) > 1e-6)
     )
+
+
+def has_position(photo: Photo) -> bool:
+    """Whether a photo has a usable position."""
+    return photo.gps is not None and is_usable(photo.gps)
 
 
 def height_ellipsoidal_m(gps: Gps) -> float:
@@ -133,8 +145,8 @@ def observe(
     stated_h, stated_v = np.zeros(n, bool), np.zeros(n, bool)
     in_cam, attitude = np.zeros((n, 3, 3)), np.full((n, 3, 3), np.nan)
     sigma_attitude = np.full(n, np.radians(config.attitude_sigma_deg))
-    for i, image in enumerate(component.images):
-        photo = photos.get(image.name)
+    photos_of = [photos.get(image.name) for image in component.images]
+    for i, (image, photo) in enumerate(zip(component.images, photos_of, strict=True)):
         orientation = photo.orientation if photo else 1
         in_cam[i] = displayed_from_stored(orientation) @ image.cam_from_world[:, :3]
         if photo is None:
@@ -151,6 +163,11 @@ def observe(
             attitude[i] = cam_from_enu(a.yaw_deg, a.pitch_deg, a.roll_deg)
             if a.sigma_deg:
                 sigma_attitude[i] = np.radians(max(a.sigma_deg, 0.05))
+    same_height = _same_height([p.gps for p in photos_of if p and has_position(p)])
+    if same_height == 0.0:
+        gps[:, 2] = np.nan  # what a receiver without a height writes
+    elif same_height is not None:
+        sigma_v[~stated_v] *= SAME_HEIGHT_FACTOR
     return Observations(
         tuple(image.name for image in component.images),
         component.centers_in_world(),
@@ -171,6 +188,12 @@ def _in_world(gps: Gps, frame: GeoFrame) -> Float:
     lonlat_h = np.array([[gps.lon, gps.lat, height if known else frame.height_ellipsoidal_m]])
     out = frame.from_lonlat(lonlat_h)[0]
     return out if known else np.array([out[0], out[1], np.nan])
+
+
+def _same_height(positions: Sequence[Gps | None]) -> float | None:
+    """The height that all of five or more positions record to the last digit, or None."""
+    heights = {gps.height_m for gps in positions if gps is not None and gps.height_m is not None}
+    return heights.pop() if len(heights) == 1 and len(positions) >= 5 else None
 
 
 def _sigmas(gps: Gps, config: GeorefConfig) -> tuple[float, float]:

@@ -26,6 +26,8 @@ _UP_FIXED = np.radians(8.0)
 _SCALE_UNKNOWN, _SCALE_WEAK, _TILT_WEAK_DEG = 0.5, 0.05, 3.0
 # A camera screwed into an aircraft is off by degrees, where a gimbal is off by tenths [rad].
 AIRCRAFT_MOUNT_SIGMA = np.radians(5.0)
+# Cameras spread across their line by less than this share of its length are on a line.
+NEAR_LINE = 0.2
 # Attitudes are used when so large a share of them agrees.
 _AGREE = 0.6
 
@@ -57,17 +59,31 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
             problem = Problem(o, upright=upright)
             starts = from_up(problem, upright.up) + ([fit.state] if fit else [])
             fit = solve(problem, starts, config.outlier_sigmas) if starts else None
-            warnings.append(
-                "the GPS positions fix its up weakly (near one line, or too few): up is taken "
-                "from how the cameras were held too"
-            )
     if fit is None:
         return NotPlaced("all its GPS positions are at one place")
     if fit.scale_sigma > _SCALE_UNKNOWN:
         return NotPlaced(
             "its GPS positions scatter more than the cameras moved, so that its scale is unknown"
         )
+    if problem.upright is not None:
+        warnings.append(_about_up(o, fit))
     return _placement(problem, fit, warnings)
+
+
+def _about_up(o: Observations, fit: Fit) -> str:
+    """Why up is weak, from where it is taken, and how well it is known about which axis."""
+    spread = np.linalg.svd(o.centers - o.centers.mean(0), compute_uv=False)
+    reason = (
+        "the cameras stand nearly on one line, about which GPS lets the model turn"
+        if spread[1] < NEAR_LINE * spread[0]
+        else "the GPS positions fix its up weakly"
+    )
+    worst, bearing, across = fit.tilt_axis
+    return (
+        f"{reason}: up is taken from how the cameras were held too; the tilt about the axis at "
+        f"bearing {bearing:.0f} deg is known to {np.degrees(worst):.1f} deg, across it to "
+        f"{np.degrees(across):.1f} deg (1 sigma)"
+    )
 
 
 def _fit_positions(o: Observations, config: GeorefConfig) -> Fit | None:

@@ -154,6 +154,9 @@ class Problem:
             angle = np.arctan2(np.hypot(up[0], up[1]), up[2])
             direction = up[:2] / max(np.hypot(up[0], up[1]), 1e-12)
             rows.append(angle * direction / self.upright.sigma)
+        if self.observations.scale is not None:
+            factor, sigma = self.observations.scale
+            rows.append(np.array([np.log(state.scale / factor) / sigma]))
         return np.concatenate(rows)
 
     def jacobian(self, state: State) -> tuple[Float, Float]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.errors import TooFewPhotosError
+from voxterra.ingest.astray import positions_astray
 
 # Sharpness varies with what a photo shows, so only a fraction of the usual value tells of blur.
-_BLUR_FRACTION, _BLUR_FROM_PHOTOS = 0.3, 4
+_BLUR_FRACTION, _COMPARE_FROM = 0.3, 4
 _DARK, _BRIGHT = 0.08, 0.93
+# A bright sky or background is white in all photos; only what the others have not tells of a fault.
+_DARKER, _BLOWN, _MORE_BLOWN = 0.4, 0.3, 3.0
+_SMALL_PX, _SMALLER = 480, 0.3
 # Root mean square difference of 24 x 24 thumbnails [grey levels]: below it photos look the same.
 _SAME_RMS = 1.5
 _CHUNK = 512
@@ -39,28 +43,76 @@ def require_enough(photos: PhotoSet, minimum: int = 2) -> None:
 
 def with_warnings(photos: Sequence[Photo]) -> tuple[Photo, ...]:
     """The photos with the warnings that come from comparing each with the others."""
-    usual: dict[str, float] = {}
+    usual: dict[str, _Usual] = {}
     counts = Counter(photo.camera_key for photo in photos)
     for key, count in counts.items():
-        if count >= _BLUR_FROM_PHOTOS:
-            usual[key] = float(np.median([p.sharpness for p in photos if p.camera_key == key]))
+        if count >= _COMPARE_FROM:
+            usual[key] = _usual([p for p in photos if p.camera_key == key])
     any_gps = any(photo.gps for photo in photos)
+    astray = positions_astray(photos)
+    most = float(np.median([p.width * p.height for p in photos])) if photos else 0.0
     return tuple(
-        replace(photo, warnings=photo.warnings + tuple(_of_photo(photo, usual, any_gps)))
+        replace(
+            photo,
+            warnings=(
+                *photo.warnings,
+                *_of_picture(photo, usual.get(photo.camera_key, _NOTHING)),
+                *_of_size(photo, most),
+                *_of_position(photo, any_gps),
+                *astray.get(photo.id, ()),
+            ),
+        )
         for photo in photos
     )
 
 
-def _of_photo(photo: Photo, usual: dict[str, float], any_gps: bool) -> list[str]:
+@dataclass(frozen=True)
+class _Usual:
+    """Medians over the photos of one camera; 0 where they say nothing."""
+
+    sharpness: float = 0.0
+    brightness: float = 0.0
+    blown: float = 0.0
+
+
+_NOTHING = _Usual()
+
+
+def _usual(photos: Sequence[Photo]) -> _Usual:
+    names = ("sharpness", "brightness", "blown")
+    return _Usual(*(float(np.median([getattr(p, name) for p in photos])) for name in names))
+
+
+def _of_picture(photo: Photo, usual: _Usual) -> list[str]:
     warnings = []
-    median = usual.get(photo.camera_key, 0.0)
-    if photo.sharpness < _BLUR_FRACTION * median:
-        ratio = median / max(photo.sharpness, median / 999)
+    if photo.sharpness < _BLUR_FRACTION * usual.sharpness:
+        ratio = usual.sharpness / max(photo.sharpness, usual.sharpness / 999)
         warnings.append(f"blurred: {ratio:.0f} times less sharp than the others of this camera")
     if photo.brightness < _DARK:
         warnings.append(f"very dark: mean brightness {photo.brightness:.0%}")
+    elif photo.brightness < _DARKER * usual.brightness:
+        ratio = usual.brightness / max(photo.brightness, 0.001)
+        warnings.append(f"under-exposed: {ratio:.1f} times darker than the others of this camera")
     if photo.brightness > _BRIGHT:
         warnings.append(f"over-exposed: mean brightness {photo.brightness:.0%}")
+    elif photo.blown > max(_BLOWN, _MORE_BLOWN * usual.blown):
+        warnings.append(f"over-exposed: {photo.blown:.0%} of its pixels are white")
+    return warnings
+
+
+def _of_size(photo: Photo, usual: float) -> list[str]:
+    """Copies out of messengers and previews are small."""
+    pixels = photo.width * photo.height
+    if max(photo.width, photo.height) < _SMALL_PX:
+        return [f"small: {photo.width} x {photo.height} pixels show little"]
+    if pixels < _SMALLER * usual:
+        ratio = usual / pixels
+        return [f"small: {ratio:.0f} times fewer pixels than most; is it a reduced copy?"]
+    return []
+
+
+def _of_position(photo: Photo, any_gps: bool) -> list[str]:
+    warnings = []
     if any_gps and photo.gps is None and not any("position" in w for w in photo.warnings):
         warnings.append("no GPS position, while other photos have one")
     return warnings
@@ -104,10 +156,24 @@ def _about_cameras(photos: Sequence[Photo]) -> list[str]:
         shown = "; ".join(f"{count} x {key}" for key, count in keys.most_common(4))
         rest = f"; and {len(keys) - 4} more" if len(keys) > 4 else ""
         warnings.append(f"{len(keys)} cameras or camera settings: {shown}{rest}")
+    for model, focal in _zoomed(photos):
+        warnings.append(
+            f"{model} took photos with focal lengths from {min(focal):g} to {max(focal):g} mm: "
+            "each is calibrated by itself; do not zoom during a survey"
+        )
     unknown = sum(photo.focal_px is None for photo in photos)
     if unknown:
         warnings.append(f"the focal length of {unknown} photos is not in their metadata: estimated")
     return warnings
+
+
+def _zoomed(photos: Sequence[Photo]) -> list[tuple[str, set[float]]]:
+    """Cameras with several focal lengths [mm]."""
+    found: dict[str, set[float]] = {}
+    for photo in photos:
+        if photo.focal_mm:
+            found.setdefault(photo.model or "One camera", set()).add(round(photo.focal_mm, 1))
+    return [(model, focal) for model, focal in found.items() if len(focal) > 1]
 
 
 def _near_duplicates(photos: Sequence[Photo], thumbnails: NDArray[np.float32]) -> list[str]:

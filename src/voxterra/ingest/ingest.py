@@ -212,6 +212,9 @@ def _photo(read: _Read, row: MetaRow | None, config: IngestConfig) -> Photo:
         sharpness=read.measurement.sharpness,
         brightness=read.measurement.brightness,
         exposure_ev=exposure_ev(exif),
+        blown=read.measurement.blown,
+        black=read.measurement.black,
+        height_above_takeoff_m=read.xmp.height_above_takeoff_m,
         warnings=tuple(notes),
     )
 

@@ -13,6 +13,7 @@ from voxterra.io.images import draft_gray
 
 _WIDTH = 1000
 _THUMBNAIL = 24
+_WHITE, _BLACK = 250, 5
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class Measurement:
         sharpness: variance of the Laplacian on a grey version 1000 px wide (Pech-Pacheco et al.
             2000, "Diatom autofocusing in brightfield microscopy"); smaller photos as they are.
         brightness: mean grey value in [0, 1].
+        blown, black: share of the pixels at the bright and at the dark end, in [0, 1].
         thumbnail: (24 * 24,) float32 grey values in [0, 255], to find near-duplicates.
     """
 
     sharpness: float
     brightness: float
+    blown: float
+    black: float
     thumbnail: NDArray[np.float32]
 
 
@@ -45,5 +49,9 @@ def measure(image: Image.Image, path: Path) -> Measurement:
         gray.astype(np.float32), (_THUMBNAIL, _THUMBNAIL), None, 0, 0, cv2.INTER_AREA
     )
     return Measurement(
-        float(cv2.meanStdDev(laplacian)[1][0, 0] ** 2), float(gray.mean()) / 255.0, np.ravel(small)
+        sharpness=float(cv2.meanStdDev(laplacian)[1][0, 0] ** 2),
+        brightness=float(gray.mean()) / 255.0,
+        blown=float((gray >= _WHITE).mean()),
+        black=float((gray <= _BLACK).mean()),
+        thumbnail=np.ravel(small),
     )

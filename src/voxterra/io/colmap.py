@@ -18,9 +18,9 @@ import numpy as np
 from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError, OutputError
-from voxterra.io.colmap_binary import read_binary, write_binary
+from voxterra.io.colmap_binary import read_binary, read_binary_cameras, write_binary
 from voxterra.io.colmap_tables import EXPORT_AGAIN, ColmapTables
-from voxterra.io.colmap_text import read_text, write_text
+from voxterra.io.colmap_text import read_text, read_text_cameras, write_text
 
 if TYPE_CHECKING:
     import pycolmap
@@ -47,6 +47,33 @@ def read_colmap(folder: Path) -> Reconstruction:
         where=str(folder),
         next_step="Give the folder with cameras, images and points3D as .bin or .txt.",
     )
+
+
+def read_cameras(path: Path) -> tuple[Camera, ...]:
+    """Cameras of a COLMAP cameras.bin or cameras.txt, or of the folder of a model.
+
+    Raises:
+        FormatError: no such file there, or one that is damaged.
+    """
+    path = Path(path)
+    files = [path] if path.is_file() else [path / "cameras.bin", path / "cameras.txt"]
+    file = next((f for f in files if f.is_file()), None)
+    if file is None:
+        raise FormatError(
+            "There are no cameras.",
+            where=str(path),
+            next_step="Give a cameras.bin or cameras.txt of COLMAP; a run leaves one in "
+            "stages/sfm/component_0.",
+        )
+    cameras = read_binary_cameras(file) if file.suffix == ".bin" else read_text_cameras(file)
+    for camera_id, camera in cameras.items():
+        if not (camera.width > 0 and camera.height > 0 and np.isfinite(camera.params).all()):
+            raise FormatError(
+                f"Camera {camera_id} has no size or no finite parameters.",
+                where=str(file),
+                next_step=EXPORT_AGAIN,
+            )
+    return tuple(cameras.values())
 
 
 def write_colmap(reconstruction: Reconstruction, folder: Path, *, text: bool = False) -> None:

@@ -104,6 +104,11 @@ def read_binary(folder: Path) -> ColmapTables:
     )
 
 
+def read_binary_cameras(path: Path) -> dict[int, Camera]:
+    """Cameras of a cameras.bin by id; raises FormatError as `read_binary` does."""
+    return _read_cameras(_Cursor(path))
+
+
 def _read_cameras(cursor: _Cursor) -> dict[int, Camera]:
     cameras = {}
     head = struct.Struct("<IiQQ")

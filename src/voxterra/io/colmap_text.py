@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,38 @@ def read_text(folder: Path) -> ColmapTables:
     Raises:
         FormatError: a line is not what its place in the format says.
     """
-    tables = ColmapTables(
+    tables = _empty()
+    for name, fill in (
+        ("cameras.txt", _fill_cameras),
+        ("images.txt", _fill_images),
+        ("points3D.txt", _fill_points),
+    ):
+        _read(folder / name, fill, tables)
+    return tables
+
+
+def read_text_cameras(path: Path) -> dict[int, Camera]:
+    """Cameras of a cameras.txt by id; raises FormatError as `read_text` does."""
+    tables = _empty()
+    _read(path, _fill_cameras, tables)
+    return tables.cameras
+
+
+def _read(path: Path, fill: Callable[[ColmapTables, _Lines], None], tables: ColmapTables) -> None:
+    lines = _Lines(path)
+    try:
+        lines.load()
+        fill(tables, lines)
+    except (ValueError, IndexError, OverflowError) as error:
+        raise FormatError(
+            f"Line {lines.number} of this COLMAP file cannot be read.",
+            where=f"{path}:{lines.number}: {lines.text[:_PATH_CHARACTERS]}",
+            next_step="Correct that line, or export the model again from COLMAP.",
+        ) from error
+
+
+def _empty() -> ColmapTables:
+    return ColmapTables(
         cameras={},
         image_ids=[],
         names=[],
@@ -40,22 +71,6 @@ def read_text(folder: Path) -> ColmapTables:
         track_image_ids=np.empty(0, np.int64),
         track_keypoints=np.empty(0, np.int64),
     )
-    for name, fill in (
-        ("cameras.txt", _fill_cameras),
-        ("images.txt", _fill_images),
-        ("points3D.txt", _fill_points),
-    ):
-        lines = _Lines(folder / name)
-        try:
-            lines.load()
-            fill(tables, lines)
-        except (ValueError, IndexError, OverflowError) as error:
-            raise FormatError(
-                f"Line {lines.number} of this COLMAP file cannot be read.",
-                where=f"{folder / name}:{lines.number}: {lines.text[:_PATH_CHARACTERS]}",
-                next_step="Correct that line, or export the model again from COLMAP.",
-            ) from error
-    return tables
 
 
 class _Lines:

@@ -1,18 +1,84 @@
-"""GeoJSON: camera positions and photo footprints.
+"""GeoJSON: camera positions and photo footprints; areas of interest.
 
 Format: RFC 7946: WGS 84 longitude, latitude, and height above the ellipsoid in metres.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from voxterra.core.geo import GeoFrame
-from voxterra.errors import GeoError
+from voxterra.errors import FormatError, GeoError, InputError
 from voxterra.io.json_file import write_json
 from voxterra.io.metadata import vertical_datum
+
+Polygon = tuple[NDArray[np.float64], ...]
+"""Outer ring, then holes, each (N, 2) longitude and latitude [deg], N >= 3."""
+
+_EXPECTED = "Give a GeoJSON file with a Polygon or MultiPolygon, longitude first (WGS 84)."
+
+
+def read_polygons(path: Path) -> tuple[Polygon, ...]:
+    """All polygons of a GeoJSON geometry, feature or collection.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no GeoJSON, holds no polygon, or its coordinates are no degrees.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(
+            f"The file cannot be read: {error.strerror}.", where=str(path), next_step=_EXPECTED
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _wrong("this is no JSON", path) from error
+    try:
+        polygons = tuple(tuple(_ring(r) for r in rings) for rings in _ring_lists(data) if rings)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise _wrong("a polygon of it cannot be read", path) from error
+    if not polygons:
+        raise _wrong("it holds no polygon", path)
+    corners = np.vstack([ring for polygon in polygons for ring in polygon])
+    if not np.isfinite(corners).all() or (np.abs(corners) > [360.0, 90.0]).any():
+        raise _wrong("its coordinates are not longitude and latitude in degrees", path)
+    return polygons
+
+
+def _ring_lists(data: Any) -> Iterator[list[Any]]:
+    kind = data["type"]
+    if kind == "FeatureCollection":
+        for feature in data["features"]:
+            yield from _ring_lists(feature)
+    elif kind == "Feature":
+        if data["geometry"] is not None:
+            yield from _ring_lists(data["geometry"])
+    elif kind == "GeometryCollection":
+        for geometry in data["geometries"]:
+            yield from _ring_lists(geometry)
+    elif kind == "Polygon":
+        yield data["coordinates"]
+    elif kind == "MultiPolygon":
+        yield from data["coordinates"]
+
+
+def _ring(corners: Any) -> NDArray[np.float64]:
+    ring = np.array([[float(corner[0]), float(corner[1])] for corner in corners])
+    if len(ring) < 3:
+        raise ValueError("a ring of fewer than three corners")
+    return ring
+
+
+def _wrong(what: str, path: Path) -> FormatError:
+    return FormatError(
+        f"This is no area of interest: {what}.", where=str(path), next_step=_EXPECTED
+    )
 
 
 def write_geojson(

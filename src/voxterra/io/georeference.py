@@ -9,6 +9,7 @@ from pathlib import Path
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import UnregisteredPhoto
 from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
 
@@ -16,12 +17,13 @@ FORMAT = "voxterra georeference 1"
 
 
 def write_georeference(georeference: Georeference, path: Path) -> None:
-    """Write frame, placements and warnings as JSON; the components are not part of the file."""
+    """Write all of it but the components as JSON; the components are not part of the file."""
     data = {
         "format": FORMAT,
         "frame": georeference.frame.to_dict(),
         "placements": [p.to_dict() for p in georeference.placements],
         "warnings": list(georeference.warnings),
+        "unregistered": [photo.to_dict() for photo in georeference.unregistered],
     }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -44,6 +46,7 @@ def read_georeference(path: Path, components: Sequence[Reconstruction]) -> Geore
         frame = GeoFrame.from_dict(data["frame"])
         placements = tuple(Placement.from_dict(p) for p in data["placements"])
         warnings = tuple(data["warnings"])
+        unregistered = tuple(UnregisteredPhoto(**p) for p in data.get("unregistered", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(
             f"This is not a readable georeference ({error}).",
@@ -56,4 +59,4 @@ def read_georeference(path: Path, components: Sequence[Reconstruction]) -> Geore
             where=str(path),
             next_step="Run the georef step again.",
         )
-    return Georeference(frame, tuple(components), placements, warnings)
+    return Georeference(frame, tuple(components), placements, warnings, unregistered)

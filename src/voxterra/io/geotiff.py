@@ -130,6 +130,41 @@ def read_raster(path: Path) -> tuple[NDArray[Any], Grid, str | None, float | Non
         ) from error
 
 
+def read_preview(path: Path, longest: int) -> tuple[NDArray[Any], Grid, float | None] | None:
+    """A raster of our own, read small from its overviews.
+
+    Args:
+        path: of a product; None is returned when it is not there.
+        longest: cells of the longer side, at most.
+
+    Returns:
+        (B, H, W) bands, the grid of these larger cells, and the nodata value or None.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    if not path.is_file():
+        return None
+    try:
+        with rasterio.open(path) as dataset:
+            scale = max(1.0, max(dataset.width, dataset.height) / longest)
+            width = max(1, round(dataset.width / scale))
+            height = max(1, round(dataset.height / scale))
+            bands = dataset.read(out_shape=(dataset.count, height, width))
+            t = dataset.transform
+            cell = t.a * dataset.width / width
+            return bands, Grid(t.c, t.f, cell, width, height), dataset.nodata
+    except RasterioError as error:
+        raise FormatError(
+            f"A raster of the run is damaged: {error}.",
+            where=str(path),
+            next_step="Write the products again: voxterra products RUN.",
+        ) from error
+
+
 def _wkt(frame: GeoFrame, *, with_heights: bool) -> str:
     # GeoTIFF keys cannot hold a 3D projected CRS (GDAL moves it to a sidecar file): ellipsoidal
     # heights are named in the tags and the band's description.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from voxterra.core.geo import GeoFrame, projected_crs
+from voxterra.errors import FormatError
 
 SCALE_UNKNOWN = "scale unknown: one unit is not known to be a metre"
 
@@ -44,6 +47,29 @@ def frame_comments(frame: GeoFrame, accuracy: str | None = None) -> list[str]:
         "the map is not these coordinates plus the origin: convert point by point through ECEF",
         *stated,
     ]
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The contents of `metadata.json`.
+
+    Raises:
+        FormatError: it is not there, or no such file.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(
+            f"The description of the products cannot be read: {error}.",
+            where=str(path),
+            next_step="Write the products again: voxterra products RUN.",
+        ) from error
+    if not isinstance(data, dict):
+        raise FormatError(
+            "This is not the description of products.",
+            where=str(path),
+            next_step="Write the products again: voxterra products RUN.",
+        )
+    return data
 
 
 def frame_summary(frame: GeoFrame) -> dict[str, Any]:

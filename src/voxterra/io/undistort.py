@@ -45,6 +45,12 @@ def pinhole_view(image: Image, camera: Camera, component: int, max_size: int) ->
     )
 
 
+def rays_of(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 3) rays in camera axes, z = 1, of (N, 2) pixels of the original photo."""
+    in_cam = np.asarray(to_pycolmap_camera(camera).cam_from_img(pixels))
+    return np.column_stack([in_cam, np.ones(len(in_cam))])
+
+
 def original_pixels(view: PinholeView) -> NDArray[np.float32]:
     """(H, W, 2) pixel of the original photo for each pixel centre of `view` [px, centres at .5]."""
     camera = to_pycolmap_camera(view.camera)

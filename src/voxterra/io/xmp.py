@@ -30,6 +30,7 @@ class Xmp:
     Attributes:
         lon, lat: [deg], WGS 84.
         height_m: height as recorded [m].
+        height_above_takeoff_m: [m].
         height_reference: "unknown" when the XMP does not tell.
         sigma_horizontal_m, sigma_vertical_m: stated standard deviations [m].
         rtk: "fixed", "float", "single" or None when no RTK receiver wrote this.
@@ -40,6 +41,7 @@ class Xmp:
     lon: float | None = None
     lat: float | None = None
     height_m: float | None = None
+    height_above_takeoff_m: float | None = None
     height_reference: HeightReference = "unknown"
     sigma_horizontal_m: float | None = None
     sigma_vertical_m: float | None = None
@@ -127,6 +129,7 @@ def _interpret(tags: Tags, damaged: bool) -> Xmp:
         lon=lon,
         lat=lat,
         height_m=number("dji", "absolutealtitude"),
+        height_above_takeoff_m=number("dji", "relativealtitude"),
         height_reference=_height_reference(tags, rtk),
         sigma_horizontal_m=horizontal,
         sigma_vertical_m=vertical,

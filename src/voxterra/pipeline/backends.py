@@ -6,11 +6,13 @@ docs/backends.md tells which is when, with the measured figures that the rule st
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from typing import Any, Literal
 
-from voxterra.errors import MissingPartError
+from voxterra.errors import MissingPartError, UsageError
 from voxterra.pipeline.voxel_presets import VOXEL_PRESETS, Machine, this_machine, voxel_preset
 from voxterra.pipeline.workspace import Workspace
 from voxterra.surface.voxels.config import VoxelConfig
@@ -19,6 +21,10 @@ Backend = Literal["auto", "fusion", "voxels"]
 
 MODEL_FILE = "model.npz"
 """In the folder of the surface stage, where voxels made the surface."""
+
+VOXELS_VERSION = 3
+"""Raise it when voxels come out otherwise for the same input; fused surfaces stay as they are (the
+stage's `code_version` counts for both)."""
 
 # Where to train, and what is kept and shown meanwhile: the result is the same.
 _NO_RESULT = {"device", "data_device", "save_every", "view_every", "subdivide_save_gpu"}
@@ -73,6 +79,7 @@ def surface_options(config: Any) -> dict[str, Any]:
         return {"surface": config.surface}
     return {
         "backend": "voxels",
+        "version": VOXELS_VERSION,
         "surface": {name: getattr(config.surface, name) for name in _OF_CLOUD},
         "voxels": _counting(config.voxels),
     }
@@ -98,10 +105,28 @@ def require_voxels(config: Any) -> None:
             next_step="pip install 'voxterra[voxels]' (for an NVIDIA GPU: 'voxterra[voxels,gpu]'), "
             "or give --backend fusion.",
         )
-    if config.voxels.device == "cuda":
-        from voxterra.surface.voxels.device import choose_device
+    if "cuda" in (config.voxels.device, config.voxels.data_device):
+        from voxterra.surface.voxels.device import require_devices
 
-        choose_device(config.voxels)
+        with named_as_in_a_run():
+            require_devices(config.voxels)
+
+
+@contextmanager
+def named_as_in_a_run() -> Iterator[None]:
+    """Options of `voxterra train` in errors get the names that they have in a run."""
+    try:
+        yield
+    except (UsageError, MissingPartError) as error:
+        words = (error.where or "").replace("--", "").split(", ")
+        flags = ", ".join(
+            " ".join((f"--voxels.{name.replace('_', '-')}", *value))
+            for name, *value in (word.split() for word in words)
+        )
+        step = re.sub(
+            r"--(\w+)", lambda m: f"--voxels.{m[1].replace('_', '-')}", error.next_step or ""
+        )
+        raise type(error)(error.what, where=flags, next_step=step) from error
 
 
 def _for_machine(voxels: VoxelConfig, recorded: Mapping[str, Any] | None) -> VoxelConfig:

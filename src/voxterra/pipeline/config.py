@@ -14,9 +14,12 @@ from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.config import check as check_ingest
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.texture_config import TextureConfig
+from voxterra.pipeline.backends import named_as_in_a_run
 from voxterra.pipeline.voxel_presets import this_machine, voxel_preset
 from voxterra.products.config import ProductsConfig
 from voxterra.products.config import check as check_products
+from voxterra.report.config import ReportConfig
+from voxterra.report.config import check as check_report
 from voxterra.sfm.config import SfmConfig
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.voxels.config import VoxelConfig
@@ -37,6 +40,7 @@ class RunConfig:
         mesh: cleaning and simplifying the mesh.
         texture: baking photos onto the mesh.
         products: files for the map and for viewers.
+        report: the HTML file about the run.
         backend: what makes the surface: "fusion" of depth maps, "voxels" trained on the photos,
             or "auto": that of the surface that is there, else fusion.
         voxels: training voxels, with that backend.
@@ -50,6 +54,7 @@ class RunConfig:
     mesh: CleanConfig = field(default_factory=CleanConfig)
     texture: TextureConfig = field(default_factory=TextureConfig)
     products: ProductsConfig = field(default_factory=ProductsConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
     backend: Literal["auto", "fusion", "voxels"] = "auto"
     voxels: VoxelConfig = field(default_factory=lambda: voxel_preset("standard", this_machine()))
 
@@ -115,6 +120,7 @@ def check_config(config: RunConfig) -> None:
                 "or leave the option out.",
             )
     check_products(config.products)
+    check_report(config.report)
     _check_voxels(config.voxels)
     if config.georef.crs is not None:
         projected_crs(config.georef.crs)
@@ -122,10 +128,6 @@ def check_config(config: RunConfig) -> None:
 
 def _check_voxels(voxels: VoxelConfig) -> None:
     """As `voxterra train` checks them, with the names that they have in a run."""
-    try:
+    with named_as_in_a_run():
         checked(voxels)
         training_size(1600, 1200, voxels)
-    except UsageError as error:
-        names = (error.where or "").replace("--", "").split(", ")
-        flags = ", ".join(f"--voxels.{name.replace('_', '-')}" for name in names)
-        raise UsageError(error.what, where=flags, next_step=error.next_step) from error

@@ -22,6 +22,35 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class RunEstimated:
+    """What the stages that are not up to date will take, before the first of them starts.
+
+    Attributes:
+        stages: names of those.
+        photos: how many there are.
+        megapixels: of one of them.
+        seconds: wall time.
+        memory_bytes: at the peak, in `largest_stage`.
+        disk_bytes: in the run folder.
+        largest_stage: the one that needs most memory.
+        memory_free_bytes, memory_total_bytes, disk_free_bytes: what is there; None = unknown.
+        basis: what the estimate stands on, and how sure it is.
+    """
+
+    stages: tuple[str, ...]
+    photos: int
+    megapixels: float
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+    largest_stage: str
+    memory_free_bytes: int | None
+    memory_total_bytes: int | None
+    disk_free_bytes: int | None
+    basis: str
+
+
+@dataclass(frozen=True)
 class StageStarted:
     """A stage begins; `resumed` when it goes on from what a stopped run left."""
 
@@ -123,6 +152,7 @@ class RunFailed:
 
 Event = (
     RunStarted
+    | RunEstimated
     | StageStarted
     | StageProgress
     | StageSkipped

@@ -6,7 +6,14 @@ import errno
 import logging
 from pathlib import Path
 
-from voxterra.errors import Cancelled, OutputError, VoxterraError, WorkspaceError, exit_code
+from voxterra.errors import (
+    Cancelled,
+    OutputError,
+    VoxterraError,
+    WorkspaceError,
+    exit_code,
+    is_out_of_memory,
+)
 from voxterra.pipeline.events import RunFailed
 
 log = logging.getLogger(__name__)
@@ -32,7 +39,7 @@ def as_user_error(error: BaseException, stage: str | None = None) -> VoxterraErr
         return error
     if isinstance(error, KeyboardInterrupt):
         return Cancelled("The run was stopped.", next_step=GO_ON)
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return VoxterraError(
             "The memory of this machine does not suffice.",
             next_step="Take a smaller --preset or a smaller --depth.max-size, or close other "

@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 
 Source = Path | str | Sequence[Path | str]
 
+_TO_COME = "to come"
+"""Stands for the result of a stage that is still to be done."""
+
 
 def run(
     source: Source | None,
@@ -50,6 +53,7 @@ def run(
     from_stage: str | None = None,
     until: str | None = None,
     stages: Sequence[Stage] | None = None,
+    anyway: bool = False,
 ) -> Generator[Event, None, None]:
     """Bring the stages of a run folder up to date, and tell about it.
 
@@ -64,6 +68,7 @@ def run(
         from_stage: do this stage, and what depends on it, again even where it is up to date.
         until: stop after this stage.
         stages: the table of stages; None takes Voxterra's own.
+        anyway: start even where memory or disk will hardly suffice.
 
     Yields:
         events; the last is `RunFinished` or `RunFailed`.
@@ -95,6 +100,8 @@ def run(
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)
         running = _Run(workspace, config, paths, stages, plan, from_stage, asked)
+        running.estimates = own
+        running.anyway = anyway
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)
             yield event
@@ -116,6 +123,7 @@ class _Run:
         self.workspace, self.config, self.source = workspace, config, source
         self.asked = asked  # the options to record, "auto" as such: other machines choose anew
         self.stages, self.plan, self.from_stage = stages, plan, from_stage
+        self.estimates, self.anyway = False, False
         self.fingerprints: dict[str, str] = {}  # of the stages' (and the source's) content
         self.results: dict[str, str] = {}  # which of the results with that fingerprint it is
 
@@ -129,6 +137,7 @@ class _Run:
         try:
             source = self._fingerprint_source()
             self.fingerprints["source"] = self.results["source"] = source
+            self._fingerprint_stages()
             known = self.workspace.has_run_file()
             if not known:
                 self._record_question()
@@ -137,7 +146,9 @@ class _Run:
                     self.plan[0].name,
                     "these are not the photos that this run was made of; its results are replaced",
                 )
-            self._check_requirements()
+            to_do = self._to_do()
+            self._check_requirements(to_do)
+            yield from self._estimate(to_do)
             for stage in self.plan:
                 current = stage.name
                 yield from self._bring_up_to_date(stage)
@@ -154,31 +165,64 @@ class _Run:
         seconds = round(time.perf_counter() - start, 3)
         yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())
 
-    def _check_requirements(self) -> None:
-        """Tell what is missing for a stage without a result yet, before others take hours."""
+    def _fingerprint_stages(self) -> None:
+        """What each stage's result is to be made from; known before any of them starts."""
         for stage in self.plan:
-            if stage.requires is not None and self.workspace.record(stage.name) is None:
+            self.fingerprints[stage.name] = fingerprint(
+                stage.name,
+                stage.code_version,
+                stage.options(self.config),
+                {name: self.fingerprints[name] for name in stage.inputs},
+            )
+
+    def _to_do(self) -> tuple[Stage, ...]:
+        """Stages of the plan that are not up to date."""
+        results, again = dict(self.results), []
+        for stage in self.plan:
+            record = self._up_to_date(stage, {name: results[name] for name in stage.inputs})
+            results[stage.name] = record.result if record else _TO_COME
+            if record is None:
+                again.append(stage)
+        return tuple(again)
+
+    def _check_requirements(self, to_do: Iterable[Stage]) -> None:
+        """Tell what is missing for a stage that is to be done, before others take hours."""
+        for stage in to_do:
+            if stage.requires is not None:
                 stage.requires(self.config)
 
-    def _bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
-        current = fingerprint(
-            stage.name,
-            stage.code_version,
-            stage.options(self.config),
-            {name: self.fingerprints[name] for name in stage.inputs},
-        )
-        inputs = {name: self.results[name] for name in stage.inputs}
+    def _estimate(self, to_do: Iterable[Stage]) -> Iterator[Event]:
+        """Tell what the stages to do will take, and refuse what cannot work."""
+        if not self.estimates:
+            return
+        from voxterra.pipeline.forecast import forecast, require_room
+
+        names = tuple(stage.name for stage in to_do)
+        told = forecast(self.source, self.config, names, self.workspace.root)
+        if told is not None:
+            yield told
+            for message in require_room(told, self.config, anyway=self.anyway):
+                yield ev.StageWarning(told.largest_stage, message)
+
+    def _up_to_date(self, stage: Stage, inputs: Mapping[str, str]) -> StageRecord | None:
+        """The result of a stage, if it need not be done again."""
+        current = self.fingerprints[stage.name]
         record = self.workspace.record(stage.name)
         fits = (
             record is not None
             and (record.fingerprint, record.inputs) == (current, inputs)
             and self.workspace.is_whole(stage.name, record)
         )
-        if record and fits and stage.name != self.from_stage:
+        return record if fits and stage.name != self.from_stage else None
+
+    def _bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
+        inputs = {name: self.results[name] for name in stage.inputs}
+        record = self._up_to_date(stage, inputs)
+        if record is not None:
             yield ev.StageSkipped(stage.name, record.summary)
         else:
-            record = yield from self._do(stage, current, inputs)
-        self.fingerprints[stage.name], self.results[stage.name] = current, record.result
+            record = yield from self._do(stage, self.fingerprints[stage.name], inputs)
+        self.results[stage.name] = record.result
         for message in record.warnings:
             yield ev.StageWarning(stage.name, message)
 

@@ -1,11 +1,13 @@
 """THE table: the stages of a run, what each reads, and how its core types lie in its folder.
 
-Reads like a recipe: photos -> ingest -> sfm -> georef -> depth -> surface -> mesh -> products.
+Reads like a recipe: photos -> ingest -> sfm -> georef -> depth -> surface -> mesh -> products
+-> report.
 A stage function knows nothing of run folders; the functions here are the only glue.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ from voxterra.core.georeference import Georeference
 from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import part
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import Registration
 from voxterra.pipeline.backends import require_voxels, surface_options
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.summaries import (
+    about_gaps,
     about_single_files,
+    about_unregistered,
     describe_depth,
     describe_georeference,
     describe_mesh,
@@ -25,7 +30,7 @@ from voxterra.pipeline.summaries import (
     describe_reconstruction,
     left_out,
     run_info,
-    unregistered,
+    stage_facts,
 )
 
 # The heavy imports are inside the functions, so that a second run, which does nothing, is quick.
@@ -44,16 +49,19 @@ def _ingest(ctx: StageContext) -> StageOutput:
 def _sfm(ctx: StageContext) -> StageOutput:
     from voxterra.ingest.ingest import require_enough
     from voxterra.io.colmap import write_colmap
+    from voxterra.io.registration import write_registration
     from voxterra.sfm.reconstruct import reconstruct
 
     photos = read_photos_of(ctx)
     require_enough(photos)
-    components = reconstruct(photos, ctx.config.sfm, work_dir=ctx.work, progress=ctx.progress)
-    for index, component in enumerate(components):
+    found = reconstruct(photos, ctx.config.sfm, work_dir=ctx.work, progress=ctx.progress)
+    for index, component in enumerate(found.components):
         write_colmap(component, ctx.out / f"component_{index}")
+    write_registration(found, ctx.out / "registration.json")
     ctx.drop_work()
     return StageOutput(
-        describe_reconstruction(components, photos), unregistered(components, photos)
+        describe_reconstruction(found.components, photos),
+        (*found.warnings, *about_unregistered(found.unregistered, len(photos))),
     )
 
 
@@ -62,12 +70,14 @@ def _georef(ctx: StageContext) -> StageOutput:
     from voxterra.io.colmap import write_colmap
     from voxterra.io.georeference import write_georeference
 
-    photos, components = read_photos_of(ctx), read_components(ctx.input("sfm"))
-    placed = georeference(components, photos, ctx.config.georef, progress=ctx.progress)
+    photos, found = read_photos_of(ctx), read_registration_of(ctx)
+    placed = georeference(found.components, photos, ctx.config.georef, progress=ctx.progress)
+    placed = replace(placed, unregistered=found.unregistered)
     for index, component in enumerate(placed.components):
         write_colmap(component, ctx.out / f"component_{index}")
     write_georeference(placed, ctx.out / "georeference.json")
-    return StageOutput(describe_georeference(placed), placed.all_warnings)
+    warnings = (*placed.all_warnings, *about_gaps(placed))
+    return StageOutput(describe_georeference(placed), warnings)
 
 
 def _depth(ctx: StageContext) -> StageOutput:
@@ -136,24 +146,53 @@ def _products(ctx: StageContext) -> StageOutput:
         read_photos_of(ctx),
         ctx.config.products,
         out_dir=ctx.out / "products",
-        run_info=run_info(ctx.config, ctx.workspace, [stage.name for stage in STAGES]),
+        run_info=run_info(ctx.config, ctx.workspace, _before("report")),
         progress=ctx.progress,
     )
     listed = tuple((f"products/{p.path.name}", p.description) for p in products)
     return StageOutput(f"{len(products)} products", products=listed)
 
 
+def _report(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import read_mesh
+    from voxterra.io.metadata import read_metadata
+    from voxterra.report.facts import RunFacts
+    from voxterra.report.write import write_report
+
+    photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
+    made = ctx.workspace.root / "products"
+    facts = RunFacts(
+        read_metadata(made / "metadata.json"),
+        stage_facts(ctx.workspace, _before("report")),
+        made,
+    )
+    path = ctx.out / "products" / "report.html"
+    write_report(
+        read_mesh(ctx.input("mesh") / "mesh.npz"),
+        read_depth(ctx.input("depth")),
+        placed,
+        photos,
+        facts,
+        ctx.config.report,
+        path=path,
+        progress=ctx.progress,
+    )
+    text = "Report: maps, residuals, statistics, pictures"
+    size = path.stat().st_size / 1e6
+    return StageOutput(f"one file of {size:.1f} MB", products=(("products/report.html", text),))
+
+
 STAGES: tuple[Stage, ...] = (
     #      name        reads                                    options                run
-    Stage("ingest", ("source",), ("ingest",), _ingest),
-    Stage("sfm", ("ingest",), ("sfm",), _sfm, resumable=True),
-    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, tells_accuracy=True),
+    Stage("ingest", ("source",), ("ingest",), _ingest, code_version=2),
+    Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=2, resumable=True),
+    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=2, tells_accuracy=True),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
     Stage(
         "surface",
         ("depth",),
         ("backend", "surface", "voxels"),
-        _surface,
+        _surface,  # results of voxels have a version of their own: backends.VOXELS_VERSION
         resumable=lambda config: config.backend == "voxels",
         counting=surface_options,
         requires=require_voxels,
@@ -164,10 +203,21 @@ STAGES: tuple[Stage, ...] = (
         ("ingest", "georef", "depth", "surface", "mesh"),
         ("products",),
         _products,
+        code_version=2,
+    ),
+    Stage(
+        "report",
+        ("ingest", "georef", "depth", "surface", "mesh", "products"),
+        ("report",),
+        _report,
     ),
 )
 
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def _before(name: str) -> tuple[str, ...]:
+    return STAGE_NAMES[: STAGE_NAMES.index(name)]
 
 
 def read_photos_of(ctx: StageContext) -> PhotoSet:
@@ -183,6 +233,14 @@ def read_components(folder: Path) -> tuple[Reconstruction, ...]:
 
     found = sorted(folder.glob("component_*"), key=lambda p: int(p.name.split("_")[1]))
     return tuple(read_colmap(path) for path in found)
+
+
+def read_registration_of(ctx: StageContext) -> Registration:
+    """Result of the sfm stage."""
+    from voxterra.io.registration import read_registration
+
+    folder = ctx.input("sfm")
+    return read_registration(folder / "registration.json", read_components(folder))
 
 
 def read_georeferenced(folder: Path) -> Georeference:

@@ -81,12 +81,12 @@ def _photos(views: list[SceneView], names: list[str], folder: Path) -> PhotoSet:
     photos = []
     for view, name in zip(views, names):
         path, mask_path = folder / f"{name}.png", None
-        digest = hashlib.sha256(np.ascontiguousarray(view.rgb))
+        digest = hashlib.sha256(view.rgb.tobytes())
         _write_once(view.rgb, path)
         if view.mask is not None:
             mask_path = folder / f"{name}_mask.png"
             mask = np.where(view.mask > 127, 255, 0).astype(np.uint8)
-            digest.update(mask)
+            digest.update(mask.tobytes())
             _write_once(mask, mask_path)
         photos.append(
             Photo(
@@ -100,7 +100,7 @@ def _photos(views: list[SceneView], names: list[str], folder: Path) -> PhotoSet:
 def _write_once(pixels: NDArray[np.uint8], path: Path) -> None:
     """Write an image unless this very one is there: its time is part of what a database is for."""
     record = path.with_suffix(".sha256")
-    digest = hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
+    digest = hashlib.sha256(pixels.tobytes()).hexdigest()
     if path.is_file() and record.is_file() and record.read_text() == digest:
         return
     write_image(pixels, path)

@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from voxterra.core.depth import DepthMaps
+from voxterra.core.gaps import component_gaps
 from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import UnregisteredPhoto
 from voxterra.pipeline.fingerprint import canonical
 from voxterra.pipeline.voxel_surface import surface_facts
 from voxterra.pipeline.workspace import Workspace
+from voxterra.report.facts import StageFacts
 
 _NAMED = 5  # files that a warning names before it counts the rest
 
@@ -25,7 +28,8 @@ def describe_photos(photos: PhotoSet) -> str:
     """Such as "18 photos, 18 with GPS, 2 files left out"."""
     with_gps = sum(photo.gps is not None for photo in photos.photos)
     text = f"{len(photos)} photos, {with_gps} with GPS"
-    return text + (f", {len(photos.rejected)} files left out" if photos.rejected else "")
+    count = len(photos.rejected)
+    return text + (f", {count} file{'s' * (count != 1)} left out" if count else "")
 
 
 def about_single_files(photos: PhotoSet) -> tuple[str, ...]:
@@ -56,35 +60,55 @@ def describe_reconstruction(components: Sequence[Reconstruction], photos: PhotoS
     return text + (f", {len(components)} components" if len(components) > 1 else "")
 
 
-def unregistered(components: Sequence[Reconstruction], photos: PhotoSet) -> tuple[str, ...]:
-    """A warning that names the photos without a place, at most ten of them."""
-    placed = {image.name for component in components for image in component.images}
-    missing = [photo.id for photo in photos.photos if photo.id not in placed]
-    if not missing:
-        return ()
-    names = ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "")
-    return (
-        f"{len(missing)} of {len(photos)} photos could not be related to the others: {names}. "
-        "They need more overlap with their neighbours, or more texture.",
-    )
+def about_unregistered(photos: Sequence[UnregisteredPhoto], photo_count: int) -> tuple[str, ...]:
+    """A warning for each kind of reason: which photos have no place, why, and what to shoot."""
+    found = []
+    for kind in dict.fromkeys(photo.kind for photo in photos):
+        same = [photo for photo in photos if photo.kind == kind]
+        listed = _listed([f"{photo.name} ({photo.reason})" for photo in same])
+        have = "have" if len(same) != 1 else "has"
+        found.append(
+            f"{len(same)} of {photo_count} photos {have} no place: {listed}. {same[0].advice}"
+        )
+    return tuple(found)
 
 
 def left_out(georeference: Georeference) -> tuple[str, ...]:
-    """A warning for each component that the products cannot hold, because nothing relates it to
-    the others; the components are numbered as the warnings of the placement number them."""
-    kept = {id(component) for component in georeference.mappable_components}
+    """A warning for each component that surface and maps cannot hold, because nothing relates it
+    to the others; the components are numbered as the warnings of the placement number them."""
+    kept = georeference.mappable_indices()
     return tuple(
-        f"component {index + 1} ({len(component.images)} photos) could not be placed in the world "
-        f"of the others and is not in the products; see stages/georef/component_{index}"
+        f"component {index + 1} ({len(component.images)} photos) is not in the world of the others "
+        f"and so not in surface and maps; products hold its sparse points as component_{index + 1}"
+        f".ply, stages/georef/component_{index} its cameras"
         for index, component in enumerate(georeference.components)
-        if id(component) not in kept
+        if index not in kept
     )
+
+
+def about_gaps(georeference: Georeference) -> tuple[str, ...]:
+    """A warning for each gap between components on the map: how wide, how well known."""
+    found = []
+    for gap in component_gaps(georeference):
+        text = (
+            f"components {gap.first + 1} and {gap.second + 1} share no view; each is placed by its "
+            f"own GPS, {gap.distance_m:.0f} m apart ({gap.photos[0]} to {gap.photos[1]})"
+        )
+        if gap.sigma_horizontal_m is not None:
+            text += f", known to ±{gap.sigma_horizontal_m:.1f} m"
+            if gap.sigma_vertical_m is not None:
+                text += f" and ±{gap.sigma_vertical_m:.1f} m in height"
+        found.append(f"{text}; photos that lead from one to the other would join them")
+    return tuple(found)
 
 
 def describe_georeference(georeference: Georeference) -> str:
     """CRS and heights, and how well GPS and model agree: the run's statement of accuracy."""
-    largest = georeference.placements[0]
-    return f"{georeference.frame.describe()}{_fit(largest)}"
+    shown = georeference.mappable_indices()
+    fits = [(i, _fit(georeference.placements[i])) for i in shown]
+    if len(shown) > 1:
+        fits = [(i, f"; component {i + 1}: {text[2:]}") for i, text in fits if text]
+    return georeference.frame.describe() + "".join(text for _, text in fits)
 
 
 def _fit(placement: Placement) -> str:
@@ -150,7 +174,18 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
     }
 
 
+def stage_facts(workspace: Workspace, stages: Sequence[str]) -> tuple[StageFacts, ...]:
+    """What the report tells of the `stages` that have a result."""
+    records = [(name, workspace.record(name)) for name in stages]
+    return tuple(
+        StageFacts(name, r.seconds, r.peak_rss_bytes, r.summary, r.warnings)
+        for name, r in records
+        if r is not None
+    )
+
+
 def _that_counts(config: Any) -> dict[str, Any]:
-    """Options by section, without those of a backend that was not used."""
+    """Options by section, without those of a backend that was not used and of the report."""
     sections = {f.name: getattr(config, f.name) for f in fields(config)}
+    del sections["report"]
     return {k: v for k, v in sections.items() if k != "voxels" or config.backend == "voxels"}

@@ -38,6 +38,9 @@ def voxel_surface(
 ) -> tuple[TriMesh, str, tuple[str, ...]]:
     """Train on the photos of the depth maps, keep the model, extract its surface.
 
+    The sparse points are read from the georef stage. It is no input of its own in the table: depth
+    maps are made from it, so another georeference makes other depth maps and another surface.
+
     Checkpoints lie in the stage's working folder, from where a stopped training goes on.
 
     Returns:
@@ -51,30 +54,35 @@ def voxel_surface(
     from voxterra.io.json_file import write_json
     from voxterra.io.voxels import write_voxels
     from voxterra.surface.voxels.extract import extract_mesh
+    from voxterra.surface.voxels.load_files import run_points
     from voxterra.surface.voxels.scene import scene_from_depth_maps
     from voxterra.surface.voxels.train import train
 
     config = training_options(ctx.config)
     scene = scene_from_depth_maps(
-        maps, config, source=str(ctx.input("depth")), progress=part(progress, 0.0, 0.05)
+        maps,
+        config,
+        points=run_points(ctx.input("georef"), maps),
+        source=str(ctx.input("depth")),
+        progress=part(progress, 0.0, 0.05),
     )
-    model = train(scene, config, out=ctx.work, resume=True, progress=part(progress, 0.05, 0.9))
+    views, warnings = tuple(view.view for view in scene.training), scene.warnings
+    scenes = [scene]
+    del scene  # so that the training can let go of the images that it has on a GPU
+    model = train(
+        scenes.pop(), config, out=ctx.work, resume=True, progress=part(progress, 0.05, 0.9)
+    )
     facts = training_facts(model, ctx.work)
     model = replace(model, metadata=facts)  # and no path of this machine
     write_voxels(model, ctx.out / MODEL_FILE, quantized=config.save_quantized)
     write_json(facts, ctx.out / FACTS_FILE)
-    _keep(ctx, config, tuple(view.view for view in scene.training))
+    _keep(ctx, config, views)
     mesh = extract_mesh(
         model, bounds=ctx.config.surface.bounds_m, progress=part(progress, 0.9, 0.95)
     )
-    mesh = _without_unseen(
-        mesh,
-        model,
-        tuple(view.view for view in scene.training),
-        ctx.config,
-        part(progress, 0.95, 1.0),
-    )
-    return mesh, describe_training(facts), scene.warnings
+    mesh = _without_unseen(mesh, model, views, ctx.config, part(progress, 0.95, 0.98))
+    mesh = _measured(mesh, maps)
+    return mesh, describe_training(facts), warnings
 
 
 def training_options(config: Any) -> VoxelConfig:
@@ -154,6 +162,25 @@ def _without_unseen(
             "No two photos show the surface that was trained.",
             where="stage surface",
             next_step="Train longer (--voxels.n-iter), or use --backend fusion.",
+        )
+    return kept
+
+
+def _measured(mesh: TriMesh, maps: DepthMaps) -> TriMesh:
+    """The part of the surface that a depth map measured.
+
+    Raises:
+        ReconstructionError: none did.
+    """
+    from voxterra.surface.voxels.seen import only_measured
+
+    kept = only_measured(mesh, (maps.load(i) for i in range(len(maps.views))))
+    logger.info("%d of %d faces are measured", len(kept.faces), len(mesh.faces))
+    if len(kept.faces) == 0:
+        raise ReconstructionError(
+            "The surface that was trained is nowhere near the depth maps.",
+            where="stage surface",
+            next_step="Train with smaller steps (--voxels.geo-lr), or use --backend fusion.",
         )
     return kept
 

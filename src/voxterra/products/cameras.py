@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.camera import PinholeView
+from voxterra.core.footprint import footprint
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, PhotoResidual
 from voxterra.core.photos import Photo, PhotoSet
@@ -20,20 +21,24 @@ def camera_features(georeference: Georeference, photos: PhotoSet) -> list[dict[s
     """One GeoJSON point a registered photo, then one a photo that was left out.
 
     A component that nothing places on Earth, or a photo left out that has no GPS, has no
-    position: its geometry is null. A local frame gives positions in `center_in_world` alone.
+    position: its geometry is null. A local frame gives positions in `center_in_world` alone. One
+    that lies apart is in its own frame.
     """
-    frame, by_id = georeference.frame, photos.by_id()
+    by_id = photos.by_id()
     features, registered = [], set()
     for index, (component, placement) in enumerate(
         zip(georeference.components, georeference.placements, strict=True)
     ):
         residuals = {r.name: r for r in placement.residuals}
+        frame = georeference.frame_of(index)
         for image in component.images:
             registered.add(image.name)
-            on_earth = placement.placed and not frame.is_local
+            on_earth = not frame.is_local
             geometry = _point(frame, image.center_in_world) if on_earth else None
             properties = _camera_properties(image, frame, on_earth)
             properties |= {"registered": True, "component": index}
+            if placement.apart is not None:
+                properties["crs"] = frame.crs
             properties |= _photo_properties(by_id.get(image.name))
             properties |= _residual_properties(residuals.get(image.name))
             features.append(_feature(geometry, properties))
@@ -41,33 +46,8 @@ def camera_features(georeference: Georeference, photos: PhotoSet) -> list[dict[s
         if photo.id not in registered:
             properties = {"name": photo.id, "registered": False, "component": None}
             properties |= _photo_properties(photo)
-            features.append(_feature(_gps_point(photo, frame), properties))
+            features.append(_feature(_gps_point(photo, georeference.frame), properties))
     return features
-
-
-def footprint(view: PinholeView, points_in_world: Float) -> Float | None:
-    """(4, 3) world points where the corners of a photo meet the level of what it sees.
-
-    Args:
-        view: the photo.
-        points_in_world: (N, 3) surface points; the median height of those in view is the level.
-
-    Returns:
-        None when nothing is in view or a corner looks above the horizon.
-    """
-    pixels, depth = view.project(points_in_world)
-    inside = (depth > 0) & (pixels >= 0).all(1) & (pixels < [view.width, view.height]).all(1)
-    if not inside.any():
-        return None
-    level = float(np.median(points_in_world[inside, 2]))
-    w, h = float(view.width), float(view.height)
-    corners = np.array([[0, 0], [w, 0], [w, h], [0, h]])
-    rays = view.unproject(corners, np.ones(4)) - view.center_in_world
-    drop = level - view.center_in_world[2]
-    # A ray within 6 degrees of the horizon would end far outside the scene.
-    if drop >= 0 or (rays[:, 2] > -0.1 * np.linalg.norm(rays, axis=1)).any():
-        return None
-    return np.asarray(view.center_in_world + rays * (drop / rays[:, 2])[:, None])
 
 
 def footprint_features(

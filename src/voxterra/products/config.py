@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from voxterra.errors import UsageError
+from voxterra.io.geojson import read_polygons
 
 ProductName = Literal["glb", "obj", "mesh_ply", "laz", "cloud_ply", "dsm", "ortho", "cameras"]
 Compression = Literal["deflate", "jpeg", "webp"]
@@ -43,6 +45,9 @@ class ProductsConfig:
     max_raster_px: int = 50_000_000
     """Most cells in the orthophoto; a larger area gets larger cells."""
 
+    aoi: Path | None = None
+    """Area of interest, GeoJSON polygons: mesh, cloud and rasters are cut to it."""
+
     fill_gap_cells: float = 60.0
     """Gaps in the surface model up to this many of its cells wide are filled, and marked so."""
 
@@ -67,7 +72,10 @@ def check(config: ProductsConfig) -> None:
 
     Raises:
         UsageError: one is out of its range, or names a product that does not exist.
+        InputError, FormatError: the area of interest cannot be read.
     """
+    if config.aoi is not None:
+        read_polygons(config.aoi)
     unknown = [name for name in config.products if name not in ALL_PRODUCTS]
     rules = (
         (not unknown, "products", unknown, f"Choose of {', '.join(ALL_PRODUCTS)}."),

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from voxterra.core.gaps import component_gaps
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference
 from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
+from voxterra.core.registration import UnregisteredPhoto
 from voxterra.io.metadata import frame_summary, map_unit
 
 FORMAT = "voxterra metadata 1"
@@ -93,10 +95,13 @@ def describe(
 
 def accuracy(georeference: Georeference) -> dict[str, Any]:
     """What is known of the accuracy: one entry a component, with all warnings."""
-    components = []
-    for component, placement in zip(georeference.components, georeference.placements, strict=True):
+    components, mappable = [], georeference.mappable_indices()
+    pairs = zip(georeference.components, georeference.placements, strict=True)
+    for index, (component, placement) in enumerate(pairs):
         entry = placement.to_dict()
         del entry["residuals"]  # they stand with the photos
+        entry["frame"] = georeference.frame_of(index).describe()
+        entry["in_products"] = index in mappable
         entry["photos"] = len(component.images)
         entry["sparse_points"] = len(component.points)
         errors = component.points.errors_px
@@ -111,6 +116,7 @@ def accuracy(georeference: Georeference) -> dict[str, Any]:
         "note": "residuals are model minus GPS: a measure of the GPS, not of the model; "
         "no check points were used",
         "components": components,
+        "gaps": [vars(gap) for gap in component_gaps(georeference)],
         "warnings": list(georeference.all_warnings),
     }
 
@@ -121,7 +127,7 @@ def accuracy_line(georeference: Georeference) -> str:
     Standard deviations are the largest of the components that are in the products.
     """
     frame = georeference.frame
-    placements = [placement for placement in georeference.placements if placement.placed]
+    placements = [georeference.placements[index] for index in georeference.mappable_indices()]
     if frame.is_local or not placements:
         scale = "; scale unknown" if not frame.scale_known else ""
         return f"unknown: not placed on the map{scale}; no check points used"
@@ -161,6 +167,7 @@ def photo_list(georeference: Georeference, photos: PhotoSet) -> list[dict[str, A
         for image in component.images
     }
     residuals = {r.name: vars(r) for p in georeference.placements for r in p.residuals}
+    why = {p.name: p for p in georeference.unregistered}
     entries: list[dict[str, Any]] = [
         {
             "id": photo.id,
@@ -172,10 +179,15 @@ def photo_list(georeference: Georeference, photos: PhotoSet) -> list[dict[str, A
             "gps_residual": residuals.get(photo.id),
             "warnings": list(photo.warnings),
         }
+        | ({"unregistered": _without_name(why[photo.id])} if photo.id in why else {})
         for photo in photos.photos
     ]
     entries += [{"id": r.name, "registered": False, "rejected": r.reason} for r in photos.rejected]
     return entries
+
+
+def _without_name(photo: UnregisteredPhoto) -> dict[str, str]:
+    return {key: value for key, value in photo.to_dict().items() if key != "name"}
 
 
 def coverage_numbers(

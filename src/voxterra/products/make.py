@@ -17,7 +17,7 @@ from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.raster import Grid, SurfaceRaster
 from voxterra.errors import ReconstructionError
-from voxterra.io.geojson import write_geojson
+from voxterra.io.geojson import read_polygons, write_geojson
 from voxterra.io.geotiff import write_dsm, write_ortho
 from voxterra.io.gltf import write_glb
 from voxterra.io.json_file import write_json
@@ -25,6 +25,7 @@ from voxterra.io.las import write_las
 from voxterra.io.metadata import map_unit
 from voxterra.io.obj import write_obj
 from voxterra.io.ply import write_ply_cloud, write_ply_mesh
+from voxterra.products.area import cut_to_area
 from voxterra.products.cameras import camera_features, footprint_features
 from voxterra.products.config import ProductsConfig, check
 from voxterra.products.describe import accuracy_line, coverage_numbers, describe, sha256_of
@@ -96,7 +97,8 @@ def make_products(
 
     Raises:
         UsageError: an unknown product or an option out of its range.
-        ReconstructionError: the mesh has no faces.
+        ReconstructionError: the mesh has no faces, or none in the area of interest.
+        InputError, FormatError: the area of interest cannot be read.
         OutputError: a file cannot be written.
     """
     check(config)
@@ -106,11 +108,14 @@ def make_products(
             next_step="Look at the depth maps; photos may overlap too little.",
         )
     frame = georeference.frame
+    if config.aoi is not None:
+        mesh, cloud = cut_to_area(mesh, cloud, frame, read_polygons(config.aoi))
     job = _Job(frame, config, Path(out_dir), accuracy_line(georeference))
     job.out_dir.mkdir(parents=True, exist_ok=True)
     products, surface = _rasters(mesh, maps, job, part(progress, 0, 0.7))
     products += _meshes(mesh, job, part(progress, 0.7, 0.85))
     products += _clouds(cloud, job, part(progress, 0.85, 0.97))
+    products += _apart(georeference, job)
     if "cameras" in config.products:
         products.append(_cameras(mesh, maps, georeference, photos, job))
     progress(0.98, "metadata")
@@ -119,13 +124,14 @@ def make_products(
         log.warning("%s", _LOOK_ACROSS)
         coverage["note"] = _LOOK_ACROSS
     path = job.out_dir / "metadata.json"
+    area = None if config.aoi is None else config.aoi.name  # paths of this machine are left out
     data = describe(
         georeference,
         photos,
         [_entry(product) for product in products],
         coverage,
         license=config.license,
-        run_info={"config": {"products": asdict(config)}} | run_info,
+        run_info={"config": {"products": asdict(config) | {"aoi": area}}} | run_info,
     )
     write_json(data, path)
     products.append(Product(path.name, path, "metadata", "What the products are and how good"))
@@ -242,6 +248,23 @@ def _clouds(cloud: PointCloud, job: _Job, progress: Progress) -> list[Product]:
         path = out_dir / "cloud.ply"
         write_ply_cloud(cloud, path, frame, accuracy=job.accuracy)
         text = f"Point cloud in world coordinates, {frame.unit}"
+        products.append(Product(path.name, path, "cloud", text))
+    return products
+
+
+def _apart(georeference: Georeference, job: _Job) -> list[Product]:
+    """Sparse points of the components that the other products cannot hold, a file each."""
+    if not {"laz", "cloud_ply"} & set(job.config.products):
+        return []
+    products = []
+    for index, component in enumerate(georeference.components):
+        if index in georeference.mappable_indices() or not len(component.points):
+            continue
+        frame, points = georeference.frame_of(index), component.points
+        path = job.out_dir / f"component_{index + 1}.ply"
+        cloud = PointCloud(points.positions_in_world, points.colors)
+        write_ply_cloud(cloud, path, frame)
+        text = f"Sparse points of component {index + 1}, which lies apart: {frame.describe()}"
         products.append(Product(path.name, path, "cloud", text))
     return products
 

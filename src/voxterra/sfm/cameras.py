@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 
+import numpy as np
+
 from voxterra.core.photos import Photo
+from voxterra.errors import UsageError
+from voxterra.io.colmap import read_cameras
 from voxterra.sfm.config import SfmConfig
 
 # Photos of one camera from which on two radial terms are determined well.
@@ -26,6 +31,7 @@ class CameraGroup:
         focal_px: focal length to start from [px].
         focal_known: whether `focal_px` comes from metadata, not from a guess.
         members: indices of the photos.
+        params: calibrated parameters of the model, kept as they are; None without calibration.
     """
 
     model: str
@@ -34,17 +40,62 @@ class CameraGroup:
     focal_px: float
     focal_known: bool
     members: tuple[int, ...]
+    params: tuple[float, ...] | None = None
 
 
 def group_cameras(photos: tuple[Photo, ...], config: SfmConfig) -> tuple[CameraGroup, ...]:
-    """Group photos by `Photo.camera_key` and size, in the order of their first photo."""
+    """Group photos by `Photo.camera_key` and size, in the order of their first photo.
+
+    Raises:
+        FormatError: the calibrated cameras cannot be read.
+        UsageError: none of them is of the photos' size, or two are.
+    """
     groups: dict[tuple[str, int, int], list[int]] = defaultdict(list)
     for index, photo in enumerate(photos):
         groups[photo.camera_key, photo.width, photo.height].append(index)
-    return tuple(
+    found = tuple(
         _group(photos, tuple(members), width, height, config)
         for (_, width, height), members in groups.items()
     )
+    return found if config.cameras is None else _calibrated(found, config.cameras)
+
+
+def calibrated_ids(groups: tuple[CameraGroup, ...]) -> frozenset[int]:
+    """COLMAP's ids of the calibrated cameras."""
+    return frozenset(i for i, group in enumerate(groups, 1) if group.params is not None)
+
+
+def _calibrated(groups: tuple[CameraGroup, ...], path: Path) -> tuple[CameraGroup, ...]:
+    """The groups with the calibrations in a file, found by the size of the photos."""
+    cameras = read_cameras(path)
+    found = []
+    for group in groups:
+        same = {c for c in cameras if (c.width, c.height) == (group.width, group.height)}
+        if len(same) > 1 and group.focal_known:  # two lenses of one body: by the focal length
+            near = min(abs(np.log(c.params[0] / group.focal_px)) for c in same)
+            same = {c for c in same if abs(np.log(c.params[0] / group.focal_px)) == near}
+        if len(same) > 1:
+            raise UsageError(
+                f"{len(same)} calibrated cameras are of {group.width} x {group.height} px.",
+                where=str(path),
+                next_step="Leave one camera of a size in the file.",
+            )
+        for camera in same:
+            group = replace(
+                group,
+                model=camera.model, focal_px=camera.params[0], focal_known=True,
+                params=camera.params,
+            )  # fmt: skip
+        found.append(group)
+    if all(group.params is None for group in found):
+        sizes = ", ".join(sorted({f"{c.width} x {c.height}" for c in cameras}))
+        raise UsageError(
+            f"None of the calibrated cameras ({sizes} px) is of the size of the photos "
+            f"({groups[0].width} x {groups[0].height} px).",
+            where=str(path),
+            next_step="Give cameras calibrated with photos of the same size.",
+        )
+    return tuple(found)
 
 
 def _group(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Matcher = Literal["auto", "exhaustive", "spatial", "sequential"]
@@ -49,6 +50,9 @@ class SfmConfig:
 
     camera_model: CameraModel = "auto"
     """COLMAP's name of the lens model; auto: RADIAL, or SIMPLE_RADIAL for a few photos."""
+
+    cameras: Path | None = None
+    """Calibrated cameras, kept as they are: cameras.bin or cameras.txt of an earlier model."""
 
     refine_focal_length: Choice = "auto"
     """Whether focal lengths are estimated; auto: unless metadata knows them and photos don't."""

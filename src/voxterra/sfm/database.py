@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def _fingerprint(
     content = [
         pycolmap.__version__,
         [(photo.sha256 or str(photo.path), _size(photo.mask_path)) for photo in photos],
-        [(g.model, g.width, g.height, g.focal_px, g.focal_known, g.members) for g in groups],
+        [tuple(vars(group).values()) for group in groups],
         [config.max_image_size, config.max_features, config.random_seed],
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -79,10 +80,7 @@ def _create(path: Path, staged: StagedPhotos, groups: tuple[CameraGroup, ...]) -
     with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
         camera_of_image = {}
         for camera_id, group in enumerate(groups, 1):
-            camera = pycolmap.Camera.create_from_model_name(
-                camera_id, group.model, group.focal_px, group.width, group.height
-            )
-            camera.has_prior_focal_length = group.focal_known
+            camera = _camera(camera_id, group, group.focal_px)
             database.write_camera(camera, use_camera_id=True)
             rig = pycolmap.Rig(rig_id=camera_id)
             rig.add_ref_sensor(camera.sensor_id)
@@ -95,6 +93,31 @@ def _create(path: Path, staged: StagedPhotos, groups: tuple[CameraGroup, ...]) -
             frame = pycolmap.Frame(frame_id=image_id, rig_id=camera_id)
             frame.add_data_id(image.data_id)
             database.write_frame(frame, use_frame_id=True)
+
+
+def write_focal_lengths(
+    path: Path, groups: tuple[CameraGroup, ...], focal_factor: float | None
+) -> None:
+    """Set every camera's focal length: as stated, else `focal_factor` times the longer side.
+
+    `focal_factor` None stands for the usual guess.
+    """
+    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+        for camera_id, group in enumerate(groups, 1):
+            focal_px = group.focal_px
+            if focal_factor is not None and not group.focal_known:
+                focal_px = focal_factor * max(group.width, group.height)
+            database.update_camera(_camera(camera_id, group, focal_px))
+
+
+def _camera(camera_id: int, group: CameraGroup, focal_px: float) -> pycolmap.Camera:
+    camera = pycolmap.Camera.create_from_model_name(
+        camera_id, group.model, focal_px, group.width, group.height
+    )
+    camera.has_prior_focal_length = group.focal_known
+    if group.params is not None:
+        camera.params = group.params
+    return camera
 
 
 def write_position_priors(
@@ -141,6 +164,15 @@ def feature_counts(path: Path, photo_count: int) -> NDArray[np.int64]:
 def pair_counts(path: Path) -> PairCounts:
     """Pairs that match and in how many places."""
     with closing(pycolmap.Database.open(path)) as database:
-        pair_ids, inliers = database.read_two_view_geometry_num_inliers()
+        return _counted(*database.read_two_view_geometry_num_inliers())
+
+
+def raw_pair_counts(path: Path) -> PairCounts:
+    """Pairs with matching features and how many, before they are checked to agree on one view."""
+    with closing(pycolmap.Database.open(path)) as database:
+        return _counted(*database.read_num_matches())
+
+
+def _counted(pair_ids: Sequence[int], counts: Sequence[int]) -> PairCounts:
     pairs = [sorted(pycolmap.pair_id_to_image_pair(pair_id)) for pair_id in pair_ids]
-    return PairCounts(np.array(pairs, np.int64).reshape(-1, 2) - 1, np.array(inliers, np.int64))
+    return PairCounts(np.array(pairs, np.int64).reshape(-1, 2) - 1, np.array(counts, np.int64))

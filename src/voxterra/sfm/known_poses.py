@@ -26,6 +26,8 @@ from voxterra.sfm.matching import match_pairs
 from voxterra.sfm.pairs import exhaustive_pairs, spatial_pairs
 from voxterra.sfm.staging import StagedPhotos, stage_photos
 
+MIN_POINTS = 12
+"""Photos that observe fewer points do not agree with their cameras; some always match by chance."""
 SAME_WAY = 0.3
 """Least cosine between the optical axes of two photos that are matched: 72 degrees."""
 
@@ -53,7 +55,7 @@ def triangulate_known(
 
     Raises:
         TooFewPhotosError: fewer than two photos.
-        NoOverlapError: no point is seen by two photos.
+        NoOverlapError: fewer than half of the photos agree with others.
         FormatError: a photo or mask cannot be read.
     """
     if len(views) < 2:
@@ -71,9 +73,12 @@ def triangulate_known(
         model = _triangulated(views, staged, database, config, part(progress, 0.85, 1.0))
     for folder in (staged.image_dir, staged.mask_dir):
         shutil.rmtree(folder, ignore_errors=True)
-    if not len(model.points):
+    seen = [len(model.points.observed_by(i)) for i in range(len(views))]
+    agree = sum(count >= MIN_POINTS for count in seen)
+    if 2 * agree < len(views):
         raise NoOverlapError(
-            "No two photos show the same thing where their cameras say they should.",
+            f"Only {agree} of {len(views)} photos show what others show where their cameras say "
+            f"they should ({MIN_POINTS} points or more).",
             where=f"{len(views)} photos with known cameras",
             next_step="Check that the cameras belong to these photos (names, frame, axes), or let "
             "Voxterra find them: voxterra run PHOTOS.",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pycolmap
 
 from voxterra.core.progress import Progress
+from voxterra.sfm.attempts import Attempt
 from voxterra.sfm.background import run_cancellable
 from voxterra.sfm.config import SfmConfig
 
@@ -29,31 +30,29 @@ def map_photos(
     config: SfmConfig,
     *,
     use_position_priors: bool,
-    refine_focal_length: bool = True,
+    attempt: Attempt = Attempt(),
+    calibrated: frozenset[int] = frozenset(),
     progress: Progress,
 ) -> list[pycolmap.Reconstruction]:
     """All models that the matches in `database` support, largest first; may be none.
 
     With position priors the models are metric and in the priors' frame. The global mapper takes
-    no priors and stops only after it has finished. `refine_focal_length` False keeps focal lengths
-    as they are in the database.
+    no priors, stops only after it has finished, and heeds of `attempt` only whether focal lengths
+    are estimated. Cameras with the ids `calibrated` keep their parameters, except by the global
+    mapper.
     """
     work_dir = database.with_name("models")
     shutil.rmtree(work_dir, ignore_errors=True)
     work_dir.mkdir()
     if config.mapper == "global":
         models = _global(
-            database, image_dir, work_dir, photo_count, config, refine_focal_length, progress
+            database, image_dir, work_dir, photo_count, config, attempt.free_focal, progress
         )
     else:
         options = _incremental_options(photo_count, config, use_position_priors)
-        options.ba_refine_focal_length = refine_focal_length
-        options.mapper.abs_pose_refine_focal_length = refine_focal_length
+        attempt.apply(options)
+        options.constant_cameras = set(calibrated)
         models = _incremental(database, image_dir, work_dir, photo_count, options, progress)
-        if not models:
-            _log.info("No model at the usual thresholds; trying weaker starting pairs.")
-            _relax(options)
-            models = _incremental(database, image_dir, work_dir, photo_count, options, progress)
     shutil.rmtree(work_dir, ignore_errors=True)
     return select_models(models, min_size(photo_count))
 
@@ -101,15 +100,6 @@ def _incremental_options(
         # A wild lens model in an early, weak model spoils all that follows.
         options.max_extra_param = 0.5
     return options
-
-
-def _relax(options: pycolmap.IncrementalPipelineOptions) -> None:
-    """Accept starting pairs with fewer matches and nearly parallel rays."""
-    options.mapper.init_min_num_inliers = 30
-    options.mapper.init_min_tri_angle = 2.0
-    options.mapper.init_max_forward_motion = 1.0
-    options.mapper.abs_pose_min_num_inliers = 15
-    options.init_num_trials = 1000
 
 
 def _incremental(

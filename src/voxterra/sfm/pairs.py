@@ -51,7 +51,11 @@ def choose_pairs(photos: tuple[Photo, ...], config: SfmConfig) -> PairChoice:
             _pairs_of_unplaced(positions, order),
         )
     else:
-        pairs = _pairs_in_time(photos, config.sequential_overlap)
+        # What was taken at one place at different times, such as on the way back, is near in space.
+        pairs = _unique(
+            _pairs_in_time(photos, config.sequential_overlap),
+            spatial_pairs(positions_m(photos), config.spatial_neighbours),
+        )
     return PairChoice(method, pairs)
 
 

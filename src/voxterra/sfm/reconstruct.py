@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import Registration
 from voxterra.errors import NoOverlapError, TooFewPhotosError
 from voxterra.io.colmap import from_pycolmap
 from voxterra.sfm.background import quiet_colmap
-from voxterra.sfm.cameras import group_cameras
+from voxterra.sfm.cameras import CameraGroup, calibrated_ids, group_cameras
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import (
     feature_counts,
@@ -26,20 +26,15 @@ from voxterra.sfm.database import (
     write_position_priors,
 )
 from voxterra.sfm.features import extract_features
-from voxterra.sfm.mapping import map_photos
 from voxterra.sfm.matching import match_pairs
 from voxterra.sfm.pairs import choose_pairs
 from voxterra.sfm.positions import position_priors
-from voxterra.sfm.refine import has_weak_focal_length, refine
+from voxterra.sfm.refine import refine
+from voxterra.sfm.solve import solve
 from voxterra.sfm.staging import StagedPhotos, stage_photos
+from voxterra.sfm.unregistered import MIN_FEATURES, MIN_INLIERS, explain_unregistered
 
 _log = logging.getLogger(__name__)
-
-# A photo with fewer features shows nothing that could be found again.
-MIN_FEATURES = 30
-
-# COLMAP relates two photos from this number of matches on.
-MIN_INLIERS = 15
 
 
 def reconstruct(
@@ -48,7 +43,7 @@ def reconstruct(
     *,
     work_dir: Path,
     progress: Progress = no_progress,
-) -> tuple[Reconstruction, ...]:
+) -> Registration:
     """Find where the photos were taken and what they saw.
 
     Args:
@@ -61,14 +56,15 @@ def reconstruct(
 
     Returns:
         Every connected set of photos (component), most photos first, each in a frame of its own
-        of unknown scale, or metric ENU when position priors took part. Photos that fit nowhere
-        are in none of them.
+        of unknown scale, or metric ENU when position priors took part; and, of each photo that
+        fits nowhere, why and what to do about it.
 
     Raises:
         TooFewPhotosError: fewer than two photos.
         NoOverlapError: no two photos could be related, or no model came out of those that were.
         FormatError: a photo or mask cannot be read.
-        UsageError: pairs by position are asked for without GPS.
+        UsageError: pairs by position are asked for without GPS, or no calibrated camera is of the
+            photos' size.
     """
     if len(photos) < 2:
         raise TooFewPhotosError(
@@ -78,37 +74,42 @@ def reconstruct(
     work_dir.mkdir(parents=True, exist_ok=True)
     with quiet_colmap():
         staged = stage_photos(photos.photos, work_dir, progress=part(progress, 0.0, 0.02))
-        database = _features_and_matches(photos.photos, staged, config, work_dir, progress)
+        groups = group_cameras(photos.photos, config)
+        database = _features_and_matches(photos.photos, staged, groups, config, work_dir, progress)
         priors = position_priors(photos.photos, config)
         if priors is not None:
             write_position_priors(database, *priors)
-        models, focal_refined = _models(
-            database, staged, config, priors is not None, part(progress, 0.65, 0.9)
-        )
-        if not models:
+        solved = solve(
+            database, photos.photos, staged, groups, config,
+            use_position_priors=priors is not None, progress=part(progress, 0.65, 0.9),
+        )  # fmt: skip
+        if not solved.models:
             raise _no_model(database, len(photos))
         components = []
-        for index, model in enumerate(models):
-            share = part(progress, 0.9 + 0.1 * index / len(models), 1.0)
+        for index, model in enumerate(solved.models):
+            share = part(progress, 0.9 + 0.1 * index / len(solved.models), 1.0)
             # Priors hold the model in place; an adjustment without them would let go of it.
             if priors is None:
-                model = refine(model, config, refine_focal_length=focal_refined, progress=share)
+                free = solved.focal_refined
+                fixed = calibrated_ids(groups)
+                model = refine(model, config, refine_focal_length=free, fixed=fixed, progress=share)
             components.append(_named(from_pycolmap(model), photos.photos, staged))
     for folder in (staged.image_dir, staged.mask_dir):
         shutil.rmtree(folder, ignore_errors=True)
-    _log_result(components, photos.photos)
-    progress(1.0, f"placed {len({i.name for c in components for i in c.images})} photos")
-    return tuple(components)
+    unregistered = explain_unregistered(photos.photos, components, database)
+    _log_result(components)
+    progress(1.0, f"placed {len(photos) - len(unregistered)} photos")
+    return Registration(tuple(components), unregistered, solved.warnings)
 
 
 def _features_and_matches(
     photos: tuple[Photo, ...],
     staged: StagedPhotos,
+    groups: tuple[CameraGroup, ...],
     config: SfmConfig,
     work_dir: Path,
     progress: Progress,
 ) -> Path:
-    groups = group_cameras(photos, config)
     database = open_database(photos, staged, groups, config, work_dir)
     extract_features(database, staged, config, progress=part(progress, 0.02, 0.35))
     counts = feature_counts(database, len(photos))
@@ -119,49 +120,12 @@ def _features_and_matches(
             where=f"{len(photos)} photos",
             next_step="Use sharp photos of surfaces with texture; check exposure and masks.",
         )
-    for index in np.flatnonzero(counts < MIN_FEATURES):
-        _log.warning("%s shows too little detail (%d features).", photos[index].id, counts[index])
     choice = choose_pairs(photos, config)
     _log.info("Matching %d pairs (%s).", len(choice.pairs), choice.method)
     match_pairs(database, staged, choice.pairs, config, progress=part(progress, 0.35, 0.65))
     if pair_counts(database).inliers.max(initial=0) < MIN_INLIERS:
         raise _no_model(database, len(photos))
     return database
-
-
-def _models(
-    database: Path,
-    staged: StagedPhotos,
-    config: SfmConfig,
-    use_position_priors: bool,
-    progress: Progress,
-) -> tuple[list[pycolmap.Reconstruction], bool]:
-    """Models, and whether their focal lengths were estimated rather than taken from metadata."""
-
-    def run(refine_focal_length: bool, share: Progress) -> list[pycolmap.Reconstruction]:
-        return map_photos(
-            database,
-            staged.image_dir,
-            len(staged.names),
-            config,
-            use_position_priors=use_position_priors,
-            refine_focal_length=refine_focal_length,
-            progress=share,
-        )
-
-    wanted = config.refine_focal_length
-    if wanted == "never":
-        return run(False, progress), False
-    models = run(True, part(progress, 0.0, 0.5))
-    if wanted == "always" or use_position_priors or not models:
-        return models, True
-    if not has_weak_focal_length(models[0], config, progress=part(progress, 0.5, 0.55)):
-        return models, True
-    _log.info("The photos do not determine the focal length; using that of the metadata.")
-    fixed = run(False, part(progress, 0.55, 1.0))
-    placed, before = (sum(m.num_reg_images() for m in found) for found in (fixed, models))
-    # A wrong focal length in the metadata shows in photos that no longer fit.
-    return (fixed, False) if placed >= before else (models, True)
 
 
 def _no_model(database: Path, photo_count: int) -> NoOverlapError:
@@ -203,7 +167,7 @@ def _named(
     )
 
 
-def _log_result(components: list[Reconstruction], photos: tuple[Photo, ...]) -> None:
+def _log_result(components: list[Reconstruction]) -> None:
     for component in components:
         errors = component.points.errors_px
         _log.info(
@@ -212,7 +176,3 @@ def _log_result(components: list[Reconstruction], photos: tuple[Photo, ...]) -> 
             len(component.points),
             float(errors.mean()) if len(errors) else 0.0,
         )
-    placed = {image.name for component in components for image in component.images}
-    for photo in photos:
-        if photo.id not in placed:
-            _log.warning("%s fits into no component.", photo.id)

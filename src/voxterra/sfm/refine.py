@@ -42,16 +42,14 @@ _MAX_ITERATIONS = 30
 def has_weak_focal_length(
     model: pycolmap.Reconstruction, config: SfmConfig, *, progress: Progress = no_progress
 ) -> bool:
-    """Whether metadata states the focal lengths and the photos determine them badly.
+    """Whether the photos determine the focal lengths badly.
 
     Such are parallel views, all straight down: focal length and depth can grow together. Cameras
     of most photos decide; those of less than `MIN_PHOTOS` photos only where there are no others.
     """
     photos = _photos_of(model)
-    if not all(model.camera(camera_id).has_prior_focal_length for camera_id in photos):
-        return False
     judged = {c: n for c, n in photos.items() if n >= MIN_PHOTOS} or photos
-    options = _options(config, refine_principal_point=False)
+    options = adjustment_options(config, refine_principal_point=False)
     options.ceres.solver_options.max_num_iterations = 3  # the mapper has just converged
 
     def work(_: pycolmap.CancellationToken) -> dict[int, _Sigmas | None]:
@@ -67,21 +65,23 @@ def refine(
     config: SfmConfig,
     *,
     refine_focal_length: bool = True,
+    fixed: frozenset[int] = frozenset(),
     progress: Progress,
 ) -> pycolmap.Reconstruction:
     """The model after an adjustment with free optical centres, or `model` when they are weak.
 
     With `auto`, cameras that have too few photos or are badly determined keep their parameters;
-    when these cameras hold most of the photos that can be judged, all do.
+    when these cameras hold most of the photos that can be judged, all do. Cameras with the ids
+    `fixed` always keep theirs.
     """
     wanted = config.refine_principal_point
     if wanted == "never" or (wanted == "auto" and not refine_focal_length):
         return model  # what cannot carry a focal length cannot carry an optical centre
-    photos = _photos_of(model)
+    photos = {c: n for c, n in _photos_of(model).items() if c not in fixed}
     judged = {c: n for c, n in photos.items() if n >= MIN_PHOTOS}
     if wanted == "auto" and not judged:
         return model
-    options = _options(config, refine_principal_point=True)
+    options = adjustment_options(config, refine_principal_point=True)
     options.refine_focal_length = refine_focal_length
 
     def work(_: pycolmap.CancellationToken) -> pycolmap.Reconstruction | None:
@@ -92,7 +92,7 @@ def refine(
             if adjusted is not None and free == set(judged):
                 return adjusted
         refined = pycolmap.Reconstruction(model)
-        return refined if free and _solved(refined, options, free) is not None else None
+        return refined if free and adjust_lenses(refined, options, free) is not None else None
 
     refined = run_cancellable(work, lambda: progress(0.5, "adjusting optical centres"))
     if refined is None:
@@ -135,9 +135,10 @@ class _Sigmas:
     shift: float
 
 
-def _options(
+def adjustment_options(
     config: SfmConfig, *, refine_principal_point: bool
 ) -> pycolmap.BundleAdjustmentOptions:
+    """Options of an adjustment after which the covariance is asked for."""
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_principal_point = refine_principal_point
     options.print_summary = False
@@ -146,7 +147,7 @@ def _options(
     return options
 
 
-def _solved(
+def adjust_lenses(
     model: pycolmap.Reconstruction, options: pycolmap.BundleAdjustmentOptions, free: set[int]
 ) -> pycolmap.CeresBundleAdjuster | None:
     """Adjust `model` in place; only `free` cameras change. None when the adjustment fails."""
@@ -165,7 +166,7 @@ def _sigmas(
 ) -> tuple[dict[int, _Sigmas | None], pycolmap.Reconstruction | None]:
     """One a free camera, None for what is not determined at all; the adjusted copy if it is."""
     adjusted = pycolmap.Reconstruction(model)
-    adjuster = _solved(adjusted, options, free)
+    adjuster = adjust_lenses(adjusted, options, free)
     covariance = None
     if adjuster is not None:
         covariance = pycolmap.estimate_ba_covariance(

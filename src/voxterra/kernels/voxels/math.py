@@ -34,8 +34,11 @@ R_LO, R_SIZE, R_SDF, R_RGB, R_NORMAL, R_RGB2, R_SHARPNESS, RECORD = 0, 3, 4, 12,
 # ... of its gradient; G_PRIORITY sums |alpha dL/dalpha|, G_SHARPNESS is dL/ds ...
 G_SDF, G_RGB, G_NORMAL, G_PRIORITY, G_SHARPNESS, GRADIENT = 0, 8, 11, 14, 15, 16
 # ... of a pixel: colour, transmittance, mean depth (sum w t), median depth, normal (sum w n),
-# second moment of the colour (sum w |c|^2), distortion ...
-(P_RGB, P_T, P_DEPTH, P_MEDIAN, P_NORMAL, P_RGB2, P_DISTORTION, PIXEL) = 0, 3, 4, 5, 6, 9, 10, 12
+# second moment of the colour (sum w |c|^2), distortion, rise of the distance in front of the median
+# depth [voxels] ...
+(P_RGB, P_T, P_DEPTH, P_MEDIAN, P_NORMAL, P_RGB2, P_DISTORTION, P_RISE, PIXEL) = (
+    0, 3, 4, 5, 6, 9, 10, 11, 12,
+)  # fmt: skip
 # ... and of a camera: world_from_cam rotation (row-major), centre in world, fx, fy, cx, cy [px],
 # width, height [px], nearest depth.
 C_ROTATION, C_CENTER, C_FX, C_FY, C_CX, C_CY, C_WIDTH, C_HEIGHT, C_NEAR, CAMERA = (
@@ -43,10 +46,15 @@ C_ROTATION, C_CENTER, C_FX, C_FY, C_CX, C_CY, C_WIDTH, C_HEIGHT, C_NEAR, CAMERA 
 )  # fmt: skip
 
 # Optional outputs of a pixel, for `features`: what is left out is 0 and gets no gradient. Colour,
-# transmittance and mean depth are always there.
-F_NORMAL, F_MEDIAN, F_RGB2, F_DISTORTION, F_ALL = 1, 2, 4, 8, 15
+# transmittance and mean depth are always there. F_ALL is what a picture can be made of; the rise,
+# which also needs `prepare` with `cull=False`, only a training asks for.
+F_NORMAL, F_MEDIAN, F_RGB2, F_DISTORTION, F_ALL, F_RISE = 1, 2, 4, 8, 15, 16
 
-scalar = njit(cache=True, fastmath=True, error_model="numpy")
+EXACT = {"nnan", "ninf", "nsz"}
+"""Freedoms of the CPU's compiler: none that changes how a number is rounded. Fused or reordered
+arithmetic comes out another way in every place that a function is inlined to, and Numba runs one
+copy of it in the process that compiled it and another in those that load it from the cache."""
+scalar = njit(cache=True, fastmath=EXACT, error_model="numpy")
 """Compiler of a scalar function for the CPU; CUDA kernels may call the result too."""
 
 
@@ -152,6 +160,21 @@ def median_fraction(phi_in, f_in, f_out, transmittance, sharpness):
     phi = min(max(phi, np.float32(1e-7)), np.float32(1.0 - 1e-6))
     f = math.log(phi / (F1 - phi)) / sharpness
     return min(max((f_in - f) / (f_in - f_out), F0), F1)
+
+
+@scalar
+def share_left(phi, phi_out, inverse_drop):
+    """Of the light that a segment stops, the share in [0, 1] not yet stopped at a place in it.
+
+    With a segment cut into n parts of length d at such places, its depth, the mean of the parts'
+    middles by the light they stop, is its middle + d * sum(share - 1/2) over the n - 1 cuts. The
+    products of what passes the parts are what passes the segment, for any n.
+
+    Args:
+        phi, phi_out: Phi(f) at the place, and where the ray leaves.
+        inverse_drop: 1 / (phi_in - phi_out) of the segment, phi_in > phi_out.
+    """
+    return min(max((phi - phi_out) * inverse_drop, F0), F1)
 
 
 @scalar

@@ -62,6 +62,10 @@ class Forward:
     """int32 [H, W]: index of the last entry that a pixel blended, -1: none."""
     max_weight: Tensor | None
     """float32 [N]: largest blending weight of each voxel, if asked for."""
+    features: int
+    """Outputs that were asked for, bits F_*."""
+    samples: int
+    """Parts of a segment."""
 
 
 def prepare(
@@ -74,6 +78,8 @@ def prepare(
     sharpness: Tensor,
     view: View,
     degree: int,
+    *,
+    cull: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Records of the voxels as a view sees them, and where they lie in its image.
 
@@ -86,12 +92,14 @@ def prepare(
         sharpness: float32 [17] of each level [1 / world unit].
         view: the camera.
         degree: of the spherical harmonics in use, 0 to 3.
+        cull: leave out voxels in which no ray can lose light. They do not change a picture, but
+            the distance may rise in them (`F_RISE`).
 
     Returns:
         record: float32 [N, 20], see `math.R_*`: colour max(0, 0.5 + SH) toward the centre, unit
             normal at the centre. Zeros where the rect is empty.
-        rect: int16 [N, 4], pixels x0, y0, x1, y1 (half-open); empty where there are none, or where
-            no ray can lose light: seen from behind, or far in front of the surface.
+        rect: int16 [N, 4], pixels x0, y0, x1, y1 (half-open); empty where there are none, or where,
+            with `cull`, no ray can lose light: seen from behind, or far in front of the surface.
     """
     n = len(lo_size)
     _check("lo_size", lo_size, torch.float32, (n, 4))
@@ -104,7 +112,7 @@ def prepare(
     if not 0 <= degree <= 3 or shs.shape[1] + 1 < terms(degree):
         raise ValueError(f"degree {degree} needs {terms(degree) - 1} rows of shs")
     return _device_ops(lo_size).prepare(
-        lo_size, level, corner_index, sdf, sh0, shs, sharpness, view, degree
+        lo_size, level, corner_index, sdf, sh0, shs, sharpness, view, degree, cull=cull
     )
 
 
@@ -129,6 +137,7 @@ def rasterize_forward(
     *,
     max_weight: bool = False,
     features: int = F_ALL,
+    samples: int = 1,
 ) -> Forward:
     """Blend the voxels into the view's pixels, front to back.
 
@@ -138,12 +147,15 @@ def rasterize_forward(
         view: the camera.
         max_weight: also return the largest blending weight of every voxel.
         features: the optional outputs needed, bits `math.F_*`. Others may be left out to save time:
-            they are 0 then, and their gradients are taken as 0.
+            they are 0 then, and their gradients are taken as 0. F_RISE wants `prepare` without
+            `cull`.
+        samples: parts, 1 to 16, that a voxel's piece of a ray is cut into for its depth, from which
+            the mean depth and the distortion are made; all else stays the same.
     """
     _check("record", record, torch.float32, (None, RECORD))
     _check("rect", rect, torch.int16, (len(record), 4))
     return _device_ops(record).rasterize_forward(
-        record, rect, bins, view, max_weight=max_weight, features=features
+        record, rect, bins, view, max_weight=max_weight, features=features, samples=samples
     )
 
 

@@ -84,7 +84,7 @@ def _axis(count, of, ratio, enlarges):
     return first, weight
 
 
-@njit(cache=True, parallel=True, fastmath={"contract"})
+@njit(cache=True, parallel=True)
 def _weighted(source, out, row_first, row_weight, column_first, column_weight):
     """out [R, C, K]: weighted sums of the pixels of source [R', C', K] that `_axis` tells."""
     channels = source.shape[2]

@@ -81,7 +81,8 @@ class VoxelConfig:
     sh_degree: int = 3
     """Degree of the spherical harmonics: 0 (same colour from all sides) to 3."""
     n_samp_per_vox: int = 1
-    """Accepted for SVRaster's users: a voxel's depth is that of its middle along the ray."""
+    """Parts, 1 to 16, that a voxel's piece of a ray is cut into for its share in the mean depth;
+    with 1 that is the middle of the piece. Only `lambda_normal_dmean` and `lambda_dist` see it."""
     adapt_every: int = 1000
     """Split and prune every this many of 8000 iterations."""
     adapt_until: int = 7500
@@ -95,6 +96,12 @@ class VoxelConfig:
     """Sharpness in voxels: s times the edge of a voxel, s0 = ln 99 / (2 edge)."""
     sharpness_growth: float = 1.0
     """Factor on the sharpness, reached at the end of the training."""
+    sharpness_lr: float = 0.0
+    """Learning rate of the logarithm of one more factor on the sharpness, for the whole scene; 0:
+    none is learned, and one that a resumed training has learned stays."""
+    sharpness_from: int = 6000
+    """First iteration at which it is learned: late, since a surface that still moves looks
+    thick."""
     subdivide_save_gpu: bool = False
     """Accepted for SVRaster's users; splitting here never needs more memory than training."""
     save_quantized: bool = False
@@ -171,8 +178,8 @@ class VoxelConfig:
     tv_until: int = 4000
     """Last iteration of that term."""
     lambda_ascending: float = 0.0
-    """Accepted for SVRaster's users and not trained: what it asks of densities, the eikonal terms
-    ask of distances."""
+    """Weight of the rise of the distance along a ray up to its first hit, in voxels (SVRaster, of
+    densities: 0.01). With it voxels that lose no light are visited too, which takes time."""
     lambda_sparse_depth: float = 0.01
     """Weight of depth at the sparse points that a view sees (DS-NeRF)."""
     sparse_depth_until: int = 4000

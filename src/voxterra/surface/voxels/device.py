@@ -6,10 +6,16 @@ import logging
 
 import torch
 
+from voxterra.errors import UsageError
 from voxterra.kernels import cuda_device
 from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.host_memory import available_bytes
 
 logger = logging.getLogger(__name__)
+
+CPU_BYTES = 650
+"""Bytes a voxel that a CPU needs more than a GPU; measured (peak of 0.9 million voxels, degree 3,
+four views of 240x180 pixels: 1718 bytes a voxel in all)."""
 
 
 def choose_device(config: VoxelConfig) -> torch.device:
@@ -23,29 +29,53 @@ def choose_device(config: VoxelConfig) -> torch.device:
     return torch.device(cuda_device.choose_device(config.device, kernels))
 
 
-def voxel_bytes(degree: int) -> int:
+def require_devices(config: VoxelConfig) -> torch.device:
+    """`choose_device`, and whether the images can lie where they are asked to.
+
+    Raises:
+        UsageError: CUDA is asked for, for the training or its images, and torch sees no GPU.
+        MissingPartError: as of `choose_device`.
+    """
+    device = choose_device(config)
+    if config.data_device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "torch sees no NVIDIA GPU to keep the images on.",
+            where="--data_device cuda",
+            next_step="Leave them where they fit (--data_device auto).",
+        )
+    return device
+
+
+def memory_of(device: torch.device) -> str:
+    """Whose memory a training on `device` fills, for messages."""
+    return "the GPU's memory" if device.type == "cuda" else "this machine's memory"
+
+
+def voxel_bytes(degree: int, device: torch.device) -> int:
     """Memory that training takes for each voxel, by estimate [bytes].
 
     Parameters and two moments of colours and (about 1.2) corners, records and their gradients,
-    octree tables and entries; what the split of a level needs on top.
+    octree tables and entries; what the split of a level needs on top. On a CPU each entry has a
+    gradient of its own.
     """
     colors = 3 * (degree + 1) ** 2
-    return 4 * (3 * colors + 4 * 2 + 20 + 16 + 40) + 4 * colors
+    bytes_ = 4 * (3 * colors + 4 * 2 + 20 + 16 + 40) + 4 * colors
+    return bytes_ if device.type == "cuda" else bytes_ + CPU_BYTES
 
 
 def fitting_voxels(config: VoxelConfig, device: torch.device, known: int = 0) -> int:
-    """`config.max_voxels`, or as many as the GPU's free memory takes, with a warning.
+    """`config.max_voxels`, or as many as the free memory takes, with a warning.
 
-    `known` voxels are on the GPU already.
+    `known` voxels are there already.
     """
-    if device.type != "cuda":
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
+    if free is None:
         return config.max_voxels
-    free, _ = torch.cuda.mem_get_info(device)
-    fits = known + int(0.8 * free / voxel_bytes(config.sh_degree))
+    fits = known + int(0.8 * free / voxel_bytes(config.sh_degree, device))
     if fits < config.max_voxels:
         logger.warning(
-            "Only %.1f GB of the GPU's memory are free: at most %d voxels instead of %d.",
-            free / 1e9, fits, config.max_voxels,
+            "Only %.1f GB of %s are free: at most %d voxels instead of %d.",
+            free / 1e9, memory_of(device), fits, config.max_voxels,
         )  # fmt: skip
         return fits
     return config.max_voxels

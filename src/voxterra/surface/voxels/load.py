@@ -14,17 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.camera import Camera, PinholeView
-from voxterra.core.depth import DepthMaps
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import FormatError, InputError, MissingPartError, NoPhotosError, UsageError
 from voxterra.io.images import read_mask, read_rgb_alpha, same_shape
 from voxterra.surface.voxels import load_formats as formats
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.load_files import Listing, PhotoFile, scene_points
+from voxterra.surface.voxels.load_files import Listing, PhotoFile, run_points
 from voxterra.surface.voxels.resize import shrink, training_size
 from voxterra.surface.voxels.scene import (
     Scene,
-    ScenePoints,
     SceneView,
     finished_scene,
     scene_from_depth_maps,
@@ -217,32 +215,5 @@ def _load_run(folder: Path, config: VoxelConfig, progress: Progress) -> Scene:
             next_step=f"Let it get there: voxterra depth {folder}.",
         )
     maps = DepthStore(depth)
-    points = _run_points(folder / "stages" / "georef", maps)
+    points = run_points(folder / "stages" / "georef", maps)
     return scene_from_depth_maps(maps, config, points=points, source=str(folder), progress=progress)
-
-
-def _run_points(georef: Path, maps: DepthMaps) -> ScenePoints | None:
-    """Sparse points of all components that the depth maps' views belong to, by view."""
-    from voxterra.io.colmap import read_colmap
-
-    index = {view.name: i for i, view in enumerate(maps.views)}
-    positions, colors, pairs, count = [], [], [], 0
-    for model in sorted(georef.glob("component_*")):
-        reconstruction = read_colmap(model)
-        found = scene_points(reconstruction.points, len(reconstruction.images))
-        if found is None or not any(image.name in index for image in reconstruction.images):
-            continue
-        for row, image in enumerate(reconstruction.images):
-            if image.name in index:
-                seen = found.seen_by(row) + count
-                pairs.append(np.column_stack([np.full(len(seen), index[image.name]), seen]))
-        positions.append(found.positions)
-        colors.append(np.asarray(found.colors))
-        count += len(found)
-    if not positions:
-        return None
-    observed = np.concatenate(pairs).astype(np.int64)
-    observed = observed[np.lexsort((observed[:, 1], observed[:, 0]))]
-    counts = np.bincount(observed[:, 0], minlength=len(maps.views))
-    start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return ScenePoints(np.concatenate(positions), start, observed[:, 1], np.concatenate(colors))

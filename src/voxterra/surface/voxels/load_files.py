@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from voxterra.core.camera import Camera
+from voxterra.core.depth import DepthMaps
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import InputError, NoPhotosError
 from voxterra.io.images import PHOTO_SUFFIXES
@@ -58,6 +59,42 @@ def scene_points(points: SparsePoints, n_views: int) -> ScenePoints | None:
         point=pairs[:, 1],
         colors=points.colors,
     )
+
+
+def run_points(georef: Path, maps: DepthMaps) -> ScenePoints | None:
+    """Sparse points of all components that the depth maps' views belong to, by view.
+
+    Args:
+        georef: result of a run's georef stage (COLMAP's files, read without any package); without
+            components there are no points.
+        maps: of the same run.
+
+    Raises:
+        FormatError: a file is damaged.
+    """
+    from voxterra.io.colmap import read_colmap
+
+    index = {view.name: i for i, view in enumerate(maps.views)}
+    positions, colors, pairs, count = [], [], [], 0
+    for model in sorted(georef.glob("component_*")):
+        reconstruction = read_colmap(model)
+        found = scene_points(reconstruction.points, len(reconstruction.images))
+        if found is None or not any(image.name in index for image in reconstruction.images):
+            continue
+        for row, image in enumerate(reconstruction.images):
+            if image.name in index:
+                seen = found.seen_by(row) + count
+                pairs.append(np.column_stack([np.full(len(seen), index[image.name]), seen]))
+        positions.append(found.positions)
+        colors.append(np.asarray(found.colors))
+        count += len(found)
+    if not positions:
+        return None
+    observed = np.concatenate(pairs).astype(np.int64)
+    observed = observed[np.lexsort((observed[:, 1], observed[:, 0]))]
+    counts = np.bincount(observed[:, 0], minlength=len(maps.views))
+    start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return ScenePoints(np.concatenate(positions), start, observed[:, 1], np.concatenate(colors))
 
 
 def photo_folder(source: Path, name: str) -> Path:

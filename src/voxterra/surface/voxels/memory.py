@@ -1,7 +1,9 @@
-"""What a training does when a GPU's memory is full: it goes on with less, and says so.
+"""What a training does when memory is full, a GPU's or the machine's: it goes on with less, and
+says so.
 
-In turn: memory that torch keeps for later is given back, the images move to the CPU, renders get
-as small as the images (`ss` 1). A split that does not fit is halved, and at last left out.
+In turn: memory that torch keeps for later is given back, then that of recorded losses, the images
+of a GPU move to the CPU, renders get as small as the images (`ss` 1). A start that does not fit is
+made with fewer voxels; a split is halved, and at last left out.
 """
 
 from __future__ import annotations
@@ -9,24 +11,25 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import torch
 
-from voxterra.errors import ReconstructionError
+from voxterra.errors import ReconstructionError, is_out_of_memory
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.device import voxel_bytes
+from voxterra.surface.voxels.device import memory_of, voxel_bytes
 from voxterra.surface.voxels.neighbor_terms import Companions, make_companions
 from voxterra.surface.voxels.octree import Cube
+from voxterra.surface.voxels.recorded import Recorder
 from voxterra.surface.voxels.render import kernel_view
 from voxterra.surface.voxels.state import TrainState, consistent, contents, state_of
 from voxterra.surface.voxels.targets import Prior, Target
 
 logger = logging.getLogger(__name__)
 
-Full = torch.OutOfMemoryError
-"""What torch raises when a GPU's memory is full."""
+Full = (MemoryError, RuntimeError)
+"""To catch where memory may be full; `reason_of` lets pass what is another error."""
 T = TypeVar("T")
 
 _FREED_AT_MOST = 20
@@ -41,13 +44,27 @@ class Room:
         targets: the training views.
         companions: what multi-view terms need of them.
         max_voxels: no more than this many voxels.
+        losses: the losses, with what was recorded of them.
         freed: how often memory was given back.
     """
 
     targets: tuple[Target, ...]
     companions: Companions | None
     max_voxels: int
+    losses: Recorder = field(default_factory=Recorder)
     freed: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the training runs."""
+        return self.targets[0].kernel.camera.device
+
+
+def reason_of(error: BaseException) -> str:
+    """What a full memory was asked for, in a line; any other error is raised again."""
+    if not is_out_of_memory(error):
+        raise error
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def free() -> None:
@@ -70,7 +87,7 @@ def within_memory(
         try:
             return work()
         except Full as error:
-            reason = str(error).splitlines()[0]
+            reason = reason_of(error)
         # Only out here are the tensors of what failed gone.
         free()
         failed, room.freed = failed + 1, room.freed + 1
@@ -78,23 +95,56 @@ def within_memory(
             continue
         told = _relieve(room, cube, config)
         if told is None:
-            raise too_full(where, room.max_voxels, reason)
-        logger.warning("The GPU's memory is full at %s: going on with %s.", where, told)
+            raise too_full(where, room.max_voxels, reason, room.device)
+        logger.warning("%s is full at %s: going on with %s.", _whole(room.device), where, told)
 
 
-def too_full(where: str, max_voxels: int, reason: str) -> ReconstructionError:
+def with_fewer_voxels(
+    work: Callable[[int], T], max_voxels: int, device: torch.device
+) -> tuple[T, int]:
+    """The start of a training, with the voxels there may be: half as many while memory is full.
+
+    Raises:
+        ReconstructionError: it is full with an eighth of them, too.
+    """
+    for last in (False, False, False, True):
+        try:
+            return work(max_voxels), max_voxels
+        except Full as error:
+            reason = reason_of(error)
+        free()
+        if last:
+            break
+        max_voxels = max(1, max_voxels // 2)
+        logger.warning(
+            "%s is full at the start: going on with at most %d voxels.", _whole(device), max_voxels
+        )
+    raise too_full("the start of the training", max_voxels, reason, device)
+
+
+def too_full(where: str, max_voxels: int, reason: str, device: torch.device) -> ReconstructionError:
     """The error when nothing helps."""
+    other = "train on the CPU (--device cpu)" if device.type == "cuda" else "close other programs"
     return ReconstructionError(
-        f"The GPU's memory is too small for this training ({reason}).",
+        f"{_whole(device)} is too small for this training ({reason}).",
         where=where,
         next_step=f"Take smaller images (--res_downscale 2) or fewer voxels (--max_voxels "
-        f"{max(1, max_voxels // 2)}), or train on the CPU (--device cpu).",
+        f"{max(1, max_voxels // 2)}), or {other}.",
     )
+
+
+def _whole(device: torch.device) -> str:
+    """Whose memory, to begin a sentence with."""
+    text = memory_of(device)
+    return text[0].upper() + text[1:]
 
 
 def _relieve(room: Room, cube: Cube, config: VoxelConfig) -> str | None:
     """Do without something more; what that is, or None if nothing is left."""
     targets = room.targets
+    if room.losses.drop():
+        free()
+        return "losses computed step by step"
     if any(target.rgb.device.type != "cpu" for target in targets):
         room.targets = tuple(_on_cpu(target) for target in targets)
         told = "the images in the CPU's memory"
@@ -134,14 +184,15 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
         try:
             return work(room.max_voxels)
         except Full as error:
-            reason = str(error).splitlines()[0]
+            reason = reason_of(error)
         free()
         if not (state.voxels.octree is before and consistent(state)):
             if kept is not None:
                 _restore(state, kept)
                 before = state.voxels.octree
             elif not consistent(state):
-                raise too_full(f"iteration {state.iteration}", room.max_voxels, reason)
+                where = f"iteration {state.iteration}"
+                raise too_full(where, room.max_voxels, reason, room.device)
         if attempt:
             grow = max(0, room.max_voxels - len(state.voxels)) // 2 if attempt < 2 else 0
             _at_most(room, len(state.voxels) + grow, state.iteration)
@@ -153,8 +204,8 @@ def _at_most(room: Room, voxels: int, iteration: int) -> None:
     if voxels < room.max_voxels:
         room.max_voxels = voxels
         logger.warning(
-            "The GPU's memory is full at iteration %d: going on with at most %d voxels.",
-            iteration, voxels,
+            "%s is full at iteration %d: going on with at most %d voxels.",
+            _whole(room.device), iteration, voxels,
         )  # fmt: skip
 
 
@@ -165,7 +216,7 @@ def tight(state: TrainState, max_voxels: int) -> bool:
         return False
     available = torch.cuda.mem_get_info(device)[0]
     available += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max_voxels * voxel_bytes(state.voxels.degree) > available
+    return max_voxels * voxel_bytes(state.voxels.degree, device) > available
 
 
 def _copied(state: TrainState) -> dict[str, Any]:
@@ -182,8 +233,8 @@ def _restore(state: TrainState, kept: dict[str, Any]) -> None:
         setattr(state.voxels, name, getattr(state.voxels, name).new_empty(0))
     free()
     whole = state_of({k: _moved(v, device) for k, v in kept.items()})
-    for field in fields(TrainState):
-        setattr(state, field.name, getattr(whole, field.name))
+    for part in fields(TrainState):
+        setattr(state, part.name, getattr(whole, part.name))
     state.curves, state.neighbors = curves, neighbors
 
 

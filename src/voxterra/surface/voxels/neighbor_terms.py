@@ -81,12 +81,7 @@ def neighbor_terms(
         return ()
     pick = int(torch.randint(len(possible), (1,), generator=state.generator))
     seed = int(torch.randint(1 << 30, (1,), generator=state.generator))
-    other = possible[pick]
-
-    def compare(channels: Pixels, target: Target) -> Terms:
-        return _compare(channels, target, other, seed, state.voxels, companions, config)
-
-    return (compare,)
+    return (_comparison(state.voxels, target, possible[pick], seed, companions, config),)
 
 
 @torch.no_grad()
@@ -107,41 +102,69 @@ def _median_depth(voxels: Voxels, view: View) -> Tensor:
     return pixels[..., layout.P_MEDIAN].contiguous()
 
 
-def _compare(
-    channels: Pixels,
+@dataclass(frozen=True)
+class Comparison:
+    """A view against a neighbour, as an `Extra` of the losses.
+
+    Attributes:
+        mine, theirs: (H, W) float32 intensities of the view and of its neighbour.
+        camera: (20,) the neighbour's.
+        hidden: (H, W) float32 its rendered median depth; 0 = compares with nothing.
+        drawn: int64 (4 P, 2) pixels to choose from.
+        ncc, geo: weights of the two terms.
+    """
+
+    mine: Tensor
+    theirs: Tensor
+    camera: Tensor
+    hidden: Tensor
+    drawn: Tensor
+    ncc: float
+    geo: float
+
+    def __call__(self, channels: Pixels, target: Target) -> Terms:
+        """The two terms, of the pixels where something is rendered."""
+        with torch.no_grad():
+            valid = (channels.transmittance < 0.5) & (channels.median > 0)
+            if target.mask is not None:
+                valid &= target.mask.to(valid.device) > 127
+        loss = multiview.multiview_loss(
+            MultiviewView(target.camera, self.mine),
+            MultiviewView(self.camera, self.theirs, self.hidden),
+            channels.median,
+            channels.normal,
+            multiview.sample_pixels(valid, self.drawn),
+            valid,
+            patch=PATCH,
+        )
+        terms: Terms = {}
+        if self.ncc:
+            terms["mv_ncc"] = (self.ncc, loss.ncc)
+        if self.geo:
+            terms["mv_geo"] = (self.geo, loss.geo)
+        return terms
+
+
+@torch.no_grad()
+def _comparison(
+    voxels: Voxels,
     target: Target,
     other: int,
     seed: int,
-    voxels: Voxels,
     companions: Companions,
     c: VoxelConfig,
-) -> Terms:
-    """The terms of a view against the neighbour with order `other`."""
-    device = channels.median.device
+) -> Comparison:
+    """A view against the neighbour with order `other`, as that looks now."""
+    device = voxels.device
     neighbor = companions.targets[other]
-    with torch.no_grad():
-        hidden = _median_depth(voxels, companions.views[other])
-        if neighbor.mask is not None:  # what is no part of the scene there compares with nothing
-            hidden = torch.where(neighbor.mask.to(device) > 127, hidden, 0.0)
-        valid = (channels.transmittance < 0.5) & (channels.median > 0)
-        if target.mask is not None:
-            valid &= target.mask.to(device) > 127
+    hidden = _median_depth(voxels, companions.views[other])
+    if neighbor.mask is not None:  # what is no part of the scene there compares with nothing
+        hidden = torch.where(neighbor.mask.to(device) > 127, hidden, 0.0)
+    mine, theirs = (companions.greys[i].to(device) for i in (target.order, other))
     count = SAMPLES_CUDA if device.type == "cuda" else SAMPLES_CPU
     generator = torch.Generator(device).manual_seed(seed)
-    pixels = multiview.sample_pixels(valid, count, generator, margin=PATCH // 2)
-    mine, theirs = (companions.greys[i].to(device) for i in (target.order, other))
-    loss = multiview.multiview_loss(
-        MultiviewView(target.camera, mine),
-        MultiviewView(neighbor.camera, theirs, hidden),
-        channels.median,
-        channels.normal,
-        pixels,
-        valid,
-        patch=PATCH,
+    height, width = mine.shape
+    drawn = multiview.draw_pixels(height, width, count, generator, margin=PATCH // 2)
+    return Comparison(
+        mine, theirs, neighbor.camera, hidden, drawn, c.lambda_mv_ncc, c.lambda_mv_geo
     )
-    terms: Terms = {}
-    if c.lambda_mv_ncc:
-        terms["mv_ncc"] = (c.lambda_mv_ncc, loss.ncc)
-    if c.lambda_mv_geo:
-        terms["mv_geo"] = (c.lambda_mv_geo, loss.geo)
-    return terms

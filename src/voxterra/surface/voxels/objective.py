@@ -22,6 +22,10 @@ Terms = dict[str, tuple[float, Tensor]]
 Extra = Callable[[Pixels, Target], Terms]
 
 
+Losses = Callable[..., "Objective"]
+"""`image_loss`, or what does the same."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """Result of `image_loss`.
@@ -98,6 +102,19 @@ def image_loss(
     )
 
 
+def phase(config: VoxelConfig, iteration: int) -> tuple[bool, ...]:
+    """Which terms `image_loss` has at an iteration, as far as that changes over a training."""
+    at = Schedule(config).reference(iteration)
+    return (
+        at >= config.dist_from,
+        at >= config.normal_from,
+        at < config.prior_until,
+        at > 0.5 * config.prior_until,
+        at < config.sparse_depth_until,
+        at >= config.mv_from,
+    )
+
+
 DEPTH_GATE, NORMAL_GATE = 0.02, 0.8
 """Relative depth error and cosine beyond which a prior is not believed late in its time."""
 
@@ -137,6 +154,8 @@ def _terms(
             c.lambda_dist,
             rays.distortion(channels.distortion, _typical_depth(channels)),
         )
+    if c.lambda_ascending:
+        out["ascending"] = (c.lambda_ascending, rays.ascending(channels.rise))
     if at >= c.normal_from and (c.lambda_normal_dmean or c.lambda_normal_dmed):
         out.update(_normal_terms(channels, depth, target, c))
     if target.prior is not None and at < c.prior_until:
@@ -210,7 +229,17 @@ def features(config: VoxelConfig, iteration: int, target: Target) -> int:
         or (c.lambda_sparse_depth and sparse),
         layout.F_RGB2: c.lambda_R_concen,
         layout.F_DISTORTION: c.lambda_dist and at >= c.dist_from,
+        layout.F_RISE: c.lambda_ascending,
     }
     multi_view = at >= c.mv_from and (c.lambda_mv_ncc or c.lambda_mv_geo)
     flags = sum(flag for flag, needed in wanted.items() if needed)
     return flags | (layout.F_NORMAL | layout.F_MEDIAN if multi_view else 0)
+
+
+def samples(config: VoxelConfig, iteration: int) -> int:
+    """Parts that a voxel's piece of a ray is cut into: 1 unless a loss reads the mean depth now."""
+    c, at = config, Schedule(config).reference(iteration)
+    wanted = (c.lambda_normal_dmean and at >= c.normal_from) or (
+        c.lambda_dist and at >= c.dist_from
+    )
+    return c.n_samp_per_vox if wanted else 1

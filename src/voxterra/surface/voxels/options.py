@@ -134,7 +134,7 @@ def read_values(file: Path) -> dict[str, Any]:
     return dict(_flat(data, file))
 
 
-_WITHOUT_EFFECT = {"n_samp_per_vox": 1, "lambda_ascending": 0.0, "subdivide_save_gpu": False}
+_WITHOUT_EFFECT = {"subdivide_save_gpu": False}
 """Options that published configs set, kept so that they can be read."""
 
 

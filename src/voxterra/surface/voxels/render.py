@@ -134,17 +134,22 @@ def kernel_view(view: PinholeView, cube: Cube, device: torch.device, ss: float =
 
 
 def rasterize(
-    voxels: Voxels, view: View, *, max_weight: bool = False, features: int = layout.F_ALL
+    voxels: Voxels,
+    view: View,
+    *,
+    max_weight: bool = False,
+    features: int = layout.F_ALL,
+    samples: int = 1,
 ) -> tuple[Tensor, Tensor, ops.Bins, ops.Forward]:
     """Records, pixel rectangles, bins and the forward pass of one view."""
     octree = voxels.octree
     record, rect = ops.prepare(
         octree.lo_size, octree.level, octree.corner_index, voxels.sdf, voxels.sh0, voxels.shs,
-        voxels.sharpness, view, voxels.degree,
+        voxels.sharpness, view, voxels.degree, cull=not features & layout.F_RISE,
     )  # fmt: skip
     bins = ops.bin_voxels(rect, octree.rank_order, view)
     forward = ops.rasterize_forward(
-        record, rect, bins, view, max_weight=max_weight, features=features
+        record, rect, bins, view, max_weight=max_weight, features=features, samples=samples
     )
     return record, rect, bins, forward
 

@@ -15,6 +15,10 @@ from voxterra.io.atomic import atomic_path
 from voxterra.surface.voxels.render import Rendered
 
 SIZE, MARGIN = (900, 260), 50
+LEGEND, GAP, BAR = 20, 6, 16
+"""Height of the line below the pictures, space in it, and least length of its grey scale [px]."""
+DARKEST = 0.85
+"""How much darker the farthest depth is than the nearest."""
 _INK, _GRID, _LINE = (30, 30, 30), (220, 220, 220), (31, 111, 180)
 
 
@@ -31,25 +35,55 @@ def write_png(image: np.ndarray, path: Path) -> None:
 
 
 def panel(rendered: Rendered, photo: Tensor) -> np.ndarray:
-    """Photo, render, normals and depth side by side, (H, 4W, 3) uint8."""
+    """Photo, render, normals and depth side by side, with what they are and the range of the
+    depths below, (H + LEGEND, 4W, 3) uint8."""
     normal = to_bytes(0.5 - 0.5 * rendered.normal)
-    return np.concatenate(
-        [to_bytes(photo), to_bytes(rendered.color), normal, depth_picture(rendered.depth)], 1
-    )
+    depth, limits = depth_picture(rendered.depth)
+    pictures = [to_bytes(photo), to_bytes(rendered.color), normal, depth]
+    return np.concatenate([np.concatenate(pictures, 1), _legend(4 * photo.shape[1], limits)], 0)
 
 
-def depth_picture(depth: Tensor) -> np.ndarray:
-    """Depth as grey levels, near = bright, none = black; (H, W, 3) uint8."""
+def depth_picture(depth: Tensor) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """Depth as grey levels, near = bright, none = black; (H, W, 3) uint8.
+
+    Also the depths of the brightest and of the darkest grey [world units]: 2 % are nearer, 2 %
+    farther, and look like those. None: no depth is known.
+    """
     known = depth > 0
-    gray = torch.zeros_like(depth)
-    if bool(known.any()):
-        values = depth[known]
-        values = values[:: max(1, len(values) // 1_000_000)]  # torch sorts no more than 16 million
-        low, high = values.quantile(0.02), values.quantile(0.98)
-        gray = torch.where(
-            known, 1.0 - 0.85 * ((depth - low) / (high - low + 1e-9)).clamp(0, 1), 0.0
-        )
-    return to_bytes(gray[..., None].expand(-1, -1, 3))
+    if not bool(known.any()):
+        return np.zeros((*depth.shape, 3), np.uint8), None
+    values = depth[known]
+    values = values[:: max(1, len(values) // 1_000_000)]  # torch sorts no more than 16 million
+    low, high = values.quantile(0.02), values.quantile(0.98)
+    gray = torch.where(
+        known, 1.0 - DARKEST * ((depth - low) / (high - low + 1e-9)).clamp(0, 1), 0.0
+    )
+    return to_bytes(gray[..., None].expand(-1, -1, 3)), (float(low), float(high))
+
+
+def _legend(width: int, limits: tuple[float, float] | None) -> np.ndarray:
+    """(LEGEND, width, 3) uint8: names of four pictures, and the range of the depths."""
+    image = Image.new("RGB", (width, LEGEND), "white")
+    draw, quarter = ImageDraw.Draw(image), width / 4
+    near, far = "", "no depth"
+    if limits is not None:
+        near, far = f"depth {limits[0]:.4g}", f"{limits[1]:.4g} world units"
+    length = [draw.textlength(text) for text in (near, far)]
+    bar = max(BAR, min(4 * BAR, quarter - sum(length) - 4 * GAP)) if limits else 0.0
+    # Below the depths where there is room for that, else as far to the left as it takes.
+    left = max(GAP, min(3 * quarter + GAP, width - sum(length) - bar - 3 * GAP))
+    for name, place in zip(("photo", "render", "normals"), (0.0, quarter, 2 * quarter)):
+        if place + GAP + draw.textlength(name) < min(left, place + quarter):
+            draw.text((place + GAP, 3), name, fill=_INK)
+    draw.text((left, 3), near, fill=_INK)
+    start = left + length[0] + (GAP if limits else 0)
+    for x in range(int(bar)):
+        level = round(255 * (1.0 - DARKEST * x / max(1.0, bar - 1)))
+        draw.line([(start + x, 5), (start + x, LEGEND - 6)], fill=(level, level, level))
+    if bar:
+        draw.rectangle([start - 1, 4, start + bar, LEGEND - 5], outline=_INK)
+    draw.text((start + bar + (GAP if limits else 0), 3), far, fill=_INK)
+    return np.asarray(image)
 
 
 def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:

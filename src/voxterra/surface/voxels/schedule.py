@@ -41,6 +41,11 @@ class Schedule:
         share = min(1.0, iteration / max(1, self.config.n_iter - 1))
         return self.config.sharpness * self.config.sharpness_growth**share
 
+    def learns_sharpness(self, iteration: int) -> bool:
+        """Whether the factor on the sharpness is learned at this iteration."""
+        late = self.reference(iteration) >= self.config.sharpness_from
+        return late and self.config.sharpness_lr > 0.0
+
     def adapts(self, iteration: int) -> bool:
         """Whether voxels are split and pruned after `iteration` iterations."""
         every = max(1, self.step(self.config.adapt_every))

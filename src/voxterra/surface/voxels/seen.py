@@ -7,13 +7,15 @@ than a little of its colour from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from voxterra.core.camera import PinholeView
+from voxterra.core.depth import DepthMap
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
 from voxterra.surface.voxels.octree import Octree
@@ -22,6 +24,8 @@ from voxterra.surface.voxels.render import Voxels, kernel_view, rasterize
 
 MIN_WEIGHT = 0.3
 """Least blending weight in a pixel that counts as seen."""
+MEASURED_PX = 1.5
+"""A surface this near to a depth map, in footprints of its pixels, was measured."""
 
 
 @torch.no_grad()
@@ -52,9 +56,41 @@ def seen_leaves(
 
 def only_seen(mesh: TriMesh, octree: Octree, seen: Tensor) -> TriMesh:
     """The faces of a model's mesh that lie in the leaves `seen` (bool[N]), with their vertices."""
-    centers = mesh.vertices[mesh.faces].mean(axis=1, dtype=np.float64)
-    leaf = locate(octree, torch.from_numpy(centers).to(seen.device))
-    kept = ((leaf >= 0) & seen[leaf.clamp(min=0)]).cpu().numpy()
+    leaf = locate(octree, torch.from_numpy(_centers(mesh)).to(seen.device))
+    return _with_faces(mesh, ((leaf >= 0) & seen[leaf.clamp(min=0)]).cpu().numpy())
+
+
+def only_measured(mesh: TriMesh, maps: Iterable[DepthMap], pixels: float = MEASURED_PX) -> TriMesh:
+    """The faces of a mesh that lie where a depth map measured them, with their vertices.
+
+    A start from depth maps fills what they left unknown, and photos seldom tell enough of such
+    places to make a guess right: where stereo found nothing there is little to be seen.
+
+    Args:
+        mesh: in world.
+        maps: of the views that it was made from.
+        pixels: a face is measured if its middle lies this near to the depth in its pixel, in
+            footprints of a depth pixel (depth over focal length).
+    """
+    centers = _centers(mesh)
+    measured = np.zeros(len(centers), np.bool_)
+    for depth_map in maps:
+        view = depth_map.view
+        xy, depth = view.project(centers)
+        inside = (depth > 0) & (xy >= 0).all(1) & (xy < [view.width, view.height]).all(1)
+        at = np.flatnonzero(inside & ~measured)
+        column, row = xy[at].astype(np.int64).T
+        known = depth_map.depth[row, column].astype(np.float64)
+        tolerance = pixels * known / np.sqrt(view.K[0, 0] * view.K[1, 1])
+        measured[at] = (known > 0) & (np.abs(depth[at] - known) < tolerance)
+    return _with_faces(mesh, measured)
+
+
+def _centers(mesh: TriMesh) -> NDArray[np.float64]:
+    return np.asarray(mesh.vertices[mesh.faces].mean(axis=1, dtype=np.float64))
+
+
+def _with_faces(mesh: TriMesh, kept: NDArray[np.bool_]) -> TriMesh:
     faces = mesh.faces[kept]
     used = np.zeros(len(mesh.vertices), np.bool_)
     used[faces] = True

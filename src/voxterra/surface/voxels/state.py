@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxterra.errors import FormatError, OutputError
+from voxterra.errors import FormatError, OutputError, is_out_of_memory
 from voxterra.io.atomic import atomic_path
 from voxterra.surface.voxels.losses.exposure import Exposures
 from voxterra.surface.voxels.octree import Cube, make_octree
 from voxterra.surface.voxels.render import Voxels
+from voxterra.surface.voxels.sharpness import SharpnessFactor
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class TrainState:
         order: indices of the training views still to come in this round.
         generator: draws the rounds and the samples; on the CPU, so that it is the same everywhere.
         exposure: affine exposures of the training views with their moments, or None.
+        sharpness: learned factor on the sharpness, or None.
         neighbors: (V, 4) int32 views that each training view is compared with, -1 = none; None
             before the multi-view terms begin.
         start_level: octree level of the finest voxels at the start.
@@ -57,6 +59,7 @@ class TrainState:
     generator: torch.Generator
     start_level: int
     exposure: Exposures | None = None
+    sharpness: SharpnessFactor | None = None
     neighbors: Tensor | None = None
     views: tuple[str, ...] = ()
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
@@ -85,9 +88,9 @@ def save_state(state: TrainState, path: Path) -> None:
             torch.save(contents(state), temporary)
             if path.exists():
                 os.replace(path, previous(path))
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:  # what torch makes of a full disk
+        if is_out_of_memory(error):
+            raise
         raise OutputError(
             f"The checkpoint cannot be written: {error}.",
             where=str(path),
@@ -118,6 +121,7 @@ def contents(state: TrainState) -> dict[str, Any]:
         "generator": state.generator.get_state(),
         "start_level": state.start_level,
         "exposure": None if state.exposure is None else asdict(state.exposure),
+        "sharpness": None if state.sharpness is None else asdict(state.sharpness),
         "neighbors": state.neighbors,
         "views": list(state.views),
         "curves": state.curves,
@@ -134,7 +138,7 @@ def state_of(data: dict[str, Any]) -> TrainState:
     octree = make_octree(Cube(tuple(center), edge, outside), data["path"], data["level"])
     generator = torch.Generator()
     generator.set_state(data["generator"].cpu())
-    exposure = data["exposure"]
+    exposure, sharpness = data["exposure"], data.get("sharpness")
     state = TrainState(
         voxels=Voxels(octree, **data["parameters"]),
         moments={k: (m, v) for k, (m, v) in data["moments"].items()},
@@ -144,6 +148,7 @@ def state_of(data: dict[str, Any]) -> TrainState:
         generator=generator,
         start_level=data["start_level"],
         exposure=None if exposure is None else Exposures(**exposure),
+        sharpness=None if sharpness is None else SharpnessFactor(**sharpness),
         neighbors=_on_cpu(data.get("neighbors")),
         views=tuple(data.get("views", ())),
         curves=data["curves"],
@@ -167,6 +172,7 @@ def consistent(state: TrainState) -> bool:
         and voxels.sharpness.shape == (MAX_LEVELS,)
         and voxels.background.shape == (3,)
         and state.priority.shape == (n,)
+        and (state.sharpness is None or state.sharpness.log.shape == (1,))
         and all(
             moment.shape == getattr(voxels, name).shape
             for name in ("sdf", "sh0", "shs")
@@ -189,9 +195,9 @@ def load_state(path: Path, device: torch.device) -> TrainState:
         if data["version"] != VERSION:
             raise ValueError(f"version {data['version']}, not {VERSION}")
         return state_of(data)
-    except torch.OutOfMemoryError:
-        raise
     except _DAMAGE as error:
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise FormatError(
             f"This checkpoint cannot be used ({type(error).__name__}: {reason}).",

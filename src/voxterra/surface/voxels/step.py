@@ -11,9 +11,17 @@ from voxterra.errors import ReconstructionError
 from voxterra.kernels.voxels import math as layout
 from voxterra.kernels.voxels import ops, ops_train
 from voxterra.kernels.voxels.plan import View
+from voxterra.surface.voxels import sharpness
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.losses import exposure
-from voxterra.surface.voxels.objective import Extra, Objective, features, image_loss
+from voxterra.surface.voxels.objective import (
+    Extra,
+    Losses,
+    Objective,
+    features,
+    image_loss,
+    samples,
+)
 from voxterra.surface.voxels.octree import Stencils, corner_edge, stencils
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.schedule import Schedule
@@ -25,10 +33,13 @@ BLOCK = 1 << 18
 """On a CPU the lattice terms visit this many rows an iteration, a random block."""
 FAR_COLOR = 1e3
 """Coefficients of colours beyond this belong to a training that has diverged."""
+FAR_SHARPNESS = 10.0
+"""Logarithm of a learned factor beyond which surfaces are fog, or have no gradient."""
 RATES = {
     "colours": "--sh0_lr",
     "view-dependent colours": "--shs_lr",
     "exposures": "--exposure_lr",
+    "sharpness": "--sharpness_lr",
 }
 """The learning rate to lower when these diverge."""
 
@@ -66,18 +77,24 @@ def step(
     tables: Tables,
     config: VoxelConfig,
     extra: tuple[Extra, ...],
+    losses: Losses = image_loss,
 ) -> Objective:
-    """Train on one view, in place.
+    """Train on one view, in place; `losses` computes what `image_loss` does.
 
     Raises:
         ReconstructionError: a loss or gradient is not finite (told when statistics are read).
     """
     voxels, schedule = state.voxels, Schedule(config)
     set_sharpness(voxels, schedule.sharpness(state.iteration))
-    wanted = features(config, state.iteration, target)
-    record, rect, bins, forward = rasterize(voxels, target.kernel, features=wanted)
+    sharpness.apply(state.sharpness, voxels.sharpness)
+    record, rect, bins, forward = rasterize(
+        voxels,
+        target.kernel,
+        features=features(config, state.iteration, target),
+        samples=samples(config, state.iteration),
+    )
     matrix = None if state.exposure is None else state.exposure.matrix[target.order]
-    objective = image_loss(
+    objective = losses(
         forward.pixels, target, voxels.background, config, state.iteration, matrix, extra
     )
     grad_record = ops.rasterize_backward(
@@ -94,6 +111,9 @@ def step(
     _update(state, target.kernel, tables, grad_sdf, grad_rgb, config, schedule)
     if state.exposure is not None and objective.grad_exposure is not None:
         exposure.step(state.exposure, target.order, objective.grad_exposure, config.exposure_lr)
+    if schedule.learns_sharpness(state.iteration):
+        state.sharpness = state.sharpness or sharpness.create(voxels.device)
+        sharpness.learn(state.sharpness, record, grad_record, config.sharpness_lr)
     state.iteration += 1
     return objective
 
@@ -174,7 +194,8 @@ def require_finite(state: TrainState, objective: Objective, name: str) -> None:
 
     Raises:
         ReconstructionError: the image of this view is not finite, a distance is longer than the
-            root cube is wide, or a colour or exposure is far beyond black and white.
+            root cube is wide, a colour or exposure is far beyond black and white, or the learned
+            sharpness is out of all proportion.
     """
     voxels, cube = state.voxels, state.voxels.octree.cube
     widest = 2.0 * cube.inside_edge * 2.0**cube.outside_level
@@ -183,6 +204,8 @@ def require_finite(state: TrainState, objective: Objective, name: str) -> None:
         tensors["view-dependent colours"] = (voxels.shs, FAR_COLOR)
     if state.exposure is not None:
         tensors["exposures"] = (state.exposure.matrix, FAR_COLOR)
+    if state.sharpness is not None:
+        tensors["sharpness"] = (state.sharpness.log, FAR_SHARPNESS)
     # NaN comes through min and max, and is no smaller than the limit.
     limits = {
         k: torch.stack([-t.min(), t.max()]).max() / limit for k, (t, limit) in tensors.items()

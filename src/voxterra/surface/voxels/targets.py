@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from voxterra.core.camera import PinholeView
-from voxterra.errors import UsageError
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.octree import Cube
@@ -79,29 +78,38 @@ class Target:
 def make_targets(
     scene: Scene, cube: Cube, config: VoxelConfig, device: torch.device
 ) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
-    """Targets to train on, and those held out.
-
-    Raises:
-        UsageError: the images are to lie on a GPU, and there is none.
-    """
+    """Targets to train on, and those held out."""
     store = _image_device(scene, config, device)
 
     def make(held_out: bool) -> tuple[Target, ...]:
         chosen = [i for i, view in enumerate(scene.views) if view.held_out == held_out]
-        return tuple(
+        targets = [
             _target(i, order, scene, cube, config, device, store) for order, i in enumerate(chosen)
-        )
+        ]
+        return _alike(targets)
 
     return make(False), make(True)
 
 
+def _alike(targets: list[Target]) -> tuple[Target, ...]:
+    """The targets with equally many sparse points: what is too much lies outside of the image.
+
+    Views of one shape then share one recording of the losses (`recorded`).
+    """
+    most = max((len(t.sparse_depth) for t in targets), default=0)
+
+    def padded(target: Target) -> Target:
+        missing = most - len(target.sparse_depth)
+        if not missing:
+            return target
+        xy = torch.cat([target.sparse_xy, target.sparse_xy.new_full((missing, 2), -1.0)])
+        depth = torch.cat([target.sparse_depth, target.sparse_depth.new_zeros(missing)])
+        return replace(target, sparse_xy=xy, sparse_depth=depth)
+
+    return tuple(map(padded, targets))
+
+
 def _image_device(scene: Scene, config: VoxelConfig, device: torch.device) -> torch.device:
-    if config.data_device == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "torch sees no NVIDIA GPU to keep the images on.",
-            where="--data_device cuda",
-            next_step="Leave them where they fit (--data_device auto).",
-        )
     if config.data_device != "auto":
         return torch.device(config.data_device)
     if device.type != "cuda":
@@ -131,10 +139,8 @@ def _target(
     store: torch.device,
 ) -> Target:
     source = scene.views[index]
-    rgb = torch.tensor(source.rgb, device=store)
-    mask = None
-    if source.mask is not None:
-        mask = torch.tensor(source.mask, device=store)
+    rgb = _shared(source.rgb, store)
+    mask = None if source.mask is None else _shared(source.mask, store)
     xy, depth = _sparse(index, scene)
     return Target(
         index=index,
@@ -155,11 +161,18 @@ def _prior(source: SceneView, store: torch.device) -> Prior | None:
     if source.prior is None:
         return None
     height, width = source.prior.depth.shape
+    arrays = (source.prior.depth, source.prior.normal, source.prior.confidence)
+    if (height, width) == (source.view.height, source.view.width):
+        return Prior(*(_shared(a, store) for a in arrays))
     row = ((np.arange(source.view.height) + 0.5) * height / source.view.height).astype(int)
     column = ((np.arange(source.view.width) + 0.5) * width / source.view.width).astype(int)
     at = np.ix_(row, column)
-    arrays = (source.prior.depth, source.prior.normal, source.prior.confidence)
-    return Prior(*(torch.from_numpy(np.ascontiguousarray(a[at])).to(store) for a in arrays))
+    return Prior(*(_shared(a[at], store) for a in arrays))
+
+
+def _shared(array: np.ndarray, store: torch.device) -> Tensor:
+    """The array as a tensor; on the CPU it is the same memory, which nobody writes to."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(store)
 
 
 def _sparse(index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:

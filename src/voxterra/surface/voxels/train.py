@@ -25,11 +25,21 @@ from voxterra.surface.voxels import report
 from voxterra.surface.voxels.adapt import adapt, clear
 from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.device import choose_device, fitting_voxels
+from voxterra.surface.voxels.device import fitting_voxels, require_devices
 from voxterra.surface.voxels.free_space import clear_free_space
-from voxterra.surface.voxels.memory import Full, Room, adapted, free, too_full, within_memory
+from voxterra.surface.voxels.memory import (
+    Full,
+    Room,
+    adapted,
+    free,
+    reason_of,
+    too_full,
+    with_fewer_voxels,
+    within_memory,
+)
 from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms
 from voxterra.surface.voxels.objective import Objective
+from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.render import Voxels, render_view, to_model
 from voxterra.surface.voxels.resume import checkpoint_of, resumed
 from voxterra.surface.voxels.scene import Scene
@@ -75,10 +85,9 @@ def train(
             photos.
         UsageError: the bound misses the scene, the device is not there, or an option that cannot
             change while a training goes on did.
-        ReconstructionError: nothing to start from, the training diverged, or the GPU's memory is
-            too small.
+        ReconstructionError: nothing to start from, the training diverged, or memory is too small.
     """
-    device = choose_device(config)
+    device = require_devices(config)
     scene = usable_scene(scene)
     try:
         state = None if out is None or not resume else resumed(scene, config, out, device)
@@ -90,22 +99,41 @@ def train(
         targets, held_out = make_targets(scene, cube, config, device)
         max_voxels = fitting_voxels(config, device, known)
         if state is None:
-            state = start(
-                scene, cube, targets, config, device, max_voxels,
-                part(progress, 0.0, START_SHARE),
-            )  # fmt: skip
-            clear(state, [target.kernel for target in targets])
-            state.views = tuple(target.view.name for target in targets)
+            state, max_voxels = _started(scene, cube, targets, config, device, max_voxels, progress)
+        source = scene.source
+        del scene  # what lies on a GPU now need not lie here too
         if started is not None:
             started(state.voxels)
         room = Room(targets, make_companions(targets, cube, config), max_voxels)
         _iterate(state, room, held_out, config, out, progress)
         clear_free_space(state.voxels, [target.kernel for target in room.targets])
     except Full as error:
-        raise too_full("train", config.max_voxels, str(error).splitlines()[0]) from error
+        raise too_full("train", config.max_voxels, reason_of(error), device) from error
     model = to_model(state.voxels)
-    metadata = {"source": scene.source, "iterations": state.iteration}
+    metadata = {"source": source, "iterations": state.iteration}
     return replace(model, metadata=metadata)
+
+
+def _started(
+    scene: Scene,
+    cube: Cube,
+    targets: tuple[Target, ...],
+    config: VoxelConfig,
+    device: torch.device,
+    max_voxels: int,
+    progress: Progress,
+) -> tuple[TrainState, int]:
+    """The first state, and how many voxels there may be, of which memory may have less."""
+    told = part(progress, 0.0, START_SHARE)
+
+    def begin(most: int) -> TrainState:
+        state = start(scene, cube, targets, config, device, most, told)
+        clear(state, [target.kernel for target in targets])
+        return state
+
+    state, max_voxels = with_fewer_voxels(begin, max_voxels, device)
+    state.views = tuple(target.view.name for target in targets)
+    return state, max_voxels
 
 
 def _iterate(
@@ -149,7 +177,7 @@ def _once(
 ) -> Objective:
     target = room.targets[chosen]
     extra = neighbor_terms(state, target, room.companions, config)
-    return step(state, target, tables, config, extra)
+    return step(state, target, tables, config, extra, room.losses)
 
 
 def _read(state: TrainState, objective: Objective) -> None:
@@ -157,6 +185,9 @@ def _read(state: TrainState, objective: Objective) -> None:
     at = state.iteration
     state.curves.setdefault("PSNR [dB]", []).append((at, float(objective.psnr)))
     state.curves.setdefault("voxels", []).append((at, float(len(state.voxels))))
+    if state.sharpness is not None:
+        factor = float(state.sharpness.log.exp())
+        state.curves.setdefault("learned factor on the sharpness", []).append((at, factor))
     for name, term in objective.terms.items():
         state.curves.setdefault(name, []).append((at, float(term)))
 
@@ -207,9 +238,10 @@ def _picture(state: TrainState, target: Target, path: Path) -> None:
         with torch.no_grad():
             rendered = render_view(state.voxels, target.view)
         report.write_png(report.panel(rendered, target.color), path)
-    except Full:
+    except Full as error:
+        reason_of(error)
         free()
-        logger.warning("The GPU's memory has no room for the picture %s.", path.name)
+        logger.warning("Memory has no room for the picture %s.", path.name)
 
 
 def _folder(out: Path, name: str) -> Path:

@@ -14,13 +14,15 @@ from voxterra.kernels.voxels.cpu import tiles as ts
 from voxterra.kernels.voxels.cpu.forward import median_of
 from voxterra.kernels.voxels.cpu.lanes import (
     LANES,
+    TINY,
     falloff,
     lane,
     polynomial,
+    tally,
     transmission,
     unit,
 )
-from voxterra.kernels.voxels.math import ALPHA_MIN, F0, F1, HALF, OPACITY_EPS
+from voxterra.kernels.voxels.math import ALPHA_MIN, EXACT, F0, F1, HALF, OPACITY_EPS
 
 _TWO = np.float32(2.0)
 # Sums per lane: 8 moments, colour, normal, priority, s times sharpness.
@@ -29,11 +31,26 @@ _TWO = np.float32(2.0)
 
 
 @lane
-def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, index, lanes):
+def _add_moments(sums, i, g, x, y, z):
+    """Add the gradient of the distance at (x, y, z) to the moments of a lane."""
+    xy = g * x * y
+    sums[_M + i] += g
+    sums[_MX + i] += g * x
+    sums[_MY + i] += g * y
+    sums[_MZ + i] += g * z
+    sums[_MXY + i] += xy
+    sums[_MXZ + i] += g * x * z
+    sums[_MYZ + i] += g * y * z
+    sums[_MXYZ + i] += xy * z
+
+
+@lane
+def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, index, rises, parts,
+          lanes):  # fmt: skip
     """Gradients of a voxel from the 8 pixels from `base` on; 0 unless it holds a median depth.
 
-    `lanes` is 8, unknown to the compiler: it checks whether `state` and `sums` overlap, which this
-    loop needs, only in loops that may be longer.
+    `rises` and `parts` as in `forward`. `lanes` is 8, unknown to the compiler: it checks whether
+    `state` and `sums` overlap, which this loop needs, only in loops that may be longer.
     """
     nx, ny, nz, fx, fy, fz, ox, oy, oz, inverse = box
     a, ax, ay, az, axy, axz, ayz, axyz = field
@@ -60,6 +77,28 @@ def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, 
         before = after / m if hit else after
         w = before * alpha if hit else F0
         middle = (t0 + t1) * HALF
+        slope_in, slope_out = F0, F0
+        if len(parts) > 0:
+            part = (t1 - t0) / np.float32(len(parts) + 1)
+            of_depth = state[ts.G_DEPTH + p] + _TWO * state[ts.G_DISTORTION + p] * (
+                F1 - before - after + state[ts.T_END + p]
+            )
+            slope = sharpness * before * of_depth * part / (phi_in + OPACITY_EPS) if hit else F0
+            t, drop = t0, F1 / max(phi_in - phi_out, TINY)
+            for _ in range(len(parts)):
+                t += part
+                x, y, z = unit(ox, dx, t), unit(oy, dy, t), unit(oz, dz, t)
+                f = polynomial(a, ax, ay, az, axy, axz, ayz, axyz, x, y, z)
+                e = falloff(sharpness * f)
+                phi = F1 / (F1 + e)
+                share = vm.share_left(phi, phi_out, drop)
+                middle += part * (share - HALF)
+                within = hit & (share > F0) & (share < F1)
+                g = slope * phi * (e * phi) if within else F0
+                slope_in -= slope * share if within else F0
+                slope_out -= slope * (F1 - share) if within else F0
+                _add_moments(sums, i, g, x, y, z)
+                sums[_SHARP + i] += g * f
         depth_after = state[ts.DEPTH_BEFORE + p]
         depth_before = depth_after - w * middle
         spread = _TWO * (
@@ -90,6 +129,15 @@ def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, 
         d_m = -d_alpha / (phi_in + OPACITY_EPS)
         g_in = -d_m * m * sharpness * phi_in * (e_in * phi_in)
         g_out = d_m * sharpness * phi_out * (e_out * phi_out)
+        if len(parts) > 0:
+            g_in += slope_in * phi_in * (e_in * phi_in)
+            g_out += slope_out * phi_out * (e_out * phi_out)
+        sums[_SHARP + i] += g_in * f_in + g_out * f_out
+        if len(rises) > 0:
+            rising = (t1 > t0) & (state[ts.LAST + p] >= index) & (after > HALF) & (f_out > f_in)
+            g_rise = state[ts.G_RISE + p] * inverse if rising else F0
+            g_in -= g_rise
+            g_out += g_rise
         sums[_M + i] += g_in + g_out
         sums[_MX + i] += g_in * x0 + g_out * x1
         sums[_MY + i] += g_in * y0 + g_out * y1
@@ -107,15 +155,14 @@ def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, 
         sums[_NZ + i] += w * g_nz
         share = alpha * d_alpha
         sums[_PRIORITY + i] += max(share, -share)  # abs() would not be vectorised
-        sums[_SHARP + i] += g_in * f_in + g_out * f_out
         crosses = (before > HALF) & (after <= HALF) & (state[ts.G_MEDIAN + p] != F0)
         crossed = before if crosses else F0
-        events += crossed
+        events = tally(events, crossed)
         state[ts.CROSSED + p] = crossed
     return events
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _add_medians(state, sums, base, box, field, sharpness, near):
     """Add the gradients of the median depths of a step's pixels."""
     for i in range(LANES):
@@ -130,17 +177,10 @@ def _add_medians(state, sums, base, box, field, sharpness, near):
             x = unit(box[6], state[ts.DX + p] * inverse, t)
             y = unit(box[7], state[ts.DY + p] * inverse, t)
             z = unit(box[8], state[ts.DZ + p] * inverse, t)
-            sums[_M + i] += gain
-            sums[_MX + i] += gain * x
-            sums[_MY + i] += gain * y
-            sums[_MZ + i] += gain * z
-            sums[_MXY + i] += gain * x * y
-            sums[_MXZ + i] += gain * x * z
-            sums[_MYZ + i] += gain * y * z
-            sums[_MXYZ + i] += gain * x * y * z
+            _add_moments(sums, i, gain, x, y, z)
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _write_slot(sums, total, sharpness, out):
     """Add up the lanes and write an entry's gradient."""
     for k in range(16):
@@ -177,7 +217,7 @@ def _signs():
 _SIGN = _signs()
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _load_pixels(state, pixels, last, gradient, x0, y0, start, reach):
     """Load what the forward pass left; returns the last entry of the bucket that any pixel hit.
 
@@ -207,6 +247,7 @@ def _load_pixels(state, pixels, last, gradient, x0, y0, start, reach):
             state[ts.G_RGB2 + p] = g[vm.P_RGB2]
             state[ts.G_DISTORTION + p] = g[vm.P_DISTORTION]
             state[ts.G_MEDIAN + p] = g[vm.P_MEDIAN]
+            state[ts.G_RISE + p] = g[vm.P_RISE] if out[vm.P_T] <= HALF else F0
         for base in range(9):
             most = -F1
             for i in range(8):
@@ -215,9 +256,9 @@ def _load_pixels(state, pixels, last, gradient, x0, y0, start, reach):
     return deepest
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, rect, camera,
-                   x0, y0, octant, gradient, touched, lanes):  # fmt: skip
+                   x0, y0, octant, gradient, touched, rises, parts, lanes):  # fmt: skip
     """Walk the entries of a bucket from the deepest one hit to the front."""
     near = camera[vm.C_NEAR]
     for index in range(deepest, -1, -1):
@@ -240,7 +281,7 @@ def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, r
                     p = np.uint64(row * ts.TILE + base)
                     events = _step(
                         state, sums, p, box, field, colour, normal, rgb2, sharpness, near,
-                        np.float32(index), lanes,
+                        np.float32(index), rises, parts, lanes,
                     )  # fmt: skip
                     if events > F0:
                         _add_medians(state, sums, p, box, field, sharpness, near)
@@ -250,9 +291,10 @@ def _gather_bucket(state, sums, total, reach, deepest, entries, slots, record, r
             _write_slot(sums, total, sharpness, gradient[slots[index]])
 
 
-@njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@njit(parallel=True, fastmath=EXACT, error_model="numpy", cache=True)
 def differentiate(record, rect, camera, entry, slot, bucket_start, tile_of, octant_of, tiles_x,
-                  shape, pixels, last, grad_pixels, gradient, touched, threads, lanes):  # fmt: skip
+                  shape, pixels, last, grad_pixels, gradient, touched, rises, parts, threads,
+                  lanes):  # fmt: skip
     """Gradient [E, 16] of every entry that a pixel hit, and `touched` [E] = 1 there."""
     height, width = shape
     for worker in prange(threads):
@@ -269,5 +311,5 @@ def differentiate(record, rect, camera, entry, slot, bucket_start, tile_of, octa
             deepest = _load_pixels(state, pixels, last, grad_pixels, x0, y0, start, reach)
             _gather_bucket(
                 state, sums, total, reach, deepest, entry[start:end], slot[start:end], record,
-                rect, camera, x0, y0, octant_of[b], gradient, touched, lanes,
+                rect, camera, x0, y0, octant_of[b], gradient, touched, rises, parts, lanes,
             )  # fmt: skip

@@ -14,6 +14,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from voxterra.kernels.voxels.math import EXACT
+
 # Columns of what was measured of a point ...
 NEAR, DISTANCE, FREE, BEHIND, EVIDENCE = 0, 1, 2, 3, 4
 # ... and of its counts: views whose image holds it, whose mask it falls beside, that know no depth
@@ -37,7 +39,7 @@ def _stretch(x, y, z, center, half):
     return max(_F1, cheb / half)
 
 
-@njit(cache=True, parallel=True, error_model="numpy", fastmath=True)
+@njit(cache=True, parallel=True, error_model="numpy", fastmath=EXACT)
 def look(points, evidence, counts, camera, depth, nearest, sample, mask, band, relative, box):
     """Add what one view says of points.
 

@@ -10,8 +10,8 @@ from numba import njit, prange
 
 from voxterra.kernels.voxels import math as vm
 
-_kernel = njit(cache=True, parallel=True, fastmath={"contract", "nsz"}, error_model="numpy")
-_inner = njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy", inline="always")
+_kernel = njit(cache=True, parallel=True, fastmath={"nsz"}, error_model="numpy")
+_inner = njit(cache=True, fastmath={"nsz"}, error_model="numpy", inline="always")
 
 
 @_inner

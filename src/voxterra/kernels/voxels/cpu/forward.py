@@ -1,4 +1,9 @@
-"""Rendering on the CPU: bucket by bucket, voxel by voxel, rows of 8 pixels at once."""
+"""Rendering on the CPU: bucket by bucket, voxel by voxel, rows of 8 pixels at once.
+
+What not every call wants comes as two tuples: `rises`, of one item (any) for the rise of the
+distance, and `parts`, of one item (their number) for more than one part of a segment; empty where
+it is not wanted. A tuple's length belongs to its type: what is not wanted is not compiled.
+"""
 
 import numpy as np
 from numba import njit, prange
@@ -7,13 +12,15 @@ from voxterra.kernels.voxels import math as vm
 from voxterra.kernels.voxels.cpu import tiles as ts
 from voxterra.kernels.voxels.cpu.lanes import (
     LANES,
+    TINY,
     falloff,
     lane,
     polynomial,
+    tally,
     transmission,
     unit,
 )
-from voxterra.kernels.voxels.math import ALPHA_MIN, F0, F1, HALF, TRANSMITTANCE_MIN
+from voxterra.kernels.voxels.math import ALPHA_MIN, EXACT, F0, F1, HALF, TRANSMITTANCE_MIN
 
 _TWO = np.float32(2.0)
 _ENDED = np.float32(32.0)
@@ -21,7 +28,7 @@ _ENDED = np.float32(32.0)
 
 
 @lane
-def _step(state, base, box, field, colour, normal, rgb2, sharpness, near, index):
+def _step(state, base, box, field, colour, normal, rgb2, sharpness, near, index, rises, parts):
     """Blend a voxel into the 8 pixels from `base` on; returns the events (see `_ENDED`)."""
     nx, ny, nz, fx, fy, fz, ox, oy, oz, inverse = box
     a, ax, ay, az, axy, axz, ayz, axyz = field
@@ -40,14 +47,27 @@ def _step(state, base, box, field, colour, normal, rgb2, sharpness, near, index)
         f_in = polynomial(a, ax, ay, az, axy, axz, ayz, axyz, x, y, z)
         x, y, z = unit(ox, dx, t1), unit(oy, dy, t1), unit(oz, dz, t1)
         f_out = polynomial(a, ax, ay, az, axy, axz, ayz, axyz, x, y, z)
-        m = transmission(
-            F1 / (F1 + falloff(sharpness * f_in)), F1 / (F1 + falloff(sharpness * f_out))
-        )
+        phi_in = F1 / (F1 + falloff(sharpness * f_in))
+        phi_out = F1 / (F1 + falloff(sharpness * f_out))
+        m = transmission(phi_in, phi_out)
         alpha = F1 - m
         hit = (t1 > t0) & (before >= TRANSMITTANCE_MIN) & (alpha >= ALPHA_MIN)
         w = before * alpha if hit else F0
         after = before * m if hit else before
         middle = (t0 + t1) * HALF
+        if len(parts) > 0:
+            drop = F1 / max(phi_in - phi_out, TINY)
+            part = (t1 - t0) / np.float32(len(parts) + 1)
+            t = t0
+            for _ in range(len(parts)):
+                t += part
+                x, y, z = unit(ox, dx, t), unit(oy, dy, t), unit(oz, dz, t)
+                f = polynomial(a, ax, ay, az, axy, axz, ayz, axyz, x, y, z)
+                phi = F1 / (F1 + falloff(sharpness * f))
+                middle += part * (vm.share_left(phi, phi_out, drop) - HALF)
+        if len(rises) > 0:
+            rising = (t1 > t0) & (before > HALF) & (f_out > f_in)
+            state[ts.RISE + p] += (f_out - f_in) * inverse if rising else F0
         depth = state[ts.DEPTH + p]
         state[ts.RED + p] += w * red
         state[ts.GREEN + p] += w * green
@@ -61,12 +81,13 @@ def _step(state, base, box, field, colour, normal, rgb2, sharpness, near, index)
         state[ts.T + p] = after
         state[ts.BEFORE + p] = before
         state[ts.LAST + p] = index if hit else state[ts.LAST + p]
-        events += F1 if (before > HALF) & (after <= HALF) else F0
-        events += _ENDED if (before >= TRANSMITTANCE_MIN) & (after < TRANSMITTANCE_MIN) else F0
+        events = tally(events, F1 if (before > HALF) & (after <= HALF) else F0)
+        ended = (before >= TRANSMITTANCE_MIN) & (after < TRANSMITTANCE_MIN)
+        events = tally(events, _ENDED if ended else F0)
     return events
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def median_of(state, p, box, field, sharpness, near, before):
     """Segment of one pixel's ray: t0, t1, f_in, f_out, and where in it T passes 1/2."""
     nx, ny, nz, fx, fy, fz, ox, oy, oz, inverse = box
@@ -85,7 +106,7 @@ def median_of(state, p, box, field, sharpness, near, before):
     return t0, t1, f_in, f_out, u
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _finish_step(state, row_live, row, base, box, field, sharpness, near):
     """Write the medians of a step; update which of the row's pixels still take light.
 
@@ -104,8 +125,9 @@ def _finish_step(state, row_live, row, base, box, field, sharpness, near):
     return ended
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
-def _blend_bucket(state, live, row_live, entries, record, rect, camera, x0, y0, octant, weight):
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
+def _blend_bucket(state, live, row_live, entries, record, rect, camera, x0, y0, octant, weight,
+                  rises, parts):  # fmt: skip
     """Blend the entries of a bucket in order until no pixel takes light."""
     near = camera[vm.C_NEAR]
     for index in range(len(entries)):
@@ -125,7 +147,7 @@ def _blend_bucket(state, live, row_live, entries, record, rect, camera, x0, y0, 
                     p = np.uint64(row * ts.TILE + base)
                     events = _step(
                         state, p, box, field, colour, normal, rgb2, sharpness, near,
-                        np.float32(index),
+                        np.float32(index), rises, parts,
                     )  # fmt: skip
                     if events > F0:
                         live -= _finish_step(state, row_live, row, p, box, field, sharpness, near)
@@ -139,9 +161,9 @@ def _blend_bucket(state, live, row_live, entries, record, rect, camera, x0, y0, 
             break
 
 
-@njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@njit(parallel=True, fastmath=EXACT, error_model="numpy", cache=True)
 def render(record, rect, camera, entry, bucket_start, tile_of, octant_of, tiles_x, shape,
-           pixels, last, weight, threads):  # fmt: skip
+           pixels, last, weight, rises, parts, threads):  # fmt: skip
     """Render all buckets; see `ops.rasterize_forward`. `weight` [E] or [0]: largest per entry."""
     height, width = shape
     for worker in prange(threads):
@@ -163,12 +185,12 @@ def render(record, rect, camera, entry, bucket_start, tile_of, octant_of, tiles_
             entry_weight = weight[start:end] if len(weight) > 0 else weight
             _blend_bucket(
                 state, live, row_live, entry[start:end], record, rect, camera, x0, y0,
-                octant_of[b], entry_weight,
+                octant_of[b], entry_weight, rises, parts,
             )  # fmt: skip
             _write(state, owned, pixels, last, x0, y0, start)
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def _write(state, owned, pixels, last, x0, y0, start):
     """Write the pixels of a bucket; `owned` has a bit for each of them in each row."""
     for row in range(ts.TILE):
@@ -188,6 +210,6 @@ def _write(state, owned, pixels, last, x0, y0, start):
             out[vm.P_NORMAL + 2] = state[ts.NZ + p]
             out[vm.P_RGB2] = state[ts.RGB2 + p]
             out[vm.P_DISTORTION] = state[ts.DISTORTION + p]
-            out[vm.P_DISTORTION + 1] = F0
+            out[vm.P_RISE] = state[ts.RISE + p] if state[ts.T + p] <= HALF else F0
             index = np.int32(state[ts.LAST + p])
             last[y0 + row, x0 + column] = index + start if index >= 0 else -1

@@ -36,7 +36,7 @@ def largest_slot(weight, entry_slot, slot_start, out):
         out[v] = largest
 
 
-@njit(parallel=True, fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+@njit(parallel=True, fastmath={"nsz"}, error_model="numpy", cache=True)
 def chain_voxels(grad_record, record, by_corner, grad_rgb):
     """by_corner [N, 8]: gradients of the corners' distances with the normal's; grad_rgb [N, 3]:
     those of the colours, none where the colour was clamped at 0."""

@@ -7,7 +7,7 @@ _ROWS = 16
 """Rows of one parallel piece."""
 
 
-@njit(cache=True, parallel=True, fastmath={"contract", "nsz"})
+@njit(cache=True, parallel=True, fastmath={"nsz"})
 def blur(maps, weights, padding, out):
     """Separable weighted sums: out [C, H', W'] of maps [C, H, W], 0 beyond their border.
 

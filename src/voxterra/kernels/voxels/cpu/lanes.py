@@ -9,12 +9,11 @@ constant is float32, because one 64-bit value halves the width.
 import numpy as np
 from numba import njit
 
-from voxterra.kernels.voxels.math import F0, F1, OPACITY_EPS
+from voxterra.kernels.voxels.math import EXACT, F0, F1, OPACITY_EPS
 
 LANES = np.uint64(8)
 """Pixels of one step; two steps cover a row of a tile."""
-FLAGS = {"contract", "nnan", "ninf", "nsz", "arcp", "reassoc"}
-lane = njit(fastmath=FLAGS, error_model="numpy", forceinline=True, cache=True)
+lane = njit(fastmath=EXACT, error_model="numpy", forceinline=True, cache=True)
 """Compiler of what is inlined into a loop over lanes."""
 
 _LOG2E = np.float32(1.4426950408889634)
@@ -25,9 +24,11 @@ _E4, _E5 = np.float32(4.1665795894e-2), np.float32(8.3334519073e-3)
 _E6, _E7 = np.float32(1.3981999507e-3), np.float32(1.9875691500e-4)
 _HALF = np.float32(0.5)
 _LIMIT = np.float32(60.0)
+TINY = np.float32(1e-30)
+"""Least divisor of what a condition throws away afterwards."""
 
 
-@njit(fastmath={"contract", "nnan", "ninf"}, error_model="numpy", forceinline=True, cache=True)
+@njit(fastmath=EXACT, error_model="numpy", forceinline=True, cache=True)
 def exp(x):
     """e**x for |x| <= 80, to 1e-7 relative (polynomial of Cephes' expf)."""
     n = np.floor(x * _LOG2E + _HALF)
@@ -36,6 +37,12 @@ def exp(x):
     p = ((((_E7 * r + _E6) * r + _E5) * r + _E4) * r + _E3) * r + _E2
     p = p * (r * r) + r + F1
     return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@njit(fastmath=EXACT | {"reassoc"}, error_model="numpy", forceinline=True, cache=True)
+def tally(total, more):
+    """Their sum, formed by the lanes in any order: a count, or what is only compared with 0."""
+    return total + more
 
 
 @lane

@@ -10,7 +10,7 @@ from torch import Tensor
 from voxterra.kernels.voxels.cpu import backward, bins, forward, gather
 from voxterra.kernels.voxels.cpu import prepare as prepare_kernels
 from voxterra.kernels.voxels.cpu.lanes import LANES
-from voxterra.kernels.voxels.math import F_ALL, GRADIENT, PIXEL, RECORD
+from voxterra.kernels.voxels.math import F_ALL, F_RISE, GRADIENT, PIXEL, RECORD
 from voxterra.kernels.voxels.ops import Bins, Forward
 from voxterra.kernels.voxels.plan import View, camera_array
 
@@ -25,13 +25,16 @@ def prepare(
     sharpness: Tensor,
     view: View,
     degree: int,
+    *,
+    cull: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """See `ops.prepare`."""
     record = _empty(len(lo_size), RECORD)
     rect = torch.empty((len(lo_size), 4), dtype=torch.int16)
     prepare_kernels.prepare(
         lo_size.numpy(), level.numpy(), corner_index.numpy(), _numpy(sdf), _numpy(sh0),
-        _numpy(shs), _numpy(sharpness), camera_array(view), degree, record.numpy(), rect.numpy(),
+        _numpy(shs), _numpy(sharpness), camera_array(view), degree, cull, record.numpy(),
+        rect.numpy(),
     )  # fmt: skip
     return record, rect
 
@@ -55,8 +58,9 @@ def rasterize_forward(
     *,
     max_weight: bool = False,
     features: int = F_ALL,
+    samples: int = 1,
 ) -> Forward:
-    """See `ops.rasterize_forward`; all outputs, whatever `features` says."""
+    """See `ops.rasterize_forward`; all outputs but the rise, whatever `features` says."""
     pixels = _empty(view.height, view.width, PIXEL)
     last = torch.empty((view.height, view.width), dtype=torch.int32)
     weight = np.zeros(len(bins.entry) if max_weight else 0, np.float32)
@@ -65,13 +69,18 @@ def rasterize_forward(
         record.numpy(), rect.numpy(), camera_array(view), bins.entry.numpy(),
         bins.bucket_start.numpy(), plan.bucket_tile, plan.bucket_octant, plan.tiles_x,
         (view.height, view.width), pixels.numpy(), last.numpy(), weight,
-        numba.get_num_threads(),
+        *_options(features, samples), numba.get_num_threads(),
     )  # fmt: skip
     largest = None
     if max_weight:
         largest = torch.empty(len(record), dtype=torch.float32)
         gather.largest_slot(weight, bins.slot.numpy(), bins.slot_start.numpy(), largest.numpy())
-    return Forward(pixels, last, largest)
+    return Forward(pixels, last, largest, features, samples)
+
+
+def _options(features: int, samples: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What the kernels are compiled for; see `forward`."""
+    return (1,) if features & F_RISE else (), (1,) * (samples - 1)
 
 
 def rasterize_backward(
@@ -92,7 +101,8 @@ def rasterize_backward(
         record.numpy(), rect.numpy(), camera_array(view), bins.entry.numpy(), bins.slot.numpy(),
         bins.bucket_start.numpy(), plan.bucket_tile, plan.bucket_octant, plan.tiles_x,
         (view.height, view.width), forward.pixels.detach().numpy(), forward.last.numpy(),
-        _numpy(grad_pixels), slots, touched, numba.get_num_threads(), LANES,
+        _numpy(grad_pixels), slots, touched, *_options(forward.features, forward.samples),
+        numba.get_num_threads(), LANES,
     )  # fmt: skip
     grad_record = _empty(len(record), GRADIENT)
     gather.sum_slots(slots, touched, bins.slot_start.numpy(), grad_record.numpy())

@@ -17,7 +17,7 @@ _STRIDE = 1024
 """Voxels of one parallel piece."""
 
 
-@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+@njit(fastmath={"nsz"}, error_model="numpy", cache=True)
 def clipped(x_min, x_max, y_min, y_max, width, height):
     """Pixels (x0, y0, x1, y1; half-open) whose centres lie within bounds and the image."""
     x0 = int(max(math.ceil(max(x_min, -_BIG) - HALF - _EDGE), F0))
@@ -29,7 +29,7 @@ def clipped(x_min, x_max, y_min, y_max, width, height):
     return x0, y0, x1, y1
 
 
-@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+@njit(fastmath={"nsz"}, error_model="numpy", cache=True)
 def image_rect(lx, ly, lz, size, camera):
     """Pixels (x0, y0, x1, y1; half-open) whose rays may meet a voxel; x1 = x0 if there are none.
 
@@ -72,7 +72,7 @@ def image_rect(lx, ly, lz, size, camera):
     return clipped(x_min, x_max, y_min, y_max, width, height)
 
 
-@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+@njit(fastmath={"nsz"}, error_model="numpy", cache=True)
 def _takes_no_light(record, sharpness, camera):
     """Whether every ray passes the voxel, as a record holds it, without loss."""
     s0, s1, s2, s3 = record[4], record[5], record[6], record[7]
@@ -86,7 +86,7 @@ def _takes_no_light(record, sharpness, camera):
     return vm.transparent(sharpness, s0, s1, s2, s3, s4, s5, s6, s7)
 
 
-@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+@njit(fastmath={"nsz"}, error_model="numpy", cache=True)
 def _write_normal(record):
     """Unit gradient of the signed distance at the centre; zero where it vanishes."""
     s0, s1, s2, s3 = record[4], record[5], record[6], record[7]
@@ -101,7 +101,7 @@ def _write_normal(record):
     record[vm.R_NORMAL + 2] = gz * scale
 
 
-@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+@njit(fastmath={"nsz"}, error_model="numpy", cache=True)
 def _write_colour(record, sh0, shs, degree, camera, basis):
     """Colour seen from the camera, max(0, 0.5 + spherical harmonics), and |colour|^2."""
     half = HALF * record[vm.R_SIZE]
@@ -119,7 +119,7 @@ def _write_colour(record, sh0, shs, degree, camera, basis):
     record[vm.R_RGB2] = r * r + g * g + b * b
 
 
-@njit(fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
+@njit(fastmath={"nsz"}, error_model="numpy", cache=True)
 def _bounds(lo_size, camera, box):
     """box [6, n]: least and largest pixel x, pixel y and depth of the corners of n voxels.
 
@@ -148,10 +148,11 @@ def _bounds(lo_size, camera, box):
                 z_min[i], z_max[i] = min(z_min[i], z), max(z_max[i], z)
 
 
-@njit(parallel=True, fastmath={"contract", "nsz"}, error_model="numpy", cache=True)
-def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degree, record, rect):
-    """Fill `record` and `rect`; see `ops.prepare`. A voxel without pixels, or that no ray can lose
-    light in, gets zeros."""
+@njit(parallel=True, fastmath={"nsz"}, error_model="numpy", cache=True)
+def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degree, cull, record,
+            rect):  # fmt: skip
+    """Fill `record` and `rect`; see `ops.prepare`. A voxel without pixels, or (with `cull`) that no
+    ray can lose light in, gets zeros."""
     count, near = len(lo_size), camera[vm.C_NEAR]
     width, height = camera[vm.C_WIDTH], camera[vm.C_HEIGHT]
     for piece in prange((count + _STRIDE - 1) // _STRIDE):
@@ -175,7 +176,7 @@ def prepare(lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, degr
                     r[k] = lo_size[v, k]
                 for c in range(8):
                     r[vm.R_SDF + c] = sdf[corner_index[v, c]]
-                if _takes_no_light(r, sharpness[level[v]], camera):
+                if cull and _takes_no_light(r, sharpness[level[v]], camera):
                     x1 = x0
             if x1 <= x0:
                 rect[v] = 0

@@ -5,7 +5,7 @@ from numba import njit
 
 from voxterra.kernels.voxels import math as vm
 from voxterra.kernels.voxels.cpu.lanes import coefficients, lane
-from voxterra.kernels.voxels.math import DIRECTION_MIN, F0, F1, octant_of
+from voxterra.kernels.voxels.math import DIRECTION_MIN, EXACT, F0, F1, octant_of
 
 TILE = 16
 PIXELS = TILE * TILE
@@ -20,19 +20,18 @@ IX, IY, IZ, DX, DY, DZ, T = (_plane(k) for k in range(7))
 # ... index of the last entry within the bucket ...
 LAST = _plane(7)
 # ... of the forward pass: sums, and the transmittance before the latest entry ...
-RED, GREEN, BLUE, DEPTH, DISTORTION, NX, NY, NZ, RGB2, BEFORE, MEDIAN = (
-    _plane(k) for k in range(8, 19)
+RED, GREEN, BLUE, DEPTH, DISTORTION, NX, NY, NZ, RGB2, BEFORE, MEDIAN, RISE = (
+    _plane(k) for k in range(8, 20)
 )
 # ... of the backward pass: light and depth behind the entry, totals, and the pixel's gradients.
 BEHIND, DEPTH_BEFORE, T_END, DEPTH_ALL = (_plane(k) for k in range(8, 12))
-(G_RED, G_GREEN, G_BLUE, G_DEPTH, G_NX, G_NY, G_NZ, G_RGB2, G_DISTORTION, G_MEDIAN, CROSSED) = (
-    _plane(k) for k in range(12, 23)
-)
-STATE = 23 * PIXELS
+(G_RED, G_GREEN, G_BLUE, G_DEPTH, G_NX, G_NY, G_NZ, G_RGB2, G_DISTORTION, G_MEDIAN, CROSSED,
+ G_RISE) = (_plane(k) for k in range(12, 24))  # fmt: skip
+STATE = 24 * PIXELS
 """Size of the array."""
 
 
-@njit(fastmath=True, error_model="numpy", cache=True)
+@njit(fastmath=EXACT, error_model="numpy", cache=True)
 def start_tile(state, camera, x0, y0, width, height, octant):
     """Set up the rays of a tile; pixels outside the image or of another octant get T = 0.
 

@@ -51,10 +51,11 @@ W4, W8, W12 = (np.uint64(k) for k in (4, 8, 12))
 
 
 @cache
-def kernel(features: int, rows: bool, warps: int = 8, blocks: int = 2) -> Kernel:
-    """The kernel for images with `features` (bits F_*); `rows`: write rows instead of adding."""
-    bounds = (32 * warps, blocks)
-    return Kernel(_make(features, int(rows), warps), SIGNATURE, launch_bounds=bounds)
+def kernel(features: int, rows: bool, warps: int = 8, blocks: int = 2, samples: int = 1) -> Kernel:
+    """The kernel for images with `features` (bits F_*) and depths from `samples` parts of a
+    segment; `rows`: write rows instead of adding."""
+    made = _make(features, int(rows), warps, samples)
+    return Kernel(made, SIGNATURE, launch_bounds=(32 * warps, blocks))
 
 
 @cuda.jit(device=True)
@@ -68,7 +69,51 @@ def split(g, x, y, z):
     return aa - c1, c1, ab - c3, c3, ba - c5, c5, bb - c7, c7
 
 
-def _make(features: int, rows: int, warps: int) -> Callable[..., None]:
+@cuda.jit(device=True)
+def split_both(g, x, y, z, h, u, v, w):
+    """Sum of `split` of two places."""
+    d0, d1, d2, d3, d4, d5, d6, d7 = split(g, x, y, z)
+    e0, e1, e2, e3, e4, e5, e6, e7 = split(h, u, v, w)
+    return d0 + e0, d1 + e1, d2 + e2, d3 + e3, d4 + e4, d5 + e5, d6 + e6, d7 + e7
+
+
+@cuda.jit(device=True)
+def cut_gradients(samples, slope, s, phi_in, phi_out, t0, part, a, d, c):
+    """`ray.depth_offset`, and the gradients by the distances it is made of.
+
+    Args:
+        slope: gradient by the depth, times `part` / (phi_in - phi_out).
+
+    Returns:
+        The offset; gradients by s f where the ray enters and leaves; by the sharpness as far as the
+        cuts go; by the 8 corners as far as the cuts go.
+    """
+    total, t, drop = F0, t0, reciprocal(phi_in - phi_out)
+    of_in, of_out, d_s = F0, F0, F0
+    d0, d1, d2, d3, d4, d5, d6, d7 = F0, F0, F0, F0, F0, F0, F0, F0
+    for _ in range(1, samples):
+        t += part
+        x, y, z = unit_point(t, a[0], a[1], a[2], d[0], d[1], d[2])
+        f = vm.trilinear(c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], x, y, z)
+        phi = sigmoid(s, f)
+        share = vm.share_left(phi, phi_out, drop)
+        total += share - HALF
+        if share > F0 and share < F1:
+            of_in -= share
+            of_out -= F1 - share
+            g = slope * phi * (F1 - phi)
+            d_s += g * f
+            e0, e1, e2, e3, e4, e5, e6, e7 = split(g * s, x, y, z)
+            d0, d1, d2, d3 = d0 + e0, d1 + e1, d2 + e2, d3 + e3
+            d4, d5, d6, d7 = d4 + e4, d5 + e5, d6 + e6, d7 + e7
+    of_in = slope * of_in * phi_in * (F1 - phi_in)
+    of_out = slope * of_out * phi_out * (F1 - phi_out)
+    return part * total, of_in, of_out, d_s, (d0, d1, d2, d3, d4, d5, d6, d7)
+
+
+def _make(features: int, rows: int, warps: int, samples: int) -> Callable[..., None]:
+    SAMPLES, PARTS, SHARE = samples, int(samples > 1), np.float32(1.0 / samples)
+    RISE = features & vm.F_RISE
     NORMAL, MEDIAN = features & vm.F_NORMAL, features & vm.F_MEDIAN
     RGB2, DISTORTION = features & vm.F_RGB2, features & vm.F_DISTORTION
     WARPS, STAGED = warps, warps * STAGE
@@ -91,7 +136,7 @@ def _make(features: int, rows: int, warps: int) -> Callable[..., None]:
         light, opacity, depth = F1, F0, F0
         gr, gg, gb, behind = F0, F0, F0, F0
         g_depth, g_median, gnx, gny = F0, F0, F0, F0
-        gnz, g_rgb2, g_dist = F0, F0, F0
+        gnz, g_rgb2, g_dist, g_rise = F0, F0, F0, F0
         if x < width and y < height:
             pixel = np.uint64(np.uint32(y * width + x))
             mine = last[pixel]
@@ -102,7 +147,9 @@ def _make(features: int, rows: int, warps: int) -> Callable[..., None]:
                 opacity = F1 - light
                 gr, gg, gb, behind = load4(grad_pixels, pixel)
                 g_depth, g_median, gnx, gny = load4(grad_pixels, pixel + W4)
-                gnz, g_rgb2, g_dist, _ = load4(grad_pixels, pixel + W8)
+                gnz, g_rgb2, g_dist, g_rise = load4(grad_pixels, pixel + W8)
+                if light > HALF:
+                    g_rise = F0
         top = warp_max(final)
         if top < start:
             return
@@ -168,6 +215,16 @@ def _make(features: int, rows: int, warps: int) -> Callable[..., None]:
                         light = light * reciprocal(m)
                         w = light * alpha
                         t = HALF * (t0 + t1)
+                        if PARTS:
+                            part, of_depth = SHARE * (t1 - t0), g_depth
+                            if DISTORTION:
+                                of_depth += g_dist * F2 * (F2 * (F1 - light) - opacity + w)
+                            slope = light * of_depth * part * reciprocal(phi_in + EPS)
+                            shift, of_in, of_out, of_s, e = cut_gradients(
+                                SAMPLES, slope, s, phi_in, phi_out, t0, part, (ax, ay, az),
+                                (ux, uy, uz), (c0, c1, c2, c3, c4, c5, c6, c7),
+                            )  # fmt: skip
+                            t += shift
                         gain = gr * vr + gg * vg + gb * vb + g_depth * t
                         if NORMAL:
                             gain += gnx * vnx + gny * vny + gnz * vnz
@@ -191,17 +248,28 @@ def _make(features: int, rows: int, warps: int) -> Callable[..., None]:
                         d_m = d_alpha * reciprocal(phi_in + EPS)
                         d_out = -d_m * phi_out * (F1 - phi_out)
                         d_in = d_m * m * phi_in * (F1 - phi_in)
-                        d_s = d_in * f_in + d_out * f_out
+                        if PARTS:
+                            d_in, d_out, d_s = d_in + of_in, d_out + of_out, of_s
+                            d_s += d_in * f_in + d_out * f_out
+                        else:
+                            d_s = d_in * f_in + d_out * f_out
                         d_in, d_out = d_in * s, d_out * s
                         if MEDIAN and light > HALF and after <= HALF:
                             u = vm.median_fraction(phi_in, f_in, f_out, light, s)
                             slope = g_median * (t1 - t0) / (f_in - f_out)
                             d_in += slope * (F1 - u)
                             d_out += slope * u
-                        d0, d1, d2, d3, d4, d5, d6, d7 = split(d_in, x0, y0, z0)
-                        e0, e1, e2, e3, e4, e5, e6, e7 = split(d_out, x1, y1, z1)
-                        d0, d1, d2, d3 = d0 + e0, d1 + e1, d2 + e2, d3 + e3
-                        d4, d5, d6, d7 = d4 + e4, d5 + e5, d6 + e6, d7 + e7
+                        d0, d1, d2, d3, d4, d5, d6, d7 = split_both(
+                            d_in, x0, y0, z0, d_out, x1, y1, z1
+                        )
+                        if PARTS:
+                            d0, d1, d2, d3 = d0 + e[0], d1 + e[1], d2 + e[2], d3 + e[3]
+                            d4, d5, d6, d7 = d4 + e[4], d5 + e[5], d6 + e[6], d7 + e[7]
+                    elif RISE and light > HALF and f_out > f_in:
+                        d_out = g_rise * inv
+                        d0, d1, d2, d3, d4, d5, d6, d7 = split_both(
+                            -d_out, x0, y0, z0, d_out, x1, y1, z1
+                        )
                 total = scatter_sum(
                     lane, d0, d1, d2, d3, d4, d5, d6, d7,
                     dr, dg, db, dnx, dny, dnz, priority, d_s,

@@ -29,6 +29,7 @@ from voxterra.kernels.voxels.cuda.ray import (
     STAGE,
     chunk_of,
     crossing,
+    depth_offset,
     direction,
     meets,
     rect_words,
@@ -49,13 +50,18 @@ W4, W8, W12 = (np.uint64(k) for k in (4, 8, 12))
 
 
 @cache
-def kernel(features: int, max_weight: bool, warps: int = 8, blocks: int = 3) -> Kernel:
-    """The kernel that writes the `features` (bits F_*) and, if wanted, each voxel's weight."""
-    bounds = (32 * warps, blocks)
-    return Kernel(_make(features, int(max_weight), warps), SIGNATURE, launch_bounds=bounds)
+def kernel(
+    features: int, max_weight: bool, warps: int = 8, blocks: int = 3, samples: int = 1
+) -> Kernel:
+    """The kernel that writes the `features` (bits F_*) and, if wanted, each voxel's weight, with a
+    depth from `samples` parts of a segment."""
+    made = _make(features, int(max_weight), warps, samples)
+    return Kernel(made, SIGNATURE, launch_bounds=(32 * warps, blocks))
 
 
-def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
+def _make(features: int, heaviest: int, warps: int, samples: int) -> Callable[..., None]:
+    SAMPLES, PARTS, SHARE = samples, int(samples > 1), np.float32(1.0 / samples)
+    RISE = features & vm.F_RISE
     NORMAL, MEDIAN = features & vm.F_NORMAL, features & vm.F_MEDIAN
     RGB2, DISTORTION = features & vm.F_RGB2, features & vm.F_DISTORTION
     WARPS, STAGED = warps, warps * STAGE
@@ -85,7 +91,7 @@ def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
         final = np.int32(-1)
         light, depth, median = F1, F0, F0
         red, green, blue, rgb2 = F0, F0, F0, F0
-        nx, ny, nz, distortion = F0, F0, F0, F0
+        nx, ny, nz, distortion, rise = F0, F0, F0, F0, F0
         start = bucket_start[bucket]
         end = bucket_start[np.uint32(bucket + U1)]
         chunk = np.uint64(chunk_of(start, np.int32(bucket))) * W8 + np.uint64(warp)
@@ -129,13 +135,18 @@ def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
                     x1, y1, z1 = unit_point(t1, ax, ay, az, ux, uy, uz)
                     f_in = vm.trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x0, y0, z0)
                     f_out = vm.trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x1, y1, z1)
-                    phi_in = sigmoid(s, f_in)
-                    m = through(phi_in, sigmoid(s, f_out))
+                    phi_in, phi_out = sigmoid(s, f_in), sigmoid(s, f_out)
+                    m = through(phi_in, phi_out)
                     alpha = F1 - m
                     if alpha >= ALPHA_MIN:
                         used = True
                         w = light * alpha
                         t = HALF * (t0 + t1)
+                        if PARTS:
+                            t += depth_offset(
+                                SAMPLES, s, phi_in, phi_out, t0, SHARE * (t1 - t0), (ax, ay, az),
+                                (ux, uy, uz), (c0, c1, c2, c3, c4, c5, c6, c7),
+                            )  # fmt: skip
                         after = light * m
                         if DISTORTION:
                             distortion += F2 * w * (t * (F1 - light) - depth)
@@ -155,6 +166,9 @@ def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
                         light = after
                         final = np.int32(base + k)
                         alive = light >= TRANSMITTANCE_MIN
+                    elif RISE and light > HALF and f_out > f_in:
+                        used = True
+                        rise += (f_out - f_in) * inv
                 if cuda.any_sync(FULL, used):
                     kept = np.uint32(kept | bit)
                     if not cuda.any_sync(FULL, alive):
@@ -175,6 +189,8 @@ def _make(features: int, heaviest: int, warps: int) -> Callable[..., None]:
             pixel = pixel * W12
             store4(pixels, pixel, red, green, blue, light)
             store4(pixels, pixel + W4, depth, median, nx, ny)
-            store4(pixels, pixel + W8, nz, rgb2, distortion, F0)
+            if light > HALF:
+                rise = F0
+            store4(pixels, pixel + W8, nz, rgb2, distortion, rise)
 
     return forward

@@ -39,8 +39,6 @@ class CudaForward(Forward):
 
     touched: Tensor
     """int32 [chunks, 8]: for each chunk of 32 entries and warp, which changed a pixel."""
-    features: int
-    """Outputs that were rendered, bits F_*."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +85,14 @@ def prepare(
     sharpness: Tensor,
     view: View,
     degree: int,
+    *,
+    cull: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """See `ops.prepare`. A voxel that cannot take light from any ray also has an empty rect."""
+    """See `ops.prepare`."""
     n = len(lo_size)
     record = torch.empty((n, RECORD), dtype=torch.float32, device=lo_size.device)
     rect = torch.empty((n, 4), dtype=torch.int16, device=lo_size.device)
-    prepare_kernels.prepare_kernel(degree).launch(
+    prepare_kernels.prepare_kernel(degree, cull).launch(
         -(-n // prepare_kernels.THREADS), prepare_kernels.THREADS,
         lo_size, level, corner_index, sdf, sh0, shs, sharpness, view.camera, record, rect,
         shs.shape[1], n,
@@ -134,6 +134,7 @@ def rasterize_forward(
     *,
     max_weight: bool = False,
     features: int = F_ALL,
+    samples: int = 1,
 ) -> CudaForward:
     """See `ops.rasterize_forward`."""
     plan, device, size = view.plan, record.device, (view.height, view.width)
@@ -147,13 +148,13 @@ def rasterize_forward(
     if max_weight:
         largest = torch.zeros(len(record), dtype=torch.float32, device=device)
     warps = FORWARD[0]
-    forward_kernels.kernel(features, max_weight, *FORWARD).launch(
+    forward_kernels.kernel(features, max_weight, *FORWARD, samples).launch(
         buckets * PIECES // warps, 32 * warps,
         record, rect, bins.entry, bins.bucket_start, on_device.bucket_tile,
         on_device.bucket_octant, view.camera, pixels, last, touched, largest,
         plan.tiles_x, view.width, view.height,
     )  # fmt: skip
-    return CudaForward(pixels, last, largest, touched, features)
+    return CudaForward(pixels, last, largest, features, samples, touched)
 
 
 def rasterize_backward(
@@ -180,7 +181,7 @@ def rasterize_backward(
         row_start = ends - counts
         out = torch.empty((int(ends[-1]), GRADIENT), dtype=torch.float32, device=device)
     warps = BACKWARD[0]
-    backward_kernels.kernel(forward.features, deterministic, *BACKWARD).launch(
+    backward_kernels.kernel(forward.features, deterministic, *BACKWARD, forward.samples).launch(
         len(view.plan.bucket_tile) * PIECES // warps, 32 * warps,
         record, bins.entry, bins.bucket_start, _device_plan(view.plan, device).bucket_tile,
         view.camera, forward.pixels, forward.last, touched, row_start, grad_pixels, out,

@@ -48,16 +48,18 @@ def _add(value, shs, k, r, g, b):
 
 
 @cache
-def prepare_kernel(degree: int) -> Kernel:
+def prepare_kernel(degree: int, cull: bool = True) -> Kernel:
     """The kernel of `ops.prepare` for a degree of spherical harmonics.
 
-    Besides what lies outside the image, voxels that cannot take light from any ray (seen from
-    behind, or far in front of the surface) get an empty rect.
+    Besides what lies outside the image, with `cull` voxels that cannot take light from any ray
+    (seen from behind, or far in front of the surface) get an empty rect.
     """
-    return Kernel(_make_prepare(degree), SIGNATURE, launch_bounds=THREADS)
+    return Kernel(_make_prepare(degree, int(cull)), SIGNATURE, launch_bounds=THREADS)
 
 
-def _make_prepare(degree: int) -> Callable[..., None]:
+def _make_prepare(degree: int, culls: int) -> Callable[..., None]:
+    CULLS = culls
+
     def prepare(
         lo_size, level, corner_index, sdf, sh0, shs, sharpness, camera, record, rect, shs_rows,
         count,
@@ -80,9 +82,9 @@ def _make_prepare(degree: int) -> Callable[..., None]:
             )  # fmt: skip
             s = sharpness[np.uint32(level[v])]
             ax, ay, az = lx - camera[CENTER], ly - camera[CENTER + 1], lz - camera[CENTER + 2]
-            if vm.seen_from_behind(ax, ay, az, size, c0, c1, c2, c3, c4, c5, c6, c7):
+            if CULLS and vm.seen_from_behind(ax, ay, az, size, c0, c1, c2, c3, c4, c5, c6, c7):
                 x1 = x0
-            if vm.transparent(s, c0, c1, c2, c3, c4, c5, c6, c7):
+            if CULLS and vm.transparent(s, c0, c1, c2, c3, c4, c5, c6, c7):
                 x1 = x0
         if x1 <= x0:
             store_words(rect, v * W4, np.int32(0), np.int32(0))

@@ -30,7 +30,8 @@ ROW = np.uint32(4 * vm.RECORD)
 """Bytes of a record; with 80 of them, 8 lanes that store 16 bytes each meet all 32 banks."""
 STAGE = 32 * vm.RECORD
 """float32 of shared memory in which a warp keeps the records of a chunk."""
-F1, HALF, LOG2E = np.float32(1.0), np.float32(0.5), np.float32(1.4426950408889634)
+F0, F1, HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
+LOG2E = np.float32(1.4426950408889634)
 
 
 @cuda.jit(device=True)
@@ -102,6 +103,26 @@ def sigmoid(s, f):
 def through(phi_in, phi_out):
     """`math.through` with a fast reciprocal."""
     return min((phi_out + vm.OPACITY_EPS) * reciprocal(phi_in + vm.OPACITY_EPS), F1)
+
+
+@cuda.jit(device=True)
+def depth_offset(samples, s, phi_in, phi_out, t0, part, a, d, c):
+    """What `samples` parts of a segment, each `part` long, add to the depth of its middle
+    (`math.share_left`).
+
+    Args:
+        s: sharpness; phi_in, phi_out: of the segment.
+        t0: where it begins.
+        a, d: the ray's origin and direction in voxel edges.
+        c: the 8 corner values.
+    """
+    total, t, drop = F0, t0, reciprocal(phi_in - phi_out)
+    for _ in range(1, samples):
+        t += part
+        x, y, z = unit_point(t, a[0], a[1], a[2], d[0], d[1], d[2])
+        f = vm.trilinear(c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], x, y, z)
+        total += vm.share_left(sigmoid(s, f), phi_out, drop) - HALF
+    return part * total
 
 
 @cuda.jit(device=True)

@@ -27,12 +27,14 @@ from voxterra.kernels.voxels.math import (
     P_NORMAL,
     P_RGB,
     P_RGB2,
+    P_RISE,
     P_T,
     PIXEL,
     R_NORMAL,
     R_RGB,
     R_SDF,
     R_SHARPNESS,
+    R_SIZE,
     TRANSMITTANCE_MIN,
 )
 
@@ -70,6 +72,7 @@ class _Segments:
     active: Tensor
     t0: Tensor
     t1: Tensor
+    depth: Tensor
     f_in: Tensor
     f_out: Tensor
     phi_in: Tensor
@@ -110,12 +113,14 @@ def rasterize(
     width: int,
     height: int,
     *,
+    samples: int = 1,
     alpha_min: float = float(ALPHA_MIN),
     transmittance_min: float = float(TRANSMITTANCE_MIN),
 ) -> Rendering:
     """Render records [N, 20] of voxels at paths [N] (int64, see the octree).
 
-    Gradients reach the record's distances, colour, normal and sharpness. The thresholds are
+    `samples` is the number of parts that a segment is cut into for its depth. Gradients reach the
+    record's distances, colour, normal and sharpness. The thresholds are
     constants of the kernels; finite differences want them 0.
     """
     direction = ray_directions(camera, width, height)
@@ -127,7 +132,8 @@ def rasterize(
         rays = torch.nonzero(octant == o)[:, 0]
         order = front_to_back(path, o)
         rec = record[order]
-        seg = _segments(direction[rays], rec, camera, alpha_min, transmittance_min)
+        limits = (alpha_min, transmittance_min)
+        seg = _segments(direction[rays], rec, camera, samples, limits)
         values, weight = _blend(seg, rec)
         pixels = pixels.index_copy(0, rays, values)
         max_weight[order] = torch.maximum(max_weight[order], weight.detach().amax(0))
@@ -136,8 +142,9 @@ def rasterize(
 
 
 def _segments(
-    direction: Tensor, rec: Tensor, camera: Tensor, alpha_min: float, transmittance_min: float
+    direction: Tensor, rec: Tensor, camera: Tensor, samples: int, limits: tuple[float, float]
 ) -> _Segments:
+    alpha_min, transmittance_min = limits
     lo, size = rec[:, :3].detach(), rec[:, 3].detach()
     origin = camera[C_CENTER : C_CENTER + 3]
     tiny = torch.full_like(direction, float(DIRECTION_MIN))
@@ -148,9 +155,7 @@ def _segments(
     t1 = torch.maximum(a, b).amin(2)
     f_in = _distance(direction, t0, rec, origin)
     f_out = _distance(direction, t1, rec, origin)
-    s = rec[:, R_SHARPNESS]
-    phi_in = torch.sigmoid((s * f_in).clamp(-60, 60))
-    phi_out = torch.sigmoid((s * f_out).clamp(-60, 60))
+    phi_in, phi_out = _phi(rec, f_in), _phi(rec, f_out)
     eps = float(OPACITY_EPS)
     m = ((phi_out + eps) / (phi_in + eps)).clamp_max(1.0)
     active = (t1 > t0) & (1 - m >= alpha_min).detach()
@@ -163,7 +168,19 @@ def _segments(
     kept = torch.where(reached, m, torch.ones_like(m))
     after = torch.cumprod(kept, 1)
     before = torch.cat([torch.ones_like(m[:, :1]), after[:, :-1]], 1)
-    return _Segments(active & reached, t0, t1, f_in, f_out, phi_in, m, before, after)
+    active = active & reached
+    depth, part = 0.5 * (t0 + t1), (t1 - t0) / samples
+    drop = phi_in - phi_out
+    drop = torch.where(active & (drop > 1e-30), drop, torch.ones_like(drop))
+    for cut in range(1, samples):
+        phi = _phi(rec, _distance(direction, t0 + cut * part, rec, origin))
+        depth = depth + part * (((phi - phi_out) / drop).clamp(0.0, 1.0) - 0.5)
+    return _Segments(active, t0, t1, depth, f_in, f_out, phi_in, m, before, after)
+
+
+def _phi(rec: Tensor, f: Tensor) -> Tensor:
+    """Phi [P, V] of distances [P, V]."""
+    return torch.sigmoid((rec[:, R_SHARPNESS] * f).clamp(-60, 60))
 
 
 def _distance(direction: Tensor, t: Tensor, rec: Tensor, origin: Tensor) -> Tensor:
@@ -185,19 +202,30 @@ def _blend(seg: _Segments, rec: Tensor) -> tuple[Tensor, Tensor]:
     """Pixels [P, 12] and weights [P, V]."""
     zero = torch.zeros_like(seg.t0)
     weight = torch.where(seg.active, seg.before - seg.after, zero)
-    mid = torch.where(seg.active, 0.5 * (seg.t0 + seg.t1), zero)
+    depth = torch.where(seg.active, seg.depth, zero)
     rgb, normal = rec[:, R_RGB : R_RGB + 3], rec[:, R_NORMAL : R_NORMAL + 3]
     opacity = torch.cumsum(weight, 1) - weight
-    moment = torch.cumsum(weight * mid, 1) - weight * mid
+    moment = torch.cumsum(weight * depth, 1) - weight * depth
     out: list[Tensor] = [zero[:, 0]] * PIXEL
     out[P_RGB : P_RGB + 3] = (weight @ rgb).unbind(1)
     out[P_T] = seg.after[:, -1]
-    out[P_DEPTH] = (weight * mid).sum(1)
+    out[P_DEPTH] = (weight * depth).sum(1)
     out[P_MEDIAN] = _median(seg, rec)
     out[P_NORMAL : P_NORMAL + 3] = (weight @ normal).unbind(1)
     out[P_RGB2] = weight @ (rgb * rgb).sum(1)
-    out[P_DISTORTION] = (2 * weight * (mid * opacity - moment)).sum(1)
+    out[P_DISTORTION] = (2 * weight * (depth * opacity - moment)).sum(1)
+    out[P_RISE] = _rise(seg, rec)
     return torch.stack(out, 1), weight
+
+
+def _rise(seg: _Segments, rec: Tensor) -> Tensor:
+    """Sum [P] of how far the distance rises along each segment, in edges of its voxel, as long as
+    more than half of the light is left; 0 for a ray that keeps half of it: nothing tells where its
+    distance should have ended to fall. What is occluded, and by what, is taken as constant.
+    """
+    ahead = (seg.t1 > seg.t0) & (seg.before > 0.5) & (seg.after[:, -1:] <= 0.5)
+    rise = (seg.f_out - seg.f_in).clamp_min(0.0) / rec[:, R_SIZE].detach()
+    return torch.where(ahead, rise, torch.zeros_like(rise)).sum(1)
 
 
 def _median(seg: _Segments, rec: Tensor) -> Tensor:

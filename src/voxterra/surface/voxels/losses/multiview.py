@@ -54,29 +54,35 @@ def to_grey(rgb: Tensor) -> Tensor:
     return rgb @ rgb.new_tensor(_LUMA)
 
 
-def sample_pixels(
-    valid: Tensor, count: int, generator: torch.Generator | None = None, margin: int = 3
+def draw_pixels(
+    height: int, width: int, count: int, generator: torch.Generator, margin: int = 3
 ) -> Tensor:
-    """Random pixels, valid ones first: int64 [count, 2] (row, column), `margin` off the border.
+    """Random pixels for `sample_pixels` to choose from: int64 [4 count, 2] (row, column).
 
-    Four times as many are drawn, and the valid ones preferred. If these are too few invalid ones
-    remain, which the losses leave out; so the number is fixed and nothing is read back.
+    Args:
+        height, width: of the image.
+        count: how many will be chosen.
+        generator: on the device of the result.
+        margin: half the patch; so far are they off the border.
+    """
+    high, wide = max(height - 2 * margin, 1), max(width - 2 * margin, 1)
+    flat = torch.randint(high * wide, (4 * count,), generator=generator, device=generator.device)
+    row, column = flat // wide + margin, flat % wide + margin
+    return torch.stack((row.clamp(max=height - 1), column.clamp(max=width - 1)), dim=-1)
+
+
+def sample_pixels(valid: Tensor, drawn: Tensor) -> Tensor:
+    """A quarter of the drawn pixels, valid ones first: int64 [count, 2] (row, column).
+
+    If the valid ones are too few invalid ones remain, which the losses leave out; so the number is
+    fixed and nothing is read back.
 
     Args:
         valid: [H, W] bool.
-        count: how many.
-        generator: on the device of `valid`.
-        margin: half the patch.
+        drawn: int64 [4 count, 2] of `draw_pixels`.
     """
-    height, width = valid.shape
-    device = valid.device
-    high, wide = max(height - 2 * margin, 1), max(width - 2 * margin, 1)
-    flat = torch.randint(high * wide, (4 * count,), generator=generator, device=device)
-    row, column = flat // wide + margin, flat % wide + margin
-    row, column = row.clamp(max=height - 1), column.clamp(max=width - 1)
-    good = valid.bool()[row, column]
-    chosen = torch.argsort(good, descending=True, stable=True)[:count]
-    return torch.stack((row[chosen], column[chosen]), dim=-1)
+    good = valid.bool()[drawn[:, 0], drawn[:, 1]]
+    return drawn[torch.argsort(good, descending=True, stable=True)[: len(drawn) // 4]]
 
 
 def multiview_loss(

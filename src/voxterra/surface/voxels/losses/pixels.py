@@ -28,6 +28,7 @@ class Pixels:
         normal: [H, W, 3] sum w n in world.
         rgb2: [H, W] sum w |c|^2.
         distortion: [H, W].
+        rise: [H, W] how far the distance rises in front of the median depth [voxels].
     """
 
     rgb: Tensor
@@ -37,6 +38,7 @@ class Pixels:
     normal: Tensor
     rgb2: Tensor
     distortion: Tensor
+    rise: Tensor
 
 
 _CHANNELS: dict[str, int | slice] = {
@@ -47,6 +49,7 @@ _CHANNELS: dict[str, int | slice] = {
     "normal": slice(km.P_NORMAL, km.P_NORMAL + 3),
     "rgb2": km.P_RGB2,
     "distortion": km.P_DISTORTION,
+    "rise": km.P_RISE,
 }
 
 

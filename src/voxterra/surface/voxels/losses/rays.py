@@ -72,3 +72,19 @@ def distortion(values: Tensor, scene_depth: Tensor | float, mask: Tensor | None 
         mask: [H, W] or None.
     """
     return masked_mean(values, mask) / scene_depth
+
+
+def ascending(rise: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean rise of the distance along a ray up to its first hit (`lambda_ascending`).
+
+    SVRaster (arXiv 2412.04459) asks of densities that they ascend along a ray; a signed distance
+    descends. What rises, segment by segment in front of the median depth, counts in edges of its
+    voxel: surfaces that hover in free space, and dents of the field there. What is hidden, and rays
+    that hit nothing, do not count. A ray that passes close by one thing and hits another rises with
+    good reason, so the weight should stay small.
+
+    Args:
+        rise: [H, W] as rendered (`kernels.voxels.math`, P_RISE) [voxels].
+        mask: [H, W] or None.
+    """
+    return masked_mean(rise, mask)

@@ -1,0 +1,77 @@
+"""How far components that share no view lie apart, and how well that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.georeference import Georeference, Placement
+
+
+@dataclass(frozen=True)
+class ComponentGap:
+    """Two components of one world.
+
+    Attributes:
+        first, second: indices into `Georeference.components`.
+        distance_m: on the ground between their nearest cameras [m].
+        photos: names of these two cameras, of the first component and of the second: photos
+            taken between them would join the components.
+        sigma_horizontal_m, sigma_vertical_m: standard deviation of their position relative to each
+            other [m], None when unknown.
+    """
+
+    first: int
+    second: int
+    distance_m: float
+    photos: tuple[str, str]
+    sigma_horizontal_m: float | None
+    sigma_vertical_m: float | None
+
+
+def component_gaps(georeference: Georeference) -> tuple[ComponentGap, ...]:
+    """Gaps between the components on the map: from each, those to its nearest other one."""
+    components = georeference.components
+    if georeference.frame.is_local:
+        return ()
+    mappable = georeference.mappable_indices()
+    found: dict[tuple[int, int], ComponentGap] = {}
+    for a, b in combinations(mappable, 2):
+        in_a, in_b = (components[i].centers_in_world()[:, :2] for i in (a, b))
+        distance, i, j = min(_nearest(in_b, point, i) for i, point in enumerate(in_a))
+        names = (components[a].images[i].name, components[b].images[j].name)
+        one, other = georeference.placements[a], georeference.placements[b]
+        found[a, b] = ComponentGap(a, b, distance, names, *_relative_sigma(one, other))
+    kept = set()
+    for a in mappable:
+        mine = [key for key in found if a in key]
+        if mine:
+            kept.add(min(mine, key=lambda key: found[key].distance_m))
+    return tuple(found[key] for key in sorted(kept))
+
+
+def _nearest(
+    points: NDArray[np.float64], to: NDArray[np.float64], index: int
+) -> tuple[float, int, int]:
+    """Distance to the nearest of `points`, `index`, and which it is."""
+    distances = np.linalg.norm(points - to, axis=1)
+    nearest = int(np.argmin(distances))
+    return float(distances[nearest]), index, nearest
+
+
+def _relative_sigma(one: Placement, other: Placement) -> tuple[float | None, float | None]:
+    """Horizontal and vertical standard deviation of one component against the other.
+
+    The error that positions of one flight share would cancel, but nothing tells that it is one.
+    """
+
+    def joint(a: float | None, b: float | None) -> float | None:
+        return None if a is None or b is None else float(np.hypot(a, b))
+
+    return (
+        joint(one.position_sigma_horizontal_m, other.position_sigma_horizontal_m),
+        joint(one.position_sigma_vertical_m, other.position_sigma_vertical_m),
+    )

@@ -1,0 +1,113 @@
+"""Surface, timings, products, options and versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+from xml.etree.ElementTree import Element
+
+from voxterra.report import charts
+from voxterra.report.charts import number
+from voxterra.report.coverage import Coverage
+from voxterra.report.findings import Findings
+from voxterra.report.markup import Content, el, section, table
+from voxterra.report.overview import duration
+
+
+def surface_section(found: Findings) -> Element:
+    """How large the surface is, and how much of the map it covers."""
+    numbers = found.facts.metadata.get("coverage", {})
+    made = found.facts.metadata.get("run", {}).get("surface", {})
+    rows: list[tuple[Content, Content]] = []
+    if made:
+        rows.append(("Made by", _made_by(made)))
+    texture = found.mesh.texture
+    rows.append(("Mesh", f"{len(found.mesh.faces):,} faces, {len(found.mesh.vertices):,} vertices"))
+    if texture is not None:
+        height, width = texture.image.shape[:2]
+        rows.append(("Texture", f"{width} × {height} px"))
+    if "cloud_points" in numbers:
+        rows.append(("Point cloud", f"{numbers['cloud_points']:,} points"))
+    if "area_measured" in numbers:
+        unit = numbers["area_unit"].replace("square ", "") + "²"
+        area, filled = numbers["area_measured"], numbers["area_filled"]
+        share = filled / (area + filled) if area + filled else 0.0
+        cell = f"{number(numbers['dsm_cell_size'])} {numbers['dsm_cell_unit']}"
+        rows.append(("Surface model", f"cells of {cell}; {number(area)} {unit} measured, "
+                     f"{number(filled)} {unit} ({share:.0%}) filled in"))  # fmt: skip
+    rows.append(("Seen by", _seen(found.coverage)))
+    if numbers.get("note"):
+        rows.append(("Mind", numbers["note"]))
+    return section("Surface", el("dl", [(el("dt", k), el("dd", v)) for k, v in rows]))
+
+
+def _made_by(made: Mapping[str, Any]) -> str:
+    if made.get("backend") != "voxels":
+        return "fusion of depth maps"
+    text = f"sparse voxels trained on the photos: {made.get('voxels', 0):,} voxels after "
+    text += f"{made.get('iterations', '?')} iterations"
+    if "training_psnr_db" in made:
+        text += f", PSNR {made['training_psnr_db']:.1f} dB on photos trained on"
+    return text
+
+
+def _seen(coverage: Coverage) -> str:
+    few = coverage.share(0, 1)
+    return (
+        f"three or more photos: {coverage.share(3):.0%} of the surface from above; two: "
+        f"{coverage.share(2, 2):.0%}; fewer: {few:.0%}"
+    )
+
+
+def timing_section(found: Findings) -> Element:
+    """What each stage took, and what it said of its result."""
+    stages = found.facts.stages
+    labels = [f"{duration(s.seconds)}, {s.peak_rss_bytes / 1e9:.1f} GB" for s in stages]
+    chart = charts.bars([s.name for s in stages], [s.seconds for s in stages], labels)
+    rows = [(s.name, s.summary) for s in stages]
+    return section("Steps", el("figure", chart), table(("step", "result"), rows))
+
+
+def product_section(found: Findings) -> Element | None:
+    """The files beside the report."""
+    listed = found.facts.metadata.get("products", [])
+    if not listed:
+        return None
+    rows = [
+        (
+            el("a", p["name"], href=quote(p["name"])),
+            p["description"],
+            f"{p['bytes'] / 1e6:.1f} MB",
+        )
+        for p in listed
+    ]
+    license_ = found.facts.metadata.get("license")
+    note = el("p", f"Licence: {license_}") if license_ else None
+    return section("Products", table(("file", "what", "size"), rows, numbers=(2,)), note)
+
+
+def option_section(found: Findings) -> Element | None:
+    """All options that count, and the versions of what computed."""
+    config = found.facts.metadata.get("config") or {}
+    groups = []
+    for name, options in config.items():
+        if not isinstance(options, Mapping):
+            options = {name: options}
+        lines = [el("div", f"{key}: ", el("b", _plain(value))) for key, value in options.items()]
+        groups.append(el("div", el("h3", name), lines, class_="group"))
+    software = found.facts.metadata.get("software") or {}
+    versions = [el("div", f"{key}: ", el("b", _plain(v))) for key, v in software.items() if v]
+    if versions:
+        groups.append(el("div", el("h3", "versions"), versions, class_="group"))
+    if not groups:
+        return None
+    return section("Options", el("div", groups, class_="options"))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(v) for v in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,169 @@
+"""First page: the figures that matter, what to mind, CRS and accuracy, components."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from voxterra.core.georeference import Placement
+from voxterra.io.metadata import vertical_datum
+from voxterra.report.charts import number
+from voxterra.report.findings import Findings
+from voxterra.report.markup import Content, el, section, table
+
+
+def tiles(found: Findings) -> Element:
+    """The figures that matter, large."""
+    coverage = found.facts.metadata.get("coverage", {})
+    pixels = [view.pixel for view in found.coverage.views if view.pixel]
+    errors = [fit.errors_px for fit in found.fits if len(fit.errors_px)]
+    seconds = sum(stage.seconds for stage in found.facts.stages)
+    shown = [(f"{found.registered} of {len(found.photos)}", "photos in the model")]
+    if pixels:
+        shown.append((length(float(np.median(pixels)), found.unit), "pixel on the surface"))
+    if "area_measured" in coverage:
+        area, unit = coverage["area_measured"], coverage["area_unit"].replace("square ", "")
+        shown.append((f"{number(area)} {unit}²", "measured from above"))
+    if errors:
+        shown.append((f"{np.median(np.concatenate(errors)):.2f} px", "median reprojection error"))
+    shown.append((f"{100 * found.coverage.share(3):.0f} %", "of the surface in 3 or more photos"))
+    shown.append((duration(seconds), "of computing"))
+    return el(
+        "div",
+        [el("div", el("strong", value), el("span", name)) for value, name in shown],
+        class_="tiles",
+    )
+
+
+def warnings(found: Findings) -> Element | None:
+    """What every stage warned of; nothing when none did."""
+    told = [
+        el("li", el("b", f"{stage.name}: "), message)
+        for stage in found.facts.stages
+        for message in stage.warnings
+    ]
+    return section("What to mind", el("ul", told, class_="warnings")) if told else None
+
+
+def accuracy(found: Findings) -> Element:
+    """CRS, heights, what is known of the accuracy, and how each component was placed."""
+    frame, stated = found.georeference.frame, found.facts.metadata.get("accuracy", {})
+    crs = "none: a local frame" if frame.is_local else frame.describe().split(",")[0]
+    scale = "metres" if frame.scale_known else "unknown: one unit is not known to be a metre"
+    rows: list[tuple[Content, Content]] = [
+        ("CRS", crs),
+        ("Heights", vertical_datum(frame)),
+        ("Scale", scale),
+        ("Accuracy", stated.get("statement", "not stated")),
+        ("Check points", _check_points(stated.get("check_points", 0))),
+    ]
+    tie = stated.get("datum_tie_accuracy_m")
+    if tie:
+        rows.append(("Tie of the CRS to WGS 84", f"{number(tie)} m, as PROJ states"))
+    parts: list[Content] = [el("dl", [(el("dt", k), el("dd", v)) for k, v in rows])]
+    return section("Place and accuracy", parts, _components(found))
+
+
+def _check_points(count: int) -> str:
+    if count:
+        return f"{count} were held out"
+    return "none were used: only surveyed points held out could confirm the above"
+
+
+def _components(found: Findings) -> list[Element]:
+    georeference = found.georeference
+    placed_by = {"gps+attitude": "GPS and attitudes", "gps": "GPS", "none": "nothing"}
+    rows = []
+    for index, (component, placement) in enumerate(
+        zip(georeference.components, georeference.placements, strict=True)
+    ):
+        shown = any(component is c for c in georeference.mappable_components)
+        rows.append(
+            (
+                f"{index + 1}",
+                f"{len(component.images)}",
+                placed_by[placement.method],
+                _plus_minus(placement.position_sigma_horizontal_m, "m"),
+                _plus_minus(placement.position_sigma_vertical_m, "m"),
+                _plus_minus(placement.tilt_sigma_deg, "°"),
+                _plus_minus(placement.scale_sigma, "%", 100.0),
+                _residuals(placement),
+                "in the products" if shown else "apart: not in the products",
+            )
+        )
+    head = ("component", "photos", "placed by", "position", "height", "tilt", "scale",
+            "GPS residuals, RMS", "")  # fmt: skip
+    parts = [table(head, rows, numbers=(1,))]
+    if len(rows) > 1:
+        parts.append(_gaps(found))
+    parts.append(
+        el("p", "± is one standard deviation. Residuals are model minus GPS: they measure the GPS, "
+           "not the model.", class_="quiet")
+    )  # fmt: skip
+    return parts
+
+
+def _gaps(found: Findings) -> Element:
+    """Sentences on what lies between components, and what to photograph to join them."""
+    told, pairs = [], set()
+    for gap in found.gaps:
+        if (gap.other, gap.component) in pairs:
+            continue
+        pairs.add((gap.component, gap.other))
+        told.append(
+            el("li", f"Component {gap.component + 1} lies {length(gap.distance, found.unit)} from "
+               f"component {gap.other + 1}. Photos that overlap from {gap.photo} to "
+               f"{gap.other_photo} would join them.")
+        )  # fmt: skip
+    lost = [
+        index + 1
+        for index, placement in enumerate(found.georeference.placements)
+        if found.georeference.frame.is_local or not placement.placed
+    ]
+    if len(lost) > 1 or (lost and len(lost) < len(found.georeference.placements)):
+        names = ", ".join(str(n) for n in lost)
+        told.append(
+            el("li", f"Nothing says where components {names} lie to each other: give photos GPS "
+               "positions, or take photos that show two components at once.")
+        )  # fmt: skip
+    return el("div", el("p", "Photos of different components share no view:"), el("ul", told))
+
+
+def _residuals(placement: Placement) -> str:
+    if placement.rmse_horizontal_m is None:
+        return "no GPS"
+    text = f"{placement.rmse_horizontal_m:.2f} m horizontal"
+    if placement.rmse_vertical_m is not None:
+        text += f", {placement.rmse_vertical_m:.2f} m vertical"
+    outliers = len(placement.outliers)
+    return text + (f"; {outliers} set aside" if outliers else "")
+
+
+def _plus_minus(value: float | None, unit: str, factor: float = 1.0) -> str:
+    return "unknown" if value is None else f"±{factor * value:.2g}\u00a0{unit}"
+
+
+def length(value: float, unit: str) -> str:
+    """Such as "7.2 cm", "12.5 m", "3.4 km" or "0.021 model units"."""
+    if unit == "m" and value < 1:
+        return f"{number(100 * value)} cm"
+    if unit == "m" and value >= 2000:
+        return f"{number(value / 1000)} km"
+    return f"{number(value)} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Such as "45 s", "7 min" or "2 h 10 min"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def subtitle(metadata: Any) -> str:
+    """When, and with what the run was made."""
+    version = metadata.get("software", {}).get("voxterra", "")
+    created = str(metadata.get("created", ""))[:16].replace("T", " ")
+    return " · ".join(part for part in (f"Voxterra {version}".strip(), created) if part)

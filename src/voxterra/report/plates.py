@@ -1,0 +1,179 @@
+"""Maps and pictures of the products."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.raster import Grid
+from voxterra.io.geotiff import read_preview
+from voxterra.io.metadata import map_unit
+from voxterra.report import maps, pictures
+from voxterra.report.charts import number
+from voxterra.report.findings import Findings
+from voxterra.report.markup import Content, el, figure, section
+from voxterra.report.overview import length
+from voxterra.report.render import overview, render
+from voxterra.report.site import Bounds
+
+_PAPER = (244, 244, 241)  # as the ground of the maps in `style`
+_FAR = 4.0  # sizes of the components from which on one map of all would show dots
+
+
+def map_section(found: Findings) -> Element:
+    """Footprints over the orthophoto, overlap, GPS residuals; a map a component when far apart."""
+    indices = sorted({camera.component for camera in found.site.cameras})
+    whole = found.site.bounds(found.coverage.grid.bounds)
+    apart = len(indices) > 1 and _size(whole) > _FAR * sum(
+        _size(found.site.bounds(None, index)) for index in indices
+    )
+    parts: list[Content] = []
+    if apart:
+        parts.append(figure(_locator(found, whole), "All components, and the gaps between them."))
+        for index in indices:
+            parts += _maps_of(found, found.site.bounds(None, index), index)
+    else:
+        parts += _maps_of(found, whole, None)
+    return section("Maps", el("div", parts, class_="plates"))
+
+
+def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Content]:
+    frame = found.georeference.frame
+    cameras = [c for c in found.site.cameras if component in (None, c.component)]
+    of = "" if component is None else f" of component {component + 1}"
+    unit, name = map_unit(frame), "all" if component is None else f"c{component}"
+
+    def blank() -> maps.Map:
+        return maps.Map(bounds, unit, on_earth=not frame.is_local)
+
+    base, grid = _ground(found)
+    shown = blank()
+    shown.picture(pictures.inline(base), grid, name=f"ground-{name}")
+    maps.add_footprints(shown, found.site, cameras)
+    if component is None:
+        _add_gaps(shown, found)
+    legend = maps.component_legend(shown, found.site, cameras)
+    parts: list[Content] = [
+        figure(
+            [shown.svg(f"prints-{name}"), legend],
+            f"Where the photos{of} were taken, and what they show of the ground.",
+        )
+    ]
+    shown = blank()
+    shown.picture(maps.overlap_picture(found.coverage), found.coverage.grid)
+    maps.add_cameras(shown, cameras)
+    counted = (
+        "Photos that show each place. Two are needed for any depth, three or more to check it."
+    )
+    parts.append(figure([shown.svg(f"overlap-{name}"), maps.class_legend(found.coverage)], counted))
+    if any(camera.gps is not None for camera in cameras):
+        shown = blank()
+        shown.layers.append(el("use", href=f"#ground-{name}", opacity=0.3))
+        factor = maps.add_residuals(shown, cameras)
+        told = "From the recorded GPS position (dot) to where the model has the camera"
+        told += f", {number(factor)} times as long as it is." if factor > 1 else "."
+        told += " Dashed: set aside as an outlier."
+        parts.append(figure(shown.svg(f"gps-{name}"), told))
+    return parts
+
+
+def _locator(found: Findings, bounds: Bounds) -> Element:
+    frame = found.georeference.frame
+    shown = maps.Map(bounds, map_unit(frame), on_earth=not frame.is_local)
+    maps.add_cameras(shown, found.site.cameras)
+    _add_gaps(shown, found)
+    return shown.svg("locator")
+
+
+def _add_gaps(shown: maps.Map, found: Findings) -> None:
+    at = {camera.name: camera.xy for camera in found.site.cameras}
+    drawn = set()
+    for gap in found.gaps:
+        pair = frozenset((gap.component, gap.other))
+        if pair not in drawn and gap.photo in at and gap.other_photo in at:
+            drawn.add(pair)
+            label = length(gap.distance, found.unit)
+            maps.add_gap(shown, at[gap.photo], at[gap.other_photo], label)
+
+
+def _size(bounds: Bounds) -> float:
+    return float(np.hypot(bounds[2] - bounds[0], bounds[3] - bounds[1]))
+
+
+def _ground(found: Findings) -> tuple[NDArray[np.uint8], Grid]:
+    """The orthophoto, else the surface model, else the surface itself from above."""
+    ortho = read_preview(found.facts.products / "ortho.tif", found.picture_px)
+    if ortho is not None:
+        bands, grid, _ = ortho
+        return pictures.over(np.moveaxis(bands[:4], 0, -1).astype(np.uint8), _PAPER), grid
+    heights, grid = _heights(found)
+    return pictures.shaded(heights, _cell_in_height_unit(found, grid)), grid
+
+
+def _heights(found: Findings) -> tuple[NDArray[np.float64], Grid]:
+    dsm = read_preview(found.facts.products / "dsm.tif", found.picture_px)
+    if dsm is None:
+        return found.coverage.heights.astype(np.float64), found.coverage.grid
+    bands, grid, nodata = dsm
+    heights = bands[0].astype(np.float64)
+    heights[bands[0] == nodata] = np.nan
+    return heights, grid
+
+
+def _cell_in_height_unit(found: Findings, grid: Grid) -> float:
+    return grid.cell_size * found.georeference.frame.map_unit_m()
+
+
+def picture_section(found: Findings) -> Element:
+    """Mesh, orthophoto, surface model, and one photo with its depth."""
+    parts: list[Content] = [figure(_mesh(found), "The mesh.", wide=True)]
+    ortho = read_preview(found.facts.products / "ortho.tif", found.picture_px)
+    if ortho is not None:
+        picture = pictures.over(np.moveaxis(ortho[0][:4], 0, -1).astype(np.uint8))
+        shown = pictures.shrunk(picture, round(0.7 * found.picture_px))
+        parts.append(figure(pictures.image(shown, "orthophoto"), "True orthophoto."))
+    heights, grid = _heights(found)
+    if np.isfinite(heights).any():
+        picture = pictures.shaded(heights, _cell_in_height_unit(found, grid))
+        shown = pictures.shrunk(picture, round(0.7 * found.picture_px))
+        low, high = pictures.height_range(heights)
+        unit = found.unit if found.unit == "m" else "units"
+        bar = pictures.color_bar(f"{low:.1f} {unit}", f"{high:.1f} {unit}")
+        caption = "Surface model, coloured by height and lit from the north-west."
+        parts.append(figure([pictures.image(shown, "surface model"), bar], caption))
+    parts += _depth(found)
+    return section("Pictures", el("div", parts, class_="plates"))
+
+
+def _mesh(found: Findings) -> Element:
+    width = found.picture_px
+    view = overview(found.mesh, found.maps.views, 2 * width, round(1.2 * width))
+    picture, drawn = render(found.mesh, view)
+    picture[~drawn] = 255
+    if drawn.any():
+        rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
+        picture = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return pictures.image(pictures.shrunk(np.ascontiguousarray(picture), width), "mesh")
+
+
+def _depth(found: Findings) -> list[Content]:
+    """The photo whose share of known depth is the median: neither the best nor the worst."""
+    views = found.coverage.views
+    if not views:
+        return []
+    order = sorted(range(len(views)), key=lambda i: (views[i].known, views[i].name))
+    index = order[len(order) // 2]
+    depth = found.maps.load(index).depth.astype(np.float64)
+    depth[depth <= 0] = np.nan
+    size = found.picture_px // 2
+    photo = pictures.shrunk(found.maps.load_color(index), size)
+    parts: list[Content] = [figure(pictures.image(photo, "photo"), f"Photo {views[index].name}.")]
+    if np.isfinite(depth).any():
+        low, high = pictures.height_range(depth)
+        picture = pictures.shrunk(pictures.colored(depth, low, high), size)
+        bar = pictures.color_bar(length(low, found.unit), length(high, found.unit))
+        caption = f"Its depth; white is unknown. {100 * views[index].known:.0f} % is known."
+        parts.append(figure([pictures.image(picture, "depth map"), bar], caption))
+    return parts

@@ -1,0 +1,235 @@
+"""Is a model the shape of the scene? Registered photos alone do not say so.
+
+What is asked needs no truth: do photos that clearly match agree with the places the model gave
+them, is the lens one that exists, is its focal length that of the metadata, does the model fit GPS.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from voxterra.core.transforms import fit_similarity
+
+Float = NDArray[np.float64]
+Doubt = Literal["lens", "focal", "gps", "misplaced"]
+
+# So many matches tie two photos together; with so many, hardly any pair is wrong, and the model
+# has to agree with it.
+TIED_PAIR, STRONG_PAIR = 30, 50
+# Farthest that a match may be from its epipolar line [px]; COLMAP verifies pairs with the same.
+_EPIPOLAR_PX = 4.0
+
+# A stated focal length is rounded, or of a neighbouring zoom step: right to this (log) factor.
+MAX_FOCAL_DRIFT = np.log(1.15)
+# Focal lengths over the longer side from a 140 degree lens to one of 180 mm (in 35 mm terms).
+_FOCAL_RANGE = (0.18, 5.0)
+# How far a lens that is no fisheye moves the corner of a photo, as a share of its distance from
+# the centre.
+_MAX_CORNER_SHIFT = 0.4
+
+# A model off by more than this many standard deviations of the GPS has another shape.
+_GPS_SIGMAS = 4.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What speaks for and against a set of models.
+
+    Attributes:
+        placed: photos in the largest model of each connected set, without misplaced ones.
+        tied: photos that good matches connect in sets of three or more.
+        misplaced: indices of photos whose best pair contradicts their place.
+        focal_drift: largest log ratio of an estimated to a stated focal length.
+        lens_doubts: what is odd about the lenses, in words.
+        gps_misfit_m: RMS distance from GPS on the ground after a similarity fit, None unknown.
+        gps_limit_m: what GPS explains [m].
+        error_px: mean reprojection error.
+        observations: of points in photos.
+    """
+
+    placed: int
+    tied: int
+    misplaced: tuple[int, ...]
+    focal_drift: float
+    lens_doubts: tuple[str, ...]
+    gps_misfit_m: float | None
+    gps_limit_m: float
+    error_px: float
+    observations: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nearly all photos that can have a place have one."""
+        return self.placed >= 0.9 * self.tied
+
+    @property
+    def doubts(self) -> frozenset[Doubt]:
+        """What speaks against it."""
+        found: dict[Doubt, bool] = {
+            "lens": bool(self.lens_doubts),
+            "focal": self.focal_drift > MAX_FOCAL_DRIFT,
+            "gps": self.gps_misfit_m is not None and self.gps_misfit_m > self.gps_limit_m,
+            "misplaced": bool(self.misplaced),
+        }
+        return frozenset(doubt for doubt, holds in found.items() if holds)
+
+
+def judge(
+    models: Sequence[pycolmap.Reconstruction],
+    database: Path,
+    *,
+    known_focal_px: dict[int, float],
+    positions_m: Float,
+    gps_sigma_m: float,
+) -> Shape:
+    """Judge models of one photo set.
+
+    Args:
+        models: largest first.
+        database: with the matches.
+        known_focal_px: stated focal length of cameras that have one, by camera id.
+        positions_m: (N, 3) by GPS in a local metric frame, NaN where unknown; photo i is image i+1.
+        gps_sigma_m: horizontal standard deviation of the positions.
+    """
+    sets = connected_sets(database)
+    images = [set(model.reg_image_ids()) for model in models]
+    misplaced = tuple(sorted({i for model in models for i in misplaced_images(model, database)}))
+    bad = set(misplaced)
+    largest = [max((len((s & r) - bad) for r in images), default=0) for s in sets]
+    used = [(c, model.camera(c)) for model in models for c in cameras_of(model)]
+    ratios = [c.mean_focal_length() / known_focal_px[i] for i, c in used if i in known_focal_px]
+    return Shape(
+        placed=sum(largest),
+        tied=sum(map(len, sets)),
+        misplaced=tuple(i - 1 for i in misplaced),
+        focal_drift=max((abs(float(np.log(r))) for r in ratios), default=0.0),
+        lens_doubts=tuple(dict.fromkeys(doubt for _, c in used for doubt in lens_doubts(c))),
+        gps_misfit_m=gps_misfit_m(models[0], positions_m, gps_sigma_m) if models else None,
+        gps_limit_m=_GPS_SIGMAS * gps_sigma_m,
+        error_px=float(models[0].compute_mean_reprojection_error()) if models else np.inf,
+        observations=sum(int(m.compute_num_observations()) for m in models),
+    )
+
+
+def cameras_of(model: pycolmap.Reconstruction) -> dict[int, int]:
+    """Number of registered photos of each camera in use."""
+    return dict(Counter(model.image(image_id).camera_id for image_id in model.reg_image_ids()))
+
+
+def connected_sets(database: Path) -> list[set[int]]:
+    """Image ids that good pairs connect, sets of three or more (or the best that there are)."""
+    with closing(pycolmap.Database.open(database)) as opened:
+        pairs = [(a, b) for a, b, count in _pairs(opened) if count >= TIED_PAIR]
+    ids = sorted({i for pair in pairs for i in pair})
+    index = {image_id: k for k, image_id in enumerate(ids)}
+    rows, columns = [index[a] for a, _ in pairs], [index[b] for _, b in pairs]
+    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(ids), len(ids)))
+    labels = connected_components(graph, directed=False)[1] if ids else []
+    sets: dict[int, set[int]] = defaultdict(set)
+    for image_id, label in zip(ids, labels, strict=True):
+        sets[label].add(image_id)
+    return [s for s in sets.values() if len(s) >= 3] or list(sets.values())
+
+
+def misplaced_images(model: pycolmap.Reconstruction, database: Path) -> list[int]:
+    """Ids of images whose best pair contradicts the place that the model gives them.
+
+    The best pair is that with most matches; of photos taken from nearly one place, too, where
+    only the rotation counts.
+    """
+    registered = set(model.reg_image_ids())
+    best: dict[int, tuple[int, bool]] = {}
+    rays: dict[int, Float] = {}
+    with closing(pycolmap.Database.open(database)) as opened:
+        for a, b, count in _pairs(opened):
+            if count < STRONG_PAIR or a not in registered or b not in registered:
+                continue
+            for i in (a, b):
+                if i not in rays:
+                    camera = model.camera(model.image(i).camera_id)
+                    keypoints = opened.read_keypoints(i)[:, :2].astype(np.float64)
+                    xy = np.asarray(camera.cam_from_img(keypoints))
+                    rays[i] = np.column_stack([xy, np.ones(len(xy))])
+            matches = opened.read_two_view_geometry(a, b).inlier_matches
+            fits = _epipolar_fits(model, a, b, rays[a][matches[:, 0]], rays[b][matches[:, 1]])
+            for i in (a, b):
+                best[i] = max(best.get(i, (0, False)), (count, fits))
+    return sorted(i for i, (_, fits) in best.items() if not fits)
+
+
+def _epipolar_fits(
+    model: pycolmap.Reconstruction, a: int, b: int, in_a: Float, in_b: Float
+) -> bool:
+    """Whether most matches lie near the epipolar lines of the model (Sampson distance)."""
+    b_from_a = model.image(b).cam_from_world() * model.image(a).cam_from_world().inverse()
+    x, y, z = b_from_a.translation
+    essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ b_from_a.rotation.matrix()
+    line_b, line_a = in_a @ essential.T, in_b @ essential
+    norm = np.sqrt((line_b[:, :2] ** 2).sum(1) + (line_a[:, :2] ** 2).sum(1))
+    distance = np.abs((in_b * line_b).sum(1)) / np.maximum(norm, 1e-12)
+    focal = model.camera(model.image(a).camera_id).mean_focal_length()
+    return bool(np.median(distance) * focal < _EPIPOLAR_PX)
+
+
+def _pairs(database: pycolmap.Database) -> Iterable[tuple[int, int, int]]:
+    pair_ids, counts = database.read_two_view_geometry_num_inliers()
+    for pair_id, count in zip(pair_ids, counts, strict=True):
+        a, b = pycolmap.pair_id_to_image_pair(pair_id)
+        yield a, b, count
+
+
+def lens_doubts(camera: pycolmap.Camera) -> list[str]:
+    """What no real lens does: an extreme angle of view, or a wild or folding distortion."""
+    side = max(camera.width, camera.height)
+    focal = camera.mean_focal_length()
+    if not _FOCAL_RANGE[0] < focal / side < _FOCAL_RANGE[1]:
+        angle = np.degrees(2 * np.arctan(0.5 * side / focal))
+        return [f"an angle of view of {angle:.0f} degrees"]
+    if "FISHEYE" in camera.model.name:
+        return []
+    # Along a diagonal out to the corner: how far the lens moves things, and whether in order.
+    corner = 0.5 * np.hypot(camera.width, camera.height) / focal
+    radius = np.linspace(0, corner, 50)[1:]
+    direction = np.array([camera.width, camera.height]) / np.hypot(camera.width, camera.height)
+    on_axis = np.column_stack([radius[:, None] * direction, np.ones(len(radius))])
+    center = np.array([camera.principal_point_x, camera.principal_point_y])
+    moved = ((camera.img_from_cam(on_axis) - center) @ direction) / focal
+    if (np.diff(moved) <= 0).any() or np.abs(moved / radius - 1).max() > _MAX_CORNER_SHIFT:
+        return ["a distortion that no lens has"]
+    return []
+
+
+def gps_misfit_m(
+    model: pycolmap.Reconstruction, positions_m: Float, sigma_m: float
+) -> float | None:
+    """RMS distance on the ground between model and GPS, of the three quarters that fit best.
+
+    None where fewer than five photos have GPS or they span too little to say anything.
+    """
+    ids = sorted(model.reg_image_ids())
+    target = positions_m[np.array(ids, int) - 1]
+    source = np.array([model.image(i).projection_center() for i in ids])
+    known = np.isfinite(target).all(axis=1)
+    source, target = source[known], target[known]
+    if len(target) < 5 or np.ptp(target[:, :2], axis=0).max() < 5 * sigma_m:
+        return None
+    kept = np.arange(len(target))
+    for _ in range(3):
+        try:
+            fitted = fit_similarity(source[kept], target[kept]).apply(source)
+        except (ValueError, np.linalg.LinAlgError):
+            return None
+        off = np.linalg.norm((fitted - target)[:, :2], axis=1)
+        kept = np.argsort(off)[: max(4, int(np.ceil(0.75 * len(off))))]
+    return float(np.sqrt((off[kept] ** 2).mean()))

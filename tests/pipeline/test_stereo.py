@@ -1,0 +1,99 @@
+"""Depth maps for a training on photos with known cameras."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from box_survey import photos_of_a_box
+
+from voxterra.errors import Cancelled, NoOverlapError
+from voxterra.pipeline.stereo import needs_stereo, with_stereo
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.scene import Scene, SceneView
+
+CONFIG = VoxelConfig(stereo=True)
+HELD_OUT = 4
+
+
+def scene_of(truth, *, turned: bool = False) -> Scene:
+    views = list(truth.views)
+    if turned:  # cameras that belong to other photos
+        views = [replace(views[k], name=view.name) for view, k in zip(views, (4, 2, 5, 0, 1, 3))]
+    return Scene(
+        tuple(
+            SceneView(view, color, held_out=i == HELD_OUT)
+            for i, (view, color) in enumerate(zip(views, truth.colors))
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return photos_of_a_box()
+
+
+@pytest.fixture(scope="module")
+def made(truth, tmp_path_factory):
+    out = tmp_path_factory.mktemp("stereo")
+    return with_stereo(scene_of(truth), CONFIG, out), out
+
+
+def test_depths_are_right_and_held_out_photos_took_no_part(truth, made):
+    scene, _ = made
+    for i, view in enumerate(scene.views):
+        assert view.view == truth.views[i]
+        if i == HELD_OUT:
+            assert view.prior is None
+            continue
+        depth, exact = view.prior.depth, truth.depths[i]
+        known = depth > 0
+        assert known.mean() > 0.7
+        assert (np.abs(depth - exact)[known] < 0.01 * exact[known]).mean() > 0.95
+
+
+def test_points_lie_on_the_surface_and_belong_to_their_views(truth, made):
+    points = made[0].points
+    assert len(points) > 50
+    assert len(points.seen_by(HELD_OUT)) == 0
+    for i in (0, 1, 5):
+        seen = points.positions[points.seen_by(i)]
+        assert len(seen) > 10
+        pixel, depth = truth.views[i].project(seen)
+        column, row = pixel.astype(int).T
+        error = np.abs(truth.depths[i][row, column] - depth)
+        assert np.median(error) < 0.02
+
+
+def test_what_was_found_is_used_again(truth, made, monkeypatch):
+    scene, out = made
+
+    def stop(*args, **kwargs):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("voxterra.depth.mvs._solve_view", stop)
+    again = with_stereo(scene_of(truth), CONFIG, out)
+    assert np.array_equal(again.views[0].prior.depth, scene.views[0].prior.depth)
+
+
+def test_a_stop_goes_through(truth, tmp_path):
+    def stop(fraction: float, message: str = "") -> None:
+        if fraction > 0.01:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        with_stereo(scene_of(truth), CONFIG, tmp_path, progress=stop)
+
+
+def test_cameras_of_other_photos_are_told(truth, tmp_path):
+    with pytest.raises(NoOverlapError, match="of 5 photos show what others show") as error:
+        with_stereo(scene_of(truth, turned=True), CONFIG, tmp_path)
+    assert "Check that the cameras belong to these photos" in str(error.value)
+
+
+def test_asked_for_and_not_there_already(truth, made):
+    bare = scene_of(truth)
+    assert needs_stereo(bare, CONFIG)
+    assert not needs_stereo(bare, VoxelConfig())
+    assert not needs_stereo(made[0], CONFIG)
