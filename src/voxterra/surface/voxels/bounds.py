@@ -24,6 +24,8 @@ Float = NDArray[np.float64]
 _MARGIN = 1.1
 """The bound is this much larger than what it must hold."""
 _QUANTILES = (0.01, 0.99)
+_QUANTILES_MASKED = (0.003, 0.997)
+"""Masks leave out what is around an object: its farthest corners, seen by few, belong to it."""
 _FORWARD = 0.85
 """Length of the mean viewing direction from which on all cameras look the same way."""
 _HULL_CELLS = 80
@@ -146,9 +148,10 @@ def _box(values: Sequence[float], where: str) -> tuple[Float, Float]:
 def _default(
     scene: Scene, rig: Rig, depths: Float, points: Float, where: str
 ) -> tuple[Float, Float]:
+    masked = all(view.mask is not None for view in scene.training)
     for samples in (depths, points):
         if len(samples) >= 30:
-            return _of_points(samples, where)
+            return _of_points(samples, where, _QUANTILES_MASKED if masked else _QUANTILES)
     hull = _of_masks(scene, rig)
     if hull is not None:
         return hull
@@ -160,7 +163,9 @@ def _default(
     return rig.focus - radius, rig.focus + radius
 
 
-def _of_points(samples: Float, where: str) -> tuple[Float, Float]:
+def _of_points(
+    samples: Float, where: str, quantiles: tuple[float, float] = _QUANTILES
+) -> tuple[Float, Float]:
     """Robust box of points, with a margin."""
     if len(samples) < 2:
         raise UsageError(
@@ -168,7 +173,7 @@ def _of_points(samples: Float, where: str) -> tuple[Float, Float]:
             where=where,
             next_step="Choose --bound_mode camera_median or forward, or give --bound.",
         )
-    low, high = np.quantile(samples, _QUANTILES, axis=0)
+    low, high = np.quantile(samples, quantiles, axis=0)
     center, half = (low + high) / 2, _MARGIN * (high - low) / 2
     half = np.maximum(half, 1e-6 * max(1.0, float(np.abs(center).max())))
     return center - half, center + half

@@ -32,8 +32,8 @@ class FreeSpace:
 
     Attributes:
         corners: bool[M] negative distances in front of what is rendered.
-        fog: bool[N] voxels outside of the main bound that no surface crosses and that lie in front
-            of what every view renders there.
+        fog: bool[N] voxels outside of the main bound that touch none with a surface, and that lie
+            in front of what every view renders there.
     """
 
     corners: Tensor
@@ -55,7 +55,7 @@ def find_free_space(voxels: Voxels, views: Sequence[View], min_views: int = VIEW
     """
     octree = voxels.octree
     corners = torch.nonzero(voxels.sdf < 0).flatten()
-    outside = torch.nonzero(~inside_main(octree) & ~crossing(octree, voxels.sdf)).flatten()
+    outside = torch.nonzero(~inside_main(octree) & ~_at_surface(voxels)).flatten()
     points = torch.cat([corner_positions(octree)[corners], voxel_centers(octree)[outside].float()])
     edges = torch.cat([corner_edge(octree)[corners], octree.lo_size[outside, 3]])
     free = torch.zeros(len(points), dtype=torch.int32, device=voxels.device)
@@ -70,6 +70,14 @@ def find_free_space(voxels: Voxels, views: Sequence[View], min_views: int = VIEW
     fog = torch.zeros(len(voxels), dtype=torch.bool, device=voxels.device)
     fog[outside] = ((free > 0) & ~near)[len(corners) :]
     return FreeSpace(false, fog)
+
+
+def _at_surface(voxels: Voxels) -> Tensor:
+    """bool[N]: voxels that a surface crosses, and those that share a corner with one."""
+    octree = voxels.octree
+    corner = torch.zeros(octree.corner_count, dtype=torch.bool, device=voxels.device)
+    corner[octree.corner_index[crossing(octree, voxels.sdf)].long().flatten()] = True
+    return corner[octree.corner_index.long()].any(dim=1)
 
 
 def clear_free_space(voxels: Voxels, views: Sequence[View]) -> FreeSpace:
