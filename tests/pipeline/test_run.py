@@ -267,9 +267,14 @@ def test_ctrl_c_becomes_cancelled(source, tmp_path):
     while not isinstance(next(events), ev.StageProgress):
         pass
     timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(Cancelled):
-        list(events)
+    # A shell that puts the tests into the background makes them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        timer.start()
+        with pytest.raises(Cancelled):
+            list(events)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_journal_holds_every_event_but_progress(source, tmp_path):

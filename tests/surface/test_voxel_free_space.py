@@ -25,11 +25,13 @@ CUBE = Cube((0.0, 0.0, 0.2), 2.0, 3)
 
 @pytest.fixture(scope="module")
 def made():
-    """A start from exact depths: voxels and the training views."""
+    """A start from exact depths with nothing cleared: voxels and the training views."""
     scene = voxel_training.scene()
     device = torch.device("cpu")
     targets, _ = make_targets(scene, CUBE, CONFIG, device)
-    return start(scene, CUBE, targets, CONFIG, device, 20_000).voxels, targets
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voxterra.surface.voxels.start.clear", lambda *_: 0)
+        return start(scene, CUBE, targets, CONFIG, device, 20_000).voxels, targets
 
 
 def blob(voxels, center, radius):
@@ -93,6 +95,15 @@ def test_fog_is_outside_of_the_bound_and_in_front_of_a_surface(made):
         assert ((gap > edge[looks]) | (gap < -edge[looks])).all()  # never at the surface
         in_front[looks] |= gap > edge[looks]
     assert in_front.all()
+
+
+def test_a_start_has_neither():
+    scene = voxel_training.scene()
+    device = torch.device("cpu")
+    targets, _ = make_targets(scene, CUBE, CONFIG, device)
+    voxels = start(scene, CUBE, targets, CONFIG, device, 20_000).voxels
+    found = find_free_space(voxels, [t.kernel for t in targets])
+    assert not found.fog.any() and found.corners.float().mean() < 0.001
 
 
 def test_one_view_alone_is_enough_where_there_is_no_other(made):

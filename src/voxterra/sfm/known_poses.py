@@ -12,7 +12,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from voxterra.core.camera import Camera, PinholeView
-from voxterra.core.photos import PhotoSet
+from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import NoOverlapError, TooFewPhotosError
@@ -24,7 +24,7 @@ from voxterra.sfm.database import open_database
 from voxterra.sfm.features import extract_features
 from voxterra.sfm.matching import match_pairs
 from voxterra.sfm.pairs import exhaustive_pairs, spatial_pairs
-from voxterra.sfm.staging import StagedPhotos, stage_photos
+from voxterra.sfm.staging import StagedPhotos, stage_photos, with_photo_ids
 
 MIN_POINTS = 12
 """Photos that observe fewer points do not agree with their cameras; some always match by chance."""
@@ -70,7 +70,9 @@ def triangulate_known(
         extract_features(database, staged, config, progress=part(progress, 0.02, 0.4))
         pairs = _pairs(views, config)
         match_pairs(database, staged, pairs, config, progress=part(progress, 0.4, 0.85))
-        model = _triangulated(views, staged, database, config, part(progress, 0.85, 1.0))
+        model = _triangulated(
+            photos.photos, views, staged, database, config, part(progress, 0.85, 1.0)
+        )
     for folder in (staged.image_dir, staged.mask_dir):
         shutil.rmtree(folder, ignore_errors=True)
     seen = [len(model.points.observed_by(i)) for i in range(len(views))]
@@ -108,6 +110,7 @@ def _pairs(views: tuple[PinholeView, ...], config: SfmConfig) -> NDArray[np.int6
 
 
 def _triangulated(
+    photos: tuple[Photo, ...],
     views: tuple[PinholeView, ...],
     staged: StagedPhotos,
     database: Path,
@@ -139,22 +142,11 @@ def _triangulated(
         def report() -> None:
             progress(0.5, "triangulating points")
 
-        found = from_pycolmap(run_cancellable(work, report))
-    name_of = dict(zip(staged.names, (view.name for view in views)))
+        found = with_photo_ids(from_pycolmap(run_cancellable(work, report)), photos, staged)
     # COLMAP stores rotations as quaternions; the views' own numbers are the exact ones.
-    exact = {view.name: view.cam_from_world for view in views}
-    named = [
-        replace(image, name=name_of[image.name], cam_from_world=exact[name_of[image.name]])
-        for image in found.images
-    ]
-    order = sorted(range(len(named)), key=lambda i: named[i].name)
-    new_index = np.empty(len(order), np.int32)
-    new_index[order] = np.arange(len(order), dtype=np.int32)
-    return Reconstruction(
-        found.cameras,
-        tuple(named[i] for i in order),
-        replace(found.points, track_image=new_index[found.points.track_image]),
-    )
+    exact = {photo.id: view.cam_from_world for photo, view in zip(photos, views)}
+    placed = tuple(replace(image, cam_from_world=exact[image.name]) for image in found.images)
+    return replace(found, images=placed)
 
 
 def _no_points() -> SparsePoints:

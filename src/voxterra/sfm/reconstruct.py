@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
@@ -31,7 +28,7 @@ from voxterra.sfm.pairs import choose_pairs
 from voxterra.sfm.positions import position_priors
 from voxterra.sfm.refine import refine
 from voxterra.sfm.solve import solve
-from voxterra.sfm.staging import StagedPhotos, stage_photos
+from voxterra.sfm.staging import StagedPhotos, stage_photos, with_photo_ids
 from voxterra.sfm.unregistered import MIN_FEATURES, MIN_INLIERS, explain_unregistered
 
 _log = logging.getLogger(__name__)
@@ -93,7 +90,7 @@ def reconstruct(
                 free = solved.focal_refined
                 fixed = calibrated_ids(groups)
                 model = refine(model, config, refine_focal_length=free, fixed=fixed, progress=share)
-            components.append(_named(from_pycolmap(model), photos.photos, staged))
+            components.append(with_photo_ids(from_pycolmap(model), photos.photos, staged))
     for folder in (staged.image_dir, staged.mask_dir):
         shutil.rmtree(folder, ignore_errors=True)
     unregistered = explain_unregistered(photos.photos, components, database)
@@ -146,24 +143,6 @@ def _no_model(database: Path, photo_count: int) -> NoOverlapError:
         what,
         where=f"{photo_count} photos",
         next_step="Take photos from different places that overlap by 60 % or more.",
-    )
-
-
-def _named(
-    component: Reconstruction, photos: tuple[Photo, ...], staged: StagedPhotos
-) -> Reconstruction:
-    """The component with photo ids in place of COLMAP's file names, images sorted by id."""
-    id_of_name = {name: photo.id for name, photo in zip(staged.names, photos, strict=True)}
-    images = [replace(image, name=id_of_name[image.name]) for image in component.images]
-    order = sorted(range(len(images)), key=lambda i: images[i].name)
-    new_index = np.empty(len(order), np.int32)
-    new_index[order] = np.arange(len(order), dtype=np.int32)
-    track_image = new_index[component.points.track_image]
-    used = {image.camera_id for image in images}
-    return Reconstruction(
-        {i: camera for i, camera in component.cameras.items() if i in used},
-        tuple(images[i] for i in order),
-        replace(component.points, track_image=track_image),
     )
 
 

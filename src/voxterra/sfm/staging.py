@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress
+from voxterra.core.reconstruction import Reconstruction
 from voxterra.errors import FormatError
 from voxterra.io.images import read_rgb
 
@@ -121,3 +122,21 @@ def _convert_mask(source: Path, target: Path) -> None:
     with Image.open(source) as image:
         used = np.asarray(image.convert("L")) > 0
     Image.fromarray(used.astype(np.uint8) * 255).save(target, "PNG", compress_level=1)
+
+
+def with_photo_ids(
+    component: Reconstruction, photos: tuple[Photo, ...], staged: StagedPhotos
+) -> Reconstruction:
+    """The component with photo ids in place of COLMAP's file names, images sorted by id."""
+    id_of_name = {name: photo.id for name, photo in zip(staged.names, photos, strict=True)}
+    images = [replace(image, name=id_of_name[image.name]) for image in component.images]
+    order = sorted(range(len(images)), key=lambda i: images[i].name)
+    new_index = np.empty(len(order), np.int32)
+    new_index[order] = np.arange(len(order), dtype=np.int32)
+    track_image = new_index[component.points.track_image]
+    used = {image.camera_id for image in images}
+    return Reconstruction(
+        {i: camera for i, camera in component.cameras.items() if i in used},
+        tuple(images[i] for i in order),
+        replace(component.points, track_image=track_image),
+    )

@@ -11,6 +11,7 @@ from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.voxels import SH_C0
 from voxterra.errors import UsageError
 from voxterra.kernels.voxels import math as layout
+from voxterra.surface.voxels.adapt import clear
 from voxterra.surface.voxels.allocate import (
     SHELL,
     allocate,
@@ -61,8 +62,7 @@ def start(
     voxels = _gray(octree, sdf, config, targets)
     progress(0.75, "colours")
     seed_colors(voxels, targets)
-    logger.info("start: %d voxels, levels %d to %d", len(voxels), *_levels(octree))
-    return TrainState(
+    state = TrainState(
         voxels=voxels,
         moments=fresh_moments(voxels),
         iteration=0,
@@ -72,6 +72,10 @@ def start(
         start_level=int(octree.level.max()),
         exposure=exposure.create(len(targets), device) if config.exposure else None,
     )
+    clear(state, [target.kernel for target in targets])
+    octree = state.voxels.octree
+    logger.info("start: %d voxels, levels %d to %d", len(octree.path), *_levels(octree))
+    return state
 
 
 def _around_surface(

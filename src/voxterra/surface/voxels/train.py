@@ -22,7 +22,7 @@ from voxterra.core.voxels import VoxelModel
 from voxterra.errors import Cancelled
 from voxterra.io.json_file import write_json
 from voxterra.surface.voxels import report
-from voxterra.surface.voxels.adapt import adapt, clear
+from voxterra.surface.voxels.adapt import adapt
 from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import fitting_voxels, require_devices
@@ -127,9 +127,7 @@ def _started(
     told = part(progress, 0.0, START_SHARE)
 
     def begin(most: int) -> TrainState:
-        state = start(scene, cube, targets, config, device, most, told)
-        clear(state, [target.kernel for target in targets])
-        return state
+        return start(scene, cube, targets, config, device, most, told)
 
     state, max_voxels = with_fewer_voxels(begin, max_voxels, device)
     state.views = tuple(target.view.name for target in targets)
