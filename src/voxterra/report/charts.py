@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from voxterra.report.markup import el
 
 WIDTH, HEIGHT = 500.0, 200.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 10.0, 12.0, 40.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68.0, 10.0, 12.0, 40.0
 _GAPLESS = 120  # columns from which on they touch
 
 
