@@ -1,0 +1,118 @@
+"""Train the voxels on a run of photos with object masks, and score them beside start and `fusion`.
+
+    voxterra run DATA/dtu_scan24/images --out RUN --preset preview --until depth
+    python benchmarks/voxels_photos.py RUN DATA/dtu_scan24/masks OUT [--n_iter 240 ...]
+
+Nothing is known but the photos: cameras and depth maps are the run's. The masks (sorted as the
+photos) serve for scoring only: PSNR inside of them on held-out photos, and the intersection over
+union of the mesh's silhouettes with them. Options on top of the preset `preview` of a CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from voxels import silhouette_iou
+from voxels_survey import Subset, draw
+from voxterra.core.mesh import TriMesh
+from voxterra.io.depth_store import DepthStore
+from voxterra.io.undistort import undistort
+from voxterra.pipeline.voxel_presets import voxel_preset
+from voxterra.surface.fusion.fuse import fuse
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.evaluate import evaluate_views, means, score_view
+from voxterra.surface.voxels.extract import extract_mesh
+from voxterra.surface.voxels.load import load_scene
+from voxterra.surface.voxels.options import resolve
+from voxterra.surface.voxels.render import Voxels, to_device, to_model
+from voxterra.surface.voxels.scene import Scene
+from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
+from voxterra.surface.voxels.train import train
+
+
+def with_masks(scene: Scene, run: Path, folder: Path) -> Scene:
+    """The scene with the masks of a folder, undistorted as its images are."""
+    every = sorted(path.name for path in Path(_photos(run)).iterdir())
+    masks = dict(zip(every, sorted(folder.iterdir()), strict=True))
+    views = []
+    for image in scene.views:
+        with Image.open(masks[image.view.name]) as mask:
+            pixels = np.where(np.asarray(mask.convert("L")) > 127, 255, 0).astype(np.uint8)
+        views.append(replace(image, mask=undistort(pixels, image.view, is_mask=True)))
+    return replace(scene, views=tuple(views))
+
+
+def _photos(run: Path) -> str:
+    """The folder of a run's photos."""
+    source = json.loads((run / "voxterra.json").read_text())["source"]
+    path = Path(source[0] if isinstance(source, list) else source)
+    return str(path if path.is_absolute() else run / path)
+
+
+def score_voxels(voxels: Voxels, scene: Scene, masked: Scene) -> dict[str, float | None]:
+    """Held-out images, and silhouettes of the mesh as a run would cut it."""
+    views = [image.view for image in scene.views if not image.held_out]
+    mesh = only_seen(extract_mesh(to_model(voxels)), voxels.octree, seen_leaves(voxels, views))
+    mesh = only_measured(mesh, (v.prior for v in scene.training if v.prior is not None))
+    images = means(evaluate_views(voxels, masked, held_out=True))
+    return {**images, "silhouette_iou": silhouette_iou(mesh, masked), "faces": len(mesh.faces)}
+
+
+def score_fusion(run: Path, scene: Scene, masked: Scene) -> dict[str, float | None]:
+    """The same of the fused mesh."""
+    names = {image.view.name for image in scene.views if not image.held_out}
+    begun = time.perf_counter()
+    mesh: TriMesh = fuse(Subset(DepthStore(run / "stages" / "depth"), names))
+    seconds = time.perf_counter() - begun
+    scores = tuple(score_view(v, draw(mesh, v)) for v in masked.views if v.held_out)
+    iou = silhouette_iou(mesh, masked)
+    return {**means(scores), "silhouette_iou": iou, "faces": len(mesh.faces), "seconds": seconds}
+
+
+def run(source: Path, masks: Path, out: Path, config: VoxelConfig) -> dict[str, object]:
+    """Score the start, the end, and fusion."""
+    scene = load_scene(source, config)
+    masked = with_masks(scene, source, masks)
+    out.mkdir(parents=True, exist_ok=True)
+    result: dict[str, object] = {}
+    begun, scored = time.perf_counter(), 0.0
+
+    def at_start(voxels: Voxels) -> None:
+        nonlocal scored
+        result["start_seconds"] = time.perf_counter() - begun
+        begun_scoring = time.perf_counter()
+        result["start"] = score_voxels(voxels, scene, masked)
+        scored += time.perf_counter() - begun_scoring
+        print("start", json.dumps(result["start"]), flush=True)
+
+    model = train(scene, config, out=out, started=at_start)
+    extract_mesh(model)
+    result["seconds"] = time.perf_counter() - begun - scored
+    result["iterations"], result["voxels"] = config.n_iter, model.n_voxels
+    result["end"] = score_voxels(to_device(model, "cpu"), scene, masked)
+    result["fusion"] = score_fusion(source, scene, masked)
+    (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    source, masks, out, *options = sys.argv[1:]
+    names = (o.lstrip("-").replace("-", "_") for o in options[::2])
+    base = {k: v for k, v in asdict(voxel_preset("preview", "cpu")).items() if v is not None}
+    values = {**base, "eval": True, **dict(zip(names, map(yaml.safe_load, options[1::2])))}
+    config = resolve(values).config
+    print(json.dumps(run(Path(source), Path(masks), Path(out), config), indent=1))
+
+
+if __name__ == "__main__":
+    main()
