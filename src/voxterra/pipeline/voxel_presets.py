@@ -24,12 +24,12 @@ _FROM_DEPTH: dict[str, Any] = {
 # iterations, and writes a checkpoint about every minute.
 VOXEL_PRESETS: dict[str, dict[Machine, dict[str, Any]]] = {
     "preview": {
-        "cpu": {"n_iter": 240, "res_width": 480, "sh_degree": 1,
-                "max_voxels": 2_000_000, "save_every": 100, "view_every": 125},
+        "cpu": {"n_iter": 240, "res_width": 720, "sh_degree": 1,
+                "max_voxels": 3_400_000, "save_every": 100, "view_every": 125},
         "gpu": {"n_iter": 2000, "res_width": 960, "sh_degree": 2, "max_voxels": 4_000_000},
     },
     "standard": {
-        "cpu": {"n_iter": 800, "res_width": 640, "sh_degree": 1,
+        "cpu": {"n_iter": 800, "res_width": 800, "sh_degree": 1,
                 "max_voxels": 4_000_000, "save_every": 100, "view_every": 200},
         "gpu": {"res_width": 1600, "max_voxels": 8_000_000},
     },
