@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from box_survey import photos_of_a_box
 
-from voxterra.errors import Cancelled, NoOverlapError
+from voxterra.errors import Cancelled, MissingPartError, NoOverlapError
 from voxterra.pipeline.stereo import needs_stereo, with_stereo
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.scene import Scene, SceneView
@@ -90,6 +91,13 @@ def test_cameras_of_other_photos_are_told(truth, tmp_path):
     with pytest.raises(NoOverlapError, match="of 5 photos show what others show") as error:
         with_stereo(scene_of(truth, turned=True), CONFIG, tmp_path)
     assert "Check that the cameras belong to these photos" in str(error.value)
+
+
+def test_a_machine_without_colmap_says_so(truth, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "voxterra.sfm.known_poses", raising=False)
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    with pytest.raises(MissingPartError, match="pycolmap"):
+        with_stereo(scene_of(truth), CONFIG, tmp_path)
 
 
 def test_asked_for_and_not_there_already(truth, made):

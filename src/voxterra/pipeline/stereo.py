@@ -17,6 +17,7 @@ from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.depth.config import DepthConfig
+from voxterra.errors import MissingPartError
 from voxterra.io.depth_store import write_image
 from voxterra.sfm.config import SfmConfig
 from voxterra.surface.voxels.config import VoxelConfig
@@ -48,9 +49,18 @@ def with_stereo(
         TooFewPhotosError: fewer than two views to train on.
         NoOverlapError: no two photos agree where their cameras say they should.
         ReconstructionError: no photo has another one to be matched against.
+        MissingPartError: what finds points or depth is not installed.
     """
-    from voxterra.depth.mvs import estimate_depth
-    from voxterra.sfm.known_poses import triangulate_known
+    try:
+        from voxterra.depth.mvs import estimate_depth
+        from voxterra.sfm.known_poses import triangulate_known
+    except ModuleNotFoundError as error:  # a machine that only trains may do without
+        raise MissingPartError(
+            f"Stereo needs {error.name}, which is not installed.",
+            where="--stereo",
+            next_step=f"pip install {error.name}, or prepare the depth maps elsewhere, or train "
+            "without (--stereo false).",
+        ) from error
 
     at = [i for i, view in enumerate(scene.views) if not view.held_out]
     names = [f"{number:05d}" for number in range(len(at))]
