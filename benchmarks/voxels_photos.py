@@ -22,7 +22,7 @@ import yaml
 from PIL import Image
 
 from voxels import silhouette_iou
-from voxels_survey import Subset, draw
+from voxels_survey import Subset, compare, draw
 from voxterra.core.mesh import TriMesh
 from voxterra.io.depth_store import DepthStore
 from voxterra.io.undistort import undistort
@@ -33,10 +33,9 @@ from voxterra.surface.voxels.evaluate import evaluate_views, means, score_view
 from voxterra.surface.voxels.extract import extract_mesh
 from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
-from voxterra.surface.voxels.render import Voxels, to_device, to_model
+from voxterra.surface.voxels.render import Voxels, to_model
 from voxterra.surface.voxels.scene import Scene
 from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
-from voxterra.surface.voxels.train import train
 
 
 def with_masks(scene: Scene, run: Path, folder: Path) -> Scene:
@@ -82,26 +81,13 @@ def run(source: Path, masks: Path, out: Path, config: VoxelConfig) -> dict[str, 
     """Score the start, the end, and fusion."""
     scene = load_scene(source, config)
     masked = with_masks(scene, source, masks)
-    out.mkdir(parents=True, exist_ok=True)
-    result: dict[str, object] = {}
-    begun, scored = time.perf_counter(), 0.0
-
-    def at_start(voxels: Voxels) -> None:
-        nonlocal scored
-        result["start_seconds"] = time.perf_counter() - begun
-        begun_scoring = time.perf_counter()
-        result["start"] = score_voxels(voxels, scene, masked)
-        scored += time.perf_counter() - begun_scoring
-        print("start", json.dumps(result["start"]), flush=True)
-
-    model = train(scene, config, out=out, started=at_start)
-    extract_mesh(model)
-    result["seconds"] = time.perf_counter() - begun - scored
-    result["iterations"], result["voxels"] = config.n_iter, model.n_voxels
-    result["end"] = score_voxels(to_device(model, "cpu"), scene, masked)
-    result["fusion"] = score_fusion(source, scene, masked)
-    (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
+    return compare(
+        scene,
+        config,
+        out,
+        lambda voxels: score_voxels(voxels, scene, masked),
+        lambda: score_fusion(source, scene, masked),
+    )
 
 
 def main() -> None:

@@ -13,10 +13,12 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 
 from voxels import surface_scores_true
 from voxterra.core.mesh import TriMesh
@@ -100,9 +102,14 @@ def score_fusion(run: Path, scene: Scene, truth: Path) -> dict[str, float]:
     return {**means(scores), **surface, "faces": len(mesh.faces), "seconds": seconds}
 
 
-def run(source: Path, truth: Path, out: Path, config: VoxelConfig) -> dict[str, object]:
-    """Score the start, the end, and fusion."""
-    scene = load_scene(source, config)
+def compare(
+    scene: Scene,
+    config: VoxelConfig,
+    out: Path,
+    score: Callable[[Voxels], dict[str, float]],
+    fused: Callable[[], dict[str, float]],
+) -> dict[str, object]:
+    """Train, and score the start, the end and fusion; times are those without scoring."""
     out.mkdir(parents=True, exist_ok=True)
     begun, scored, result = time.perf_counter(), 0.0, {}
 
@@ -110,7 +117,7 @@ def run(source: Path, truth: Path, out: Path, config: VoxelConfig) -> dict[str, 
         nonlocal scored
         result["start_seconds"] = time.perf_counter() - begun
         begun_scoring = time.perf_counter()
-        result["start"] = score_voxels(voxels, scene, source, truth)
+        result["start"] = score(voxels)
         scored += time.perf_counter() - begun_scoring
         print("start", json.dumps(result["start"]), flush=True)
 
@@ -125,17 +132,29 @@ def run(source: Path, truth: Path, out: Path, config: VoxelConfig) -> dict[str, 
     extract_mesh(model)
     result["seconds"] = time.perf_counter() - begun - scored
     result["iterations"], result["voxels"] = config.n_iter, model.n_voxels
-    result["end"] = score_voxels(to_device(model, "cpu"), scene, source, truth)
-    result["fusion"] = score_fusion(source, scene, truth)
+    result["end"] = score(to_device(model, "cpu"))
+    result["fusion"] = fused()
     (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def run(source: Path, truth: Path, out: Path, config: VoxelConfig) -> dict[str, object]:
+    """Score the start, the end, and fusion."""
+    scene = load_scene(source, config)
+    return compare(
+        scene,
+        config,
+        out,
+        lambda voxels: score_voxels(voxels, scene, source, truth),
+        lambda: score_fusion(source, scene, truth),
+    )
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     source, truth, out, *options = sys.argv[1:]
     names = (o.lstrip("-").replace("-", "_") for o in options[::2])
-    values = {"eval": True, **dict(zip(names, options[1::2]))}
+    values = {"eval": True, **dict(zip(names, map(yaml.safe_load, options[1::2])))}
     config = resolve(values, preset=values.pop("preset", None)).config
     print(json.dumps(run(Path(source), Path(truth), Path(out), config), indent=1))
 

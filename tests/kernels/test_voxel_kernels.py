@@ -41,7 +41,6 @@ from voxterra.kernels.voxels.math import (
     R_RGB2,
     R_SDF,
     R_SHARPNESS,
-    R_SIZE,
     TRANSMITTANCE_MIN,
 )
 from voxterra.kernels.voxels.reference import raster as twin
@@ -165,23 +164,6 @@ def sure_pixels(case: Case, records: Tensor) -> Tensor:
         edge |= ((light - 0.5).abs() < 1e-5).any(1)
         sure[octant == o] = ~edge
     assert sure.float().mean() > 0.7
-    return sure.reshape(HEIGHT, WIDTH)
-
-
-def surely_rising(case: Case, records: Tensor) -> Tensor:
-    """[H, W] without the pixels that have a segment in front of the surface which hardly rises or
-    falls: float32 cannot tell there whether it counts, and a GPU's fast division still less."""
-    size = (case.view.width, case.view.height)
-    direction = twin.ray_directions(case.camera, *size)
-    octant = twin.octants(direction)
-    sure = torch.ones_like(octant, dtype=torch.bool)
-    for o in octant.unique().tolist():
-        rec = records.detach()[twin.front_to_back(case.scene.path.cpu(), o)]
-        seg = twin._segments(direction[octant == o], rec, case.camera, 1, (0.0, 0.0))
-        slope = (seg.f_out - seg.f_in).abs() / rec[:, R_SIZE]
-        ahead = (seg.t1 - seg.t0 > -1e-6) & (seg.before > 0.5)
-        sure[octant == o] = ~(ahead & (slope < 1e-4)).any(1)
-    assert sure.float().mean() > 0.5
     return sure.reshape(HEIGHT, WIDTH)
 
 
@@ -355,7 +337,7 @@ def test_rise_and_parts_of_segments(device, camera, scene, samples):
     sdf = case.double()["sdf"].requires_grad_()
     records = case.twin_records(sdf)
     records.retain_grad()
-    sure = sure_pixels(case, records) & surely_rising(case, records)
+    sure = sure_pixels(case, records)
     rendering = case.twin_rendering(records, samples)
     grad_pixels = random_gradient() * sure[..., None]
     (rendering.pixels * grad_pixels).sum().backward()

@@ -17,7 +17,12 @@ from torch import Tensor
 from voxterra.kernels.voxels import math as layout
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.octree import corner_edge, corner_positions
-from voxterra.surface.voxels.octree_query import crossing, inside_main, voxel_centers
+from voxterra.surface.voxels.octree_query import (
+    crossing,
+    inside_main,
+    voxel_centers,
+    with_neighbours,
+)
 from voxterra.surface.voxels.render import Voxels, rasterize
 
 MARGIN = 1.5
@@ -55,7 +60,8 @@ def find_free_space(voxels: Voxels, views: Sequence[View], min_views: int = VIEW
     """
     octree = voxels.octree
     corners = torch.nonzero(voxels.sdf < 0).flatten()
-    outside = torch.nonzero(~inside_main(octree) & ~_at_surface(voxels)).flatten()
+    at_surface = with_neighbours(octree, crossing(octree, voxels.sdf))
+    outside = torch.nonzero(~inside_main(octree) & ~at_surface).flatten()
     points = torch.cat([corner_positions(octree)[corners], voxel_centers(octree)[outside].float()])
     edges = torch.cat([corner_edge(octree)[corners], octree.lo_size[outside, 3]])
     free = torch.zeros(len(points), dtype=torch.int32, device=voxels.device)
@@ -70,14 +76,6 @@ def find_free_space(voxels: Voxels, views: Sequence[View], min_views: int = VIEW
     fog = torch.zeros(len(voxels), dtype=torch.bool, device=voxels.device)
     fog[outside] = ((free > 0) & ~near)[len(corners) :]
     return FreeSpace(false, fog)
-
-
-def _at_surface(voxels: Voxels) -> Tensor:
-    """bool[N]: voxels that a surface crosses, and those that share a corner with one."""
-    octree = voxels.octree
-    corner = torch.zeros(octree.corner_count, dtype=torch.bool, device=voxels.device)
-    corner[octree.corner_index[crossing(octree, voxels.sdf)].long().flatten()] = True
-    return corner[octree.corner_index.long()].any(dim=1)
 
 
 def clear_free_space(voxels: Voxels, views: Sequence[View]) -> FreeSpace:

@@ -154,3 +154,13 @@ def _cells(octree: Octree, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     cell = torch.where(inside, place, 0.0).floor().long().clamp_(max=LATTICE - 1)
     x, y, z = torch.where(inside, cell, -1).unbind(-1)
     return x, y, z
+
+
+def with_neighbours(octree: Octree, leaves: Tensor) -> Tensor:
+    """`leaves` (bool[N]) and all that share a corner with one of them."""
+    corner = torch.zeros(octree.corner_count, dtype=torch.bool, device=leaves.device)
+    corner[octree.corner_index[leaves].long().flatten()] = True
+    out = leaves.clone()
+    for c in range(8):
+        out |= corner[octree.corner_index[:, c].long()]
+    return out

@@ -19,7 +19,7 @@ from voxterra.core.depth import DepthMap
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
 from voxterra.surface.voxels.octree import Octree
-from voxterra.surface.voxels.octree_query import locate
+from voxterra.surface.voxels.octree_query import locate, with_neighbours
 from voxterra.surface.voxels.render import Voxels, kernel_view, rasterize
 
 MIN_WEIGHT = 0.3
@@ -51,7 +51,7 @@ def seen_leaves(
         assert weight is not None  # it was asked for
         count += weight > MIN_WEIGHT
         progress(done / len(views), f"{done}/{len(views)} views")
-    return _with_neighbours(voxels.octree, count >= min(min_views, len(views)))
+    return with_neighbours(voxels.octree, count >= min(min_views, len(views)))
 
 
 def only_seen(mesh: TriMesh, octree: Octree, seen: Tensor) -> TriMesh:
@@ -97,13 +97,3 @@ def _with_faces(mesh: TriMesh, kept: NDArray[np.bool_]) -> TriMesh:
     number = np.cumsum(used, dtype=np.int32) - np.int32(1)
     colors = None if mesh.colors is None else mesh.colors[used]
     return TriMesh(mesh.vertices[used], number[faces], colors)
-
-
-def _with_neighbours(octree: Octree, leaves: Tensor) -> Tensor:
-    """`leaves` (bool[N]) and all that share a corner with one of them."""
-    corner = torch.zeros(octree.corner_count, dtype=torch.bool, device=leaves.device)
-    corner[octree.corner_index[leaves].long().flatten()] = True
-    out = leaves.clone()
-    for c in range(8):
-        out |= corner[octree.corner_index[:, c].long()]
-    return out
