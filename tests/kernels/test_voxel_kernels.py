@@ -389,7 +389,12 @@ def test_parts_and_rise_leave_the_rest_as_it_is(device):
     every, seen = case.prepare(cull=False)
     run = (every, seen, case.bins(seen), case.view)
     assert len(run[2].entry) > len(case.bins(rect).entry)
-    assert torch.equal(ops.rasterize_forward(*run).pixels, plain.pixels)
+    every_voxel = ops.rasterize_forward(*run).pixels
+    # On a GPU the two kernels of `prepare` are compiled apart: colours may round another way.
+    torch.testing.assert_close(every_voxel, plain.pixels, rtol=1e-6, atol=5e-7)
+    colour = [*range(P_RGB, P_RGB + 3), P_RGB2]
+    shape = [k for k in range(PIXEL) if k not in colour]
+    assert torch.equal(every_voxel[..., shape], plain.pixels[..., shape])
     more = ops.rasterize_forward(*run, features=F_ALL | F_RISE, samples=4)
     changed = [P_DEPTH, P_DISTORTION, P_RISE]
     same = [k for k in range(PIXEL) if k not in changed]

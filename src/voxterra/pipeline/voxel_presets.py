@@ -21,21 +21,21 @@ _FROM_DEPTH: dict[str, Any] = {
 }  # fmt: skip
 
 # Only what differs from `VoxelConfig` and from the above. A CPU trains on smaller photos, for fewer
-# iterations, and writes a checkpoint about every minute.
+# iterations.
 VOXEL_PRESETS: dict[str, dict[Machine, dict[str, Any]]] = {
     "preview": {
         "cpu": {"n_iter": 240, "res_width": 720, "sh_degree": 1,
-                "max_voxels": 3_400_000, "save_every": 100, "view_every": 125},
+                "max_voxels": 3_400_000, "view_every": 125},
         "gpu": {"n_iter": 2000, "res_width": 960, "sh_degree": 2, "max_voxels": 4_000_000},
     },
     "standard": {
         "cpu": {"n_iter": 800, "res_width": 800, "sh_degree": 1,
-                "max_voxels": 4_000_000, "save_every": 100, "view_every": 200},
+                "max_voxels": 4_000_000, "view_every": 200},
         "gpu": {"res_width": 1600, "max_voxels": 8_000_000},
     },
     "high": {
         "cpu": {"n_iter": 4000, "res_width": 960, "sh_degree": 2,
-                "max_voxels": 6_000_000, "save_every": 50, "view_every": 500},
+                "max_voxels": 6_000_000, "view_every": 500},
         "gpu": {"n_iter": 16_000, "res_width": 2400, "max_voxels": 16_000_000},
     },
 }  # fmt: skip

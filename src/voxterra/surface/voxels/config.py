@@ -106,9 +106,9 @@ class VoxelConfig:
     """Accepted for SVRaster's users; splitting here never needs more memory than training."""
     save_quantized: bool = False
     """Save the model with 8 bits a number."""
-    save_every: int = 1000
-    """Write a checkpoint to resume from every this many iterations, and every minute (0: only at
-    the end)."""
+    save_every: int = 0
+    """Write a checkpoint to resume from every this many iterations too (0: every minute and at the
+    end only)."""
     view_every: int = 500
     """Write a picture of the progress every this many iterations."""
 
@@ -190,6 +190,8 @@ class VoxelConfig:
     """Weight of reprojection there and back between neighbouring views (PGSR)."""
     mv_from: int = 2000
     """First iteration of the two multi-view terms."""
+    mv_every: int = 1
+    """They are computed every this many iterations."""
     exposure: bool = False
     """Learn an affine exposure for each image."""
     exposure_lr: float = 0.001

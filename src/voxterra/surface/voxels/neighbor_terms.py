@@ -73,6 +73,8 @@ def neighbor_terms(
     """
     if companions is None or Schedule(config).reference(state.iteration) < config.mv_from:
         return ()
+    if state.iteration % config.mv_every:
+        return ()
     if state.neighbors is None:
         state.neighbors = find_neighbors(state.voxels, companions)
     row = state.neighbors[target.order]

@@ -26,7 +26,7 @@ from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.octree import Cube, Octree, corner_positions, keep, make_octree
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.scene import Scene
-from voxterra.surface.voxels.start_seen import COARSER, divide_seen
+from voxterra.surface.voxels.start_seen import COARSER, divide_seen, pixels_of
 from voxterra.surface.voxels.state import MAX_LEVELS, TrainState, fresh_moments
 from voxterra.surface.voxels.targets import Target
 
@@ -105,8 +105,7 @@ def _around_surface(
         sdf,
         field,
         lambda octree, sdf: _gray(octree, sdf, config, targets),
-        [target.kernel for target in targets],
-        views,
+        targets,
         pixels=config.init_pixels,
         max_level=finest,
         max_voxels=int(START_BUDGET * max_voxels),
@@ -156,7 +155,7 @@ def seed_colors(voxels: Voxels, targets: tuple[Target, ...]) -> None:
     total = torch.zeros(len(voxels), 4, device=voxels.device)
     for target in targets:
         pixels = rasterize(voxels, target.kernel)[3].pixels
-        row, column, depth, seen = _pixels_of(center, target)
+        row, column, depth, seen = pixels_of(center, target)
         near = (pixels[row, column, layout.P_MEDIAN] - depth).abs() < COLOR_TOLERANCE * edge
         color = target.color
         height, width = color.shape[:2]
@@ -170,21 +169,6 @@ def seed_colors(voxels: Voxels, targets: tuple[Target, ...]) -> None:
     overall = mean[known].mean(0) if bool(known.any()) else torch.full((3,), 0.5).to(mean)
     mean = torch.where(known[:, None], mean, overall)
     voxels.sh0.copy_((mean - 0.5) / SH_C0)
-
-
-def _pixels_of(points: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Row, column and depth of (N, 3) points in the rendered view, and whether they are in it."""
-    camera = target.kernel.camera
-    rotation = camera[layout.C_ROTATION : layout.C_ROTATION + 9].reshape(3, 3)
-    in_cam = (points - camera[layout.C_CENTER : layout.C_CENTER + 3]) @ rotation
-    depth = in_cam[:, 2]
-    ahead = depth > camera[layout.C_NEAR]
-    inverse = torch.where(ahead, 1.0 / depth, 0.0)
-    column = (in_cam[:, 0] * inverse * camera[layout.C_FX] + camera[layout.C_CX]).floor().long()
-    row = (in_cam[:, 1] * inverse * camera[layout.C_FY] + camera[layout.C_CY]).floor().long()
-    width, height = target.kernel.width, target.kernel.height
-    seen = ahead & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return row.clamp_(0, height - 1), column.clamp_(0, width - 1), depth, seen
 
 
 def _gray(octree: Octree, sdf: Tensor, config: VoxelConfig, targets: tuple[Target, ...]) -> Voxels:

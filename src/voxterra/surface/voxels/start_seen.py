@@ -1,7 +1,9 @@
-"""Fine voxels only where photos see the first surface.
+"""Fine voxels only where photos see the first surface, and depth maps measured it.
 
 A first surface has sides that no photo shows: what a fill closed, the rim of what was seen. A
-coarse octree is rendered in the training views, and only voxels that show up are divided.
+coarse octree is rendered in the training views, and only voxels that show up are divided. What
+shows up but was only guessed at stays coarser: it may be far off, and the training splits it where
+the photos ask for more.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from voxterra.core.camera import PinholeView
-from voxterra.kernels.voxels.plan import View
+from voxterra.kernels.voxels import math as layout
 from voxterra.surface.voxels.adapt import max_weights
 from voxterra.surface.voxels.allocate import crossing, min_abs, pixel_footprints
 from voxterra.surface.voxels.octree import Octree, corner_positions, split
+from voxterra.surface.voxels.octree_query import voxel_centers
 from voxterra.surface.voxels.render import Voxels
+from voxterra.surface.voxels.targets import Target
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,10 @@ SHOWN = 0.02
 """Least blending weight in a pixel of some view."""
 NEAR = 0.25
 """Voxels with a corner this near to the surface, in edges, are divided with those it crosses."""
+GUESSED = 4.0
+"""Where no depth map measured, voxels may be this much larger."""
+MEASURED = 1.0
+"""A voxel whose centre is within this many edges of a depth in its pixel was measured."""
 
 
 def divide_seen(
@@ -34,8 +41,7 @@ def divide_seen(
     sdf: Tensor,
     sdf_at: Callable[[Tensor], Tensor],
     voxels_of: Callable[[Octree, Tensor], Voxels],
-    kernels: Sequence[View],
-    views: Sequence[PinholeView],
+    targets: Sequence[Target],
     *,
     pixels: float,
     max_level: int,
@@ -47,18 +53,21 @@ def divide_seen(
         octree, sdf: coarse start.
         sdf_at: first surface, float32[P, 3] in world -> [P].
         voxels_of: makes a model of an octree and its distances.
-        kernels, views: the training views.
-        pixels: voxels of more than this many pixels are divided.
+        targets: what is trained on.
+        pixels: voxels of more than this many pixels are divided, those that no depth map measured
+            of more than `GUESSED` times as many.
         max_level: finest level, from the root.
         max_voxels: budget; the voxels with the most pixels go first.
 
     Returns:
         the octree and float32[M] distances.
     """
+    kernels, views = [t.kernel for t in targets], [t.view for t in targets]
     while True:
         weight = max_weights(voxels_of(octree, sdf), kernels)
         edge = octree.lo_size[:, 3]
         size = edge / pixel_footprints(octree, views)
+        size = torch.where(measured(octree, targets), size, size / GUESSED)
         chosen = (weight > SHOWN) & (size > pixels) & (octree.level < max_level)
         chosen &= crossing(octree, sdf) | (min_abs(octree, sdf) < NEAR * edge)
         room = max(0, max_voxels - len(edge)) // 7
@@ -74,3 +83,35 @@ def divide_seen(
         sdf = sdf_at(corner_positions(octree)).float()
         if wanted > room:
             return octree, sdf
+
+
+def measured(octree: Octree, targets: Sequence[Target]) -> Tensor:
+    """bool[N]: voxels that the depth map of some view measured."""
+    center, edge = voxel_centers(octree).float(), octree.lo_size[:, 3]
+    out = torch.zeros(len(edge), dtype=torch.bool, device=edge.device)
+    for target in targets:
+        if target.prior is None:
+            continue
+        row, column, depth, seen = pixels_of(center, target)
+        known = target.prior.depth.to(edge.device)
+        height, width = known.shape
+        row = (row * height).div(target.kernel.height, rounding_mode="floor").clamp_(max=height - 1)
+        column = (column * width).div(target.kernel.width, rounding_mode="floor")
+        there = known[row, column.clamp_(max=width - 1)]
+        out |= seen & (there > 0) & ((there - depth).abs() < MEASURED * edge)
+    return out
+
+
+def pixels_of(points: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Row, column and depth of (N, 3) points in the rendered view, and whether they are in it."""
+    camera = target.kernel.camera
+    rotation = camera[layout.C_ROTATION : layout.C_ROTATION + 9].reshape(3, 3)
+    in_cam = (points - camera[layout.C_CENTER : layout.C_CENTER + 3]) @ rotation
+    depth = in_cam[:, 2]
+    ahead = depth > camera[layout.C_NEAR]
+    inverse = torch.where(ahead, 1.0 / depth, 0.0)
+    column = (in_cam[:, 0] * inverse * camera[layout.C_FX] + camera[layout.C_CX]).floor().long()
+    row = (in_cam[:, 1] * inverse * camera[layout.C_FY] + camera[layout.C_CY]).floor().long()
+    width, height = target.kernel.width, target.kernel.height
+    seen = ahead & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return row.clamp_(0, height - 1), column.clamp_(0, width - 1), depth, seen

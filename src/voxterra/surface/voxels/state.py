@@ -94,7 +94,7 @@ def save_state(state: TrainState, path: Path) -> None:
         raise OutputError(
             f"The checkpoint cannot be written: {error}.",
             where=str(path),
-            next_step="Check that the disk has space left; --save_every 0 writes only the last.",
+            next_step="Make space on the disk; the same command with --resume then goes on.",
         ) from error
 
 

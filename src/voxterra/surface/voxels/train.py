@@ -53,7 +53,7 @@ from voxterra.surface.voxels.usable import usable_scene
 logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
-"""A checkpoint is written when the last is this old, whatever `save_every`, unless that is 0."""
+"""A checkpoint is written when the last is this old, whatever `save_every`."""
 TOLD_EVERY = 100
 """Iterations between readings of the statistics; reading makes a GPU wait."""
 START_SHARE = 0.1
@@ -150,7 +150,7 @@ def _iterate(
         once = partial(_once, state, room, chosen, tables, config)
         objective = within_memory(once, room, cube, config, f"iteration {state.iteration}")
         at, last = state.iteration, state.iteration == config.n_iter
-        due = bool(config.save_every) and time.monotonic() - saved > SAVE_SECONDS
+        due = time.monotonic() - saved > SAVE_SECONDS
         saves = last or due or bool(config.save_every and at % config.save_every == 0)
         if at % TOLD_EVERY == 0 or saves:
             require_finite(state, objective, room.targets[chosen].view.name)

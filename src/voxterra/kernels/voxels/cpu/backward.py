@@ -93,7 +93,9 @@ def _step(state, sums, base, box, field, colour, normal, rgb2, sharpness, near, 
                 phi = F1 / (F1 + e)
                 share = vm.share_left(phi, phi_out, drop)
                 middle += part * (share - HALF)
-                within = hit & (share > F0) & (share < F1)
+                within = (
+                    hit & (f < f_in) & (f > f_out)
+                )  # rounding of Phi may be as large as its fall
                 g = slope * phi * (e * phi) if within else F0
                 slope_in -= slope * share if within else F0
                 slope_out -= slope * (F1 - share) if within else F0

@@ -78,11 +78,15 @@ def split_both(g, x, y, z, h, u, v, w):
 
 
 @cuda.jit(device=True)
-def cut_gradients(samples, slope, s, phi_in, phi_out, t0, part, a, d, c):
+def cut_gradients(samples, slope, s, f_in, f_out, phi_in, phi_out, t0, part, a, d, c):
     """`ray.depth_offset`, and the gradients by the distances it is made of.
+
+    Whether a share is clamped is asked of the distances: where a segment stops little light, the
+    rounding of Phi is as large as its fall.
 
     Args:
         slope: gradient by the depth, times `part` / (phi_in - phi_out).
+        f_in, f_out: distances where the ray enters and leaves.
 
     Returns:
         The offset; gradients by s f where the ray enters and leaves; by the sharpness as far as the
@@ -98,7 +102,7 @@ def cut_gradients(samples, slope, s, phi_in, phi_out, t0, part, a, d, c):
         phi = sigmoid(s, f)
         share = vm.share_left(phi, phi_out, drop)
         total += share - HALF
-        if share > F0 and share < F1:
+        if f < f_in and f > f_out:
             of_in -= share
             of_out -= F1 - share
             g = slope * phi * (F1 - phi)
@@ -221,8 +225,8 @@ def _make(features: int, rows: int, warps: int, samples: int) -> Callable[..., N
                                 of_depth += g_dist * F2 * (F2 * (F1 - light) - opacity + w)
                             slope = light * of_depth * part * reciprocal(phi_in + EPS)
                             shift, of_in, of_out, of_s, e = cut_gradients(
-                                SAMPLES, slope, s, phi_in, phi_out, t0, part, (ax, ay, az),
-                                (ux, uy, uz), (c0, c1, c2, c3, c4, c5, c6, c7),
+                                SAMPLES, slope, s, f_in, f_out, phi_in, phi_out, t0, part,
+                                (ax, ay, az), (ux, uy, uz), (c0, c1, c2, c3, c4, c5, c6, c7),
                             )  # fmt: skip
                             t += shift
                         gain = gr * vr + gg * vg + gb * vb + g_depth * t

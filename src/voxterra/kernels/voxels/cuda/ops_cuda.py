@@ -14,7 +14,7 @@ from voxterra.kernels.voxels.cuda import bin as bin_kernels
 from voxterra.kernels.voxels.cuda import forward as forward_kernels
 from voxterra.kernels.voxels.cuda import prepare as prepare_kernels
 from voxterra.kernels.voxels.cuda.ray import PIECES
-from voxterra.kernels.voxels.math import F_ALL, GRADIENT, PIXEL, RECORD
+from voxterra.kernels.voxels.math import F_ALL, F_RISE, GRADIENT, PIXEL, RECORD
 from voxterra.kernels.voxels.ops import Bins, Forward
 from voxterra.kernels.voxels.plan import Plan, View
 
@@ -179,7 +179,9 @@ def rasterize_backward(
         backward_kernels.popcount_kernel.launch(grid, THREADS, touched, counts, len(counts))
         ends = torch.cumsum(counts, 0, dtype=torch.int32)
         row_start = ends - counts
-        out = torch.empty((int(ends[-1]), GRADIENT), dtype=torch.float32, device=device)
+        # Rises are noted too where the ray turns out to hit nothing: nobody writes these rows.
+        fresh = torch.zeros if forward.features & F_RISE else torch.empty
+        out = fresh((int(ends[-1]), GRADIENT), dtype=torch.float32, device=device)
     warps = BACKWARD[0]
     backward_kernels.kernel(forward.features, deterministic, *BACKWARD, forward.samples).launch(
         len(view.plan.bucket_tile) * PIECES // warps, 32 * warps,
