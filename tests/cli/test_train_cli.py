@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.core.voxels import VoxelModel
 from voxterra.errors import UsageError
 from voxterra.io.colmap import write_colmap
+from voxterra.io.depth_store import depth_path, write_depth, write_views
 from voxterra.io.ply import read_ply
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.model_folder import read_training, write_model, write_training
@@ -223,6 +225,26 @@ def test_mesh_from_the_voxels(trained, capsys):
     radius = np.linalg.norm(mesh.vertices, axis=1)
     assert len(mesh.faces) > 1000 and np.abs(radius - 0.6).max() < 0.01
     assert mesh.colors is not None
+
+
+def test_mesh_of_what_stereo_measured(trained, tmp_path, scene, capsys):
+    from voxterra.surface.voxels.depth_views import depth_maps_of
+    from voxterra.surface.voxels.render import to_device
+
+    args = ["mesh", str(trained), "--measured", "--out", str(tmp_path / "part.ply")]
+    assert main(args) == 2 and "--stereo" in capsys.readouterr().err
+    maps = depth_maps_of(to_device(scene[1], "cpu"), views_around()[:1])
+    stereo = trained / "stereo" / "depth"
+    write_views(maps.views, stereo)
+    write_depth(maps.load(0), depth_path(stereo, 0))
+    try:
+        assert main(args) == 0
+    finally:
+        shutil.rmtree(trained / "stereo")
+    mesh, _ = read_ply(tmp_path / "part.ply")
+    to_camera = maps.views[0].center_in_world / np.linalg.norm(maps.views[0].center_in_world)
+    ahead = mesh.vertices[np.unique(mesh.faces)] @ to_camera
+    assert len(mesh.faces) > 100 and ahead.min() > 0.0 and ahead.max() > 0.55
 
 
 def test_mesh_from_rendered_depth_within_a_box(trained, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 
 from voxterra.cli.train import require_torch, told_progress
 from voxterra.cli.words import option_lines, read_words, wants_help
+from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
 from voxterra.core.voxels import VoxelModel
 from voxterra.errors import MissingPartError, ReconstructionError, UsageError
@@ -28,6 +29,7 @@ Examples:
   voxterra mesh out
   voxterra mesh out --method tsdf --bound -1 -1 -1 1 1 1
   voxterra mesh out --out chair.ply
+  voxterra mesh out --measured             (of a model that was trained with --stereo)
   voxterra mesh runs/site                  (the step of a run: clean, simplify, texture)
 """
 _KINDS: dict[str, Any] = {
@@ -35,6 +37,7 @@ _KINDS: dict[str, Any] = {
     "method": Literal["sdf", "tsdf"],
     "out": Path,
     "bound": Box,
+    "measured": bool,
     "voxel_size": float,
     "device": Literal["auto", "cpu", "cuda"],
 }
@@ -43,6 +46,8 @@ _HELPS = {
     "method": "sdf: from the voxels; tsdf: from the depths that the training views see.",
     "out": "The file: .ply or .glb. Without it, mesh.ply and mesh.glb in the model's folder, with "
     "tsdf mesh_tsdf.ply and mesh_tsdf.glb.",
+    "measured": "Only what a depth map of the training's stereo measured: without what was made up "
+    "where there is nothing to see, as a table around an object.",
     "bound": "World box to clip to, instead of the main bound of the training.",
     "voxel_size": "Cells of tsdf, in world units; without it, from the size of a pixel.",
     "device": "Where tsdf renders.",
@@ -71,7 +76,10 @@ def run(args: list[str]) -> int:
     targets = _targets(given.get("out"), folder, given["method"])
     frame = _frame_writer()
     model = read_model(folder)
+    maps = _stereo_maps(folder) if given.get("measured") else None
     mesh = _extracted(model, folder, given)
+    if maps is not None:
+        mesh = _measured(mesh, maps)
     for target in targets:
         frame(mesh, target, model)
         megabytes = target.stat().st_size / 1e6
@@ -142,6 +150,37 @@ def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMes
             next_step="Give another box, in the world of the cameras, or none.",
         )
     return mesh
+
+
+def _stereo_maps(folder: Path) -> DepthMaps:
+    """The depth maps that the training of a model made for itself.
+
+    Raises:
+        UsageError: there are none.
+    """
+    from voxterra.io.depth_store import DepthStore
+
+    maps = folder / "stereo" / "depth"
+    if not (maps / "views.json").is_file():
+        raise UsageError(
+            "There are no depth maps beside this model.",
+            where=str(maps),
+            next_step="Train with --stereo, or leave --measured away.",
+        )
+    return DepthStore(maps)
+
+
+def _measured(mesh: TriMesh, maps: DepthMaps) -> TriMesh:
+    from voxterra.surface.voxels.seen import only_measured
+
+    kept = only_measured(mesh, (maps.load(i) for i in range(len(maps.views))))
+    if len(kept.faces) == 0:
+        raise ReconstructionError(
+            "No depth map measured any of this surface.",
+            where="--measured",
+            next_step="Look at it without --measured; train longer if it is far off.",
+        )
+    return kept
 
 
 def _main_bound(model: VoxelModel) -> Box:
