@@ -248,7 +248,8 @@ def collect_until_error(source, out, config, error):
 def test_a_full_disk_is_an_output_error(source, tmp_path):
     config = FakeConfig(count=CountConfig(fail="OSError"))
     events, error = collect_until_error(source, tmp_path / "out", config, OutputError)
-    assert "No space left" in error.what
+    assert "The disk is full" in error.what and "same command again" in error.next_step
+    assert str(tmp_path / "out") in error.where and "free)" in error.where
     failed = events[-1]
     assert isinstance(failed, ev.RunFailed)
     assert (failed.kind, failed.stage, failed.exit_code) == ("OutputError", "count", 20)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from voxterra.errors import OutputError
+from voxterra.io.disk import cannot_write
 
 
 @contextmanager
@@ -28,11 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise OutputError(
-            f"The file cannot be written: {error.strerror or error}.",
-            where=str(path),
-            next_step="Check that the folder exists, is writable and has space left.",
-        ) from error
+        raise cannot_write(error, path) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from voxterra.errors import (
     Cancelled,
-    OutputError,
     VoxterraError,
     WorkspaceError,
     exit_code,
     is_out_of_memory,
 )
+from voxterra.io.disk import cannot_write, disk_full, is_full
 from voxterra.pipeline.events import RunFailed
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,13 @@ _DISK_ERRORS = {
 }
 
 
-def as_user_error(error: BaseException, stage: str | None = None) -> VoxterraError | None:
-    """The error a user sees for `error` of a stage; None when it is a mistake in Voxterra."""
+def as_user_error(
+    error: BaseException, stage: str | None = None, folder: Path | None = None
+) -> VoxterraError | None:
+    """The error a user sees for `error` of a stage; None when it is a mistake in Voxterra.
+
+    `folder` is where the run writes, for errors that do not name a file.
+    """
     if isinstance(error, VoxterraError):
         return error
     if isinstance(error, KeyboardInterrupt):
@@ -46,12 +51,9 @@ def as_user_error(error: BaseException, stage: str | None = None) -> VoxterraErr
             "programs; finished stages are kept.",
         )
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        return OutputError(
-            f"A result cannot be written: {error.strerror}.",
-            where=str(error.filename) if error.filename else None,
-            next_step="Make space on the disk or check the folder's permissions, then give the "
-            "same command again; finished stages are kept.",
-        )
+        return cannot_write(error, Path(error.filename or folder or Path.cwd()))
+    if isinstance(error, Exception) and folder is not None and is_full(folder):
+        return disk_full(folder)  # some libraries say it in their own words, or in none
     if isinstance(error, OSError) and error.errno is not None:
         return _unexpected(error, stage)
     return None
@@ -77,9 +79,11 @@ def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
     )
 
 
-def failure(error: BaseException, stage: str | None = None) -> RunFailed:
+def failure(
+    error: BaseException, stage: str | None = None, folder: Path | None = None
+) -> RunFailed:
     """The event that tells `error`; the traceback of an internal one goes to the log."""
-    told = as_user_error(error, stage)
+    told = as_user_error(error, stage, folder)
     if told is None:
         log.error("internal error in stage %s", stage, exc_info=error)
         message = f"Internal error ({type(error).__name__}: {error})."

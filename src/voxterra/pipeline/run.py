@@ -159,8 +159,9 @@ class _Run:
             log.info("stopped in stage %s", current)
             raise
         except BaseException as error:
-            yield failure(error, current)
-            raise (as_user_error(error, current) or error) from error
+            folder = self.workspace.root
+            yield failure(error, current, folder)
+            raise (as_user_error(error, current, folder) or error) from error
         yield from self._products()
         seconds = round(time.perf_counter() - start, 3)
         yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())
@@ -201,7 +202,9 @@ class _Run:
         told = forecast(self.source, self.config, names, self.workspace.root)
         if told is not None:
             yield told
-            for message in require_room(told, self.config, anyway=self.anyway):
+            for message in require_room(
+                told, self.config, anyway=self.anyway, out=self.workspace.root
+            ):
                 yield ev.StageWarning(told.largest_stage, message)
 
     def _up_to_date(self, stage: Stage, inputs: Mapping[str, str]) -> StageRecord | None:

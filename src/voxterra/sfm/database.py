@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from voxterra.core.photos import Photo
+from voxterra.io.disk import require_space
 from voxterra.sfm.cameras import CameraGroup
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.staging import StagedPhotos
@@ -60,6 +61,14 @@ def open_database(
     return path
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[pycolmap.Database]:
+    """The database, open in a transaction; on a full disk COLMAP would end the whole process."""
+    require_space(path.parent)
+    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+        yield database
+
+
 def _fingerprint(
     photos: tuple[Photo, ...], groups: tuple[CameraGroup, ...], config: SfmConfig
 ) -> str:
@@ -77,7 +86,7 @@ def _size(path: Path | None) -> tuple[int, int] | None:
 
 
 def _create(path: Path, staged: StagedPhotos, groups: tuple[CameraGroup, ...]) -> None:
-    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+    with _writing(path) as database:
         camera_of_image = {}
         for camera_id, group in enumerate(groups, 1):
             camera = _camera(camera_id, group, group.focal_px)
@@ -102,7 +111,7 @@ def write_focal_lengths(
 
     `focal_factor` None stands for the usual guess.
     """
-    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+    with _writing(path) as database:
         for camera_id, group in enumerate(groups, 1):
             focal_px = group.focal_px
             if focal_factor is not None and not group.focal_known:
@@ -130,7 +139,7 @@ def write_position_priors(
         positions: (N, 3) in a local metric frame [m]; rows with NaN get no prior.
         sigmas_m: (N, 3) standard deviations [m].
     """
-    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+    with _writing(path) as database:
         database.clear_pose_priors()
         images = {image.image_id: image for image in database.read_all_images()}
         for index in np.flatnonzero(np.isfinite(positions).all(axis=1)):

@@ -138,7 +138,7 @@ def _incremental(
         fraction = max(fraction, min(registered / photo_count, 1.0))
         progress(fraction, f"placed {min(registered, photo_count)}/{photo_count} photos")
 
-    return list(run_cancellable(work, report).values())
+    return list(run_cancellable(work, report, folder=work_dir).values())
 
 
 def _global(
@@ -171,4 +171,4 @@ def _global(
     def report() -> None:
         progress(0.5, f"placing {photo_count} photos at once")
 
-    return list(run_cancellable(work, report).values())
+    return list(run_cancellable(work, report, folder=work_dir).values())
