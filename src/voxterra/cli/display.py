@@ -193,6 +193,7 @@ class _Report:
                 self._finish(event)
             case ev.RunFailed():
                 self._stop_bars()
+                self._warn()  # files left out and the like may be why it failed
                 self._fail(event)
 
     def _start(self, event: ev.StageStarted) -> None:
@@ -232,9 +233,12 @@ class _Report:
         if self.bars:
             self.bars.stop()
 
-    def _finish(self, event: ev.RunFinished) -> None:
+    def _warn(self) -> None:
         for warning in self.warnings:
             self.console.print(f"[yellow]warning[/] ({warning.stage}): {escape(warning.message)}")
+
+    def _finish(self, event: ev.RunFinished) -> None:
+        self._warn()
         if self.products:
             self.console.print(f"\n[bold]Made in {escape(event.out)}[/]")
             width = max(len(product.path) for product in self.products)

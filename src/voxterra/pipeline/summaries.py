@@ -27,7 +27,7 @@ _NAMED = 5  # files that a warning names before it counts the rest
 def describe_photos(photos: PhotoSet) -> str:
     """Such as "18 photos, 18 with GPS, 2 files left out"."""
     with_gps = sum(photo.gps is not None for photo in photos.photos)
-    text = f"{len(photos)} photos, {with_gps} with GPS"
+    text = f"{len(photos)} photo{'s' * (len(photos) != 1)}, {with_gps} with GPS"
     count = len(photos.rejected)
     return text + (f", {count} file{'s' * (count != 1)} left out" if count else "")
 
