@@ -75,7 +75,9 @@ def from_folder(folder: Path) -> Sources:
     photos, rejected = [], []
     for path in entries_under(root, skip=_MASKS):
         name = path.relative_to(root).as_posix()
-        if path.suffix.lower() in PHOTO_SUFFIXES:
+        if os.path.isdir(path):
+            rejected.append(RejectedFile(name, "a folder that cannot be listed: check permissions"))
+        elif path.suffix.lower() in PHOTO_SUFFIXES:
             if unusable := why_unusable_name(name):
                 rejected.append(RejectedFile(ascii(name), unusable))
             elif no_file := why_no_file(path):

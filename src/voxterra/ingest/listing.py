@@ -52,13 +52,18 @@ def has_photo(folder: Path) -> bool:
 
 def files_under(root: Path, *, skip: str) -> Iterator[Path]:
     """All files under `root` but in hidden folders and folders `skip`; links are followed once."""
-    return (path for path in entries_under(root, skip=skip) if path.is_file())
+    return (path for path in entries_under(root, skip=skip) if os.path.isfile(path))
 
 
 def entries_under(root: Path, *, skip: str) -> Iterator[Path]:
-    """As `files_under`, with what only has a file's name, such as a link that leads nowhere."""
+    """As `files_under`, with links that lead nowhere, pipes, and folders that cannot be listed."""
+    unlistable: list[Path] = []
+
+    def skipped(error: OSError) -> None:
+        unlistable.append(Path(error.filename))
+
     visited = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=skipped, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:
             folders.clear()
@@ -72,6 +77,7 @@ def entries_under(root: Path, *, skip: str) -> Iterator[Path]:
         for name in files:
             if not name.startswith("."):
                 yield Path(folder, name)
+    yield from unlistable
 
 
 def why_no_file(path: Path) -> str | None:
@@ -79,7 +85,9 @@ def why_no_file(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except OSError:
-        return "a symbolic link that leads nowhere" if path.is_symlink() else "not to be read"
+        if os.path.islink(path):
+            return "a symbolic link that leads nowhere"
+        return "not to be read: check its permissions"
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return None
     return "a pipe or a device, not a file"

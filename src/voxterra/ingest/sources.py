@@ -169,10 +169,9 @@ def _no_photos(source: object, found: Sources) -> NoPhotosError:
     where = str(source) if isinstance(source, str | Path) else "the list of files"
     seen = ""
     if found.rejected:
-        first = found.rejected[0]
-        seen = (
-            f" {len(found.rejected)} other files are there, such as {first.name} ({first.reason})."
-        )
+        first, more = found.rejected[0], len(found.rejected) - 1
+        seen = f" {first.name} is left out: {first.reason}"
+        seen += f"; so are {more} more." if more else "."
     return NoPhotosError(
         f"There are no photos.{seen}",
         where=where,

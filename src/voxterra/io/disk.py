@@ -30,7 +30,7 @@ def cannot_read(error: OSError, path: Path) -> InputError:
 
 def cannot_write(error: OSError, path: Path) -> OutputError:
     """What a user is told when `path` cannot be written: names the folder and what is free."""
-    if error.errno in _FULL:
+    if error.errno in _FULL or (error.errno is None and is_full(path.parent)):
         return disk_full(path)
     return OutputError(
         f"The file cannot be written: {error.strerror or error}.",

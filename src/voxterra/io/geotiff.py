@@ -227,5 +227,31 @@ def _write(
                 if units:
                     dataset.units = units
                 dataset.update_tags(**tags)
+            _read_again(temporary, bands if options["compress"] == "DEFLATE" else None)
         except RasterioError as error:
             raise OSError(str(error)) from error
+
+
+def _read_again(path: Path, bands: NDArray[Any] | None) -> None:
+    """Read a new file through: GDAL says nothing when the disk is full as it closes a file.
+
+    Args:
+        path: of the file.
+        bands: what must be in it; None where its compression changes values.
+
+    Raises:
+        RasterioError, OSError: it is not whole.
+    """
+    import rasterio
+    from rasterio.windows import Window
+
+    with rasterio.open(path) as dataset:
+        overviews = len(dataset.overviews(1))
+    for level in (None, *range(overviews)):
+        with rasterio.open(path, **({} if level is None else {"overview_level": level})) as dataset:
+            for top in range(0, dataset.height, 512):
+                rows = min(512, dataset.height - top)
+                found = dataset.read(window=Window(0, top, dataset.width, rows))
+                wanted = None if level is not None or bands is None else bands[:, top : top + rows]
+                if wanted is not None and not np.array_equal(found, wanted):
+                    raise OSError("what is in it is not what was written")

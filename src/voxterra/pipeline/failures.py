@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from pathlib import Path
 
 from voxterra.errors import (
@@ -13,7 +14,7 @@ from voxterra.errors import (
     exit_code,
     is_out_of_memory,
 )
-from voxterra.io.disk import cannot_write, disk_full, is_full
+from voxterra.io.disk import cannot_read, cannot_write, disk_full, is_full
 from voxterra.pipeline.events import RunFailed
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,9 @@ def as_user_error(
             "programs; finished stages are kept.",
         )
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        return cannot_write(error, Path(error.filename or folder or Path.cwd()))
+        path = Path(error.filename or folder or Path.cwd())
+        ours = folder is None or Path(os.path.abspath(path)).is_relative_to(folder.absolute())
+        return cannot_write(error, path) if ours else cannot_read(error, path)
     if isinstance(error, Exception) and folder is not None and is_full(folder):
         return disk_full(folder)  # some libraries say it in their own words, or in none
     if isinstance(error, OSError) and error.errno is not None:
