@@ -36,6 +36,7 @@ sys.path.insert(0, str(REPO / "tests" / "helpers"))
 
 from good_inputs import photo_bytes, write_good_inputs
 from mutate import BYTES, TEXT, Mutation, damaged
+from run_folders import half_written
 
 from voxterra.errors import EXIT_CODES
 from voxterra.io.colmap import read_colmap
@@ -243,7 +244,7 @@ def _of_ending(code: int | None, rss_bytes: int, said: str) -> list[str]:
 def _of_files(command: list[str], out: Path, code: int | None, stdout: bytes) -> list[str]:
     """What must not be left by a command, however it ended."""
     if command[0] == "run":
-        return _of_run(out)
+        return [f"half-written: {what}" for what in half_written(out)]
     if command[0] == "inspect":
         return _of_json(stdout) if code == 0 else []
     target = Path(command[2])
@@ -265,31 +266,6 @@ def _of_json(stdout: bytes) -> list[str]:
     except ValueError:
         return ["half-written: no JSON on stdout"]
     return []
-
-
-def _of_run(out: Path) -> list[str]:
-    if not out.exists():
-        return []
-    faults, named = [], set()
-    stages = out / "stages"
-    for stage in sorted(stages.iterdir()) if stages.is_dir() else ():
-        if stage.is_dir() and not stage.name.startswith("."):  # hidden: a stage at work
-            try:
-                record = json.loads((stage / "fingerprint.json").read_text())
-                named |= {path for path, _ in record["products"]}
-            except (OSError, ValueError, KeyError):
-                faults.append(f"half-written: stage {stage.name} has no record")
-    for file in sorted((out / "products").rglob("*")):
-        if file.is_file() and file.relative_to(out).as_posix() not in named:
-            faults.append(f"half-written: {file.name} is no stage's product")
-    for path in sorted(named):
-        if not (out / path).is_file():
-            faults.append(f"half-written: {path} is not there")
-    for file in out.rglob("*"):
-        at_work = any(part.endswith(".partial") for part in file.parts)
-        if ".tmp" in file.name and not at_work:
-            faults.append(f"half-written: {file.name}")
-    return faults
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, Any]:

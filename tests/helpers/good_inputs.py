@@ -60,7 +60,7 @@ AREA = {
 
 def photo_bytes(seed: int = 0, kind: str = "JPEG", size: tuple[int, int] = (96, 64)) -> bytes:
     """A photo of smooth noise with EXIF (camera, time, GPS) and, in JPEG, XMP of a drone."""
-    values = np.random.default_rng(seed).integers(0, 255, (8, 12, 3), np.uint8)
+    values = np.random.default_rng(seed).integers(0, 255, (size[1] // 8, size[0] // 8, 3), np.uint8)
     image = Pillow.fromarray(values).resize(size, Pillow.Resampling.BICUBIC)
     exif = Pillow.Exif()
     exif[0x010F], exif[0x0110], exif[0x0112], exif[0x0132] = (
