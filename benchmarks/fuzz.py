@@ -13,6 +13,7 @@ stage names. The photos of whole runs are those of the demo, reduced.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -35,7 +36,7 @@ from measure import REPO, setting, write_result
 sys.path.insert(0, str(REPO / "tests" / "helpers"))
 
 from good_inputs import photo_bytes, write_good_inputs
-from mutate import BYTES, TEXT, Mutation, damaged
+from mutate import BYTES, JSON, TEXT, Mutation, damaged
 from run_folders import half_written
 
 from voxterra.errors import EXIT_CODES
@@ -80,6 +81,21 @@ def _inspect(bad: Path, out: Path) -> list[str]:
     return ["inspect", str(bad), "--json"]
 
 
+def _block_of_photo(bad: Path, out: Path) -> list[str]:
+    """The damaged block is the XMP, or the EXIF, of a photo that is whole otherwise."""
+    block = bad.read_bytes()[:60_000]  # JPEG allows 64 kB
+    with Image.open(io.BytesIO(photo_bytes())) as image:
+        exif = image.info["exif"] if bad.suffix == ".xmp" else b"Exif\0\0" + block
+        xmp = block if bad.suffix == ".xmp" else b""
+        image.save(bad.with_suffix(".jpg"), exif=exif, xmp=xmp)
+    return ["inspect", str(bad.with_suffix(".jpg")), "--json"]
+
+
+def _go_on(bad: Path, out: Path) -> list[str]:
+    """The run folder is damaged, and its run is to go on."""
+    return ["run", "--out", str(bad), "--until", "sfm"]
+
+
 def _beside_photos(bad: Path, out: Path) -> list[str]:
     """The damaged file lies among good photos."""
     for index, name in enumerate(("a.jpg", "b.jpg", "c, d.jpg")):
@@ -122,8 +138,17 @@ def _whole_run(bad: Path, out: Path) -> list[str]:
 
 
 PARTS = ("cameras", "images", "points3D")
+OWN_FILES = (
+    "voxterra.json",
+    "stages/source.json",
+    "stages/ingest/fingerprint.json",
+    "stages/ingest/photos.json",
+    "stages/ingest/root.json",
+)
 KINDS = {
     "photo (EXIF, XMP)": Kind("photo.jpg", BYTES, _inspect, 40),
+    "EXIF block": Kind("photo.exif", BYTES, _block_of_photo, 24),
+    "XMP packet": Kind("drone.xmp", TEXT, _block_of_photo, 24),
     "PNG": Kind("photo.png", BYTES, _inspect, 12),
     "TIFF, 16 bit": Kind("photo.tif", BYTES, _inspect, 12),
     "HEIC": Kind("photo.heic", BYTES, _inspect, 16),
@@ -131,11 +156,12 @@ KINDS = {
     "zip": Kind("photos.zip", BYTES, _run_zip, 32),
     "COLMAP, binary": Kind("colmap_binary", BYTES, _to_json, 40, tuple(f"{p}.bin" for p in PARTS)),
     "COLMAP, text": Kind("colmap_text", TEXT, _to_json, 36, tuple(f"{p}.txt" for p in PARTS)),
-    "transforms.json": Kind("transforms.json", TEXT, _to_colmap, 36),
+    "transforms.json": Kind("transforms.json", JSON, _to_colmap, 40),
     "--cameras": Kind("colmap_binary/cameras.bin", BYTES, _option("--cameras"), 16),
-    "--aoi": Kind("area.geojson", TEXT, _option("--aoi"), 24),
+    "--aoi": Kind("area.geojson", JSON, _option("--aoi"), 32),
     "--scale-bar": Kind("bars.csv", TEXT, _option("--scale-bar"), 24),
     "--config": Kind("config.yaml", TEXT, _option("--config"), 24),
+    "a run's own files": Kind("run", JSON, _go_on, 60, OWN_FILES),
     "a photo of a whole run": Kind("demo.jpg", BYTES, _whole_run, 8),
 }
 
@@ -178,6 +204,13 @@ def _good_files(folder: Path) -> Path:
         exif = image.info.get("exif", b"")
         image.thumbnail((640, 640))
         image.save(folder / "demo.jpg", exif=exif, quality=92)
+    with Image.open(io.BytesIO(photo_bytes())) as image:
+        (folder / "photo.exif").write_bytes(image.info["exif"].removeprefix(b"Exif\0\0"))
+    (folder / "two photos").mkdir()
+    for index in range(2):
+        (folder / "two photos" / f"{index}.jpg").write_bytes(photo_bytes(20 + index))
+    run = ["run", str(folder / "two photos"), "--out", str(folder / "run"), "--until", "ingest"]
+    subprocess.run([*VOXTERRA, *run], check=True, capture_output=True)
     return folder
 
 
@@ -186,7 +219,7 @@ def run_case(name: str, seed: int, good: Path, work: Path) -> Outcome:
     kind = KINDS[name]
     shutil.rmtree(work, ignore_errors=True)
     source, bad, out = good / kind.good, work / "in" / Path(kind.good).name, work / "out"
-    file = kind.files[seed // len(kind.kinds) % len(kind.files)]
+    file = kind.files[(seed + seed // len(kind.kinds)) % len(kind.files)]
     bad.parent.mkdir(parents=True)
     if file:
         shutil.copytree(source, bad)
@@ -244,7 +277,10 @@ def _of_ending(code: int | None, rss_bytes: int, said: str) -> list[str]:
 def _of_files(command: list[str], out: Path, code: int | None, stdout: bytes) -> list[str]:
     """What must not be left by a command, however it ended."""
     if command[0] == "run":
-        return [f"half-written: {what}" for what in half_written(out)]
+        return [
+            f"half-written: {what}"
+            for what in half_written(Path(command[command.index("--out") + 1]))
+        ]
     if command[0] == "inspect":
         return _of_json(stdout) if code == 0 else []
     target = Path(command[2])

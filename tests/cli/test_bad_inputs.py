@@ -339,15 +339,32 @@ def test_positions_that_contradict_each_other_are_told(
     assert re.search(r"warning \(ingest\): .*e\.jpg \(its GPS position lies 14\d km", done.out)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_or_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_may_not_be_read_or_written(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", "a.jpg", "b.jpg", "c.jpg")
     (folder / "c.jpg").chmod(0)
-    done = told("run", folder, "--out", tmp_path / "o", "--until", "ingest", capfd=capfd)
+    (folder / "locked").mkdir(mode=0)
+    done = as_anybody("run", folder, "--out", tmp_path / "o", "--until", "ingest")
     assert done.code == 0 and "c.jpg (The file cannot be read: Permission denied)" in done.out
-    (tmp_path / "locked").mkdir(mode=0o555)
-    done = told("run", folder, "--out", tmp_path / "locked" / "o", capfd=capfd)
-    assert done.code == 20 and "Permission denied" in done.err
+    assert "locked (a folder that cannot be listed" in done.out
+    (folder / "locked").rmdir()
+    (tmp_path / "full").mkdir(mode=0o555)
+    done = as_anybody("run", folder, "--out", tmp_path / "full" / "o")
+    assert done.code == 20 and "Permission denied" in done.err and "that you may write" in done.err
+
+
+def as_anybody(*args: object) -> Told:
+    """The program in a process that heeds permissions, as root's do not."""
+    command = [sys.executable, "-m", "voxterra.cli.main", *map(str, args)]
+    if os.name != "posix":
+        pytest.skip("permissions are tested on POSIX systems")
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read everything, and there is no setpriv to give that up")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "Traceback" not in done.stdout + done.stderr
+    return Told(done.returncode, done.stdout, done.stderr)
 
 
 def test_a_failed_run_tells_its_warnings_too(

@@ -17,15 +17,17 @@ from pathlib import Path
 
 import pytest
 from good_inputs import write_good_inputs
-from mutate import BYTES, TEXT, Mutation, damaged
+from mutate import BYTES, JSON, TEXT, Mutation, damaged
 
 from voxterra.errors import VoxterraError
 from voxterra.ingest.ingest import ingest_photos
 from voxterra.io.archive import extract_zip
 from voxterra.io.colmap import read_cameras, read_colmap
 from voxterra.io.geojson import read_polygons
+from voxterra.io.idr import read_idr_cameras
 from voxterra.io.meta_csv import read_meta_csv
 from voxterra.io.nerf import read_transforms
+from voxterra.io.ply import read_ply
 from voxterra.io.scale_bars import read_scale_bars
 from voxterra.io.xmp import read_xmp
 from voxterra.pipeline.options import read_options
@@ -67,12 +69,15 @@ READERS = {
     "xmp": Reader("drone.xmp", lambda p: read_xmp(p.read_bytes()), TEXT, cases=120),
     "meta.csv": Reader("meta.csv", read_meta_csv, TEXT, cases=120),
     "scale bars": Reader("bars.csv", read_scale_bars, TEXT, cases=120),
-    "area of interest": Reader("area.geojson", read_polygons, TEXT, cases=120),
-    "transforms.json": Reader("transforms.json", read_transforms, TEXT, cases=120),
+    "area of interest": Reader("area.geojson", read_polygons, JSON, cases=160),
+    "transforms.json": Reader("transforms.json", read_transforms, JSON, cases=160),
     "config": Reader("config.yaml", lambda p: read_options(p, preset("preview")), TEXT, cases=24),
     "zip": Reader("photos.zip", unpack, BYTES, cases=120),
     "colmap binary": Reader("colmap_binary", read_colmap, BYTES, BINARY, 180),
     "colmap text": Reader("colmap_text", read_colmap, TEXT, TEXTUAL, 180),
+    "ply": Reader("mesh.ply", read_ply, BYTES, cases=120),
+    "ply, ascii": Reader("mesh_ascii.ply", read_ply, TEXT, cases=120),
+    "cameras of IDR": Reader("cameras_sphere.npz", read_idr_cameras, BYTES, cases=120),
     "cameras.bin": Reader("colmap_binary", cameras, BYTES, ("cameras.bin",)),
     "cameras.txt": Reader("colmap_text", cameras, TEXT, ("cameras.txt",)),
 }
@@ -108,7 +113,7 @@ def test_damaged_files_give_a_result_or_an_error_of_voxterra(name: str, tmp_path
     for seed in range(reader.cases):
         target = tmp_path / "bad" / reader.good
         shutil.rmtree(target.parent, ignore_errors=True)
-        file = reader.files[seed // len(reader.kinds) % len(reader.files)]
+        file = reader.files[(seed + seed // len(reader.kinds)) % len(reader.files)]
         if file:
             shutil.copytree(good, target)
         else:

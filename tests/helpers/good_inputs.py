@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
 from pathlib import Path
 
@@ -113,6 +114,24 @@ def reconstruction() -> Reconstruction:
     return Reconstruction(cameras, tuple(images), points)
 
 
+def ply_bytes(*, binary: bool) -> bytes:
+    """A tetrahedron with colours."""
+    kind = "binary_little_endian" if binary else "ascii"
+    fields = [f"property float {n}" for n in "xyz"] + [
+        f"property uchar {n}" for n in ("red", "green")
+    ]
+    fields += ["property uchar blue", "element face 4", "property list uchar int vertex_indices"]
+    head = "\n".join(["ply", f"format {kind} 1.0", "element vertex 4", *fields, "end_header", ""])
+    corners = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    faces = [(0, 2, 1), (0, 1, 3), (1, 2, 3), (0, 3, 2)]
+    if not binary:
+        lines = [f"{x} {y} {z} 10 20 30" for x, y, z in corners]
+        lines += [f"3 {a} {b} {c}" for a, b, c in faces]
+        return (head + "\n".join(lines) + "\n").encode()
+    body = b"".join(struct.pack("<3f3B", *corner, 10, 20, 30) for corner in corners)
+    return head.encode() + body + b"".join(struct.pack("<B3i", 3, *face) for face in faces)
+
+
 def write_good_inputs(folder: Path) -> dict[str, Path]:
     """One file (of `colmap_*`: one folder) of each format by name."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,6 +143,8 @@ def write_good_inputs(folder: Path) -> dict[str, Path]:
         "meta.csv": META_CSV.encode(),
         "bars.csv": SCALE_BARS.encode(),
         "area.geojson": json.dumps(AREA).encode(),
+        "mesh.ply": ply_bytes(binary=True),
+        "mesh_ascii.ply": ply_bytes(binary=False),
         "config.yaml": yaml.safe_dump(plain(preset("preview")), sort_keys=False).encode(),
     }
     for name, content in files.items():
@@ -135,5 +156,15 @@ def write_good_inputs(folder: Path) -> dict[str, Path]:
     write_colmap(reconstruction(), folder / "colmap_binary")
     write_colmap(reconstruction(), folder / "colmap_text", text=True)
     write_transforms(reconstruction(), folder / "transforms.json")
-    names = (*files, "photos.zip", "colmap_binary", "colmap_text", "transforms.json")
+    matrices = np.tile(np.eye(4), (2, 1, 1))
+    scaled = {f"{kind}_mat_{i}": matrices[i] for kind in ("world", "scale") for i in range(2)}
+    np.savez(folder / "cameras_sphere.npz", **scaled)
+    names = (
+        *files,
+        "cameras_sphere.npz",
+        "photos.zip",
+        "colmap_binary",
+        "colmap_text",
+        "transforms.json",
+    )
     return {name: folder / name for name in names}

@@ -6,8 +6,11 @@ numbers, separators, quotes, lines and nesting are damaged too, so that parsers 
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
 
 import numpy as np
 
@@ -131,6 +134,36 @@ def a_long_line(data: bytes, random: np.random.Generator) -> bytes:
     return data[:at] + b"A" * 300_000 + data[at:]
 
 
+def other_values(data: bytes, random: np.random.Generator) -> bytes:
+    """JSON that is still JSON: values of other types, keys lost, lists cut and doubled."""
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    strange = (None, True, -1, 0, 1e308, 10**40, "", "x", "../../x", [], {}, [[]], {"a": 1}, [None])
+    for _ in range(int(random.integers(1, 4))):
+        places = list(_containers(tree))
+        if not places:
+            break
+        node, key = places[int(random.integers(len(places)))]
+        match int(random.integers(4)):
+            case 0:
+                del node[key]
+            case 1 if isinstance(node, list):
+                node.extend(deepcopy(node[:20]))
+            case _:
+                node[key] = deepcopy(strange[int(random.integers(len(strange)))])
+    return json.dumps(tree).encode()
+
+
+def _containers(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a tree of JSON: what holds it, and under which key."""
+    for key, child in list(node.items() if isinstance(node, dict) else enumerate(node)):
+        yield node, key
+        if isinstance(child, dict | list):
+            yield from _containers(child)
+
+
 BYTES: tuple[Mutation, ...] = (
     flip_bits, set_bytes, cut_off, lose_a_part, repeat_a_part, zero_a_part, forge_a_length, junk,
 )  # fmt: skip
@@ -138,6 +171,8 @@ TEXT: tuple[Mutation, ...] = (
     hostile_numbers, hostile_numbers, other_words, lost_separators, mixed_lines, other_encoding,
     deep_nesting, a_long_line, flip_bits, cut_off, repeat_a_part, junk,
 )  # fmt: skip
+
+JSON: tuple[Mutation, ...] = (*TEXT, other_values, other_values, other_values, other_values)
 
 
 def damaged(data: bytes, seed: int, kinds: tuple[Mutation, ...]) -> tuple[str, bytes]:

@@ -116,10 +116,12 @@ def _hash_of(files: Mapping[str, Path], cache: HashCache) -> str:
         try:
             stat = path.stat()
             known = cache.get(name)
-            if not known or known[:2] != [stat.st_size, stat.st_mtime_ns]:
+            size_and_time = [stat.st_size, stat.st_mtime_ns]
+            # The cache may come out of a damaged file.
+            if not isinstance(known, list) or known[:2] != size_and_time or len(known) != 3:
                 with path.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
-                known = cache[name] = [stat.st_size, stat.st_mtime_ns, digest]
+                known = cache[name] = [*size_and_time, digest]
         except OSError:  # the stage that needs it leaves it out, or tells
             known = [0, 0, "unreadable"]
         listing.append([name, known[2]])

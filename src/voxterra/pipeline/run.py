@@ -295,8 +295,8 @@ class _Run:
             return first.inputs["source"]
         path = self.workspace.root / "stages" / SOURCE_CACHE_FILE
         try:
-            cache = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            cache = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError):
             cache = {}
         before = json.dumps(cache)
         result = fingerprint_source(self.source, cache)

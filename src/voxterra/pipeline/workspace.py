@@ -79,7 +79,7 @@ class Workspace:
         """Whether all that a stage made is still there; people tidy up by hand."""
         products = (self.root / path for path, _ in record.products)
         folder = self.stage_dir(stage)
-        return all(file.is_file() for file in (*products, *(folder / f for f in record.files)))
+        return all(map(os.path.isfile, (*products, *(folder / f for f in record.files))))
 
     # --- the run file ---------------------------------------------------------------------------
 
@@ -97,11 +97,7 @@ class Workspace:
             return {}
         data = _read_json(path)
         if not isinstance(data, dict) or "format" not in data:
-            raise WorkspaceError(
-                "The run folder's own file is damaged.",
-                where=str(path),
-                next_step="Start again in a new folder, or delete this one.",
-            )
+            raise _damaged(path)
         if data["format"] != FORMAT_VERSION:
             raise WorkspaceError(
                 f"The run folder has format {data['format']}; this Voxterra reads format "
@@ -109,10 +105,15 @@ class Workspace:
                 where=str(path),
                 next_step="Use the version of Voxterra that wrote it, or a new folder.",
             )
-        for option, relative in data.get("paths_from_run", {}).items():
-            section, name = option.split(".")
-            values = data["config"][section]
-            values[name] = str(self._where_now(values[name], relative))
+        try:
+            for key in ("source", "source_from_run"):
+                data[key] = [str(Path(part)) for part in data.get(key, [])]
+            for option, relative in data.get("paths_from_run", {}).items():
+                section, name = option.split(".")
+                values = data["config"][section]
+                values[name] = str(self._where_now(values[name], relative))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _damaged(path) from error
         return data
 
     def has_run_file(self) -> bool:
@@ -151,7 +152,8 @@ class Workspace:
 
     def _where_now(self, absolute: str, relative: str) -> Path:
         moved = Path(os.path.abspath(self.root / relative))
-        return moved if not Path(absolute).exists() and moved.exists() else Path(absolute)
+        there, here = os.path.exists(absolute), os.path.exists(moved)
+        return moved if here and not there else Path(absolute)
 
     # --- results --------------------------------------------------------------------------------
 
@@ -239,13 +241,24 @@ def open_workspace(out: Path) -> Workspace:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def _damaged(path: Path) -> WorkspaceError:
+    return WorkspaceError(
+        "The run folder's own file is damaged.",
+        where=str(path),
+        next_step="Start again in a new folder, or delete this one.",
+    )
 
 
 def _record_from_dict(data: dict[str, Any]) -> StageRecord:
     products = tuple((str(path), str(text)) for path, text in data["products"])
-    lists = {name: tuple(data.get(name, ())) for name in ("warnings", "files")}
+    lists = {name: tuple(map(str, data.get(name, ()))) for name in ("warnings", "files")}
+    for path in (*lists["files"], *(path for path, _ in products)):
+        if ".." in Path(path).parts or Path(path).is_absolute():  # these files may be deleted
+            raise ValueError("a file outside the run folder")
     return StageRecord(**{**data, **lists, "products": products})
 
 
