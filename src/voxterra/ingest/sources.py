@@ -145,7 +145,7 @@ def _existing(path: Path) -> Path:
     raise InputError(
         "There is no such file or folder.",
         where=str(path),
-        next_step=f"{meant}Looked in {folder}.",
+        next_step=f"{meant}Give a folder of photos, a zip or photo files; looked in {folder}.",
     )
 
 

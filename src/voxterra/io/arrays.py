@@ -80,6 +80,6 @@ def _read(path: Path, kind: str, needed: tuple[str, ...]) -> dict[str, Any]:
         raise FormatError(
             f"This is not a readable {kind} of a run ({error}).",
             where=str(path),
-            next_step="Do the step that made it again (--from surface).",
+            next_step="Do the step that made it again: voxterra run --out DIR --from surface.",
         ) from error
     return arrays

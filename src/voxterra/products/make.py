@@ -105,7 +105,7 @@ def make_products(
     if not len(mesh.faces):
         raise ReconstructionError(
             "The surface is empty, so there is nothing to make products from.",
-            next_step="Look at the depth maps; photos may overlap too little.",
+            next_step="Add photos that overlap by 60 % or more and show texture.",
         )
     frame = georeference.frame
     if config.aoi is not None:

@@ -97,7 +97,7 @@ def _nothing() -> ReconstructionError:
     return ReconstructionError(
         "No surface came out of the depth maps.",
         where="fusion",
-        next_step="Look at the depth maps; more overlap between photos may help.",
+        next_step="Add photos that overlap by 60 % or more and show texture.",
     )
 
 
