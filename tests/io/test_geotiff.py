@@ -8,12 +8,13 @@ import pytest
 import rasterio
 import tifffile
 from pyproj import CRS
+from rasterio.errors import RasterioError
 from rio_cogeo.cogeo import cog_validate
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import ColorRaster, Grid, SurfaceRaster
 from voxterra.errors import FormatError
-from voxterra.io.geotiff import read_preview, read_raster, write_dsm, write_ortho
+from voxterra.io.geotiff import _read_again, read_preview, read_raster, write_dsm, write_ortho
 
 GEO = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832")
 ELLIPSOIDAL = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832", heights="ellipsoidal")
@@ -186,3 +187,17 @@ def test_a_preview_is_small_and_lies_where_the_raster_lies(tmp_path):
     (tmp_path / "bad.tif").write_bytes(b"no raster")
     with pytest.raises(FormatError, match="damaged"):
         read_preview(tmp_path / "bad.tif", 100)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.97])
+def test_a_file_that_was_cut_off_is_noticed(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "a.tif"
+    random = np.random.default_rng(2).integers(0, 255, (1100, 900, 4), np.uint8)
+    write_ortho(ColorRaster(Grid(0.0, 0.0, 1.0, 900, 1100), random), path, LOCAL)
+    _read_again(path, np.moveaxis(random, 2, 0))
+    with pytest.raises(OSError, match="not what was written"):
+        _read_again(path, np.zeros((4, 1100, 900), np.uint8))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises((OSError, RasterioError)):
+        _read_again(path, None)
