@@ -493,3 +493,29 @@ END
     assert len(codes) == 14 and {code for _, code in codes} == {"0", "20"}, said
     assert codes == sorted(codes, key=lambda c: (c[1] != "20", int(c[0]))), said
     assert "Traceback" not in said and said.count("read (") == 2 * sum(c == "0" for _, c in codes)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+@pytest.mark.parametrize("verb", ["inspect", "run"])
+def test_output_that_goes_to_a_full_disk(verb: str, tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", "a.jpg", "b.jpg")
+    options = ["--out", tmp_path / "o", "--until", "ingest"] if verb == "run" else []
+    command = [sys.executable, "-m", "voxterra.cli.main", verb, folder, *options]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    assert done.returncode == 20, done.stderr
+    assert done.stderr.startswith("error: What Voxterra prints cannot be written: No space left")
+    assert len(done.stderr.splitlines()) == 3 and not half_written(tmp_path / "o")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams as a POSIX shell does")
+def test_a_program_started_without_stdout_works_all_the_same(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", "a.jpg", "b.jpg")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    script = '"$0" -m voxterra.cli.main run "$1" --out "$2" --until ingest >&- 2>&-'
+    command = ["sh", "-c", script, sys.executable, folder, tmp_path / "o"]
+    assert subprocess.run(command, env=environment).returncode == 0
+    assert (tmp_path / "o/stages/ingest/photos.json").is_file()

@@ -53,12 +53,14 @@ def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
                 if isinstance(event, ev.RunFailed):
                     code, failed = event.exit_code, True
                 show(event)
-        except (KeyboardInterrupt, BrokenPipeError):
-            if not failed:
-                events.close()
-                raise
         except BaseException as error:
-            if not failed:
+            # An error without a file is of our own printing, to a pipe or a full disk.
+            printing = isinstance(error, OSError) and error.filename is None
+            if isinstance(error, KeyboardInterrupt) or printing:
+                if not failed:
+                    events.close()
+                    raise
+            elif not failed:
                 if show is None:
                     show = stack.enter_context(_display(sys.stdout, sys.stderr, as_json=as_json))
                 told = _quietly(error)

@@ -23,7 +23,7 @@ INTERNAL_ERROR_CODE = 70  # EX_SOFTWARE of sysexits.h
 
 GO_ON = "Give the same command again to go on; finished stages are kept."
 
-_DISK_ERRORS = {
+DISK_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
@@ -51,7 +51,7 @@ def as_user_error(
             next_step="Take a smaller --preset or a smaller --depth.max-size, or close other "
             "programs; finished stages are kept.",
         )
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         path = Path(error.filename or folder or Path.cwd())
         ours = folder is None or Path(os.path.abspath(path)).is_relative_to(folder.absolute())
         return cannot_write(error, path) if ours else cannot_read(error, path)
