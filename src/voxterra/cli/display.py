@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -30,6 +30,10 @@ from voxterra.pipeline.journal import LOG_FILE
 Show = Callable[[Event], None]
 
 PLAIN_EVERY_S = 10.0
+
+_STOPPING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
@@ -53,9 +57,11 @@ def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
                 if isinstance(event, ev.RunFailed):
                     code, failed = event.exit_code, True
                 show(event)
-        except (KeyboardInterrupt, BrokenPipeError):
+        except (KeyboardInterrupt, BrokenPipeError) as error:
             if not failed:
                 events.close()
+                if show is not None and isinstance(error, KeyboardInterrupt):
+                    show(failure(error))  # how to go on
                 raise
         except BaseException as error:
             if not failed:
@@ -77,24 +83,34 @@ def _quietly(error: BaseException) -> ev.RunFailed:
 
 @contextmanager
 def _telling_that_it_stops() -> Iterator[None]:
-    """Answer the first Ctrl-C at once, since a stage may take a while to hear of it."""
+    """Answer the first Ctrl-C at once, since a stage may take a while to hear of it.
+
+    What else asks a process to end (`kill`, a job queue, a terminal that is closed) counts as
+    Ctrl-C too.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     stream = os.fdopen(os.dup(2), "w", encoding="utf-8")  # 2 itself will go to the log
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in _STOPPING}
 
     def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\nstopping ... (Ctrl-C again leaves at once)", file=stream, flush=True)
+        for number in before:
+            signal.signal(number, signal.default_int_handler)
+        with suppress(OSError):  # the terminal may be gone
+            print("\nstopping ... (Ctrl-C again leaves at once)", file=stream, flush=True)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number, handler in before.items():
+        if number == signal.SIGINT or handler == signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        stream.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        with suppress(OSError):
+            stream.close()
 
 
 @contextmanager

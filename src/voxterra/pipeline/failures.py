@@ -8,6 +8,7 @@ from pathlib import Path
 
 from voxterra.errors import (
     Cancelled,
+    FormatError,
     OutputError,
     VoxterraError,
     WorkspaceError,
@@ -55,6 +56,19 @@ def as_user_error(error: BaseException, stage: str | None = None) -> VoxterraErr
     if isinstance(error, OSError) and error.errno is not None:
         return _unexpected(error, stage)
     return None
+
+
+def may_be_leftovers(error: BaseException, folder: Path) -> bool:
+    """Whether a stage that went on in `folder` may have failed by what it found there.
+
+    So may everything that has no meaning for a user, as a library's complaint of a damaged file.
+    """
+    told = as_user_error(error)
+    if told is None:
+        return isinstance(error, Exception)
+    if not isinstance(told, FormatError | WorkspaceError) or not told.where:
+        return False
+    return Path(told.where).is_relative_to(folder)
 
 
 def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
