@@ -44,10 +44,11 @@ def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
     """
     code, failed = 0, False
     with ExitStack() as stack:
-        stack.enter_context(_telling_that_it_stops())
+        listen = stack.enter_context(_telling_that_it_stops())
         show: Show | None = None
         try:
             for event in events:
+                listen()
                 if show is None:
                     out, err = sys.stdout, sys.stderr
                     if isinstance(event, ev.RunStarted):
@@ -82,30 +83,40 @@ def _quietly(error: BaseException) -> ev.RunFailed:
 
 
 @contextmanager
-def _telling_that_it_stops() -> Iterator[None]:
+def _telling_that_it_stops() -> Iterator[Callable[[], None]]:
     """Answer the first Ctrl-C at once, since a stage may take a while to hear of it.
 
     What else asks a process to end (`kill`, a job queue, a terminal that is closed) counts as
-    Ctrl-C too.
+    Ctrl-C too. Yields a function to call now and then: COLMAP takes SIGTERM for itself when it is
+    imported, in the middle of a run.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
     stream = os.fdopen(os.dup(2), "w", encoding="utf-8")  # 2 itself will go to the log
-    before = {number: signal.getsignal(number) for number in _STOPPING}
+    before = {
+        number: handler
+        for number in _STOPPING
+        if (handler := signal.getsignal(number)) != signal.SIG_IGN or number == signal.SIGINT
+    }  # nohup ignores SIGHUP, and means it
+    stopping = False
 
     def interrupt(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
         for number in before:
             signal.signal(number, signal.default_int_handler)
         with suppress(OSError):  # the terminal may be gone
             print("\nstopping ... (Ctrl-C again leaves at once)", file=stream, flush=True)
         raise KeyboardInterrupt
 
-    for number, handler in before.items():
-        if number == signal.SIGINT or handler == signal.SIG_DFL:  # nohup ignores SIGHUP
+    def listen() -> None:
+        for number in () if stopping else before:
             signal.signal(number, interrupt)
+
+    listen()
     try:
-        yield
+        yield listen
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

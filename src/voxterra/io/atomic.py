@@ -46,10 +46,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         sync(temporary)
         os.replace(temporary, path)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise OutputError(
             f"The file cannot be written: {error.strerror or error}.",
             where=str(path),
-            next_step="Check that the folder exists, is writable and has space left.",
+            next_step="Make space on the disk, then give the same command again."
+            if full
+            else "Check that the folder exists, is writable and has space left.",
         ) from error
     finally:
         with suppress(OSError):

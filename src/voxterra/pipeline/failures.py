@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import shutil
 from pathlib import Path
 
 from voxterra.errors import (
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 INTERNAL_ERROR_CODE = 70  # EX_SOFTWARE of sysexits.h
 
+_FULL_BYTES = 4 << 20
+
 GO_ON = "Give the same command again to go on; finished stages are kept."
 
 _DISK_ERRORS = {
@@ -34,8 +38,14 @@ _DISK_ERRORS = {
 }
 
 
-def as_user_error(error: BaseException, stage: str | None = None) -> VoxterraError | None:
-    """The error a user sees for `error` of a stage; None when it is a mistake in Voxterra."""
+def as_user_error(
+    error: BaseException, stage: str | None = None, folder: Path | None = None
+) -> VoxterraError | None:
+    """The error a user sees for `error` of a stage; None when it is a mistake in Voxterra.
+
+    Libraries hide that a disk is full behind errors of their own; so where the disk of `folder`
+    is, it counts as the reason.
+    """
     if isinstance(error, VoxterraError):
         return error
     if isinstance(error, KeyboardInterrupt):
@@ -55,7 +65,21 @@ def as_user_error(error: BaseException, stage: str | None = None) -> VoxterraErr
         )
     if isinstance(error, OSError) and error.errno is not None:
         return _unexpected(error, stage)
+    if folder is not None and isinstance(error, Exception) and _is_full(folder):
+        return OutputError(
+            f"A result cannot be written: {os.strerror(errno.ENOSPC)}.",
+            where=str(folder),
+            next_step="Make space on the disk, then give the same command again; finished stages "
+            "are kept.",
+        )
     return None
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _FULL_BYTES
+    except OSError:
+        return False
 
 
 def may_be_leftovers(error: BaseException, folder: Path) -> bool:
@@ -63,7 +87,7 @@ def may_be_leftovers(error: BaseException, folder: Path) -> bool:
 
     So may everything that has no meaning for a user, as a library's complaint of a damaged file.
     """
-    told = as_user_error(error)
+    told = as_user_error(error, folder=folder)
     if told is None:
         return isinstance(error, Exception)
     if not isinstance(told, FormatError | WorkspaceError) or not told.where:
@@ -91,9 +115,14 @@ def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
     )
 
 
-def failure(error: BaseException, stage: str | None = None) -> RunFailed:
-    """The event that tells `error`; the traceback of an internal one goes to the log."""
-    told = as_user_error(error, stage)
+def failure(
+    error: BaseException, stage: str | None = None, folder: Path | None = None
+) -> RunFailed:
+    """The event that tells `error`; the traceback of an internal one goes to the log.
+
+    `folder` is as in `as_user_error`.
+    """
+    told = as_user_error(error, stage, folder)
     if told is None:
         log.error("internal error in stage %s", stage, exc_info=error)
         message = f"Internal error ({type(error).__name__}: {error})."

@@ -160,8 +160,9 @@ class _Run:
             log.info("stopped in stage %s", current)
             raise
         except BaseException as error:
-            yield failure(error, current)
-            raise (as_user_error(error, current) or error) from error
+            folder = self.workspace.root
+            yield failure(error, current, folder)
+            raise (as_user_error(error, current, folder) or error) from error
         yield from self._products()
         seconds = round(time.perf_counter() - start, 3)
         yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())

@@ -14,7 +14,7 @@ from typing import Any
 
 import pycolmap
 
-from voxterra.errors import FormatError
+from voxterra.errors import FormatError, OutputError
 from voxterra.io.atomic import sync_tree
 from voxterra.io.colmap import read_colmap
 
@@ -43,11 +43,27 @@ def finish(models: list[pycolmap.Reconstruction], folder: Path) -> list[pycolmap
     for index, model in enumerate(models):
         (partial / str(index)).mkdir(parents=True)
         model.write(partial / str(index))
+        _check_written(partial / str(index), model)
     partial.mkdir(exist_ok=True)
     sync_tree(partial)
     os.replace(partial, folder)
     shutil.rmtree(snapshots(folder), ignore_errors=True)
     return finished(folder) or []
+
+
+def _check_written(path: Path, model: pycolmap.Reconstruction) -> None:
+    """COLMAP does not notice that a disk is full."""
+    try:
+        written = read_colmap(path)
+        whole = len(written.points) == model.num_points3D()
+    except FormatError:
+        whole = False
+    if not whole:
+        raise OutputError(
+            "A model could not be written.",
+            where=str(path),
+            next_step="Make space on the disk, then give the same command again.",
+        )
 
 
 def snapshots(folder: Path) -> Path:

@@ -172,7 +172,7 @@ def _incremental(
         fraction = max(fraction, min(registered / photo_count, 1.0))
         progress(fraction, f"placed {min(registered, photo_count)}/{photo_count} photos")
 
-    return list(run_cancellable(work, report).values())
+    return list(run_cancellable(work, report, writes_in=work_dir).values())
 
 
 def _global(
@@ -205,4 +205,4 @@ def _global(
     def report() -> None:
         progress(0.5, f"placing {photo_count} photos at once")
 
-    return list(run_cancellable(work, report).values())
+    return list(run_cancellable(work, report, writes_in=work_dir).values())
