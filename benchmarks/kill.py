@@ -8,6 +8,9 @@ the record that makes its folder a result, the first deliverable, the folder in 
 the runs is killed again while it goes on. Then the same command runs to its end. Told for each:
 what was kept, what was done again, whether the products are the same bytes, what is left over.
 
+With `--late`, instead: killed late in the steps that keep what they have done, to see how much of
+the stage is done again.
+
 One thread by default (OMP_NUM_THREADS, NUMBA_NUM_THREADS), so that results can be the same bytes.
 """
 
@@ -39,12 +42,26 @@ FILES = ("first file", "record", "in place")
 
 @dataclass
 class Moment:
-    """When to kill: `share` of the run's time, of the time of `stage`, or at a `file` of it."""
+    """When to kill: `share` of the run's time, of the time of `stage`, or at a `file` of it.
+
+    Or as soon as the `stage` tells that it is so far with a certain `step`.
+    """
 
     share: float = 0.0
     stage: str | None = None
     file: str | None = None
+    step: str | None = None
     again: int = 0
+
+
+LATE = (
+    Moment(0.35, "sfm", step="features"),
+    Moment(0.64, "sfm", step="matched"),
+    Moment(0.75, "sfm", step="placed"),
+    Moment(0.90, "depth", step="stereo"),
+    Moment(0.60, "surface", step="fusing"),
+)
+"""Late in extraction, matching, mapping, stereo, and fusion; by the progress that stages tell."""
 
 
 @dataclass
@@ -69,9 +86,10 @@ def main() -> int:
     parser.add_argument("--take", type=int, default=0, help="the first so many photos; 0: all")
     parser.add_argument("--command", default="--preset preview", help="options of voxterra run")
     parser.add_argument("--moments", type=int, default=40)
+    parser.add_argument("--late", action="store_true", help="see above; --moments does not count")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=REPO / "runs" / "kill", help="where runs go")
-    parser.add_argument("--result", default="kill", help="name of the JSON file in results/kill/")
+    parser.add_argument("--result", help="keep the figures as results/kill/NAME.json")
     given = parser.parse_args()
     shutil.rmtree(given.runs, ignore_errors=True)
     given.runs.mkdir(parents=True)
@@ -90,31 +108,32 @@ def main() -> int:
         sys.exit(f"the run fails without a kill:\n{whole.errors}")
     at = given.photos.resolve()
     shown = at.relative_to(REPO) if at.is_relative_to(REPO) else f"$DATA/{at.parent.name}/{at.name}"
+    which = "--late" if given.late else f"--moments {given.moments} --seed {given.seed}"
     result: dict[str, Any] = {
-        "command": f"python benchmarks/kill.py --moments {given.moments} --seed {given.seed} "
+        "command": f"python benchmarks/kill.py {which} "
         f"--photos {shown} --take {given.take} --command {shlex.quote(given.command)}",
         **setting(),
         "threads": os.environ.get("OMP_NUM_THREADS", "1"),
         "seconds": round(whole.seconds, 2),
-        "stage_seconds": {
-            e["stage"]: e["seconds"] for e in whole.events if e["event"] == "StageFinished"
-        },
+        "stage_seconds": stage_seconds(whole),
         "not_killed": compare_runs(reference, given.runs / "second"),
     }
     expected, rows = figures_of(reference), []
-    for number, moment in enumerate(choose(whole, given.moments, random.Random(given.seed))):
+    moments = LATE if given.late else choose(whole, given.moments, random.Random(given.seed))
+    for number, moment in enumerate(moments):
         out = given.runs / f"moment_{number:02d}"
-        row = asdict(moment) | one_moment([*command, str(out)], out, moment, whole, given.seed)
-        row |= compare_runs(reference, out)
+        row = one_moment([*command, str(out)], out, moment, whole, given.seed)
+        row = asdict(moment) | row | compare_runs(reference, out)
         row["apart"] = figures_apart(expected, figures_of(out)) if row["code"] == 0 else None
         rows.append(row)
         print(number, told(row), flush=True)
         if good(row):
             shutil.rmtree(out)
     result |= {"summary": summary(rows, whole.seconds), "moments": rows}
-    path = RESULTS / "kill" / f"{given.result}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    if given.result:
+        path = RESULTS / "kill" / f"{given.result}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["summary"], indent=1))
     return 0 if all(good(row) for row in rows) else 1
 
@@ -138,6 +157,10 @@ def one_moment(
     """Kill once or more, then go on to the end; what was kept and what was done again."""
     rng = random.Random(f"{seed} {out.name}")
     killed = [run_killed(command, trigger(moment, out, whole))]
+    while killed[0].code == 0 and moment.file is None:  # it was through before its moment came
+        shutil.rmtree(out)
+        moment.share *= 0.8
+        killed = [run_killed(command, trigger(moment, out, whole))]
     for _ in range(moment.again):
         killed.append(run_killed(command, trigger(Moment(rng.random()), out, whole)))
     last = run_to_end(command)
@@ -153,6 +176,7 @@ def one_moment(
         "seconds": round(last.seconds, 2),
         "resumed": [e["stage"] for e in last.events if e.get("resumed")],
         "done": done,
+        "stage_seconds": stage_seconds(last),
         "finished_and_done_again": sorted(finished & set(done)),
         "left_over": [
             p.relative_to(out).as_posix()
@@ -175,11 +199,15 @@ def trigger(moment: Moment, out: Path, whole: Process) -> Callable[[Process, flo
         return lambda *_: (partial / "fingerprint.json").exists()
     if moment.file == "in place":
         return lambda *_: final.exists()
-    lasted = next(
-        e["seconds"]
-        for e in whole.events
-        if e["event"] == "StageFinished" and e["stage"] == moment.stage
-    )
+    if moment.step is not None:
+        return lambda process, _: any(
+            e["event"] == "StageProgress"
+            and e["stage"] == moment.stage
+            and e["message"].startswith(moment.step)
+            and e["fraction"] >= moment.share
+            for e in process.events[-3:]
+        )
+    lasted = stage_seconds(whole)[moment.stage]
 
     def within(process: Process, _: float) -> bool:
         for event, at in zip(list(process.events), list(process.times)):
@@ -188,6 +216,10 @@ def trigger(moment: Moment, out: Path, whole: Process) -> Callable[[Process, flo
         return False
 
     return within
+
+
+def stage_seconds(process: Process) -> dict[str, float]:
+    return {e["stage"]: e["seconds"] for e in process.events if e["event"] == "StageFinished"}
 
 
 def run_to_end(command: list[str]) -> Process:

@@ -222,6 +222,8 @@ class _Run:
         inputs = {name: self.results[name] for name in stage.inputs}
         record = self._up_to_date(stage, inputs)
         if record is not None:
+            if not stage.goes_on(self.config):  # nothing goes on from what a killed run left
+                self.workspace.drop_partial(stage.name)
             yield ev.StageSkipped(stage.name, record.summary)
         else:
             yield from self._tell_faults(stage, inputs)

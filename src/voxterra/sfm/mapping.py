@@ -17,6 +17,7 @@ from voxterra.core.progress import Progress
 from voxterra.sfm.attempts import Attempt
 from voxterra.sfm.background import run_cancellable
 from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.database import pair_counts
 from voxterra.sfm.kept import (
     SNAPSHOT_PHOTOS,
     finish,
@@ -56,7 +57,9 @@ def map_photos(
     are estimated. Cameras with the ids `calibrated` keep their parameters, except by the global
     mapper. `priors` are what the database has as position priors, in any form.
     """
-    question = (config, attempt, sorted(calibrated), use_position_priors, priors)
+    found = pair_counts(database)
+    matches = (found.pairs.tobytes(), found.inliers.tobytes())
+    question = (config, attempt, sorted(calibrated), use_position_priors, priors, matches)
     kept = folder_for(database, *question)
     models = finished(kept)
     if models is None:
