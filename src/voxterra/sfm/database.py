@@ -54,7 +54,7 @@ def open_database(
     for other in work_dir.glob("database-*.db*"):
         if not other.name.startswith(path.name):
             other.unlink()
-    if path.exists() and _is_damaged(path):
+    if path.exists() and is_damaged(path):
         _log.warning("The database of features is damaged; beginning anew.")
         for part in work_dir.glob(f"{path.name}*"):
             part.unlink()
@@ -67,7 +67,7 @@ def open_database(
     return path
 
 
-def _is_damaged(path: Path) -> bool:
+def is_damaged(path: Path) -> bool:
     """Whether a power cut or a failing disk left what SQLite cannot read.
 
     COLMAP does not wait for the disk. A killed process alone damages nothing.
