@@ -202,6 +202,8 @@ def test_a_run_moved_in_the_middle_goes_on(source, tmp_path):
     shutil.move(source, tmp_path / "elsewhere")
     events = go(tmp_path / "elsewhere", tmp_path / "disk")
     assert done(events) == ["write"]
+    told = [e.message for e in events if isinstance(e, ev.StageWarning)]
+    assert told == ["a warning of read"]  # the photos are others only by their place
 
 
 def test_a_record_of_an_earlier_version_still_counts(source, tmp_path):

@@ -17,7 +17,7 @@ from uuid import uuid4
 from voxterra import __version__
 from voxterra.core.names import nearest
 from voxterra.core.progress import Progress
-from voxterra.errors import NoPhotosError, UsageError
+from voxterra.errors import NoPhotosError, UsageError, VoxterraError
 from voxterra.io.json_file import write_json
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
@@ -142,7 +142,7 @@ class _Run:
             known = self.workspace.has_run_file()
             if not known:
                 self._record_question()
-            elif _absolute(self.source) != _absolute(self.workspace.recorded_source()):
+            elif self._are_others(source):
                 yield ev.StageWarning(
                     self.plan[0].name,
                     "these are not the photos that this run was made of; its results are replaced",
@@ -166,6 +166,13 @@ class _Run:
         yield from self._products()
         seconds = round(time.perf_counter() - start, 3)
         yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())
+
+    def _are_others(self, fingerprint: str) -> bool:
+        """Whether these are other photos than the run's, not just the same in another place."""
+        if _absolute(self.source) == _absolute(self.workspace.recorded_source()):
+            return False
+        first = self.workspace.record(self.plan[0].name)
+        return first is not None and first.inputs.get("source") != fingerprint
 
     def _fingerprint_stages(self) -> None:
         """What each stage's result is to be made from; known before any of them starts."""
@@ -256,10 +263,9 @@ class _Run:
             if not (resumed and may_be_leftovers(error, self.workspace.partial_dir(stage.name))):
                 raise
             log.warning("stage %s begins anew", stage.name, exc_info=error)
-            yield ev.StageWarning(
-                stage.name,
-                f"what the stopped run had left cannot be used ({error}); it is done anew",
-            )
+            why = error.what if isinstance(error, VoxterraError) else error
+            message = f"what the stopped run had left cannot be used ({why}); it is done anew"
+            yield ev.StageWarning(stage.name, message)
             self.workspace.drop_partial(stage.name)
             self.workspace.begin(stage.name, attempt, resumable=False)
             done = yield from self._execute(stage)
