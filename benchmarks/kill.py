@@ -86,6 +86,7 @@ def main() -> int:
     parser.add_argument("--take", type=int, default=0, help="the first so many photos; 0: all")
     parser.add_argument("--command", default="--preset preview", help="options of voxterra run")
     parser.add_argument("--moments", type=int, default=40)
+    parser.add_argument("--stage", help="kill in this stage only")
     parser.add_argument("--late", action="store_true", help="see above; --moments does not count")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=REPO / "runs" / "kill", help="where runs go")
@@ -109,6 +110,7 @@ def main() -> int:
     at = given.photos.resolve()
     shown = at.relative_to(REPO) if at.is_relative_to(REPO) else f"$DATA/{at.parent.name}/{at.name}"
     which = "--late" if given.late else f"--moments {given.moments} --seed {given.seed}"
+    which += f" --stage {given.stage}" if given.stage else ""
     result: dict[str, Any] = {
         "command": f"python benchmarks/kill.py {which} "
         f"--photos {shown} --take {given.take} --command {shlex.quote(given.command)}",
@@ -119,7 +121,7 @@ def main() -> int:
         "not_killed": compare_runs(reference, given.runs / "second"),
     }
     expected, rows = figures_of(reference), []
-    moments = LATE if given.late else choose(whole, given.moments, random.Random(given.seed))
+    moments = LATE if given.late else choose(whole, given)
     for number, moment in enumerate(moments):
         out = given.runs / f"moment_{number:02d}"
         row = one_moment([*command, str(out)], out, moment, whole, given.seed)
@@ -138,14 +140,15 @@ def main() -> int:
     return 0 if all(good(row) for row in rows) else 1
 
 
-def choose(whole: Process, count: int, rng: random.Random) -> list[Moment]:
+def choose(whole: Process, given: argparse.Namespace) -> list[Moment]:
     """Moments: for every stage one of its time and one of its files, the rest of all the time."""
-    moments = []
-    for index, stage in enumerate(whole.stages("StageStarted")):
+    rng, moments = random.Random(given.seed), []
+    count, one = given.moments, given.stage
+    for index, stage in enumerate([one] if one else whole.stages("StageStarted")):
         moments.append(Moment(rng.random(), stage))
         moments.append(Moment(stage=stage, file=FILES[(index + rng.randrange(2)) % len(FILES)]))
     moments = moments[:count]
-    moments += [Moment(rng.random()) for _ in range(count - len(moments))]
+    moments += [Moment(rng.random(), one) for _ in range(count - len(moments))]
     for moment in rng.sample(moments, count // 4):
         moment.again = rng.choice((1, 2))
     return moments

@@ -65,10 +65,9 @@ def sync(path: Path) -> None:
     Raises:
         OSError: they cannot be written there.
     """
-    folder = path.is_dir()
-    if folder and os.name == "nt":  # Windows keeps the order of renames by itself
+    if os.name == "nt" and path.is_dir():  # Windows knows no such call for folders
         return
-    opened = os.open(path, os.O_RDONLY if folder else os.O_RDWR | getattr(os, "O_BINARY", 0))
+    opened = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(opened)
     except OSError as error:
