@@ -59,7 +59,7 @@ LATE = (
     Moment(0.64, "sfm", step="matched"),
     Moment(0.75, "sfm", step="placed"),
     Moment(0.90, "depth", step="stereo"),
-    Moment(0.60, "surface", step="fusing"),
+    Moment(0.43, "surface", step="fusing"),
 )
 """Late in extraction, matching, mapping, stereo, and fusion; by the progress that stages tell."""
 
@@ -169,10 +169,13 @@ def one_moment(
     last = run_to_end(command)
     finished = {name for process in killed for name in process.stages("StageFinished")}
     started = [process.stages("StageStarted")[-1:] for process in killed]
+    killed_in = [names[0] if names else "(before the first stage)" for names in started]
+    if moment.stage is not None:  # the event may be told too late to be heard
+        killed_in[0] = moment.stage
     done = last.stages("StageFinished")
     log = (out / "log.txt").read_text() if (out / "log.txt").exists() else ""
     return {
-        "killed_in": [names[0] if names else "(before the first stage)" for names in started],
+        "killed_in": killed_in,
         "kills": sum(process.code == -signal.SIGKILL for process in killed),
         "killed_after_s": [round(process.seconds, 2) for process in killed],
         "code": last.code,
