@@ -9,6 +9,7 @@ from pathlib import Path
 
 from voxterra.errors import (
     Cancelled,
+    FormatError,
     VoxterraError,
     WorkspaceError,
     exit_code,
@@ -62,6 +63,19 @@ def as_user_error(
     return None
 
 
+def may_be_leftovers(error: BaseException, folder: Path) -> bool:
+    """Whether a stage that went on in `folder` may have failed by what it found there.
+
+    So may everything that has no meaning for a user, as a library's complaint of a damaged file.
+    """
+    told = as_user_error(error, folder=folder)
+    if told is None:
+        return isinstance(error, Exception)
+    if not isinstance(told, FormatError | WorkspaceError) or not told.where:
+        return False
+    return Path(told.where).is_relative_to(folder)
+
+
 def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
     """Such as a file that somebody deleted or moved while a stage needed it."""
     reason = error.strerror or str(error)
@@ -85,7 +99,10 @@ def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
 def failure(
     error: BaseException, stage: str | None = None, folder: Path | None = None
 ) -> RunFailed:
-    """The event that tells `error`; the traceback of an internal one goes to the log."""
+    """The event that tells `error`; the traceback of an internal one goes to the log.
+
+    `folder` is as in `as_user_error`.
+    """
     told = as_user_error(error, stage, folder)
     if told is None:
         log.error("internal error in stage %s", stage, exc_info=error)

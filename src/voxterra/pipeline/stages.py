@@ -7,6 +7,7 @@ A stage function knows nothing of run folders; the functions here are the only g
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def _sfm(ctx: StageContext) -> StageOutput:
 
     photos = read_photos_of(ctx)
     require_enough(photos)
+    for earlier in ctx.out.glob("component_*"):  # of a run that was stopped; may have been more
+        shutil.rmtree(earlier)
     found = reconstruct(photos, ctx.config.sfm, work_dir=ctx.work, progress=ctx.progress)
     for index, component in enumerate(found.components):
         write_colmap(component, ctx.out / f"component_{index}")
@@ -112,7 +115,7 @@ def _surface(ctx: StageContext) -> StageOutput:
         made = f"{training}; {describe_mesh(mesh)}"
     else:
         share, warnings = 0.7, ()
-        mesh = fuse(maps, config, progress=part(ctx.progress, 0.0, share))
+        mesh = fuse(maps, config, work_dir=ctx.work, progress=part(ctx.progress, 0.0, share))
         made = describe_mesh(mesh)
     write_mesh(mesh, ctx.out / "mesh.npz")
     cloud = fuse_cloud(maps, config, progress=part(ctx.progress, share, 1.0))
@@ -193,7 +196,7 @@ STAGES: tuple[Stage, ...] = (
         ("depth",),
         ("backend", "surface", "voxels"),
         _surface,  # results of voxels have a version of their own: backends.VOXELS_VERSION
-        resumable=lambda config: config.backend == "voxels",
+        resumable=True,
         counting=surface_options,
         requires=require_voxels,
     ),

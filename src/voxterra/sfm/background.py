@@ -1,4 +1,8 @@
-"""Running COLMAP's long calls so that they report progress, can be stopped, and stay quiet."""
+"""Running COLMAP's long calls so that they report progress, can be stopped, and stay quiet.
+
+On a full disk COLMAP ends the whole process from a thread of its own, with no word to the user; so
+its calls are stopped shortly before.
+"""
 
 from __future__ import annotations
 

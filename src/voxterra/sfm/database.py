@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from voxterra.io.disk import require_space
 from voxterra.sfm.cameras import CameraGroup
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.staging import StagedPhotos
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ def open_database(
     for other in work_dir.glob("database-*.db*"):
         if not other.name.startswith(path.name):
             other.unlink()
+    if path.exists() and is_damaged(path):
+        _log.warning("The database of features is damaged; beginning anew.")
+        for part in work_dir.glob(f"{path.name}*"):
+            part.unlink()
     if not path.exists():
         partial = work_dir / "partial.db"
         for leftover in work_dir.glob("partial.db*"):
@@ -67,6 +74,24 @@ def _writing(path: Path) -> Iterator[pycolmap.Database]:
     require_space(path.parent)
     with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
         yield database
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a power cut or a failing disk left what SQLite cannot read.
+
+    COLMAP does not wait for the disk. A killed process alone damages nothing.
+    """
+    import sqlite3  # see above: it must be closed again before COLMAP opens the database
+
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            found = database.execute("PRAGMA quick_check(1)").fetchall()
+            database.execute("SELECT 1 FROM cameras LIMIT 1")  # an empty file is a database, too
+            return bool(found != [("ok",)])
+    except sqlite3.OperationalError as error:
+        return "no such table" in str(error)  # others: no space, no rights; no damage
+    except sqlite3.DatabaseError:
+        return True
 
 
 def _fingerprint(

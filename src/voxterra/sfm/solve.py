@@ -139,6 +139,7 @@ def _try(task: _Task, attempt: Attempt, progress: Progress) -> _Tried:
         use_position_priors=task.use_position_priors,
         attempt=attempt,
         calibrated=task.calibrated,
+        priors=tuple((photo.id, photo.gps) for photo in task.photos),
         progress=part(progress, 0.0, 0.9),
     )
     focal_refined = attempt.free_focal
