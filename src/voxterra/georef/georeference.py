@@ -180,7 +180,7 @@ def _placed(
         return replace(_upright(observations, component), warnings=(warning,))
     if np.median(up) > 0.5:
         warnings.append(f"{label}: most cameras look up into the sky; it may lie upside down")
-    warnings += [f"{label}: {w}" for w in contradictions(observations, found, component, by_id)]
+    warnings += [f"{label}: {w}" for w in contradictions(observations, found, component)]
     return replace(found, warnings=tuple(warnings))
 
 

@@ -41,6 +41,8 @@ class Observations:
         sigma_attitude: (N,) [rad].
         scale: metres in a unit of the model and its relative standard deviation, by known
             distances; None without.
+        captured_at: when each photo was taken, ISO 8601, or None.
+        height_repeated: all photos record one height, to the last digit.
     """
 
     names: tuple[str, ...]
@@ -54,6 +56,8 @@ class Observations:
     displayed_from_enu: Float
     sigma_attitude: Float
     scale: tuple[float, float] | None = None
+    captured_at: tuple[str | None, ...] = ()
+    height_repeated: bool = False
 
     @property
     def has_position(self) -> Bool:
@@ -179,6 +183,8 @@ def observe(
         stated_v,
         attitude,
         sigma_attitude,
+        captured_at=tuple(None if p is None else p.captured_at for p in photos_of),
+        height_repeated=same_height is not None,
     )
 
 
