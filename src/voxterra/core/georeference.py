@@ -44,10 +44,9 @@ class Lag:
     Attributes:
         distance_m: how far they stay behind the cameras at the usual speed, negative ahead [m].
         sigma_m: its standard deviation [m].
-        seconds: the same as a time; None when photos do not say when they were taken.
+        seconds: the same as a time, negative ahead; None when photos do not say when they were taken.
         left_out_without_m, left_out_with_m: median horizontal misfit of photos that were left out
             of the fit, without and with the lag [m].
-        mended: whether the placement, and its residuals, take the lag into account.
     """
 
     distance_m: float
@@ -55,7 +54,6 @@ class Lag:
     seconds: float | None
     left_out_without_m: float
     left_out_with_m: float
-    mended: bool
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,8 @@ class Placement:
         scale_sigma: relative standard deviation of the scale (0.01 = 1 %).
         position_sigma_horizontal_m, position_sigma_vertical_m: standard deviation of the position
             of the model's centre, with the part of the GPS error that all photos share [m].
-        lag: by how much the recorded positions come late, None when they do not.
+        lag: by how much the recorded positions come late, None when they do not; it is taken off
+            in `world_from_model` and in the residuals.
         apart: the component's own frame when it lies too far from the others for one world; its
             coordinates are in that frame then, and products hold it apart.
         warnings: what a user should know about this placement.

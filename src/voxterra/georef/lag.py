@@ -7,6 +7,7 @@ directions, so that a lag tells itself from a shift; along a single line it does
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,10 +20,12 @@ from voxterra.georef.fit import Fit, solve
 from voxterra.georef.observations import Observations
 from voxterra.georef.problem import Problem
 
+_log = logging.getLogger(__name__)
+
 Float = NDArray[np.float64]
 
-# A lag is told when it is this many of its own standard deviations, and mended when photos that
-# took no part fit better by this share with it.
+# A lag is one when it is this many of its own standard deviations, and photos that took no part in
+# the fit are met better by this share with it.
 _SIGNIFICANT, _BETTER = 4.0, 0.05
 # Fewer photos than this tell nothing, and less than this is no use to know [m].
 _FEWEST, _LEAST_M = 10, 0.1
@@ -54,25 +57,27 @@ def mend_lag(problem: Problem, fit: Fit, outlier_sigmas: float) -> tuple[Problem
         return problem, fit, None
     without = _left_out_m(problem, fit, order, outlier_sigmas)
     better = _left_out_m(late, with_lag, order, outlier_sigmas)
-    mended = better < (1 - _BETTER) * without
+    _log.info(
+        "Positions late by %.2f m (%.2f m): left-out photos miss by %.2f m without, %.2f m with.",
+        lag, sigma, without, better,
+    )  # fmt: skip
+    if better > (1 - _BETTER) * without:
+        return problem, fit, None
     speed = None if seconds is None else _usual_speed(o.centers, order, seconds)
-    in_seconds = abs(lag) / (speed * with_lag.state.scale) if speed else None
-    told = Lag(lag, sigma, in_seconds, without, better, mended)
-    return (late, with_lag, told) if mended else (problem, fit, told)
+    in_seconds = lag / (speed * with_lag.state.scale) if speed else None
+    return late, with_lag, Lag(lag, sigma, in_seconds, without, better)
 
 
 def describe_lag(lag: Lag) -> str:
     """What a user should know about it."""
-    by = "" if lag.seconds is None else f", about {lag.seconds:.1f} s"
+    by = "" if lag.seconds is None else f", about {abs(lag.seconds):.1f} s"
     side = "behind" if lag.distance_m > 0 else "ahead of"
-    what = (
+    return (
         f"the recorded positions lie {abs(lag.distance_m):.2f} m (1 sigma {lag.sigma_m:.2f} m) "
-        f"{side} the cameras along their way{by}: the receiver's clock and the camera's differ; "
+        f"{side} the cameras along their way{by}, as when the receiver's clock and the camera's "
+        "differ; this is taken off (usual misfit of photos left out of the fit: "
+        f"{lag.left_out_without_m:.2f} m before, {lag.left_out_with_m:.2f} m after)"
     )
-    figures = f"{lag.left_out_without_m:.2f} m without it, {lag.left_out_with_m:.2f} m with it"
-    if lag.mended:
-        return what + f"this is mended (usual misfit of photos left out of the fit: {figures})"
-    return what + f"not mended, since photos left out of the fit do not fit better ({figures})"
 
 
 def way_of(

@@ -119,7 +119,7 @@ def _fit(placement: Placement) -> str:
     if placement.rmse_vertical_m is not None:
         text += f", {placement.rmse_vertical_m:.2f} m vertical"
     text += f" over {used} of {len(placement.residuals)} photos"
-    if placement.lag is not None and placement.lag.mended:
+    if placement.lag is not None:
         text += f", a lag of {placement.lag.distance_m:.2f} m along the way taken off"
     if placement.position_sigma_horizontal_m is not None:
         text += f"; absolute position ±{placement.position_sigma_horizontal_m:.1f} m"

@@ -138,7 +138,7 @@ def _residuals(placement: Placement) -> str:
     if placement.rmse_vertical_m is not None:
         text += f", {placement.rmse_vertical_m:.2f} m vertical"
     lag = placement.lag
-    if lag is not None and lag.mended:
+    if lag is not None:
         text += f", after a lag of {lag.distance_m:.2f} ± {lag.sigma_m:.2f} m was taken off"
     outliers = len(placement.outliers)
     return text + (f"; {outliers} set aside" if outliers else "")
