@@ -76,3 +76,4 @@ def test_short_options_go_to_their_stages() -> None:
     config = resolved(RunArguments((), Path("out"), **files))  # type: ignore[arg-type]
     assert config.sfm.cameras == files["cameras"]
     assert config.georef.scale_bar == files["scale_bar"] and config.products.aoi == files["aoi"]
+    assert config.depth.aoi == files["aoi"]

@@ -142,6 +142,12 @@ def describe_depth(maps: DepthMaps) -> str:
     return f"{len(maps.views)} depth maps of about {first[1]}x{first[0]} px"
 
 
+def describe_area(components: Sequence[Reconstruction], placed: Georeference) -> str:
+    """Such as "; 7 of 18 photos see the area of interest"."""
+    seeing, of = (sum(len(c.images) for c in x) for x in (components, placed.mappable_components))
+    return f"; {seeing} of {of} photos see the area of interest"
+
+
 def describe_mesh(mesh: TriMesh) -> str:
     """Such as "150,000 faces, texture 4096x4096 px"."""
     text = f"{len(mesh.faces):,} faces"
