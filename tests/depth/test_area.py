@@ -73,9 +73,7 @@ def test_the_points_of_the_photos_that_are_left_stay_as_they_were() -> None:
     assert points.track_start[-1] == len(points.track_image) == len(points.track_xy)
     for i in (0, len(points) // 2, len(points) - 1):
         before = int(points.errors_px[i])  # numbered by their errors
-        assert np.array_equal(
-            points.positions_in_world[i], whole.points.positions_in_world[before]
-        )
+        assert np.array_equal(points.positions_in_world[i], whole.points.positions_in_world[before])
         mine = slice(points.track_start[i], points.track_start[i + 1])
         theirs = slice(*whole.points.track_start[before : before + 2])
         names = [whole.images[k].name for k in whole.points.track_image[theirs]]

@@ -1,4 +1,4 @@
-"""A real flight whose files record wrong positions: what is mended, and what is told (slow: SfM)."""
+"""A real flight whose files record wrong positions: what is mended, what is told (slow: SfM)."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_few_good_positions_among_ordinary_ones(flight: Flight, tmp_path: Path
     right, _ = recorded_as(flight, tmp_path, flight.lonlat_h)
     centers = right.components[0].centers_in_world()
     rng = np.random.default_rng(0)
-    noise = rng.normal(0, 1.5, (18, 2)) + [4.0, -3.0]
+    noise = rng.normal(0, 1.5, (18, 2)) + np.array([4.0, -3.0])
     good = [1, 6, 11, 16]
     noise[good] = rng.normal(0, 0.02, (4, 2))
     recorded = right.frame.to_lonlat(centers + np.column_stack([noise, np.zeros(18)]))

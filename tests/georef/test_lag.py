@@ -40,7 +40,7 @@ def flown(s: Any, *, lag_s: float = 0.0, timed: bool = True, photos: int = 36) -
     def change(i: int, photo: Any) -> Any:
         gps = photo.gps
         place = s.frame.from_lonlat(np.array([[gps.lon, gps.lat, 0.0]]))
-        lon, lat, _ = s.frame.to_lonlat(place + [*shift[i, :2], 0.0])[0]
+        lon, lat, _ = s.frame.to_lonlat(place + np.array([*shift[i, :2], 0.0]))[0]
         t = float(seconds[rank[i]])
         stamp = f"2026-05-01T10:{int(t // 60):02d}:{t % 60:06.3f}" if timed else None
         name = f"DJI_{rank[i]:04d}.jpg"

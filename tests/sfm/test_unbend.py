@@ -141,7 +141,7 @@ def test_heights_that_tell_nothing_change_nothing(tmp_path: Path, change: Change
 
 
 def test_heights_bent_against_good_photos_do_not_bend_them(tmp_path: Path) -> None:
-    """With a calibrated lens the photos determine the shape; heights that drift cannot change it."""
+    """With a calibrated lens the photos determine the shape; drifting heights cannot change it."""
     made, centers = flight(0.5)
     rng = np.random.default_rng(3)
     write_colmap(replace(made, cameras={1: TRUE}), tmp_path)

@@ -44,7 +44,8 @@ class Lag:
     Attributes:
         distance_m: how far they stay behind the cameras at the usual speed, negative ahead [m].
         sigma_m: its standard deviation [m].
-        seconds: the same as a time, negative ahead; None when photos do not say when they were taken.
+        seconds: the same as a time, negative ahead; None when photos do not say when they were
+            taken.
         left_out_without_m, left_out_with_m: median horizontal misfit of photos that were left out
             of the fit, without and with the lag [m].
     """

@@ -212,8 +212,7 @@ def _place_apart(
     alone = _to_ground(Georeference(frame, (placed,), (placement,)))
     warning = (
         f"{far} from the others, at {_lonlat(frame)}: it has a frame of its own "
-        f"({frame.describe()}) and is delivered apart; run its photos by themselves for a surface "
-        "and maps of it"
+        f"({frame.describe()}) and is delivered apart"
     )
     placement = alone.placements[0]
     return replace(placement, apart=alone.frame, warnings=(warning, *placement.warnings))

@@ -68,7 +68,10 @@ def bar_scale(
     # Bars that contradict each other are known as badly as they differ.
     sigma = max(float(1.0 / np.sqrt(w.sum())), spread / np.sqrt(len(logs)))
     if spread > _MAX_SPREAD:
-        off = ", ".join(f"{n} {100 * (np.exp(x - mean) - 1):+.0f} %" for n, x in zip([bar.name for bar in used], logs))
+        off = ", ".join(
+            f"{n} {100 * (np.exp(x - mean) - 1):+.0f} %"
+            for n, x in zip([bar.name for bar in used], logs)
+        )
         problems.append(f"the scale bars contradict each other ({off}): check lengths and marks")
     longest = max(used, key=lambda bar: bar.length_m)
     return BarScale(float(np.exp(mean)), sigma, longest.name, longest.length_m), tuple(problems)

@@ -80,7 +80,8 @@ def left_out(georeference: Georeference) -> tuple[str, ...]:
     return tuple(
         f"component {index + 1} ({len(component.images)} photos) is not in the world of the others "
         f"and so not in surface and maps; products hold its sparse points as component_{index + 1}"
-        f".ply, stages/georef/component_{index} its cameras"
+        f".ply, stages/georef/component_{index} its cameras. For a surface and maps of it: "
+        f"voxterra run PHOTOS --out ANOTHER_DIR --ingest.only products/component_{index + 1}.txt"
         for index, component in enumerate(georeference.components)
         if index not in kept
     )

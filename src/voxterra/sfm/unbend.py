@@ -1,4 +1,4 @@
-"""Models bent like a bowl or a dome: adjusted again with the recorded positions as weak constraints.
+"""Bent models, adjusted again with the recorded positions as weak constraints.
 
 Photos straight down determine the lens badly, and chains of photos their own curvature: the photos
 fit a bent model as well as a flat one (James, Robson, Mitigating systematic error in topographic
