@@ -33,8 +33,8 @@ def read_truth_surface(
     """A PLY mesh, with `NAME_context.ply` beside it when there is one.
 
     Where faces carry a `views` property (the synthetic surveys), those that fewer than
-    `min_views` photos see are not scored; context is never scored. With `labels`, faces whose property
-    `label` is none of these are not scored either: in a street, 1 for façades.
+    `min_views` photos see are not scored; context is never scored. With `labels`, faces whose
+    property `label` is none of these are not scored either: in a street, 1 for façades.
 
     Raises:
         InputError: no mesh there, no labels in it, or nothing to score.
