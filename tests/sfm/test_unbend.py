@@ -25,15 +25,15 @@ FLAT = replace(TRUE, params=(1000.0, 600.0, 450.0, 0.0))
 FRAME = GeoFrame("geo", 9.9, 51.5, 200.0)
 
 
-def flight(noise_px: float, seed: int = 0) -> tuple[Reconstruction, np.ndarray]:
-    """Thirty photos straight down, 50 m up, over rough ground; the true camera centres."""
+def flight(noise_px: float, seed: int = 0, tilt: float = 0.02) -> tuple[Reconstruction, np.ndarray]:
+    """Thirty photos down, 50 m up, tilted by `tilt` rad, over rough ground; the true centres."""
     rng = np.random.default_rng(seed)
     x, y = np.meshgrid(np.arange(6) * 12.0, np.arange(5) * 12.0)
     centers = np.column_stack([x.ravel(), y.ravel(), np.full(30, 50.0)]) + rng.normal(0, 0.4, 3)
     centers += rng.normal(0, 0.5, centers.shape)
     images = []
     for i, center in enumerate(centers):
-        rotation = rotation_from_vector(rng.normal(0, 0.02, 3)) @ np.diag([1.0, -1.0, -1.0])
+        rotation = rotation_from_vector(rng.normal(0, tilt, 3)) @ np.diag([1.0, -1.0, -1.0])
         pose = np.hstack([rotation, (-rotation @ center)[:, None]])
         images.append(Image(f"{i:03d}.jpg", 1, pose))
     ground = np.column_stack([rng.uniform(-25, 85, (1500, 2)), rng.normal(0, 2.0, 1500)])
@@ -154,6 +154,18 @@ def test_heights_bent_against_good_photos_do_not_bend_them(tmp_path: Path) -> No
         fixed=frozenset({1}), progress=lambda *_: None,
     )  # fmt: skip
     assert mended is model and told == ()
+
+
+def test_heights_that_drift_do_not_bend_photos_that_know_the_lens(tmp_path: Path) -> None:
+    """Tilted views determine the lens: it is free to follow the heights, and must not."""
+    made, centers = flight(0.5, tilt=0.3)
+    write_colmap(replace(made, cameras={1: TRUE}), tmp_path)
+    model = pycolmap.Reconstruction(tmp_path)
+    radius2 = ((centers - centers.mean(0))[:, :2] ** 2).sum(1)
+    wrong = centers + np.outer(0.8 * radius2 / radius2.max(), [0, 0, 1.0])
+    photos = recorded(wrong, (0.5, 0.1))
+    assert bend_m(in_truth(model, centers), wrong) is not None
+    assert mend(model, photos) == (model, ())
 
 
 def test_never_means_never(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ Photos straight down determine the lens badly, and chains of photos their own cu
 fit a bent model as well as a flat one (James, Robson, Mitigating systematic error in topographic
 models, 2014). Recorded heights tell the two apart even where each is metres off, because the bend
 shows in all of them. So where they contradict a model, its photos and positions are adjusted
-together, each position with the noise that was found in them, and the result is taken when the bend
-goes and the photos fit as well as before.
+together, both weighted by the noise that was found in them, and the result is taken when the bend
+goes and the photos do not speak against it. Where they do, it may be the heights that drift, as those
+of barometers do.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _log = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
 
-# The adjusted model is taken when this share of the bend is left at most, and its reprojection
-# error has grown by this factor at most.
-_LEFT, _WORSE = 0.4, 1.05
+# The adjusted model is taken when this share of the bend is left at most, and the photos speak
+# against it by no more than so many standard deviations.
+_LEFT, _OBJECTION = 0.4, 4.0
 # Positions further off than this many times the usual distance take no part.
 _OUTLIER = 4.0
 # No receiver is better than this [m].
@@ -51,6 +52,7 @@ class _Known:
         fit: from the model to that frame.
         bend: [m], see `bend_m`; None where there is none.
         sigma: (3,) noise of the positions about the bent model [m].
+        squares, noise_px: sum of the squared reprojection errors [px²] and their noise an axis.
     """
 
     ids: tuple[int, ...]
@@ -58,6 +60,8 @@ class _Known:
     fit: Similarity
     bend: float | None
     sigma: Float
+    squares: float
+    noise_px: float
 
 
 def unbend(
@@ -138,8 +142,27 @@ def _known(model: pycolmap.Reconstruction, photos: tuple[Photo, ...]) -> _Known 
         return None
     flat = float(np.sqrt(((placed - target)[:, :2] ** 2).mean()))
     sigma = np.maximum([flat, flat, measured[2]], _LEAST_SIGMA_M)
-    bend = bend_m(placed, target)
-    return _Known(tuple(int(i) for i in ids[kept]), target, fit, bend, sigma)
+    squares, count = _squared_errors(model)
+    unknowns = 3 * model.num_points3D() + 6 * model.num_reg_images()
+    noise_px = float(np.sqrt(squares / max(count - unknowns, 1)))
+    used, bend = tuple(int(i) for i in ids[kept]), bend_m(placed, target)
+    return _Known(used, target, fit, bend, sigma, squares, noise_px)
+
+
+def _squared_errors(model: pycolmap.Reconstruction) -> tuple[float, int]:
+    """Sum of the squared reprojection errors [px²], and how many coordinates it is of."""
+    squares, count = 0.0, 0
+    for image_id in model.reg_image_ids():
+        image = model.image(image_id)
+        seen = [p for p in image.points2D if p.has_point3D()]
+        if not seen:
+            continue
+        points = np.array([model.point3D(p.point3D_id).xyz for p in seen])
+        in_cam = image.cam_from_world() * points
+        found = np.asarray(model.camera(image.camera_id).img_from_cam(in_cam))
+        squares += float(np.nansum((found - np.array([p.xy for p in seen])) ** 2))
+        count += 2 * len(seen)
+    return squares, count
 
 
 def _adjusted(
@@ -164,7 +187,8 @@ def _adjusted(
         prior = pycolmap.PosePrior()
         prior.corr_data_id = adjusted.image(image_id).data_id
         prior.position = position
-        prior.position_covariance = np.diag(known.sigma**2)
+        # COLMAP takes pixels for known to 1 px: with positions scaled alike the weights are right.
+        prior.position_covariance = np.diag((known.sigma / max(known.noise_px, 0.01)) ** 2)
         prior.coordinate_system = pycolmap.PosePriorCoordinateSystem.CARTESIAN
         priors.append(prior)
     options = adjustment_options(config, refine_principal_point=False)
@@ -197,10 +221,17 @@ def _accepted(
         drift, before = (_drift(m.camera(camera_id), stated) for m in (adjusted, model))
         if lens_doubts(adjusted.camera(camera_id)) or drift > max(MAX_FOCAL_DRIFT, before):
             return None
-    error, worse = (m.compute_mean_reprojection_error() for m in (model, adjusted))
+    squares, _ = _squared_errors(adjusted)
+    objection = (squares - known.squares) / known.noise_px**2
     centers = np.array([adjusted.image(i).projection_center() for i in known.ids])
     placed = fit_similarity(centers, known.positions).apply(centers)
     measured = bend_and_noise_m(placed, known.positions)
-    if measured is None or known.bend is None or worse > _WORSE * error:
+    if measured is None or known.bend is None:
         return None
-    return measured[0] if abs(measured[0]) <= _LEFT * abs(known.bend) else None
+    left = measured[0]
+    _log.info(
+        "A bend of %.2f m, adjusted with positions: %.2f m; the photos object by chi2 %.1f.",
+        known.bend, left, objection,
+    )  # fmt: skip
+    fine = abs(left) <= _LEFT * abs(known.bend) and objection <= _OBJECTION**2
+    return left if fine else None
