@@ -85,6 +85,16 @@ def with_attitudes_of_aircraft(observations: Observations) -> Observations:
     )
 
 
+def shared_sigma_m(sigma: Float) -> float:
+    """Standard deviation of the error that positions share, which the fit cannot see [m].
+
+    A whole flight shares about as much error as a single position has. Positions of another
+    accuracy, as of a receiver that has an RTK fix now and then, count by their weight in the fit;
+    for want of knowing better, what they share is taken to be the same.
+    """
+    return float((1 / sigma).sum() / (1 / sigma**2).sum())
+
+
 def is_usable(gps: Gps) -> bool:
     """Whether a position can be one: finite, on Earth, and not the 0, 0 of a missing fix."""
     return bool(

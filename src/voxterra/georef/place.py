@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voxterra.core.georeference import Method, PhotoResidual, Placement
 from voxterra.georef.attitude import Consensus, consensus
@@ -18,7 +17,11 @@ from voxterra.georef.config import GeorefConfig
 from voxterra.georef.fit import Fit, solve
 from voxterra.georef.initial import from_positions, from_rotation, from_up
 from voxterra.georef.lag import describe_lag, mend_lag
-from voxterra.georef.observations import Observations, with_attitudes_of_aircraft
+from voxterra.georef.observations import (
+    Observations,
+    shared_sigma_m,
+    with_attitudes_of_aircraft,
+)
 from voxterra.georef.problem import FREE_SIGMA, MOUNT_SIGMA, Problem, State
 from voxterra.georef.upright import up_in_model
 
@@ -177,8 +180,8 @@ def _placement(problem: Problem, fit: Fit, warnings: list[str]) -> Placement:
     if not o.has_height.any():
         warnings.append("no photo records a height: the model lies at height 0 by assumption")
     method: Method = "gps+attitude" if problem.use_tilt else "gps"
-    shared_h = _shared_sigma(o.sigma_h[o.has_position])
-    shared_v = _shared_sigma(o.sigma_v[o.has_height]) if o.has_height.any() else None
+    shared_h = shared_sigma_m(o.sigma_h[o.has_position])
+    shared_v = shared_sigma_m(o.sigma_v[o.has_height]) if o.has_height.any() else None
     fit_h = float(np.hypot(*fit.position_sigma[:2]) / np.sqrt(2))
     return Placement(
         world_from_model=problem.similarity_of(fit.state),
@@ -196,16 +199,6 @@ def _placement(problem: Problem, fit: Fit, warnings: list[str]) -> Placement:
         ),
         warnings=tuple(warnings),
     )
-
-
-def _shared_sigma(sigma: NDArray[np.float64]) -> float:
-    """Standard deviation of the error that positions share, which the fit cannot see [m].
-
-    A whole flight shares about as much error as a single position has. Positions of another
-    accuracy, as of a receiver that has an RTK fix now and then, count by their weight in the fit;
-    for want of knowing better, what they share is taken to be the same.
-    """
-    return float((1 / sigma).sum() / (1 / sigma**2).sum())
 
 
 def _attitude_outliers(problem: Problem, fit: Fit) -> list[str]:

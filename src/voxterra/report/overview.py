@@ -89,7 +89,7 @@ def _components(found: Findings) -> list[Element]:
                 _plus_minus(placement.position_sigma_vertical_m, "m"),
                 _plus_minus(placement.tilt_sigma_deg, "°"),
                 _plus_minus(placement.scale_sigma, "%", 100.0),
-                _residuals(placement),
+                gps_fit(placement),
                 "in the products" if shown else "apart: not in the products",
             )
         )
@@ -131,7 +131,8 @@ def _gaps(found: Findings) -> Element:
     return el("div", el("p", "Photos of different components share no view:"), el("ul", told))
 
 
-def _residuals(placement: Placement) -> str:
+def gps_fit(placement: Placement) -> str:
+    """How well the recorded positions fit, such as "0.42 m horizontal; 1 set aside"."""
     if placement.rmse_horizontal_m is None:
         return "no GPS"
     text = f"{placement.rmse_horizontal_m:.2f} m horizontal"

@@ -5,8 +5,8 @@ fit a bent model as well as a flat one (James, Robson, Mitigating systematic err
 models, 2014). Recorded heights tell the two apart even where each is metres off, because the bend
 shows in all of them. So where they contradict a model, its photos and positions are adjusted
 together, both weighted by the noise that was found in them, and the result is taken when the bend
-goes and the photos do not speak against it. Where they do, it may be the heights that drift, as those
-of barometers do.
+goes and the photos do not speak against it. Where they do, it may be the heights that drift, as
+those of barometers do.
 """
 
 from __future__ import annotations
