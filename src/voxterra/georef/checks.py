@@ -28,7 +28,8 @@ def contradictions(
         f"it bends by {abs(bend):.1f} m from its middle to its edge against the recorded "
         f"heights, like a {shape_of_bend(bend)}: "
         + (
-            "photos straight down do not determine the lens, or the heights drift; add oblique photos"
+            "photos straight down do not determine the lens, or the heights drift; add oblique "
+            "photos"
             if looks_down
             else "errors add up along a chain of photos; add photos that close a loop or cross "
             "the way"
