@@ -77,15 +77,22 @@ def test_feet_stay_feet_and_heights_metres(tmp_path: Path) -> None:
     assert units == ["US survey foot", "US survey foot", "metre"]
 
 
-def test_local_frame_has_no_epsg_and_says_scale_unknown(tmp_path: Path) -> None:
+def test_local_frame_claims_no_metres_and_says_scale_unknown(tmp_path: Path) -> None:
+    """GeoTIFF has no unknown unit: of any CRS, readers take lengths for metres."""
     write_dsm(surface(), tmp_path / "dsm.tif", LOCAL)
     assert_cog(tmp_path / "dsm.tif")
     with rasterio.open(tmp_path / "dsm.tif") as dataset:
-        wkt = dataset.crs.to_wkt()
-        assert "scale unknown" in wkt and dataset.crs.to_epsg() is None
-        assert not dataset.crs.is_projected
+        assert dataset.crs is None and not dataset.transform.is_identity
         assert "scale unknown" in dataset.tags()["SCALE"]
         assert dataset.units[0] == "model units"
+
+
+def test_a_local_frame_of_known_scale_is_in_metres(tmp_path: Path) -> None:
+    write_dsm(surface(), tmp_path / "dsm.tif", GeoFrame.local(scale_known=True))
+    with rasterio.open(tmp_path / "dsm.tif") as dataset:
+        assert dataset.crs.to_epsg() is None and not dataset.crs.is_projected
+        assert 'UNIT["metre"' in dataset.crs.to_wkt()
+        assert dataset.units[0] == "metre" and "SCALE" not in dataset.tags()
 
 
 def test_ortho_is_rgba_cog(tmp_path: Path) -> None:

@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.area import Polygon
 from voxterra.core.geo import GeoFrame
 from voxterra.errors import FormatError, GeoError
 from voxterra.io.disk import cannot_read
 from voxterra.io.json_file import write_json
 from voxterra.io.metadata import vertical_datum
-
-Polygon = tuple[NDArray[np.float64], ...]
-"""Outer ring, then holes, each (N, 2) longitude and latitude [deg], N >= 3."""
 
 _EXPECTED = "Give a GeoJSON file with a Polygon or MultiPolygon, longitude first (WGS 84)."
 

@@ -165,7 +165,10 @@ def read_preview(path: Path, longest: int) -> tuple[NDArray[Any], Grid, float | 
         ) from error
 
 
-def _wkt(frame: GeoFrame, *, with_heights: bool) -> str:
+def _wkt(frame: GeoFrame, *, with_heights: bool) -> str | None:
+    # GeoTIFF has no unknown unit: whatever CRS it holds, readers take its lengths for metres.
+    if not frame.scale_known:
+        return None
     # GeoTIFF keys cannot hold a 3D projected CRS (GDAL moves it to a sidecar file): ellipsoidal
     # heights are named in the tags and the band's description.
     if frame.is_local or (with_heights and frame.heights == "egm96"):
@@ -183,7 +186,6 @@ def _tags(frame: GeoFrame, accuracy: str | None) -> dict[str, str]:
     if accuracy is not None:
         tags["ACCURACY"] = accuracy
     if not frame.scale_known:
-        # GeoTIFF has no unknown unit: readers will see metres in the CRS.
         tags["SCALE"] = SCALE_UNKNOWN
     return tags
 
@@ -192,7 +194,7 @@ def _write(
     path: Path,
     bands: NDArray[Any],
     grid: Grid,
-    wkt: str,
+    wkt: str | None,
     options: dict[str, Any],
     *,
     descriptions: tuple[str, ...] = (),
@@ -211,7 +213,7 @@ def _write(
         "width": grid.width,
         "height": grid.height,
         "transform": from_origin(grid.left, grid.top, grid.cell_size, grid.cell_size),
-        "crs": CRS.from_wkt(wkt),
+        "crs": None if wkt is None else CRS.from_wkt(wkt),
     }
     with atomic_path(path) as temporary:
         try:

@@ -13,6 +13,7 @@ from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.config import check as check_ingest
 from voxterra.io.colmap import read_cameras
+from voxterra.io.geojson import read_polygons
 from voxterra.io.scale_bars import read_scale_bars
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.texture_config import TextureConfig
@@ -124,6 +125,8 @@ def check_config(config: RunConfig) -> None:
             )
     check_products(config.products)
     check_report(config.report)
+    if config.depth.aoi is not None:
+        read_polygons(config.depth.aoi)
     _check_voxels(config.voxels)
     if config.sfm.cameras is not None:
         read_cameras(config.sfm.cameras)

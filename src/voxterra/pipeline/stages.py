@@ -24,6 +24,7 @@ from voxterra.pipeline.summaries import (
     about_gaps,
     about_single_files,
     about_unregistered,
+    describe_area,
     describe_depth,
     describe_georeference,
     describe_mesh,
@@ -84,14 +85,19 @@ def _georef(ctx: StageContext) -> StageOutput:
 
 
 def _depth(ctx: StageContext) -> StageOutput:
+    from voxterra.depth.area import seeing_area
     from voxterra.depth.mvs import estimate_depth
+    from voxterra.io.geojson import read_polygons
 
     photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
-    components = placed.mappable_components
+    components, seen = placed.mappable_components, ""
+    if ctx.config.depth.aoi is not None and not placed.frame.is_local:
+        components = seeing_area(components, placed.frame, read_polygons(ctx.config.depth.aoi))
+        seen = describe_area(components, placed)
     maps = estimate_depth(
         components, photos, ctx.config.depth, out_dir=ctx.out, progress=ctx.progress
     )
-    return StageOutput(describe_depth(maps), left_out(placed))
+    return StageOutput(describe_depth(maps) + seen, left_out(placed))
 
 
 def _require_gpu(config: Any) -> None:
@@ -106,6 +112,7 @@ def _surface(ctx: StageContext) -> StageOutput:
     from voxterra.surface.fusion.cloud import fuse_cloud
     from voxterra.surface.fusion.fuse import fuse
 
+    ctx = _within_area(ctx)
     maps, config = read_depth(ctx.input("depth")), ctx.config.surface
     if ctx.config.backend == "voxels":
         from voxterra.pipeline.voxel_surface import voxel_surface
@@ -122,6 +129,25 @@ def _surface(ctx: StageContext) -> StageOutput:
     write_cloud(cloud, ctx.out / "cloud.npz")
     ctx.drop_work()
     return StageOutput(f"{made}, cloud of {len(cloud):,} points", warnings)
+
+
+def _within_area(ctx: StageContext) -> StageContext:
+    """With an area of interest, the surface's bounds are the box around it.
+
+    The georeference is no input of the stage in the table: depth maps are made from it and from
+    the area, so others make other depth maps and another surface.
+    """
+    config = ctx.config
+    if config.depth.aoi is None or config.surface.bounds_m is not None:
+        return ctx
+    from voxterra.depth.area import box_of_area
+    from voxterra.io.geojson import read_polygons
+
+    placed = read_georeferenced(ctx.input("georef"))
+    if placed.frame.is_local:
+        return ctx
+    box = box_of_area(placed.mappable_components, placed.frame, read_polygons(config.depth.aoi))
+    return replace(ctx, config=replace(config, surface=replace(config.surface, bounds_m=box)))
 
 
 def _mesh(ctx: StageContext) -> StageOutput:
@@ -189,7 +215,7 @@ STAGES: tuple[Stage, ...] = (
     #      name        reads                                    options                run
     Stage("ingest", ("source",), ("ingest",), _ingest, code_version=2),
     Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=3, resumable=True),
-    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=2, tells_accuracy=True),
+    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=3, tells_accuracy=True),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
     Stage(
         "surface",
@@ -206,7 +232,7 @@ STAGES: tuple[Stage, ...] = (
         ("ingest", "georef", "depth", "surface", "mesh"),
         ("products",),
         _products,
-        code_version=2,
+        code_version=3,
     ),
     Stage(
         "report",

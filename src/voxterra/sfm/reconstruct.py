@@ -13,7 +13,7 @@ from voxterra.core.registration import Registration
 from voxterra.errors import NoOverlapError, TooFewPhotosError
 from voxterra.io.colmap import from_pycolmap
 from voxterra.sfm.background import quiet_colmap
-from voxterra.sfm.cameras import CameraGroup, calibrated_ids, group_cameras
+from voxterra.sfm.cameras import CameraGroup, calibrated_ids, group_cameras, known_focals
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.copies import is_one_picture
 from voxterra.sfm.database import (
@@ -31,6 +31,7 @@ from voxterra.sfm.positions import position_priors
 from voxterra.sfm.refine import refine
 from voxterra.sfm.solve import solve
 from voxterra.sfm.staging import StagedPhotos, stage_photos, with_photo_ids
+from voxterra.sfm.unbend import unbend
 from voxterra.sfm.unregistered import MIN_FEATURES, MIN_INLIERS, explain_unregistered
 
 _log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def reconstruct(
         )  # fmt: skip
         if not solved.models:
             raise _no_model(database, len(photos))
-        components = []
+        components, warnings = [], list(solved.warnings)
         for index, model in enumerate(solved.models):
             share = part(progress, 0.9 + 0.1 * index / len(solved.models), 1.0)
             # Priors hold the model in place; an adjustment without them would let go of it.
@@ -93,13 +94,18 @@ def reconstruct(
                 free = solved.focal_refined
                 fixed = calibrated_ids(groups)
                 model = refine(model, config, refine_focal_length=free, fixed=fixed, progress=share)
+                model, told = unbend(
+                    model, photos.photos, config, free_focal=free, fixed=fixed,
+                    known_focal_px=known_focals(groups), progress=share,
+                )  # fmt: skip
+                warnings += told
             components.append(with_photo_ids(from_pycolmap(model), photos.photos, staged))
     for folder in (staged.image_dir, staged.mask_dir):
         shutil.rmtree(folder, ignore_errors=True)
     unregistered = explain_unregistered(photos.photos, components, database)
     _log_result(components)
     progress(1.0, f"placed {len(photos) - len(unregistered)} photos")
-    return Registration(tuple(components), unregistered, solved.warnings)
+    return Registration(tuple(components), unregistered, tuple(warnings))
 
 
 def _features_and_matches(
