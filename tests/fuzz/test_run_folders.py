@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ from voxterra.ingest.ingest import ingest_photos
 from voxterra.pipeline.options import path_options, plain
 from voxterra.pipeline.photo_files import read_photos, write_photos
 from voxterra.pipeline.presets import preset
-from voxterra.pipeline.workspace import StageRecord, Workspace
+from voxterra.pipeline.record import StageRecord, facts_of, write_record
+from voxterra.pipeline.workspace import Workspace
 
 CASES = 200
 
@@ -42,9 +43,9 @@ def workspace(tmp_path: Path) -> Workspace:
         1.0,
         3,
         (("products/x", "x"),),
-        ("photos.json",),
+        {"photos.json": facts_of(stage / "photos.json"), "products/x": None},
     )
-    (stage / "fingerprint.json").write_text(json.dumps(asdict(record)))
+    write_record(record, stage)
     assert found.record("ingest") == record
     return found
 
@@ -56,7 +57,7 @@ def use(workspace: Workspace, name: str) -> None:
         assert all(isinstance(path, Path) for path in workspace.recorded_source())
     elif name.endswith("fingerprint.json"):
         record = workspace.record("ingest")
-        assert record is None or workspace.is_whole("ingest", record) in (True, False)
+        assert record is None or workspace.faults("ingest", record) is not None
     else:
         read_photos(folder, [workspace.root.parent / "in"])
 
@@ -89,5 +90,6 @@ def test_a_record_cannot_name_files_outside_the_run(workspace: Workspace) -> Non
     file = workspace.stage_dir("ingest") / "fingerprint.json"
     good = json.loads(file.read_text())
     for path in ("../../precious.txt", "/etc/passwd", "products/../../x"):
-        file.write_text(json.dumps(good | {"products": [[path, "x"]]}))
-        assert workspace.record("ingest") is None
+        for more in ({"products": [[path, "x"]]}, {"files": {path: None}}):
+            file.write_text(json.dumps(good | more))
+            assert workspace.record("ingest") is None

@@ -36,7 +36,7 @@ def test_a_disk_that_fails_late_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic.os, "fsync", full)  # as on NFS, where only this tells
     with (
-        pytest.raises(OutputError, match="No space left") as caught,
+        pytest.raises(OutputError, match="The disk is full") as caught,
         atomic_path(path) as temporary,
     ):
         temporary.write_text("new")

@@ -49,7 +49,7 @@ def read_record(folder: Path) -> StageRecord | None:
     data = read_json(folder / RECORD_FILE)
     try:
         return _from_dict(data) if data else None
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         return None
 
 
