@@ -94,7 +94,7 @@ def _facts(out: Path) -> dict[str, Any]:
     georef = out / "stages" / "georef" / "georeference.json"
     if georef.is_file():
         data = json.loads(georef.read_text())
-        keys = ("method", "rmse_horizontal_m", "rmse_vertical_m", "tilt_sigma_deg")
+        keys = ("method", "rmse_horizontal_m", "rmse_vertical_m", "tilt_sigma_deg", "scale_sigma")
         facts["georef"] = {key: data["placements"][0].get(key) for key in keys}
         facts["georef"]["kind"] = data["frame"]["kind"]
     if (out / "stages" / "sfm" / "component_0").is_dir():

@@ -69,7 +69,8 @@ def _registered(total: int) -> Check:
 
 
 _WALL = "wall_s"
-_SYNTHETIC = "synthetic_uav"
+_SYNTHETIC, _STREET = "synthetic_uav", "synthetic_street"
+_AT = ("--thresholds", "0.05", "0.15", "0.5")
 _BRIGHTON_TRUTH = "uav_brighton_beach/reference/model.laz"
 
 ROWS: dict[str, Row] = {
@@ -174,6 +175,55 @@ ROWS: dict[str, Row] = {
             Check("GPS frame: offset north", "evals.frame.offset_m.1", unit="m"),
             Check("GPS frame: offset up", "evals.frame.offset_m.2", unit="m"),
         ),
+    ),
+    # The folder, not images/ in it: the attitudes are in meta.csv.
+    _STREET: Row(
+        _STREET,
+        "preview",
+        evals=(
+            Eval("poses", "poses", _STREET),
+            Eval("frame", "frame", _STREET),
+            Eval("depth", "depth", _STREET),
+            Eval("walls", "surface", _STREET, ("--labels", "1", *_AT), picture=True),
+            Eval("surface", "surface", _STREET, _AT),
+        ),
+        checks=(
+            _registered(20),
+            Check("camera centres, worst", "evals.poses.center_max", "<=", 0.05, unit="m"),
+            Check(
+                "walls of buildings that 3 photos see, F-score at 0.15 m",
+                "evals.walls.thresholds.1.f_score",
+            ),
+            Check("the same: precision", "evals.walls.thresholds.1.precision"),
+            Check("the same: recall", "evals.walls.thresholds.1.recall"),
+            Check(
+                "all faces that 3 photos see, F-score at 0.15 m",
+                "evals.surface.thresholds.1.f_score",
+            ),
+            Check(
+                "depth maps pooled, pixels that 3 photos see, within 0.5 %",
+                "evals.depth.pooled_seen.within_0.5_percent",
+                "",
+                0,
+                100,
+                "%",
+            ),
+            Check("GPS frame with attitudes: tilt", "evals.frame.tilt_deg", "<=", 1.0, unit="deg"),
+            Check("the same as stated, 1 sigma", "georef.tilt_sigma_deg", unit="deg"),
+            Check("GPS frame: scale", "evals.frame.scale_ratio"),
+            Check("the same as stated, 1 sigma", "georef.scale_sigma", "", 0, 100, "%"),
+        ),
+    ),
+    "synthetic_street_without_attitudes": Row(
+        f"{_STREET}/images",
+        "preview",
+        evals=(Eval("frame", "frame", _STREET),),
+        checks=(
+            _registered(20),
+            Check("GPS frame without attitudes: tilt", "evals.frame.tilt_deg", unit="deg"),
+            Check("the same as stated, 1 sigma", "georef.tilt_sigma_deg", unit="deg"),
+        ),
+        options=("--until", "georef"),
     ),
     "fountain_p11": Row(
         "fountain_p11/images",

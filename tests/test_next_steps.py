@@ -19,18 +19,25 @@ KINDS = {
 
 def silent_errors(source: str) -> Iterator[int]:
     """Lines where an error of `voxterra.errors` is made without a next step."""
-    for node in ast.walk(ast.parse(source)):
+    nodes = list(ast.walk(ast.parse(source)))
+    raised = {node.exc for node in nodes if isinstance(node, ast.Raise)}
+    for node in nodes:
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", None) or getattr(node.func, "attr", None)
+            # The kind may be in a variable: `raise kind("no room", where=path)`.
+            is_kind = name in KINDS or (
+                node in raised and any(k.arg == "where" for k in node.keywords)
+            )
             steps = [k.value for k in node.keywords if k.arg == "next_step"]
             empty = any(isinstance(s, ast.Constant) and not s.value for s in steps)
-            if name in KINDS and (not steps or empty):
+            if is_kind and (not steps or empty):
                 yield node.lineno
 
 
 def test_an_error_without_a_next_step_is_found():
     assert list(silent_errors("raise FormatError('cut off', where='a.ply')")) == [1]
     assert list(silent_errors("raise errors.GeoError('no CRS', next_step=None)")) == [1]
+    assert list(silent_errors("raise kind('no room', where='a.zip')")) == [1]
     assert not list(silent_errors("raise GeoError('no CRS', next_step='Give --crs.')"))
 
 

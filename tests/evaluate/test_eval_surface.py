@@ -1,5 +1,7 @@
 """Surface scores of surfaces whose distance from the truth is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import trimesh
@@ -117,3 +119,22 @@ def test_synthetic_truth_against_itself(shared_data):
     score = score_surface(truth.mesh, truth, samples=20000)
     assert score.f_score(0.05) == 1.0
     assert 0.1 < score.left_out < 0.999
+
+
+def test_faces_of_some_labels_only(tmp_path: Path) -> None:
+    truth = tmp_path / "mesh.ply"
+    head = (
+        "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\n"
+        "property float z\nelement face 3\nproperty list uchar int vertex_indices\n"
+    )
+    corners = "0 0 0\n1 0 0\n0 1 0\n"
+    labelled = head + "property uchar label\nproperty uchar views\nend_header\n" + corners
+    truth.write_text(labelled + "3 0 1 2 1 5\n3 0 1 2 0 5\n3 0 1 2 1 2\n")
+    assert read_truth_surface(truth).scored.tolist() == [True, True, False]
+    assert read_truth_surface(truth, labels=(1,)).scored.tolist() == [True, False, False]
+    assert read_truth_surface(truth, labels=(0, 1), min_views=2).scored.all()
+    with pytest.raises(InputError, match="No face"):
+        read_truth_surface(truth, labels=(7,))
+    truth.write_text(head + "end_header\n" + corners + "3 0 1 2\n3 0 1 2\n3 0 1 2\n")
+    with pytest.raises(InputError, match="no labels"):
+        read_truth_surface(truth, labels=(1,))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from voxterra.core.bend import bend_m
 from voxterra.core.georeference import Georeference
 from voxterra.core.photos import Photo
-from voxterra.georef.checks import doming_m, lag_m, seconds_of
 from voxterra.georef.georeference import georeference
 
 MakeSurvey = Callable[..., Any]
@@ -42,34 +42,12 @@ def test_bends_are_measured_and_noise_is_none(seed: int) -> None:
     rng = np.random.default_rng(seed)
     centers = serpentine()
     gps = centers + rng.normal(0, 0.3, centers.shape)
-    assert doming_m(centers, gps) is None
+    assert bend_m(centers, gps) is None
     radius2 = ((centers - centers.mean(0))[:, :2] ** 2).sum(1)
     bent = centers + np.outer(radius2 / radius2.max(), [0, 0, -3.0])
-    assert doming_m(bent, gps) == pytest.approx(-3.0, abs=0.8)
+    assert bend_m(bent, gps) == pytest.approx(-3.0, abs=0.8)
     line = np.column_stack([np.arange(30) * 3.0, np.zeros(30), np.zeros(30)])
-    assert doming_m(line, line + rng.normal(0, 0.3, line.shape)) is None
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_lags_are_measured_and_noise_is_none(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    centers = serpentine()
-    order = np.arange(len(centers))
-    noise = rng.normal(0, 0.5, centers.shape)
-    assert lag_m(centers, centers + noise, order) is None
-    way = np.gradient(centers, axis=0)
-    late = centers - 4.0 * way / np.linalg.norm(way, axis=1)[:, None] + noise
-    assert lag_m(centers, late, order) == pytest.approx(4.0, abs=0.5)
-    straight = np.column_stack([np.arange(30) * 3.0, np.zeros(30), np.zeros(30)])
-    assert lag_m(straight, straight - [2.0, 0, 0], order) is None  # moves the model instead
-
-
-def test_a_lag_in_seconds() -> None:
-    centers = serpentine(6)  # 10 m from one to the next, every 2 s
-    times = [f"2026-01-01T10:00:{2 * i:02d}" for i in range(6)]
-    assert seconds_of(5.0, centers, times) == pytest.approx(1.0)
-    assert seconds_of(5.0, centers, [None] * 6) is None
-    assert seconds_of(5.0, centers, ["soon"] * 6) is None
+    assert bend_m(line, line + rng.normal(0, 0.3, line.shape)) is None
 
 
 def test_a_bowl_is_told(survey: MakeSurvey) -> None:
@@ -80,22 +58,6 @@ def test_a_bowl_is_told(survey: MakeSurvey) -> None:
     bend = 4.0 * radius2 / radius2.max()
     bent = s.with_photos(lambda i, p: moved_gps(s, p, np.array([0, 0, bend[i]])))
     assert said(georeference([bent.model], bent.photos), "like a dome")
-
-
-def test_late_positions_are_told(survey: MakeSurvey) -> None:
-    s = survey(n=36, gps_sigma=(0.4, 0.5))
-    truth = np.array([i.center_in_world for i in s.truth.images])
-    # Taken along lines there and back, every second.
-    row, column = np.divmod(np.arange(36), 6)
-    order = np.lexsort([np.where(row % 2 == 0, column, 5 - column), row])
-    rank = np.argsort(order)
-    way = np.gradient(truth[order], axis=0)[rank]
-    way /= np.linalg.norm(way, axis=1)[:, None]
-    timed = s.with_photos(lambda i, p: replace(p, captured_at=f"2026-05-01T10:00:{rank[i]:02d}"))
-    assert not said(georeference([timed.model], timed.photos), "along their way")
-    late = timed.with_photos(lambda i, p: moved_gps(s, p, -4.0 * way[i]))
-    found = georeference([late.model], late.photos)
-    assert said(found, "m behind the cameras along their way, about 0.2 s")
 
 
 def test_mirrored_positions_place_nothing(survey: MakeSurvey) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,30 @@ def test_weak_gps_is_scaled_by_the_bar(survey: MakeSurvey, tmp_path: Path) -> No
     assert strong.placed and strong.scale_sigma < 0.01 < weak.scale_sigma
     error = s.error(found.components[0], found.frame)
     assert error.scale_ratio == pytest.approx(1.0, abs=3 * strong.scale_sigma)
+
+
+def test_a_bar_against_gps_is_told_with_both_numbers(survey: MakeSurvey, tmp_path: Path) -> None:
+    """The bar is typed as 10 m where GPS says 12 m."""
+    s = survey(n=36, gps_sigma=(0.1, 0.3))
+    ends = ENDS * 12.0 / LENGTH
+    path = table(tmp_path / "bars.csv", marks(s, ends=ends), length=10.0)
+    found = georeference([s.model], s.photos, GeorefConfig(scale_bar=path))
+    (told,) = [w for w in found.all_warnings if "contradict each other" in w]
+    assert "'door' is given as 10.00 m" in told
+    by_gps = float(re.search(r"GPS makes it ([\d.]+) m", told)[1])
+    sigma = float(re.search(r"GPS makes it [\d.]+ m \(1 sigma ([\d.]+) m\)", told)[1])
+    assert by_gps == pytest.approx(12.0, abs=0.15) and 0 < sigma < 0.2
+    assert "leave --scale-bar out" in told
+    # What is delivered is as badly known as the two differ, and says which length it has.
+    placement = found.placements[0]
+    assert placement.scale_sigma == pytest.approx(np.log(1.2), abs=0.02)
+    error = s.error(found.components[0], found.frame)
+    delivered = float(re.search(r"as delivered has it as ([\d.]+) m", told)[1])
+    assert delivered == pytest.approx(12.0 * error.scale_ratio, abs=0.02)
+    right = table(tmp_path / "right.csv", marks(s, ends=ends), length=12.0)
+    good = georeference([s.model], s.photos, GeorefConfig(scale_bar=right))
+    assert not any("contradict" in w for w in good.all_warnings)
+    assert good.placements[0].scale_sigma < 0.01
 
 
 def test_a_wrong_mark_is_named_and_not_used(survey: MakeSurvey) -> None:

@@ -146,7 +146,7 @@ def test_no_photos(tmp_path: Path) -> None:
     with pytest.raises(NoPhotosError):
         ingest_photos([], work_dir=tmp_path)
     (tmp_path / "list.txt").write_text("hello")
-    with pytest.raises(NoPhotosError, match=r"list\.txt \(not a photo"):
+    with pytest.raises(NoPhotosError, match=r"list\.txt is left out: not a photo"):
         ingest_photos(tmp_path / "list.txt", work_dir=tmp_path)
 
 

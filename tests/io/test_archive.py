@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voxterra.errors import Cancelled, FormatError, InputError
-from voxterra.io.archive import extract_zip
+from voxterra.io.archive import LeftOut, extract_zip
 
 SUFFIXES = frozenset({".jpg", ".csv"})
 
@@ -22,7 +22,7 @@ def pack(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_D
     return path
 
 
-def unpack(archive: Path, folder: Path, max_bytes: int = 10**9) -> tuple[str, ...]:
+def unpack(archive: Path, folder: Path, max_bytes: int = 10**9) -> LeftOut:
     return extract_zip(archive, folder, SUFFIXES, max_bytes=max_bytes)
 
 
@@ -34,7 +34,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 def test_wanted_files_are_unpacked_with_their_folders(tmp_path: Path) -> None:
     entries = {"a b/é'\".jpg": b"1", "meta.csv": b"2", "run.sh": b"3", "sub/写真.JPG": b"4"}
     archive = pack(tmp_path / "a.zip", entries)
-    assert unpack(archive, tmp_path / "out") == ()
+    assert unpack(archive, tmp_path / "out") == LeftOut(others=("run.sh",))
     assert everything(tmp_path / "out") == {k: v for k, v in entries.items() if k != "run.sh"}
 
 
@@ -63,16 +63,18 @@ def test_symbolic_links_are_left_out(tmp_path: Path) -> None:
         info.create_system = 3
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
         out.writestr(info, "/etc/passwd")
-    assert unpack(tmp_path / "a.zip", tmp_path / "out") == ("link.jpg",)
+    assert unpack(tmp_path / "a.zip", tmp_path / "out") == LeftOut(links=("link.jpg",))
     assert everything(tmp_path / "out") == {"good.jpg": b"x"}
 
 
 def test_bomb_by_ratio_and_by_size(tmp_path: Path) -> None:
     bomb = pack(tmp_path / "bomb.zip", {f"{i}.jpg": bytes(70_000_000) for i in range(3)})
-    with pytest.raises(FormatError, match="no photos"):
+    with pytest.raises(FormatError, match="no photos") as caught:
         unpack(bomb, tmp_path / "out")
-    with pytest.raises(FormatError, match=r"over 0\.1 GB"):
+    assert "Do not unpack" in (caught.value.next_step or "")
+    with pytest.raises(FormatError, match=r"more than 0\.1 GB") as caught:
         unpack(bomb, tmp_path / "out", max_bytes=100_000_000)
+    assert "--ingest.max-unpacked-gb" in (caught.value.next_step or "")
     assert not (tmp_path / "out").exists()
 
 
@@ -101,7 +103,7 @@ def test_a_file_that_is_also_a_folder_is_refused(tmp_path: Path) -> None:
 
 def test_not_a_zip_and_no_file(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"no zip at all")
-    with pytest.raises(FormatError, match="not a zip"):
+    with pytest.raises(FormatError, match="no zip"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
     with pytest.raises(InputError):
         unpack(tmp_path / "absent.zip", tmp_path / "out")

@@ -8,12 +8,13 @@ import pytest
 import rasterio
 import tifffile
 from pyproj import CRS
+from rasterio.errors import RasterioError
 from rio_cogeo.cogeo import cog_validate
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import ColorRaster, Grid, SurfaceRaster
 from voxterra.errors import FormatError
-from voxterra.io.geotiff import read_preview, read_raster, write_dsm, write_ortho
+from voxterra.io.geotiff import _read_again, read_preview, read_raster, write_dsm, write_ortho
 
 GEO = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832")
 ELLIPSOIDAL = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832", heights="ellipsoidal")
@@ -76,15 +77,22 @@ def test_feet_stay_feet_and_heights_metres(tmp_path: Path) -> None:
     assert units == ["US survey foot", "US survey foot", "metre"]
 
 
-def test_local_frame_has_no_epsg_and_says_scale_unknown(tmp_path: Path) -> None:
+def test_local_frame_claims_no_metres_and_says_scale_unknown(tmp_path: Path) -> None:
+    """GeoTIFF has no unknown unit: of any CRS, readers take lengths for metres."""
     write_dsm(surface(), tmp_path / "dsm.tif", LOCAL)
     assert_cog(tmp_path / "dsm.tif")
     with rasterio.open(tmp_path / "dsm.tif") as dataset:
-        wkt = dataset.crs.to_wkt()
-        assert "scale unknown" in wkt and dataset.crs.to_epsg() is None
-        assert not dataset.crs.is_projected
+        assert dataset.crs is None and not dataset.transform.is_identity
         assert "scale unknown" in dataset.tags()["SCALE"]
         assert dataset.units[0] == "model units"
+
+
+def test_a_local_frame_of_known_scale_is_in_metres(tmp_path: Path) -> None:
+    write_dsm(surface(), tmp_path / "dsm.tif", GeoFrame.local(scale_known=True))
+    with rasterio.open(tmp_path / "dsm.tif") as dataset:
+        assert dataset.crs.to_epsg() is None and not dataset.crs.is_projected
+        assert 'UNIT["metre"' in dataset.crs.to_wkt()
+        assert dataset.units[0] == "metre" and "SCALE" not in dataset.tags()
 
 
 def test_ortho_is_rgba_cog(tmp_path: Path) -> None:
@@ -186,3 +194,17 @@ def test_a_preview_is_small_and_lies_where_the_raster_lies(tmp_path):
     (tmp_path / "bad.tif").write_bytes(b"no raster")
     with pytest.raises(FormatError, match="damaged"):
         read_preview(tmp_path / "bad.tif", 100)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.97])
+def test_a_file_that_was_cut_off_is_noticed(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "a.tif"
+    random = np.random.default_rng(2).integers(0, 255, (1100, 900, 4), np.uint8)
+    write_ortho(ColorRaster(Grid(0.0, 0.0, 1.0, 900, 1100), random), path, LOCAL)
+    _read_again(path, np.moveaxis(random, 2, 0))
+    with pytest.raises(OSError, match="not what was written"):
+        _read_again(path, np.zeros((4, 1100, 900), np.uint8))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises((OSError, RasterioError)):
+        _read_again(path, None)

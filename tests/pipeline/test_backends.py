@@ -17,10 +17,11 @@ from voxterra.pipeline.config import RunConfig, check_config
 from voxterra.pipeline.fingerprint import fingerprint
 from voxterra.pipeline.options import plain, read_options, write_options
 from voxterra.pipeline.presets import PRESETS, preset
+from voxterra.pipeline.record import StageRecord
 from voxterra.pipeline.run import run
 from voxterra.pipeline.stages import STAGES
 from voxterra.pipeline.voxel_presets import VOXEL_PRESETS, this_machine, voxel_preset
-from voxterra.pipeline.workspace import StageRecord, Workspace
+from voxterra.pipeline.workspace import Workspace
 from voxterra.surface.fusion.config import FusionConfig
 
 SURFACE = next(stage for stage in STAGES if stage.name == "surface")

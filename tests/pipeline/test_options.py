@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from voxterra.core.options import with_values
-from voxterra.errors import FormatError, UsageError
+from voxterra.errors import FormatError, InputError, UsageError
 from voxterra.pipeline.config import RunConfig
 from voxterra.pipeline.options import plain, read_options, write_options
 from voxterra.pipeline.presets import PRESETS, preset
@@ -54,13 +54,24 @@ def test_wrong_options_are_usage_errors(values, text):
     assert text in str(caught.value) and "my.yaml" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"depth: [1, 2", b"\xff\xfe\x00", None])
-def test_a_file_that_is_no_yaml(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"depth: [1, 2", "in line 1, column 13"),
+        (b"\xff\xfe\x00", "not text"),
+        (b"a: " + b"[" * 5000, "nested too deep"),
+    ],
+)
+def test_a_file_that_is_no_yaml(tmp_path, content, reason):
     path = tmp_path / "c.yaml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(FormatError, match="cannot be read"):
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=reason):
         read_options(path, RunConfig())
+
+
+def test_a_config_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        read_options(tmp_path / "c.yaml", RunConfig())
 
 
 def test_presets_differ_and_standard_is_the_default():

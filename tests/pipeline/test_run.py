@@ -26,6 +26,7 @@ from voxterra.errors import (
     UsageError,
     WorkspaceError,
 )
+from voxterra.io import disk
 from voxterra.pipeline import events as ev
 from voxterra.pipeline import lock
 from voxterra.pipeline.run import run
@@ -248,7 +249,8 @@ def collect_until_error(source, out, config, error):
 def test_a_full_disk_is_an_output_error(source, tmp_path):
     config = FakeConfig(count=CountConfig(fail="OSError"))
     events, error = collect_until_error(source, tmp_path / "out", config, OutputError)
-    assert "No space left" in error.what
+    assert "The disk is full" in error.what and "same command again" in error.next_step
+    assert str(tmp_path / "out") in error.where and "free)" in error.where
     failed = events[-1]
     assert isinstance(failed, ev.RunFailed)
     assert (failed.kind, failed.stage, failed.exit_code) == ("OutputError", "count", 20)
@@ -396,3 +398,38 @@ def test_what_a_single_step_leaves_out_of_date_is_told(source, tmp_path):
     rest = list(run(None, out, changed, stages=STAGES))
     assert [e.stage for e in rest if isinstance(e, ev.StageFinished)] == ["write"]
     assert not any("out of date" in e.message for e in rest if isinstance(e, ev.StageWarning))
+
+
+def test_a_full_disk_behind_another_error_is_an_output_error(source, tmp_path, monkeypatch):
+    def broken(ctx):
+        raise RuntimeError("No registered database factory succeeded.")
+
+    stages = (STAGES[0], replace(STAGES[1], run=broken), STAGES[2])
+    monkeypatch.setattr(disk, "_FULL_BYTES", 1 << 60)
+    with pytest.raises(OutputError, match="The disk is full") as caught:
+        list(run(source, tmp_path / "out", FakeConfig(), stages=stages))
+    assert "same command again" in caught.value.next_step
+    monkeypatch.setattr(disk, "_FULL_BYTES", 0)
+    with pytest.raises(RuntimeError, match="factory"):
+        list(run(source, tmp_path / "out", FakeConfig(), stages=stages))
+
+
+def test_a_lock_that_cannot_be_signed_still_holds(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_sign", lambda path: None)  # as on a full disk
+    with (
+        lock.locked(tmp_path / "l"),
+        pytest.raises(WorkspaceError, match="unknown process"),
+        lock.locked(tmp_path / "l"),
+    ):
+        pass
+    with lock.locked(tmp_path / "l"):
+        pass
+
+
+def test_runs_in_different_folders_do_not_mind_each_other(source, tmp_path):
+    config = FakeConfig(count=CountConfig(seconds=20.0, steps=200))
+    first = run(source, tmp_path / "one", config, stages=STAGES)
+    while not isinstance(next(first), ev.StageProgress):
+        pass
+    assert done(go(source, tmp_path / "two")) == ["read", "count", "write"]
+    first.close()

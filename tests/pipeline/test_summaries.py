@@ -10,7 +10,7 @@ import numpy as np
 from voxterra.cli.run import RunArguments, resolved
 from voxterra.core.camera import Camera
 from voxterra.core.geo import GeoFrame
-from voxterra.core.georeference import Georeference, Placement
+from voxterra.core.georeference import Georeference, Lag, Placement
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.core.registration import UnregisteredPhoto
 from voxterra.core.transforms import Similarity
@@ -20,6 +20,8 @@ from voxterra.pipeline.summaries import (
     describe_georeference,
     left_out,
 )
+from voxterra.products.describe import accuracy_line
+from voxterra.report.overview import gps_fit
 
 FRAME = GeoFrame("geo", 9.9, 51.5, 100.0, "EPSG:32632")
 NO_POINTS = SparsePoints(
@@ -63,11 +65,22 @@ def test_gaps_are_between_neighbours() -> None:
     assert about_gaps(replace(found, frame=GeoFrame.local())) == ()
 
 
+def test_a_lag_that_was_taken_off_stands_beside_the_residuals() -> None:
+    late = replace(placed(), lag=Lag(3.19, 0.1, 1.6, 3.73, 0.57))
+    found, before = (Georeference(FRAME, (component(0, 10),), (p,)) for p in (late, placed()))
+    assert "a lag of 3.19 m along the way taken off" in describe_georeference(found)
+    assert "RMS after taking off a lag of 3.2 m" in accuracy_line(found)
+    assert "after a lag of 3.19 ± 0.10 m was taken off" in gps_fit(late)
+    for text in (describe_georeference(before), accuracy_line(before), gps_fit(placed())):
+        assert "lag" not in text
+
+
 def test_what_lies_apart_is_left_out_by_its_number() -> None:
     away = replace(placed(), apart=replace(FRAME, lon=115.0, lat=-32.0, crs="EPSG:32750"))
     found = Georeference(FRAME, (component(0), component(1, 2)), (placed(), away))
     (warning,) = left_out(found)
     assert "component 2 (2 photos)" in warning and "component_2.ply" in warning
+    assert "--ingest.only products/component_2.txt" in warning
     assert about_gaps(found) == ()
 
 
@@ -76,3 +89,4 @@ def test_short_options_go_to_their_stages() -> None:
     config = resolved(RunArguments((), Path("out"), **files))  # type: ignore[arg-type]
     assert config.sfm.cameras == files["cameras"]
     assert config.georef.scale_bar == files["scale_bar"] and config.products.aoi == files["aoi"]
+    assert config.depth.aoi == files["aoi"]

@@ -21,6 +21,13 @@ def test_sparse_points_of_what_lies_apart(apart: Made) -> None:
     assert "scale unknown" in lost
 
 
+def test_photos_of_what_lies_apart_are_listed_for_a_run_of_their_own(apart: Made) -> None:
+    assert "component_1.txt" not in {p.name for p in apart.products}
+    far = apart.path("component_2.txt").read_text().split()
+    assert far and all(name.startswith("far/") for name in far)
+    assert apart.path("component_3.txt").read_text().startswith("lost/")
+
+
 def test_cameras_lie_in_their_own_place(apart: Made) -> None:
     features = json.loads(apart.path("cameras.geojson").read_text())["features"]
     cameras = {

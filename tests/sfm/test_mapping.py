@@ -13,7 +13,8 @@ import pytest
 
 from voxterra.core.progress import no_progress
 from voxterra.core.transforms import fit_similarity
-from voxterra.errors import Cancelled
+from voxterra.errors import Cancelled, OutputError
+from voxterra.io import disk
 from voxterra.sfm import refine as refine_module
 from voxterra.sfm.attempts import Attempt
 from voxterra.sfm.background import quiet_colmap, run_cancellable
@@ -262,3 +263,23 @@ def test_run_cancellable_waits_for_the_work_and_hands_on_errors() -> None:
     with pytest.raises(ZeroDivisionError):
         run_cancellable(fail, lambda: None)
     assert run_cancellable(lambda token: 7, lambda: None) == 7
+
+
+def test_colmap_is_stopped_before_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter([80_000_000, 70_000_000, 40_000_000])
+    monkeypatch.setattr(disk, "disk_free_bytes", lambda folder: next(left, 40_000_000))
+    stopped: list[bool] = []
+
+    def wait_for_cancel(token: pycolmap.CancellationToken) -> None:
+        while not token.is_cancelled:
+            time.sleep(0.001)
+        stopped.append(True)
+
+    with pytest.raises(OutputError, match="nearly full"):
+        run_cancellable(wait_for_cancel, lambda: None, folder=tmp_path, poll_s=0.01)
+    assert stopped == [True]
+    with pytest.raises(OutputError):  # and is not started on one
+        run_cancellable(wait_for_cancel, lambda: None, folder=tmp_path)
+    assert stopped == [True]

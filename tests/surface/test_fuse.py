@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from voxterra.core.mesh import TriMesh
-from voxterra.errors import Cancelled, ReconstructionError
+from voxterra.errors import Cancelled, FormatError, ReconstructionError
 from voxterra.surface.fusion import fuse as fuse_module
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.fusion.fuse import fuse
@@ -177,3 +177,40 @@ def test_it_can_be_cancelled(ball):
 
     with pytest.raises(Cancelled):
         fuse(ball, FusionConfig(voxel_size_m=0.1), progress=stop)
+
+
+def test_a_stopped_fusion_goes_on_to_the_same_mesh(ball, monkeypatch, tmp_path):
+    monkeypatch.setattr(fuse_module, "REGION", 3)
+    config = FusionConfig(voxel_size_m=0.05)
+    whole = fuse(ball, config)
+    meshed = []
+    usual = fuse_module._mesh_region
+
+    def counted(*arguments):
+        meshed.append(1)
+        return usual(*arguments)
+
+    monkeypatch.setattr(fuse_module, "_mesh_region", counted)
+
+    def stop(fraction: float, message: str = "") -> None:
+        if len(meshed) == 5:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        fuse(ball, config, work_dir=tmp_path, progress=stop)
+    monkeypatch.setattr(fuse_module, "allocate", None)  # not needed again
+    mesh = fuse(ball, config, work_dir=tmp_path)
+    regions = len(list(tmp_path.glob("region_*.npz")))
+    assert regions > 5 and len(meshed) == regions  # each once
+    assert np.array_equal(mesh.vertices, whole.vertices)
+    assert np.array_equal(mesh.colors, whole.colors)
+    assert np.array_equal(mesh.faces, whole.faces)
+
+
+def test_damaged_work_of_a_stopped_fusion_is_named(ball, tmp_path):
+    config = FusionConfig(voxel_size_m=0.1)
+    fuse(ball, config, work_dir=tmp_path)
+    (tmp_path / "region_000000.npz").write_bytes(b"PK")
+    with pytest.raises(FormatError) as caught:
+        fuse(ball, config, work_dir=tmp_path)
+    assert caught.value.where == str(tmp_path / "region_000000.npz")

@@ -40,7 +40,7 @@ def run(args: list[str]) -> int:
         raise UsageError(
             "Source and target are of the same kind.",
             where=f"{given.source} -> {given.target}",
-            next_step="One is a .json file, the other a folder.",
+            next_step="Give a .json file and a folder: the first is read, the second written.",
         )
     reconstruction = read(given.source)
     if to_json:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -31,6 +31,10 @@ Show = Callable[[Event], None]
 
 PLAIN_EVERY_S = 10.0
 
+_STOPPING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
 
 def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
     """Show events until the run ends; returns the exit code.
@@ -40,10 +44,11 @@ def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
     """
     code, failed = 0, False
     with ExitStack() as stack:
-        stack.enter_context(_telling_that_it_stops())
+        listen = stack.enter_context(_telling_that_it_stops())
         show: Show | None = None
         try:
             for event in events:
+                listen()
                 if show is None:
                     out, err = sys.stdout, sys.stderr
                     if isinstance(event, ev.RunStarted):
@@ -53,12 +58,16 @@ def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
                 if isinstance(event, ev.RunFailed):
                     code, failed = event.exit_code, True
                 show(event)
-        except (KeyboardInterrupt, BrokenPipeError):
-            if not failed:
-                events.close()
-                raise
         except BaseException as error:
-            if not failed:
+            # An error without a file is of our own printing, to a pipe or a full disk.
+            printing = isinstance(error, OSError) and error.filename is None
+            if isinstance(error, KeyboardInterrupt) or printing:
+                if not failed:
+                    events.close()
+                    if show is not None and not printing:
+                        show(failure(error))  # how to go on
+                    raise
+            elif not failed:
                 if show is None:
                     show = stack.enter_context(_display(sys.stdout, sys.stderr, as_json=as_json))
                 told = _quietly(error)
@@ -76,25 +85,45 @@ def _quietly(error: BaseException) -> ev.RunFailed:
 
 
 @contextmanager
-def _telling_that_it_stops() -> Iterator[None]:
-    """Answer the first Ctrl-C at once, since a stage may take a while to hear of it."""
+def _telling_that_it_stops() -> Iterator[Callable[[], None]]:
+    """Answer the first Ctrl-C at once, since a stage may take a while to hear of it.
+
+    What else asks a process to end (`kill`, a job queue, a terminal that is closed) counts as
+    Ctrl-C too. Yields a function to call now and then: COLMAP takes SIGTERM for itself when it is
+    imported, in the middle of a run.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
     stream = os.fdopen(os.dup(2), "w", encoding="utf-8")  # 2 itself will go to the log
-    before = signal.getsignal(signal.SIGINT)
+    before = {
+        number: handler
+        for number in _STOPPING
+        if (handler := signal.getsignal(number)) != signal.SIG_IGN or number == signal.SIGINT
+    }  # nohup ignores SIGHUP, and means it
+    stopping = False
 
     def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\nstopping ... (Ctrl-C again leaves at once)", file=stream, flush=True)
+        nonlocal stopping
+        stopping = True
+        for number in before:
+            signal.signal(number, signal.default_int_handler)
+        with suppress(OSError):  # the terminal may be gone
+            print("\nstopping ... (Ctrl-C again leaves at once)", file=stream, flush=True)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    def listen() -> None:
+        for number in () if stopping else before:
+            signal.signal(number, interrupt)
+
+    listen()
     try:
-        yield
+        yield listen
     finally:
-        signal.signal(signal.SIGINT, before)
-        stream.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        with suppress(OSError):
+            stream.close()
 
 
 @contextmanager
@@ -193,6 +222,7 @@ class _Report:
                 self._finish(event)
             case ev.RunFailed():
                 self._stop_bars()
+                self._warn()  # files left out and the like may be why it failed
                 self._fail(event)
 
     def _start(self, event: ev.StageStarted) -> None:
@@ -232,9 +262,12 @@ class _Report:
         if self.bars:
             self.bars.stop()
 
-    def _finish(self, event: ev.RunFinished) -> None:
+    def _warn(self) -> None:
         for warning in self.warnings:
             self.console.print(f"[yellow]warning[/] ({warning.stage}): {escape(warning.message)}")
+
+    def _finish(self, event: ev.RunFinished) -> None:
+        self._warn()
         if self.products:
             self.console.print(f"\n[bold]Made in {escape(event.out)}[/]")
             width = max(len(product.path) for product in self.products)

@@ -13,9 +13,10 @@ from typing import Any
 
 from voxterra import __version__
 from voxterra.cli.words import read_words, wants_help
+from voxterra.core.machine import disk_free_bytes
 from voxterra.errors import MissingPartError
 from voxterra.pipeline.checkup import Check, check_up
-from voxterra.pipeline.machine import MachineFacts, disk_free_bytes, this_machine_facts
+from voxterra.pipeline.machine import MachineFacts, this_machine_facts
 
 HELP = """\
 usage: voxterra doctor [--out DIR] [--json]

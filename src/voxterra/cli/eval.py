@@ -162,6 +162,10 @@ def surface(
     samples: Annotated[int, tyro.conf.arg(help="Points drawn from each surface.")] = 200_000,
     cameras: Cameras = None,
     min_views: MinViews = 3,
+    labels: Annotated[
+        tuple[int, ...],
+        tyro.conf.arg(help="Score only true faces with these labels (walls of buildings: 1)."),
+    ] = (),
     picture: Picture = None,
     as_json: Json = False,
 ) -> None:
@@ -176,6 +180,7 @@ def surface(
         thresholds=thresholds,
         samples=samples,
         min_views=min_views,
+        labels=labels,
     )
     if picture is not None:
         from voxterra.evaluate.picture import draw_surface

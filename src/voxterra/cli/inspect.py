@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,6 +65,8 @@ def run(args: list[str]) -> int:
             where="--above-ground",
             next_step="Give metres above the ground, such as 60, or leave it out.",
         )
+    # Files left out are in the table; without a handler they would be told once more.
+    logging.getLogger("voxterra").addHandler(logging.NullHandler())
     with tempfile.TemporaryDirectory(prefix="voxterra-") as folder:
         source = given.photos[0] if len(given.photos) == 1 else given.photos
         photos = ingest_photos(source, given.options.ingest, work_dir=Path(folder))

@@ -7,11 +7,13 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from voxterra import __version__
 from voxterra.core.names import nearest
-from voxterra.errors import UsageError, VoxterraError, exit_code, is_out_of_memory
-from voxterra.pipeline.failures import INTERNAL_ERROR_CODE
+from voxterra.errors import OutputError, UsageError, VoxterraError, exit_code, is_out_of_memory
+from voxterra.io.disk import cannot_write
+from voxterra.pipeline.failures import DISK_ERRORS, INTERNAL_ERROR_CODE
 
 STOPPED_CODE = 130
 BROKEN_PIPE_CODE = 141  # as of a program that SIGPIPE ended
@@ -140,6 +142,7 @@ def help_text() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit code (`errors.EXIT_CODES`, 70 for an internal error)."""
     args = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     try:
         code = _dispatch(args)
         sys.stdout.flush()
@@ -151,9 +154,11 @@ def main(argv: list[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         _leave_at_once(STOPPED_CODE)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_nowhere()
         return BROKEN_PIPE_CODE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return _cannot_write(error)
         return _out_of_memory() if is_out_of_memory(error) else _internal_error(error)
     return INTERNAL_ERROR_CODE
 
@@ -202,6 +207,34 @@ def _dispatch(args: list[str]) -> int:
     with told_values(args):
         result: int = module.run([*verb.prefix, *args[1:]])
     return result
+
+
+def _open_closed_streams() -> None:
+    """Where a program is started without stdout or stderr, Python has None for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _print_nowhere() -> None:
+    """Or Python would try once more to print what is left, and complain, as it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _cannot_write(error: OSError) -> int:
+    if error.filename is not None:
+        told = cannot_write(error, Path(os.fsdecode(error.filename)))
+    else:
+        _print_nowhere()
+        told = OutputError(
+            f"What Voxterra prints cannot be written: {error.strerror}.",
+            where="standard output",
+            next_step="Make space where it goes, or do not send it to a file; then give the same "
+            "command again: what was finished is kept.",
+        )
+    print_error(told)
+    return exit_code(told)
 
 
 def _out_of_memory() -> int:

@@ -77,7 +77,8 @@ class RunArguments:
     aoi: Annotated[
         Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: everything)")
     ] = None
-    """Area of interest (GeoJSON) that the products are cut to; short for --products.aoi."""
+    """Area of interest (GeoJSON): photos that do not see it get no depth, and products are cut to
+    it; short for --depth.aoi and --products.aoi."""
     from_: Annotated[
         StageName | None, tyro.conf.arg(name="from", help_behavior_hint="(default: what changed)")
     ] = None
@@ -149,6 +150,7 @@ def resolved(given: RunArguments) -> RunConfig:
         config = replace(config, sfm=replace(config.sfm, cameras=given.cameras))
     if given.aoi is not None:
         config = replace(config, products=replace(config.products, aoi=given.aoi))
+        config = replace(config, depth=replace(config.depth, aoi=given.aoi))
     if given.scale_bar is not None:
         config = replace(config, georef=replace(config.georef, scale_bar=given.scale_bar))
     if given.gps_heights is not None:

@@ -38,6 +38,26 @@ class PhotoResidual:
 
 
 @dataclass(frozen=True)
+class Lag:
+    """Recorded positions that all come late along the cameras' way.
+
+    Attributes:
+        distance_m: how far they stay behind the cameras at the usual speed, negative ahead [m].
+        sigma_m: its standard deviation [m].
+        seconds: the same as a time, negative ahead; None when photos do not say when they were
+            taken.
+        left_out_without_m, left_out_with_m: median horizontal misfit of photos that were left out
+            of the fit, without and with the lag [m].
+    """
+
+    distance_m: float
+    sigma_m: float
+    seconds: float | None
+    left_out_without_m: float
+    left_out_with_m: float
+
+
+@dataclass(frozen=True)
 class Placement:
     """How one component came into the world.
 
@@ -54,6 +74,8 @@ class Placement:
         scale_sigma: relative standard deviation of the scale (0.01 = 1 %).
         position_sigma_horizontal_m, position_sigma_vertical_m: standard deviation of the position
             of the model's centre, with the part of the GPS error that all photos share [m].
+        lag: by how much the recorded positions come late, None when they do not; it is taken off
+            in `world_from_model` and in the residuals.
         apart: the component's own frame when it lies too far from the others for one world; its
             coordinates are in that frame then, and products hold it apart.
         warnings: what a user should know about this placement.
@@ -70,6 +92,7 @@ class Placement:
     scale_sigma: float | None = None
     position_sigma_horizontal_m: float | None = None
     position_sigma_vertical_m: float | None = None
+    lag: Lag | None = None
     apart: GeoFrame | None = None
     warnings: tuple[str, ...] = ()
 
@@ -86,6 +109,7 @@ class Placement:
             "rotation": self.world_from_model.rotation.tolist(),
             "translation": self.world_from_model.translation.tolist(),
         }
+        data["lag"] = None if self.lag is None else dict(vars(self.lag))
         data["residuals"] = [dict(vars(r)) for r in self.residuals]
         data["apart"] = None if self.apart is None else self.apart.to_dict()
         data["warnings"] = list(self.warnings)
@@ -96,6 +120,7 @@ class Placement:
         """Inverse of `to_dict`. Raises KeyError or TypeError when `data` is something else."""
         fields = dict(data)
         similarity, apart = fields.pop("world_from_model"), fields.pop("apart", None)
+        lag = fields.pop("lag", None)
         return Placement(
             world_from_model=Similarity(
                 float(similarity["scale"]),
@@ -104,6 +129,7 @@ class Placement:
             ),
             residuals=tuple(PhotoResidual(**r) for r in fields.pop("residuals")),
             warnings=tuple(fields.pop("warnings")),
+            lag=None if lag is None else Lag(**lag),
             apart=None if apart is None else GeoFrame.from_dict(apart),
             **fields,
         )

@@ -83,6 +83,26 @@ class Reconstruction:
         """(len(images), 3) camera centres."""
         return np.array([image.center_in_world for image in self.images]).reshape(-1, 3)
 
+    def with_images(self, kept: NDArray[np.bool_]) -> Reconstruction:
+        """The same with the images of a (len(images),) mask only, and the points they observe."""
+        points = self.points
+        number = np.where(kept, np.cumsum(kept) - 1, -1)
+        observed = np.asarray(kept)[points.track_image]
+        point_of = np.repeat(np.arange(len(points)), np.diff(points.track_start))[observed]
+        left, count = np.unique(point_of, return_counts=True)
+        return replace(
+            self,
+            images=tuple(image for image, keep in zip(self.images, kept, strict=True) if keep),
+            points=SparsePoints(
+                points.positions_in_world[left],
+                points.colors[left],
+                points.errors_px[left],
+                np.concatenate([[0], np.cumsum(count)]).astype(np.int64),
+                number[points.track_image[observed]].astype(np.int32),
+                points.track_xy[observed],
+            ),
+        )
+
     def transformed(self, target_from_world: Similarity) -> Reconstruction:
         """The same reconstruction in another frame."""
         images = tuple(

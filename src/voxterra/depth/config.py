@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 
@@ -30,6 +31,9 @@ class DepthConfig:
     """Largest reprojection error of photos that agree [px]."""
     max_depth_error: float = 0.01
     """Largest relative depth difference of photos that agree."""
+    aoi: Path | None = None
+    """Area of interest: polygons of a GeoJSON file, longitude first. Photos that do not see it get
+    no depth, and the surface ends a little outside it. None: everything."""
     seed: int = 0
     """Random seed; results repeat exactly on any number of cores."""
     device: Literal["auto", "cpu", "cuda"] = field(

@@ -27,6 +27,7 @@ def take_up(
     by_id = photos.by_id()
     # Where it is computed does not count, so that work may go on on another machine.
     counting = {f.name for f in fields(config) if f.metadata.get("affects_result", True)}
+    counting.discard("aoi")  # which shows in the views
     question = {
         "config": {name: value for name, value in asdict(config).items() if name in counting},
         "views": [

@@ -108,13 +108,14 @@ def evaluate_surface(
     thresholds: tuple[float, ...] = DEFAULT_THRESHOLDS,
     samples: int = SAMPLES,
     min_views: int = 3,
+    labels: tuple[int, ...] = (),
     progress: Progress = no_progress,
 ) -> SurfaceScore:
     """Score the mesh of a run, or a PLY mesh; "surface" starts from "cameras" where it can."""
     from voxterra.io.ply import read_ply
 
     mesh = read_ply(find_product(result, "scene.ply"))[0]
-    surface = read_truth_surface(truth, min_views=min_views)
+    surface = read_truth_surface(truth, min_views=min_views, labels=labels)
     start = _alignment(result, truth, align, cameras)
     return score_surface(
         mesh,

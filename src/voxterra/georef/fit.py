@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.georef.problem import BIAS, HEADING, KINDS, POSITION, TILT, Problem, State
+from voxterra.georef.problem import BIAS, HEADING, KINDS, LAG, POSITION, TILT, Problem, State
 
 Float = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ class Fit:
         factors: estimated over base sigma by kind.
         outlier_rows: (R,) True for residual rows set aside.
         cost: robust cost of the observations at their base sigmas, to compare solutions.
-        covariance: (10, 10) of the unknowns.
+        covariance: (11, 11) of the unknowns.
     """
 
     state: State
@@ -74,6 +74,11 @@ class Fit:
     def position_sigma(self) -> Float:
         """(3,) of the centroid [m]."""
         return np.sqrt(np.diag(self.covariance)[POSITION])
+
+    @property
+    def lag_sigma(self) -> float:
+        """[m]"""
+        return float(np.sqrt(self.covariance[LAG, LAG]))
 
     @property
     def yaw_bias(self) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from voxterra.georef.checks import contradictions
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.observations import Observations, choose_frame, has_position, observe
 from voxterra.georef.place import NotPlaced, place
-from voxterra.georef.scale import bar_scale
+from voxterra.georef.scale import against_gps, bar_scale
 from voxterra.georef.upright import rotation_to_up, up_in_model
 from voxterra.georef.worlds import far_components
 from voxterra.io.scale_bars import read_scale_bars
@@ -141,21 +141,32 @@ def _place_component(
     if not len(component.images):
         return Placement(Similarity.identity(), False, "none")
     label = f"component {index + 1} ({len(component.images)} photos)"
-    if config.scale_bar is not None:
-        scale, problems = bar_scale(component, read_scale_bars(config.scale_bar))
-        notes = tuple(f"{label}: {note}" for note in problems)
-        if scale is not None:
-            observations = replace(observations, scale=(scale.factor, scale.sigma))
-        placement = _placed(label, observations, component, by_id, frame, config)
-        return replace(placement, warnings=(*placement.warnings, *notes))
-    return _placed(label, observations, component, by_id, frame, config)
+    if config.scale_bar is None:
+        return _placed(label, observations, component, frame, config)
+    bars, problems = bar_scale(component, read_scale_bars(config.scale_bar))
+    by_bars = observations
+    if bars is not None:
+        by_bars = replace(observations, scale=(bars.factor, bars.sigma))
+    placement = _placed(label, by_bars, component, frame, config)
+    notes = list(problems)
+    if bars is not None and placement.placed:
+        by_gps = place(observations, config)
+        if isinstance(by_gps, Placement) and by_gps.scale_sigma is not None:
+            used, gps = placement.world_from_model.scale, by_gps.world_from_model.scale
+            found = against_gps(bars, gps, by_gps.scale_sigma, used)
+            if found is not None:
+                off, told = found
+                sigma = max(off, placement.scale_sigma or 0.0)
+                placement = replace(placement, scale_sigma=sigma)
+                notes.append(told)
+    told_all = (*placement.warnings, *(f"{label}: {note}" for note in notes))
+    return replace(placement, warnings=told_all)
 
 
 def _placed(
     label: str,
     observations: Observations,
     component: Reconstruction,
-    by_id: dict[str, Photo],
     frame: GeoFrame,
     config: GeorefConfig,
 ) -> Placement:
@@ -180,7 +191,7 @@ def _placed(
         return replace(_upright(observations, component), warnings=(warning,))
     if np.median(up) > 0.5:
         warnings.append(f"{label}: most cameras look up into the sky; it may lie upside down")
-    warnings += [f"{label}: {w}" for w in contradictions(observations, found, component, by_id)]
+    warnings += [f"{label}: {w}" for w in contradictions(observations, found, component)]
     return replace(found, warnings=tuple(warnings))
 
 
@@ -201,8 +212,7 @@ def _place_apart(
     alone = _to_ground(Georeference(frame, (placed,), (placement,)))
     warning = (
         f"{far} from the others, at {_lonlat(frame)}: it has a frame of its own "
-        f"({frame.describe()}) and is delivered apart; run its photos by themselves for a surface "
-        "and maps of it"
+        f"({frame.describe()}) and is delivered apart"
     )
     placement = alone.placements[0]
     return replace(placement, apart=alone.frame, warnings=(warning, *placement.warnings))

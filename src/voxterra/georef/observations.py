@@ -41,6 +41,8 @@ class Observations:
         sigma_attitude: (N,) [rad].
         scale: metres in a unit of the model and its relative standard deviation, by known
             distances; None without.
+        captured_at: when each photo was taken, ISO 8601, or None.
+        height_repeated: all photos record one height, to the last digit.
     """
 
     names: tuple[str, ...]
@@ -54,6 +56,8 @@ class Observations:
     displayed_from_enu: Float
     sigma_attitude: Float
     scale: tuple[float, float] | None = None
+    captured_at: tuple[str | None, ...] = ()
+    height_repeated: bool = False
 
     @property
     def has_position(self) -> Bool:
@@ -79,6 +83,16 @@ def with_attitudes_of_aircraft(observations: Observations) -> Observations:
     return replace(
         observations, displayed_from_enu=_DOWN_FROM_FORWARD @ observations.displayed_from_enu
     )
+
+
+def shared_sigma_m(sigma: Float) -> float:
+    """Standard deviation of the error that positions share, which the fit cannot see [m].
+
+    A whole flight shares about as much error as a single position has. Positions of another
+    accuracy, as of a receiver that has an RTK fix now and then, count by their weight in the fit;
+    for want of knowing better, what they share is taken to be the same.
+    """
+    return float((1 / sigma).sum() / (1 / sigma**2).sum())
 
 
 def is_usable(gps: Gps) -> bool:
@@ -179,6 +193,8 @@ def observe(
         stated_v,
         attitude,
         sigma_attitude,
+        captured_at=tuple(None if p is None else p.captured_at for p in photos_of),
+        height_repeated=same_height is not None,
     )
 
 

@@ -16,7 +16,12 @@ from voxterra.georef.attitude import Consensus, consensus
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.fit import Fit, solve
 from voxterra.georef.initial import from_positions, from_rotation, from_up
-from voxterra.georef.observations import Observations, with_attitudes_of_aircraft
+from voxterra.georef.lag import describe_lag, mend_lag
+from voxterra.georef.observations import (
+    Observations,
+    shared_sigma_m,
+    with_attitudes_of_aircraft,
+)
 from voxterra.georef.problem import FREE_SIGMA, MOUNT_SIGMA, Problem, State
 from voxterra.georef.upright import up_in_model
 
@@ -67,7 +72,10 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
         )
     if problem.upright is not None:
         warnings.append(_about_up(o, fit))
-    return _placement(problem, fit, warnings)
+    problem, fit, lag = mend_lag(problem, fit, config.outlier_sigmas)
+    if lag is not None:
+        warnings.append(describe_lag(lag))
+    return replace(_placement(problem, fit, warnings), lag=lag)
 
 
 def _about_up(o: Observations, fit: Fit) -> str:
@@ -172,9 +180,8 @@ def _placement(problem: Problem, fit: Fit, warnings: list[str]) -> Placement:
     if not o.has_height.any():
         warnings.append("no photo records a height: the model lies at height 0 by assumption")
     method: Method = "gps+attitude" if problem.use_tilt else "gps"
-    # A whole flight shares about as much error as a single position has: the fit cannot see it.
-    shared_h = float(np.median(o.sigma_h[o.has_position]))
-    shared_v = float(np.median(o.sigma_v[o.has_height])) if o.has_height.any() else None
+    shared_h = shared_sigma_m(o.sigma_h[o.has_position])
+    shared_v = shared_sigma_m(o.sigma_v[o.has_height]) if o.has_height.any() else None
     fit_h = float(np.hypot(*fit.position_sigma[:2]) / np.sqrt(2))
     return Placement(
         world_from_model=problem.similarity_of(fit.state),
@@ -217,7 +224,7 @@ def _residuals(
 ) -> tuple[tuple[PhotoResidual, ...], list[float], list[float]]:
     """Residuals by photo; the components of those not set aside, horizontal and vertical."""
     o = problem.observations
-    delta = problem.similarity_of(fit.state).apply(o.centers) - o.gps_in_world
+    delta = problem.offsets(fit.state)
     n_h, n_v = int(o.has_position.sum()), int(o.has_height.sum())
     off_h, off_v = np.zeros(len(o.names), bool), np.zeros(len(o.names), bool)
     off_h[o.has_position] = fit.outlier_rows[: 2 * n_h : 2]

@@ -1,8 +1,8 @@
 """The joint least-squares problem of placing a component: unknowns, residuals, Jacobian.
 
-Unknowns are a similarity (7) and the errors that all attitudes of a flight share (3): the compass
-turned by a yaw, the mount by a pitch and a roll. Residuals are positions and, of each attitude,
-its tilt and heading apart.
+Unknowns are a similarity (7), the errors that all attitudes of a flight share (3): the compass
+turned by a yaw, the mount by a pitch and a roll, and how far all positions come late along the way
+(1). Residuals are positions and, of each attitude, its tilt and heading apart.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from voxterra.georef.upright import Upright
 
 Float = NDArray[np.float64]
 
-UNKNOWNS = 10
+UNKNOWNS = 11
 LOG_SCALE, TILT, HEADING, POSITION = slice(0, 1), slice(1, 3), slice(3, 4), slice(4, 7)
-BIAS = slice(7, 10)
+BIAS, LAG = slice(7, 10), 10
 
 # Kinds of observation whose noise level is estimated, each with one factor on its base sigma.
 KINDS = ("h", "h stated", "v", "v stated", "tilt", "heading")
@@ -32,6 +32,8 @@ KINDS = ("h", "h stated", "v", "v stated", "tilt", "heading")
 MOUNT_SIGMA, COMPASS_SIGMA, FREE_SIGMA = np.radians(0.5), np.radians(5.0), np.radians(180.0)
 # Almost no knowledge at all: keeps what nothing observes finite, and its sigma large.
 _VAGUE = np.array([1.0] + [np.radians(60.0)] * 3 + [1e4] * 3)
+# A lag may be anything, or is held at nought [m].
+_LAG_SIGMA, _NO_LAG_SIGMA = 1e3, 1e-6
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,23 @@ class State:
         scale, rotation: of world_from_model.
         position: (3,) of the model's centroid in world [m].
         bias: (3,) yaw, pitch, roll that all attitudes share [rad].
+        lag: how far positions stay behind the cameras at the usual speed [m].
     """
 
     scale: float
     rotation: Float
     position: Float
     bias: Float
+    lag: float = 0.0
 
     def moved(self, step: Float) -> State:
-        """The state after a (10,) step: log scale, rotation vector in world, position, bias."""
+        """The state after an (11,) step: log scale, rotation vector, position, bias, lag."""
         return State(
             self.scale * float(np.exp(step[0])),
             rotation_from_vector(step[1:4]) @ self.rotation,
             self.position + step[POSITION],
             self.bias + step[BIAS],
+            self.lag + float(step[LAG]),
         )
 
 
@@ -68,6 +73,8 @@ class Problem:
         compass_sigma: prior standard deviation of the common yaw error [rad].
         mount_sigma: prior standard deviation of the common pitch and roll errors [rad].
         upright: up in the model from how the cameras are held, or None.
+        way: (N, 3) in the model, the direction each camera moved in when it took its photo, of
+            length 1 at the usual speed; None holds the lag at nought.
     """
 
     observations: Observations
@@ -76,6 +83,7 @@ class Problem:
     compass_sigma: float = COMPASS_SIGMA
     mount_sigma: float = MOUNT_SIGMA
     upright: Upright | None = None
+    way: Float | None = None
 
     def without_attitude(self) -> Problem:
         """The same with positions only."""
@@ -118,10 +126,22 @@ class Problem:
         translation = state.position - state.scale * state.rotation @ self.centroid
         return Similarity(state.scale, state.rotation, translation)
 
+    def state_like(self, state: State, other: Problem) -> State:
+        """The state that means the same here as `state` does in another problem of these images:
+        positions are those of the centroid of the photos that a problem uses."""
+        position = other.similarity_of(state).apply(self.centroid)
+        return replace(state, position=position)
+
+    def offsets(self, state: State) -> Float:
+        """(N, 3) model, where it was when its position was recorded, minus that position [m]."""
+        o = self.observations
+        delta = self.similarity_of(state).apply(o.centers) - o.gps_in_world
+        return delta if self.way is None else delta - state.lag * self.way @ state.rotation.T
+
     def residuals(self, state: State) -> Float:
         """(R,) residuals, model minus observation, in base standard deviations."""
         o = self.observations
-        delta = self.similarity_of(state).apply(o.centers) - o.gps_in_world
+        delta = self.offsets(state)
         p, h = o.has_position, o.has_height
         parts = [(delta[p, :2] / o.sigma_h[p, None]).ravel(), delta[h, 2] / o.sigma_v[h]]
         if self.use_tilt or self.use_heading:
@@ -149,6 +169,8 @@ class Problem:
     def prior_rows(self, state: State) -> Float:
         """Residuals of what is assumed rather than observed, in standard deviations."""
         rows = [state.bias / np.array([self.compass_sigma, self.mount_sigma, self.mount_sigma])]
+        lag_sigma = _NO_LAG_SIGMA if self.way is None else _LAG_SIGMA
+        rows.append(np.array([state.lag / lag_sigma]))
         if self.upright is not None:
             up = state.rotation @ self.upright.up
             angle = np.arctan2(np.hypot(up[0], up[1]), up[2])
@@ -160,14 +182,14 @@ class Problem:
         return np.concatenate(rows)
 
     def jacobian(self, state: State) -> tuple[Float, Float]:
-        """(R, 10) and (P, 10) derivatives of `residuals` and of all prior rows by a step."""
+        """(R, 11) and (P, 11) derivatives of `residuals` and of all prior rows by a step."""
         columns, prior_columns = [], []
         for j in range(UNKNOWNS):
             step = np.zeros(UNKNOWNS)
-            step[j] = 1e-3 if POSITION.start <= j < POSITION.stop else 1e-6
+            step[j] = 1e-3 if POSITION.start <= j < POSITION.stop or j == LAG else 1e-6
             plus, minus = state.moved(step), state.moved(-step)
             size = 2 * step[j]
             columns.append((self.residuals(plus) - self.residuals(minus)) / size)
             prior_columns.append((self.prior_rows(plus) - self.prior_rows(minus)) / size)
-        vague = np.hstack([np.diag(1.0 / _VAGUE), np.zeros((7, 3))])
+        vague = np.hstack([np.diag(1.0 / _VAGUE), np.zeros((7, UNKNOWNS - 7))])
         return np.column_stack(columns), np.vstack([np.column_stack(prior_columns), vague])

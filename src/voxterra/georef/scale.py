@@ -22,14 +22,24 @@ _MAX_MISS_PX = 15.0
 _MIN_ANGLE_DEG = 1.0
 # Bars that differ by more than this from the others, relatively, contradict them.
 _MAX_SPREAD = 0.03
+# Bars and GPS contradict each other when so many standard deviations apart.
+_CONTRADICTION = 3.0
 
 
 @dataclass(frozen=True)
 class BarScale:
-    """Metres in a unit of the model, and its relative standard deviation."""
+    """Scale by known distances.
+
+    Attributes:
+        factor: metres in a unit of the model.
+        sigma: its relative standard deviation.
+        name, length_m: of the longest bar that was measured.
+    """
 
     factor: float
     sigma: float
+    name: str
+    length_m: float
 
 
 def bar_scale(
@@ -38,7 +48,7 @@ def bar_scale(
     """Scale by the bars that can be measured in a component, and why others cannot."""
     factors: list[float] = []
     weights: list[float] = []
-    names: list[str] = []
+    used: list[ScaleBar] = []
     problems: list[str] = []
     for bar in bars:
         measured = _measure(component, bar)
@@ -49,7 +59,7 @@ def bar_scale(
         problems += [f"the mark of scale bar '{bar.name}' in {p} is wrong, not used" for p in wrong]
         factors.append(bar.length_m / length)
         weights.append(1.0 / sigma**2)
-        names.append(bar.name)
+        used.append(bar)
     if not factors:
         return None, tuple(problems)
     logs, w = np.log(np.array(factors)), np.array(weights)
@@ -58,9 +68,43 @@ def bar_scale(
     # Bars that contradict each other are known as badly as they differ.
     sigma = max(float(1.0 / np.sqrt(w.sum())), spread / np.sqrt(len(logs)))
     if spread > _MAX_SPREAD:
-        off = ", ".join(f"{n} {100 * (np.exp(x - mean) - 1):+.0f} %" for n, x in zip(names, logs))
+        off = ", ".join(
+            f"{n} {100 * (np.exp(x - mean) - 1):+.0f} %"
+            for n, x in zip([bar.name for bar in used], logs)
+        )
         problems.append(f"the scale bars contradict each other ({off}): check lengths and marks")
-    return BarScale(float(np.exp(mean)), sigma), tuple(problems)
+    longest = max(used, key=lambda bar: bar.length_m)
+    return BarScale(float(np.exp(mean)), sigma, longest.name, longest.length_m), tuple(problems)
+
+
+def against_gps(
+    bars: BarScale, gps_factor: float, gps_sigma: float, used_factor: float
+) -> tuple[float, str] | None:
+    """How far scale bars and GPS contradict each other, relatively, and what to tell a user.
+
+    Args:
+        bars: scale by the bars.
+        gps_factor, gps_sigma: metres in a unit of the model by GPS alone, and its relative
+            standard deviation.
+        used_factor: metres in a unit of the model by both together, as it is delivered.
+
+    Returns:
+        None where they agree within what is known of both.
+    """
+    ratio = gps_factor / bars.factor
+    off = abs(float(np.log(ratio)))
+    if off < max(_CONTRADICTION * float(np.hypot(bars.sigma, gps_sigma)), _MAX_SPREAD):
+        return None
+    by_gps = bars.length_m * ratio
+    return off, (
+        f"scale bars and GPS contradict each other: '{bars.name}' is given as {bars.length_m:.2f} "
+        f"m (1 sigma {bars.length_m * bars.sigma:.2f} m), GPS makes it {by_gps:.2f} m (1 sigma "
+        f"{by_gps * gps_sigma:.2f} m). The model as delivered has it as "
+        f"{bars.length_m * used_factor / bars.factor:.2f} m, its scale known only as well as the "
+        "two agree. Check the length and its unit (metres, not feet) and the marks; leave "
+        "--scale-bar out to take the scale of GPS, or give --georef.no-use-gps to take that of the "
+        "bars alone"
+    )
 
 
 def _measure(

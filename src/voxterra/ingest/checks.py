@@ -32,7 +32,11 @@ def require_enough(photos: PhotoSet, minimum: int = 2) -> None:
     """
     if len(photos) >= minimum:
         return
-    dropped = f" {len(photos.rejected)} files were left out." if photos.rejected else ""
+    dropped = ""
+    if photos.rejected:
+        shown = "; ".join(f"{f.name}: {f.reason.rstrip('.')}" for f in photos.rejected[:3])
+        more = len(photos.rejected) - 3
+        dropped = f" Left out: {shown}{f'; and {more} more' if more > 0 else ''}."
     raise TooFewPhotosError(
         f"{len(photos)} usable photo{'s' * (len(photos) != 1)}, at least {minimum} are needed."
         f"{dropped}",

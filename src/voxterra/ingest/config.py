@@ -26,6 +26,10 @@ class IngestConfig:
     use_masks: bool = True
     """Use masks where there are any."""
 
+    only: Path | None = None
+    """Text file that names the photos to use, one a line, such as products/component_2.txt; the
+    others are not read."""
+
     max_megapixels: float = 400.0
     """Larger images are left out, since a forged one could fill the memory."""
 

@@ -11,8 +11,9 @@ from voxterra.core.photos import RejectedFile
 from voxterra.errors import InputError
 from voxterra.ingest.listing import (
     children,
-    files_under,
+    entries_under,
     has_photo,
+    why_no_file,
     why_not_read,
     why_unusable_name,
 )
@@ -72,11 +73,15 @@ def from_folder(folder: Path) -> Sources:
     meta = inside.get(_META) or (children(root).get(_META) if root != top else None)
     masks = inside.get(_MASKS) or (children(root).get(_MASKS) if root != top else None)
     photos, rejected = [], []
-    for path in files_under(root, skip=_MASKS):
+    for path in entries_under(root, skip=_MASKS):
         name = path.relative_to(root).as_posix()
-        if path.suffix.lower() in PHOTO_SUFFIXES:
+        if os.path.isdir(path):
+            rejected.append(RejectedFile(name, "a folder that cannot be listed: check permissions"))
+        elif path.suffix.lower() in PHOTO_SUFFIXES:
             if unusable := why_unusable_name(name):
                 rejected.append(RejectedFile(ascii(name), unusable))
+            elif no_file := why_no_file(path):
+                rejected.append(RejectedFile(name, no_file))
             else:
                 photos.append(path)
         elif reason := why_not_read(path):
@@ -113,6 +118,8 @@ def _from_list(items: Sequence[Path]) -> Sources:
             files += found.photos
             rejected += found.rejected
             own += [found.meta_csv, found.masks]
+        elif no_file := why_no_file(item):
+            rejected.append(RejectedFile(item.name, no_file))
         elif item.suffix.lower() in PHOTO_SUFFIXES:
             files.append(item)
         else:

@@ -22,6 +22,7 @@ from voxterra.ingest.focal import camera_key, exposure_ev, focal_px
 from voxterra.ingest.masks import with_masks
 from voxterra.ingest.matching import match_rows
 from voxterra.ingest.measure import Measurement, measure
+from voxterra.ingest.only import only_listed
 from voxterra.ingest.placing import place
 from voxterra.ingest.sources import Sources, find_sources
 from voxterra.io.exif import Exif, read_exif
@@ -61,12 +62,15 @@ def ingest_photos(
     Raises:
         InputError: the source does not exist or cannot be read.
         NoPhotosError: there is no usable photo.
-        FormatError: the zip is damaged or hostile, or `meta.csv` has errors.
+        FormatError: the zip is damaged or hostile, `meta.csv` has errors, or the list of the photos
+            to use names others.
     """
     config = config or IngestConfig()
     sources = find_sources(
         source, config, work_dir=Path(work_dir), progress=part(progress, 0.0, 0.2)
     )
+    if config.only is not None:
+        sources = only_listed(sources, config.only)
     ids = [path.relative_to(sources.root).as_posix() for path in sources.photos]
     rows, notes = _table(sources, ids)
     read, rejected = _read_all(sources, ids, config, part(progress, 0.2, 0.95))

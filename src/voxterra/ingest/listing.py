@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ _NOT_READ = {
     "RAW photos are not read: export them as JPEG or TIFF": (
         ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .rw2 .orf .pef .srw .3fr .iiq .rwl"
     ),
+    "archives are not read among photos: unpack it": ".zip .7z .rar .tar .gz .tgz .bz2 .xz",
     "video is not read: export frames as JPEG": ".mp4 .mov .avi .mkv .m4v .mts .insv .lrv",
     "not a format that is read: save it as JPEG, PNG or TIFF": (
         ".gif .bmp .webp .avif .jp2 .jxl .psd .svg .jfif .pgm .ppm .exr .hdr"
@@ -50,8 +52,18 @@ def has_photo(folder: Path) -> bool:
 
 def files_under(root: Path, *, skip: str) -> Iterator[Path]:
     """All files under `root` but in hidden folders and folders `skip`; links are followed once."""
+    return (path for path in entries_under(root, skip=skip) if os.path.isfile(path))
+
+
+def entries_under(root: Path, *, skip: str) -> Iterator[Path]:
+    """As `files_under`, with links that lead nowhere, pipes, and folders that cannot be listed."""
+    unlistable: list[Path] = []
+
+    def skipped(error: OSError) -> None:
+        unlistable.append(Path(error.filename))
+
     visited = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=skipped, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:
             folders.clear()
@@ -63,9 +75,22 @@ def files_under(root: Path, *, skip: str) -> Iterator[Path]:
             if not f.startswith(".") and f.lower() not in _IGNORED_FOLDERS | {skip}
         )
         for name in files:
-            path = Path(folder, name)
-            if not name.startswith(".") and path.is_file():
-                yield path
+            if not name.startswith("."):
+                yield Path(folder, name)
+    yield from unlistable
+
+
+def why_no_file(path: Path) -> str | None:
+    """Why what has a file's name is none: a link that leads nowhere, a pipe; None for files."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        if os.path.islink(path):
+            return "a symbolic link that leads nowhere"
+        return "not to be read: check its permissions"
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return "a pipe or a device, not a file"
 
 
 def why_unusable_name(name: str) -> str | None:

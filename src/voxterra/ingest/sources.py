@@ -13,7 +13,7 @@ from voxterra.core.progress import Progress
 from voxterra.errors import InputError, NoPhotosError, UsageError
 from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.folders import Sources, from_folder, from_paths
-from voxterra.ingest.listing import files_under
+from voxterra.ingest.listing import files_under, why_no_file, why_not_read
 from voxterra.ingest.matching import MASK_SUFFIXES
 from voxterra.io.archive import extract_zip
 from voxterra.io.images import PHOTO_SUFFIXES
@@ -123,10 +123,16 @@ def _existing(path: Path) -> Path:
             return Path(os.path.abspath(path))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"The path cannot be used: {error}.",
+            f"The path cannot be used: {getattr(error, 'strerror', None) or error}.",
             where=str(path)[:200],
             next_step="Give a folder of photos, a zip file, or photo files.",
         ) from error
+    if path.is_symlink() and (why := why_no_file(path)):
+        raise InputError(
+            f"The path cannot be used: it is {why}.",
+            where=str(path),
+            next_step="Put back what it leads to, or give the folder of the photos itself.",
+        )
     folder = next((p for p in path.absolute().parents if p.is_dir()), Path(path.anchor or "."))
     missing = path.absolute().relative_to(folder).parts[0]
     try:
@@ -139,13 +145,13 @@ def _existing(path: Path) -> Path:
     raise InputError(
         "There is no such file or folder.",
         where=str(path),
-        next_step=f"{meant}Looked in {folder}.",
+        next_step=f"{meant}Give a folder of photos, a zip or photo files; looked in {folder}.",
     )
 
 
 def _from_zip(path: Path, config: IngestConfig, work_dir: Path, progress: Progress) -> Sources:
     folder = work_dir / "unpacked"
-    links = extract_zip(
+    left_out = extract_zip(
         path,
         folder,
         _UNPACKED,
@@ -153,18 +159,19 @@ def _from_zip(path: Path, config: IngestConfig, work_dir: Path, progress: Progre
         progress=progress,
     )
     found = from_folder(folder)
-    refused = tuple(RejectedFile(name, "a symbolic link inside the zip") for name in links)
-    return replace(found, rejected=found.rejected + refused)
+    links = [RejectedFile(name, "a symbolic link inside the zip") for name in left_out.links]
+    reasons = [(name, why_not_read(Path(name))) for name in left_out.others]
+    others = [RejectedFile(name, why) for name, why in reasons if why]
+    return replace(found, rejected=(*found.rejected, *links, *others))
 
 
 def _no_photos(source: object, found: Sources) -> NoPhotosError:
     where = str(source) if isinstance(source, str | Path) else "the list of files"
     seen = ""
     if found.rejected:
-        first = found.rejected[0]
-        seen = (
-            f" {len(found.rejected)} other files are there, such as {first.name} ({first.reason})."
-        )
+        first, more = found.rejected[0], len(found.rejected) - 1
+        seen = f" {first.name} is left out: {first.reason}"
+        seen += f"; so are {more} more." if more else "."
     return NoPhotosError(
         f"There are no photos.{seen}",
         where=where,

@@ -13,11 +13,14 @@ import stat
 import struct
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from voxterra.core.machine import gigabytes
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import FormatError, InputError, OutputError
+from voxterra.io.disk import cannot_write
 
 _MAX_ENTRIES = 200_000
 # Photos hardly shrink in a zip; only bombs shrink a thousandfold. Small archives may (masks).
@@ -35,6 +38,19 @@ _DAMAGE = (
 )
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Names of files in an archive that were not unpacked.
+
+    Attributes:
+        links: symbolic links, devices and the like.
+        others: files with other suffixes than asked for.
+    """
+
+    links: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
 def extract_zip(
     archive: Path,
     folder: Path,
@@ -42,24 +58,24 @@ def extract_zip(
     *,
     max_bytes: int,
     progress: Progress = no_progress,
-) -> tuple[str, ...]:
+) -> LeftOut:
     """Unpack the files with the given suffixes (lower case) into `folder`.
 
     `folder` appears whole or not at all and replaces an earlier one of that name.
 
     Returns:
-        Names of symbolic links, which are left out.
+        Names of files that are left out: symbolic links, and those with other suffixes.
 
     Raises:
         FormatError: not a zip, damaged, encrypted; a name leads out of the folder; more than
             `max_bytes` unpacked; a compression ratio that no photos have.
-        InputError: the archive cannot be read, or the disk has no room for it.
-        OutputError: `folder` cannot be written.
+        InputError: the archive cannot be read.
+        OutputError: `folder` cannot be written, or the disk has no room for it.
     """
     partial = folder.with_name(folder.name + ".partial")
     try:
         with zipfile.ZipFile(archive) as source:
-            members, links = _select(source, archive, suffixes)
+            members, left_out = _select(source, archive, suffixes)
             total = _check_sizes(members, archive, max_bytes)
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -67,30 +83,43 @@ def extract_zip(
             _unpack(source, members, partial, max_bytes, archive, progress)
     except _DAMAGE as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise _bad(archive, f"it is damaged or not a zip ({error})") from error
+        raise _bad(archive, "it is damaged, cut off, or no zip") from error
     except RuntimeError as error:  # zipfile's way to ask for a password
         shutil.rmtree(partial, ignore_errors=True)
-        raise _bad(archive, "it is encrypted") from error
+        raise _bad(archive, "it is encrypted", _DECRYPT) from error
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         if error.errno == errno.EINVAL:  # a seek to where the archive cannot have data
             raise _bad(archive, "it is damaged") from error
-        kind = InputError if str(error.filename) == str(archive) else OutputError
-        raise kind(f"Unpacking failed: {error.strerror or error}.", where=str(archive)) from error
+        if str(error.filename) != str(archive):
+            raise cannot_write(error, folder) from error
+        raise InputError(
+            f"The archive cannot be read: {error.strerror or error}.",
+            where=str(archive),
+            next_step="Check that it is there and that you may read it.",
+        ) from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
-    return links
+    return left_out
 
 
-def _bad(archive: Path, why: str) -> FormatError:
+_DECRYPT = "Unpack it with its password and give the folder."
+_PACK_AGAIN = "Copy it again, or unpack it yourself and give the folder."
+_DO_NOT_TRUST = "Do not unpack it. Take the photos from where they come from, as a folder or anew."
+
+
+def _bad(archive: Path, why: str, next_step: str = _PACK_AGAIN) -> FormatError:
     return FormatError(
-        f"The archive cannot be used: {why}.",
-        where=str(archive),
-        next_step="Unpack it yourself and give the folder, or pack the photos again.",
+        f"The archive cannot be used: {why}.", where=str(archive), next_step=next_step
     )
+
+
+def _hostile(archive: Path, why: str) -> FormatError:
+    """Of an archive that no program packs by accident: nobody should unpack it by hand."""
+    return _bad(archive, why, _DO_NOT_TRUST)
 
 
 Member = tuple[zipfile.ZipInfo, PurePosixPath]
@@ -98,23 +127,27 @@ Member = tuple[zipfile.ZipInfo, PurePosixPath]
 
 def _select(
     source: zipfile.ZipFile, archive: Path, suffixes: frozenset[str]
-) -> tuple[list[Member], tuple[str, ...]]:
+) -> tuple[list[Member], LeftOut]:
     infos = source.infolist()
     if len(infos) > _MAX_ENTRIES:
-        raise _bad(archive, f"it has {len(infos)} entries, more than {_MAX_ENTRIES}")
+        raise _hostile(archive, f"it has {len(infos)} entries, more than {_MAX_ENTRIES}")
     members: list[Member] = []
     links: list[str] = []
+    others: list[str] = []
     seen: set[str] = set()
     for info in infos:
         path = _safe_path(info.filename, archive)
-        if info.filename.endswith("/") or path.suffix.lower() not in suffixes:
+        if info.filename.endswith("/"):
+            continue
+        if path.suffix.lower() not in suffixes:
+            others.append(str(path))
             continue
         mode = info.external_attr >> 16
         if stat.S_ISLNK(mode) or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
             links.append(str(path))
             continue
         if info.flag_bits & 0x1:
-            raise _bad(archive, "it is encrypted")
+            raise _bad(archive, "it is encrypted", _DECRYPT)
         key = str(path).casefold()
         if key in seen:
             raise _bad(archive, f"two entries are named '{path}'")
@@ -123,7 +156,7 @@ def _select(
     for _, path in members:
         if any(str(parent).casefold() in seen for parent in path.parents):
             raise _bad(archive, f"'{path.parent}' is both a file and a folder in it")
-    return members, tuple(links)
+    return members, LeftOut(tuple(links), tuple(others))
 
 
 def _safe_path(name: str, archive: Path) -> PurePosixPath:
@@ -131,7 +164,7 @@ def _safe_path(name: str, archive: Path) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
     drive = len(name) > 1 and name[1] == ":"
     if path.is_absolute() or drive or ".." in path.parts or "\0" in name:
-        raise _bad(archive, f"its entry '{name[:80]}' would be written outside the folder")
+        raise _hostile(archive, f"its entry '{name[:80]}' would be written outside the folder")
     if any(len(part.encode("utf-8", "replace")) > 255 for part in path.parts):
         raise _bad(archive, f"its entry '{name[:80]}...' has too long a name")
     return path
@@ -140,20 +173,22 @@ def _safe_path(name: str, archive: Path) -> PurePosixPath:
 def _check_sizes(members: list[Member], archive: Path, max_bytes: int) -> int:
     total = sum(info.file_size for info, _ in members)
     if total > max_bytes:
-        raise _bad(archive, f"it unpacks to {total / 1e9:.1f} GB, over {max_bytes / 1e9:.1f} GB")
+        why = f"it unpacks to {gigabytes(total)}, more than {gigabytes(max_bytes)}"
+        raise _bad(archive, why, "Raise --ingest.max-unpacked-gb if that is right.")
     packed = archive.stat().st_size
     if total > _RATIO_FROM_BYTES and total > _MAX_RATIO * packed:
-        raise _bad(archive, f"{packed} bytes that unpack to {total} are no photos")
+        why = f"{gigabytes(packed)} that unpack to {gigabytes(total)} are no photos"
+        raise _hostile(archive, why)
     return total
 
 
 def _check_room(folder: Path, total: int, archive: Path) -> None:
     free = shutil.disk_usage(folder).free
     if total > free:
-        raise InputError(
-            f"Unpacking needs {total / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free.",
-            where=str(archive),
-            next_step="Free some space, or choose an output folder on another disk.",
+        raise OutputError(
+            f"Unpacking needs {gigabytes(total)}, the disk has {gigabytes(free)} free.",
+            where=f"{folder.parent}, for {archive}",
+            next_step="Make space on that disk, or choose an output folder on another one.",
         )
 
 
@@ -180,6 +215,6 @@ def _copy(packed: IO[bytes], out: IO[bytes], limit: int, archive: Path) -> int:
     while chunk := packed.read(_CHUNK):
         written += len(chunk)
         if written > limit:
-            raise _bad(archive, "an entry is larger than the archive states")
+            raise _hostile(archive, "an entry is larger than the archive states")
         out.write(chunk)
     return written

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from voxterra.core.mesh import PointCloud, Texture, TriMesh
 from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
+from voxterra.io.npz import read_npz
 
 
 def write_mesh(mesh: TriMesh, path: Path) -> None:
@@ -70,17 +70,16 @@ def _write(path: Path, kind: str, arrays: dict[str, Any]) -> None:
 
 def _read(path: Path, kind: str, needed: tuple[str, ...]) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_npz(path)
         if str(arrays.pop("kind")) != kind:
             raise ValueError("another kind of file")
         missing = [name for name in needed if name not in arrays]
         if missing:
             raise ValueError(f"without {missing[0]}")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise FormatError(
             f"This is not a readable {kind} of a run ({error}).",
             where=str(path),
-            next_step="Do the step that made it again (--from surface).",
+            next_step="Do the step that made it again: voxterra run --out DIR --from surface.",
         ) from error
     return arrays

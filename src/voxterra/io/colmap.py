@@ -17,10 +17,11 @@ import numpy as np
 
 from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
-from voxterra.errors import FormatError, OutputError
+from voxterra.errors import FormatError
 from voxterra.io.colmap_binary import read_binary, read_binary_cameras, write_binary
 from voxterra.io.colmap_tables import EXPORT_AGAIN, ColmapTables
 from voxterra.io.colmap_text import read_text, read_text_cameras, write_text
+from voxterra.io.disk import cannot_write, require_space
 
 if TYPE_CHECKING:
     import pycolmap
@@ -98,11 +99,7 @@ def write_colmap(reconstruction: Reconstruction, folder: Path, *, text: bool = F
         for written in sorted(partial.iterdir()):
             os.replace(written, folder / written.name)
     except OSError as error:
-        raise OutputError(
-            f"The COLMAP model cannot be written: {error.strerror or error}.",
-            where=str(folder),
-            next_step="Check that the folder is writable and has space left.",
-        ) from error
+        raise cannot_write(error, folder) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -123,6 +120,7 @@ def to_pycolmap_camera(camera: Camera, camera_id: int = 1) -> pycolmap.Camera:
 def from_pycolmap(model: pycolmap.Reconstruction) -> Reconstruction:
     """A model of pycolmap as a `Reconstruction`."""
     with tempfile.TemporaryDirectory() as folder:
+        require_space(Path(folder))
         model.write_binary(folder)
         return read_colmap(Path(folder))
 

@@ -18,6 +18,7 @@ from voxterra.io.colmap_tables import (
     quaternions_from_rotations,
     rotations_from_quaternions,
 )
+from voxterra.io.disk import cannot_read
 
 _KEYPOINT = np.dtype([("xy", "<f8", 2), ("point_id", "<i8")])
 _TRACK = np.dtype([("image_id", "<u4"), ("keypoint", "<u4")])
@@ -28,7 +29,10 @@ class _Cursor:
 
     def __init__(self, path: Path):
         self.path = path
-        self.data = path.read_bytes()
+        try:
+            self.data = path.read_bytes()
+        except OSError as error:
+            raise cannot_read(error, path) from error
         self.at = 0
 
     def take(self, size: int) -> int:

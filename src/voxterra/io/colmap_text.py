@@ -11,11 +11,13 @@ from voxterra.core.camera import Camera
 from voxterra.errors import FormatError
 from voxterra.io.colmap_tables import (
     CAMERA_MODELS,
+    EXPORT_AGAIN,
     ColmapTables,
     model_spec,
     quaternions_from_rotations,
     rotations_from_quaternions,
 )
+from voxterra.io.disk import cannot_read
 
 _PATH_CHARACTERS = 80
 
@@ -47,6 +49,13 @@ def _read(path: Path, fill: Callable[[ColmapTables, _Lines], None], tables: Colm
     lines = _Lines(path)
     try:
         lines.load()
+    except OSError as error:
+        raise cannot_read(error, path) from error
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            "This file of a COLMAP model is not text.", where=str(path), next_step=EXPORT_AGAIN
+        ) from error
+    try:
         fill(tables, lines)
     except (ValueError, IndexError, OverflowError) as error:
         raise FormatError(

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.area import Polygon
 from voxterra.core.geo import GeoFrame
-from voxterra.errors import FormatError, GeoError, InputError
+from voxterra.errors import FormatError, GeoError
+from voxterra.io.disk import cannot_read
 from voxterra.io.json_file import write_json
 from voxterra.io.metadata import vertical_datum
-
-Polygon = tuple[NDArray[np.float64], ...]
-"""Outer ring, then holes, each (N, 2) longitude and latitude [deg], N >= 3."""
 
 _EXPECTED = "Give a GeoJSON file with a Polygon or MultiPolygon, longitude first (WGS 84)."
 
@@ -34,9 +33,7 @@ def read_polygons(path: Path) -> tuple[Polygon, ...]:
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise InputError(
-            f"The file cannot be read: {error.strerror}.", where=str(path), next_step=_EXPECTED
-        ) from error
+        raise cannot_read(error, path) from error
     except (ValueError, RecursionError) as error:
         raise _wrong("this is no JSON", path) from error
     try:

@@ -51,12 +51,12 @@ def read_georeference(path: Path, components: Sequence[Reconstruction]) -> Geore
         raise FormatError(
             f"This is not a readable georeference ({error}).",
             where=str(path),
-            next_step="Run the georef step again.",
+            next_step="Do that step again: voxterra georef RUN.",
         ) from error
     if len(placements) != len(components):
         raise FormatError(
             f"It places {len(placements)} components, but there are {len(components)}.",
             where=str(path),
-            next_step="Run the georef step again.",
+            next_step="Do that step again: voxterra georef RUN.",
         )
     return Georeference(frame, tuple(components), placements, warnings, unregistered)

@@ -165,7 +165,10 @@ def read_preview(path: Path, longest: int) -> tuple[NDArray[Any], Grid, float | 
         ) from error
 
 
-def _wkt(frame: GeoFrame, *, with_heights: bool) -> str:
+def _wkt(frame: GeoFrame, *, with_heights: bool) -> str | None:
+    # GeoTIFF has no unknown unit: whatever CRS it holds, readers take its lengths for metres.
+    if not frame.scale_known:
+        return None
     # GeoTIFF keys cannot hold a 3D projected CRS (GDAL moves it to a sidecar file): ellipsoidal
     # heights are named in the tags and the band's description.
     if frame.is_local or (with_heights and frame.heights == "egm96"):
@@ -183,7 +186,6 @@ def _tags(frame: GeoFrame, accuracy: str | None) -> dict[str, str]:
     if accuracy is not None:
         tags["ACCURACY"] = accuracy
     if not frame.scale_known:
-        # GeoTIFF has no unknown unit: readers will see metres in the CRS.
         tags["SCALE"] = SCALE_UNKNOWN
     return tags
 
@@ -192,7 +194,7 @@ def _write(
     path: Path,
     bands: NDArray[Any],
     grid: Grid,
-    wkt: str,
+    wkt: str | None,
     options: dict[str, Any],
     *,
     descriptions: tuple[str, ...] = (),
@@ -211,7 +213,7 @@ def _write(
         "width": grid.width,
         "height": grid.height,
         "transform": from_origin(grid.left, grid.top, grid.cell_size, grid.cell_size),
-        "crs": CRS.from_wkt(wkt),
+        "crs": None if wkt is None else CRS.from_wkt(wkt),
     }
     with atomic_path(path) as temporary:
         try:
@@ -227,5 +229,31 @@ def _write(
                 if units:
                     dataset.units = units
                 dataset.update_tags(**tags)
+            _read_again(temporary, bands if options["compress"] == "DEFLATE" else None)
         except RasterioError as error:
             raise OSError(str(error)) from error
+
+
+def _read_again(path: Path, bands: NDArray[Any] | None) -> None:
+    """Read a new file through: GDAL says nothing when the disk is full as it closes a file.
+
+    Args:
+        path: of the file.
+        bands: what must be in it; None where its compression changes values.
+
+    Raises:
+        RasterioError, OSError: it is not whole.
+    """
+    import rasterio
+    from rasterio.windows import Window
+
+    with rasterio.open(path) as dataset:
+        overviews = len(dataset.overviews(1))
+    for level in (None, *range(overviews)):
+        with rasterio.open(path, **({} if level is None else {"overview_level": level})) as dataset:
+            for top in range(0, dataset.height, 512):
+                rows = min(512, dataset.height - top)
+                found = dataset.read(window=Window(0, top, dataset.width, rows))
+                wanted = None if level is not None or bands is None else bands[:, top : top + rows]
+                if wanted is not None and not np.array_equal(found, wanted):
+                    raise OSError("what is in it is not what was written")

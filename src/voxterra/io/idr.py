@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.errors import FormatError
+from voxterra.io.npz import read_npz
 
 Float = NDArray[np.float64]
 
@@ -45,13 +45,13 @@ def read_idr_cameras(path: Path) -> IdrCameras:
         FormatError: not such a file, or a matrix is no projection.
     """
     try:
-        with np.load(path) as data:
-            count = sum(k.startswith("world_mat_") and "inv" not in k for k in data.files)
-            parts = [_decomposed(np.asarray(data[f"world_mat_{i}"], float)) for i in range(count)]
-            scale = np.asarray(data["scale_mat_0"], float) if "scale_mat_0" in data else None
+        data = read_npz(path)
+        count = sum(k.startswith("world_mat_") and "inv" not in k for k in data)
+        parts = [_decomposed(np.asarray(data[f"world_mat_{i}"], float)) for i in range(count)]
+        scale = np.asarray(data["scale_mat_0"], float) if "scale_mat_0" in data else None
         if not parts:
             raise ValueError("it has no world_mat_0")
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+    except (OSError, LookupError, ValueError, TypeError, ArithmeticError) as error:
         raise FormatError(
             f"The cameras cannot be read: {error}.",
             where=str(path),

@@ -99,7 +99,7 @@ def _check_size(image: Image.Image, path: Path, max_megapixels: float) -> None:
         raise FormatError(
             f"The image is {width} x {height} pixels, more than {max_megapixels:g} megapixels.",
             where=str(path),
-            next_step="Split it, scale it down, or raise the limit.",
+            next_step="Split it, scale it down, or raise --ingest.max-megapixels.",
         )
 
 

@@ -22,6 +22,7 @@ from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
+from voxterra.io.disk import cannot_read
 
 # Names of a model's parameters, in COLMAP's order, by the keys of transforms.json.
 _PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -47,11 +48,21 @@ def read_transforms(path: Path, *, image_folder: str = "images") -> Reconstructi
         image_folder: folder that image names are relative to.
 
     Raises:
+        InputError: the file cannot be read.
         FormatError: not such a file, a value is missing or no number, or an unknown camera model.
     """
     path = Path(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise cannot_read(error, path) from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            "This file is not JSON, or is cut off.",
+            where=str(path),
+            next_step="Copy it again, or export it again as Nerfstudio does.",
+        ) from error
+    try:
         if not isinstance(data, dict) or not isinstance(data.get("frames"), list):
             raise ValueError("no list of frames")
         return _reconstruction(data, path, image_folder)

@@ -58,7 +58,10 @@ def read_ply_elements(path: Path) -> dict[str, Columns]:
             order, elements = _read_header(file)
             body = np.frombuffer(file.read(), np.uint8)
         if order is None:
-            return _read_ascii(body.tobytes(), elements)
+            with np.errstate(
+                invalid="raise", over="raise"
+            ):  # what is no number where a whole one should be
+                return _read_ascii(body.tobytes(), elements)
         return _read_binary(body, elements, order)
     except OSError as error:
         raise InputError(
@@ -66,7 +69,7 @@ def read_ply_elements(path: Path) -> dict[str, Columns]:
             where=str(path),
             next_step="Check the path and the permissions of the file.",
         ) from error
-    except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
+    except (ValueError, IndexError, KeyError, ArithmeticError, MemoryError) as error:
         raise FormatError(
             f"This is not a readable PLY file: {error}.",
             where=str(path),

@@ -39,5 +39,5 @@ def read_registration(path: Path, components: Sequence[Reconstruction]) -> Regis
         raise FormatError(
             f"This is not a readable registration ({error}).",
             where=str(path),
-            next_step="Run the sfm step again.",
+            next_step="Do that step again: voxterra sfm RUN.",
         ) from error

@@ -41,12 +41,12 @@ def read_scale_bars(path: Path) -> tuple[ScaleBar, ...]:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     delimiter = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","
     reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
-    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
-        raise _wrong(f"it has no column {' and no column '.join(missing)}", path)
     lengths: dict[str, float] = {}
     marks: dict[str, list[tuple[str, Pixel, Pixel]]] = {}
     try:
+        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise _wrong(f"it has no column {' and no column '.join(missing)}", path)
         for row in reader:
             name, photo, values = _row(row, path, reader.line_num)
             if lengths.setdefault(name, values["length_m"]) != values["length_m"]:

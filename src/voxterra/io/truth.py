@@ -21,6 +21,7 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.transforms import camera_center
 from voxterra.errors import FormatError, InputError
+from voxterra.io.disk import cannot_read
 
 Float = NDArray[np.float64]
 
@@ -50,6 +51,9 @@ class PosedCameras:
         return camera_center(self.cam_from_world)
 
 
+_DAMAGE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
 def read_truth_cameras(path: Path) -> PosedCameras:
     """True cameras of a file or folder; a data set's folder is searched for its truth.
 
@@ -68,7 +72,9 @@ def read_truth_cameras(path: Path) -> PosedCameras:
     if reader is not None:
         try:
             return _sorted(reader(path))
-        except (KeyError, ValueError, IndexError, TypeError) as error:
+        except OSError as error:
+            raise cannot_read(error, path) from error
+        except _DAMAGE as error:
             raise FormatError(
                 f"The true cameras cannot be read: {error}.",
                 where=str(path),

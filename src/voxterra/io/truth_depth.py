@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.camera import Camera
 from voxterra.errors import FormatError, InputError
+from voxterra.io.npz import read_npz
 
 Float = NDArray[np.float64]
 
@@ -59,10 +60,10 @@ def read_truth_depth(path: Path) -> tuple[TruthDepth, ...]:
 
 def _read_npz(path: Path) -> TruthDepth:
     try:
-        with np.load(path) as data:
-            raw, scale, offset = data["depth_u16"], float(data["scale"]), float(data["offset"])
-            step = int(data["step"])
-    except (KeyError, ValueError, OSError) as error:
+        data = read_npz(path)
+        raw, scale, offset = data["depth_u16"], float(data["scale"]), float(data["offset"])
+        step = int(data["step"])
+    except (KeyError, ValueError, TypeError, OSError) as error:
         raise FormatError(
             f"The true depth cannot be read: {error}.",
             where=str(path),

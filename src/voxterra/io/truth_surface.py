@@ -27,14 +27,17 @@ class TruthSurface:
     scored: NDArray[np.bool_]
 
 
-def read_truth_surface(path: Path, *, min_views: int = 3) -> TruthSurface:
+def read_truth_surface(
+    path: Path, *, min_views: int = 3, labels: tuple[int, ...] = ()
+) -> TruthSurface:
     """A PLY mesh, with `NAME_context.ply` beside it when there is one.
 
     Where faces carry a `views` property (the synthetic surveys), those that fewer than
-    `min_views` photos see are not scored; context is never scored.
+    `min_views` photos see are not scored; context is never scored. With `labels`, faces whose
+    property `label` is none of these are not scored either: in a street, 1 for façades.
 
     Raises:
-        InputError: no mesh there.
+        InputError: no mesh there, no labels in it, or nothing to score.
         FormatError: not a PLY mesh.
     """
     path = Path(path)
@@ -50,6 +53,14 @@ def read_truth_surface(path: Path, *, min_views: int = 3) -> TruthSurface:
     scored = np.ones(len(mesh.faces), bool)
     if "views" in properties:
         scored = np.asarray(properties["views"]) >= min_views
+    if labels:
+        if "label" not in properties:
+            raise InputError(
+                "The faces of the true mesh have no labels.",
+                where=str(found),
+                next_step="Leave --labels out, to score all faces.",
+            )
+        scored &= np.isin(np.asarray(properties["label"]), labels)
     context = found.with_name(found.stem + "_context.ply")
     if context.is_file():
         other, _ = read_ply(context)
@@ -60,6 +71,6 @@ def read_truth_surface(path: Path, *, min_views: int = 3) -> TruthSurface:
         raise InputError(
             "No face of the true mesh is to be scored.",
             where=str(found),
-            next_step="Give a smaller --min-views.",
+            next_step="Give a smaller --min-views, or other --labels.",
         )
     return TruthSurface(mesh, scored)

@@ -63,7 +63,7 @@ def clean_mesh(
         raise ReconstructionError(
             "The surface has no faces to clean.",
             where="mesh",
-            next_step="Look at the depth maps: without depth there is no surface.",
+            next_step="Add photos that overlap by 60 % or more and show texture.",
         )
     progress(0.15, "removing floaters")
     mesh = remove_floaters(mesh, config.min_component_faces, config.min_component_fraction)

@@ -55,7 +55,7 @@ def texture_mesh(
     if not len(mesh.faces):
         raise ReconstructionError(
             "The mesh has no faces, so there is nothing to texture.",
-            next_step="Check that the photos overlap and that depth maps are not empty.",
+            next_step="Add photos that overlap by 60 % or more and show texture.",
         )
     mesh = split_large_faces(mesh, maps.views, config.max_face_px)
     found = find_candidates(mesh, maps, config, part(progress, 0.0, 0.5))

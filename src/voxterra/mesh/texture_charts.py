@@ -108,7 +108,7 @@ def lay_out(
     raise UsageError(
         f"A texture of {config.max_atlas_px} px cannot hold {len(start) - 1} charts.",
         where="max_atlas_px",
-        next_step="Allow a larger atlas, or simplify the mesh to fewer faces.",
+        next_step="Allow a larger one (--texture.max-atlas-px) or fewer faces (--mesh.max-faces).",
     )
 
 

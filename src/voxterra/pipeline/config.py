@@ -12,6 +12,9 @@ from voxterra.errors import UsageError
 from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.config import check as check_ingest
+from voxterra.io.colmap import read_cameras
+from voxterra.io.geojson import read_polygons
+from voxterra.io.scale_bars import read_scale_bars
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.texture_config import TextureConfig
 from voxterra.pipeline.backends import named_as_in_a_run
@@ -105,6 +108,7 @@ def check_config(config: RunConfig) -> None:
     Raises:
         GeoError: the CRS is unknown or not projected.
         UsageError: an option has a value that cannot work.
+        InputError, FormatError: a file among the options is missing or not of its format.
     """
     check_ingest(config.ingest)
     for option, (least, more) in _LEAST.items():
@@ -121,7 +125,13 @@ def check_config(config: RunConfig) -> None:
             )
     check_products(config.products)
     check_report(config.report)
+    if config.depth.aoi is not None:
+        read_polygons(config.depth.aoi)
     _check_voxels(config.voxels)
+    if config.sfm.cameras is not None:
+        read_cameras(config.sfm.cameras)
+    if config.georef.scale_bar is not None:
+        read_scale_bars(config.georef.scale_bar)
     if config.georef.crs is not None:
         projected_crs(config.georef.crs)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from pathlib import Path
 
 from voxterra.errors import (
     Cancelled,
-    OutputError,
+    FormatError,
     VoxterraError,
     WorkspaceError,
     exit_code,
     is_out_of_memory,
 )
+from voxterra.io.disk import cannot_read, cannot_write, disk_full, is_full
 from voxterra.pipeline.events import RunFailed
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ INTERNAL_ERROR_CODE = 70  # EX_SOFTWARE of sysexits.h
 
 GO_ON = "Give the same command again to go on; finished stages are kept."
 
-_DISK_ERRORS = {
+DISK_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
@@ -33,8 +35,13 @@ _DISK_ERRORS = {
 }
 
 
-def as_user_error(error: BaseException, stage: str | None = None) -> VoxterraError | None:
-    """The error a user sees for `error` of a stage; None when it is a mistake in Voxterra."""
+def as_user_error(
+    error: BaseException, stage: str | None = None, folder: Path | None = None
+) -> VoxterraError | None:
+    """The error a user sees for `error` of a stage; None when it is a mistake in Voxterra.
+
+    `folder` is where the run writes, for errors that do not name a file.
+    """
     if isinstance(error, VoxterraError):
         return error
     if isinstance(error, KeyboardInterrupt):
@@ -45,16 +52,28 @@ def as_user_error(error: BaseException, stage: str | None = None) -> VoxterraErr
             next_step="Take a smaller --preset or a smaller --depth.max-size, or close other "
             "programs; finished stages are kept.",
         )
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        return OutputError(
-            f"A result cannot be written: {error.strerror}.",
-            where=str(error.filename) if error.filename else None,
-            next_step="Make space on the disk or check the folder's permissions, then give the "
-            "same command again; finished stages are kept.",
-        )
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        path = Path(error.filename or folder or Path.cwd())
+        ours = folder is None or Path(os.path.abspath(path)).is_relative_to(folder.absolute())
+        return cannot_write(error, path) if ours else cannot_read(error, path)
+    if isinstance(error, Exception) and folder is not None and is_full(folder):
+        return disk_full(folder)  # some libraries say it in their own words, or in none
     if isinstance(error, OSError) and error.errno is not None:
         return _unexpected(error, stage)
     return None
+
+
+def may_be_leftovers(error: BaseException, folder: Path) -> bool:
+    """Whether a stage that went on in `folder` may have failed by what it found there.
+
+    So may everything that has no meaning for a user, as a library's complaint of a damaged file.
+    """
+    told = as_user_error(error, folder=folder)
+    if told is None:
+        return isinstance(error, Exception)
+    if not isinstance(told, FormatError | WorkspaceError) or not told.where:
+        return False
+    return Path(told.where).is_relative_to(folder)
 
 
 def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
@@ -77,9 +96,14 @@ def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
     )
 
 
-def failure(error: BaseException, stage: str | None = None) -> RunFailed:
-    """The event that tells `error`; the traceback of an internal one goes to the log."""
-    told = as_user_error(error, stage)
+def failure(
+    error: BaseException, stage: str | None = None, folder: Path | None = None
+) -> RunFailed:
+    """The event that tells `error`; the traceback of an internal one goes to the log.
+
+    `folder` is as in `as_user_error`.
+    """
+    told = as_user_error(error, stage, folder)
     if told is None:
         log.error("internal error in stage %s", stage, exc_info=error)
         message = f"Internal error ({type(error).__name__}: {error})."

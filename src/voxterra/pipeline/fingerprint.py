@@ -14,7 +14,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from voxterra.errors import InputError, NoPhotosError
+from voxterra.errors import NoPhotosError
 
 HashCache = dict[str, list[Any]]  # file's path relative to the source -> [size, mtime_ns, sha256]
 
@@ -95,7 +95,7 @@ def fingerprint_source(source: Sequence[Path], cache: HashCache | None = None) -
 
     Raises:
         NoPhotosError: something of the source does not exist.
-        InputError: a file cannot be read or a folder not listed.
+        InputError: a folder cannot be listed.
         UsageError: things that do not go together.
     """
     return _hash_of(source_files(source), {} if cache is None else cache)
@@ -116,15 +116,13 @@ def _hash_of(files: Mapping[str, Path], cache: HashCache) -> str:
         try:
             stat = path.stat()
             known = cache.get(name)
-            if not known or known[:2] != [stat.st_size, stat.st_mtime_ns]:
+            size_and_time = [stat.st_size, stat.st_mtime_ns]
+            # The cache may come out of a damaged file.
+            if not isinstance(known, list) or known[:2] != size_and_time or len(known) != 3:
                 with path.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
-                known = cache[name] = [stat.st_size, stat.st_mtime_ns, digest]
-        except OSError as error:
-            raise InputError(
-                f"The file cannot be read: {error.strerror or error}.",
-                where=str(path),
-                next_step="Check its permissions, or leave it out.",
-            ) from error
+                known = cache[name] = [*size_and_time, digest]
+        except OSError:  # the stage that needs it leaves it out, or tells
+            known = [0, 0, "unreadable"]
         listing.append([name, known[2]])
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()

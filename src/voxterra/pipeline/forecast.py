@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from voxterra.core.machine import disk_free_bytes, gigabytes
 from voxterra.errors import OutputError, VoxterraError
 from voxterra.pipeline import machine
 from voxterra.pipeline.estimate import BASIS, PhotoSizes, estimate, photo_sizes
@@ -36,18 +37,21 @@ def forecast(
         found.largest_stage,
         free,
         total,
-        machine.disk_free_bytes(out),
+        disk_free_bytes(out),
         BASIS,
     )
 
 
-def require_room(told: RunEstimated, config: Any, *, anyway: bool) -> Iterator[str]:
+def require_room(
+    told: RunEstimated, config: Any, *, anyway: bool, out: Path | None = None
+) -> Iterator[str]:
     """Yields what to mind where memory is tight.
 
     Args:
         told: the estimate.
         config: the `RunConfig` it is of.
         anyway: warn instead of refusing.
+        out: the run folder, to name it.
 
     Raises:
         VoxterraError: the machine has less memory than the run is expected to need.
@@ -76,7 +80,7 @@ def require_room(told: RunEstimated, config: Any, *, anyway: bool) -> Iterator[s
         if not anyway:
             raise OutputError(
                 f"{what}.",
-                where="--out",
+                where="--out" if out is None else f"--out {out}",
                 next_step="Make space, give an --out on another disk, or take a smaller --preset. "
                 "Or try --anyway.",
             )
@@ -121,13 +125,6 @@ def _trains_on_gpu(config: Any) -> bool:
     if config.backend != "voxels" or config.voxels.device == "cpu":
         return False
     return config.voxels.device == "cuda" or this_machine() == "gpu"
-
-
-def gigabytes(size: float) -> str:
-    """Such as "340 MB", "3.2 GB" or "24 GB"."""
-    if size < 0.1e9:
-        return f"{size / 1e6:.0f} MB"
-    return f"{size / 1e9:.1f} GB" if size < 9.95e9 else f"{size / 1e9:.0f} GB"
 
 
 def spoken_time(seconds: float) -> str:

@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -55,8 +55,11 @@ def locked(path: Path) -> Iterator[None]:
                 where=str(path.parent),
                 next_step="Wait until it ends, stop it, or give another --out.",
             ) from error
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        _sign(path)
         yield  # closing the file unlocks it
+
+
+def _sign(path: Path) -> None:
+    """Say in the lock file who holds it, for others to read; on a full disk the lock alone does."""
+    with suppress(OSError), path.open("w", encoding="utf-8") as file:
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

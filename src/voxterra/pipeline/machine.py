@@ -84,17 +84,6 @@ def memory() -> tuple[int | None, int | None]:
     return total, available
 
 
-def disk_free_bytes(folder: Path) -> int | None:
-    """Space left where `folder` is or will be; None where it is unknown."""
-    place = Path(folder).absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        return shutil.disk_usage(place).free
-    except OSError:
-        return None
-
-
 def gpus() -> tuple[Gpu, ...]:
     """NVIDIA GPUs as nvidia-smi lists them; none where it is missing or fails."""
     program = shutil.which("nvidia-smi")

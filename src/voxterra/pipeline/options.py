@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from voxterra.core.options import with_values
-from voxterra.errors import FormatError
+from voxterra.errors import FormatError, InputError
 from voxterra.io.atomic import atomic_path
 
 T = TypeVar("T")
@@ -48,21 +48,39 @@ def write_options(options: Any, path: Path) -> None:
         temporary.write_text(yaml.safe_dump(plain(options), sort_keys=False), encoding="utf-8")
 
 
+def _reason(error: Exception) -> str:
+    """In one line, with the place in the file where that is known."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text (UTF-8)"
+    if isinstance(error, RecursionError):
+        return "its values are nested too deep"
+    if mark is None or problem is None:
+        return " ".join(str(error).split())
+    return f"{problem}, in line {mark.line + 1}, column {mark.column + 1}"
+
+
 def read_options(path: Path, base: T) -> T:
     """Options from a YAML file; what it does not name stays as in `base`.
 
     Raises:
         UsageError: unknown option (the nearest known one is named) or a value of a wrong type.
-        FormatError: not a readable YAML file.
+        InputError: the file cannot be read.
+        FormatError: it is not YAML.
     """
     import yaml
 
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).replace("\n", " ")
+    except OSError as error:
+        raise InputError(
+            f"The config file cannot be read: {error.strerror or error}.",
+            where=str(path),
+            next_step="Check the path; a run leaves its options in config.yaml of its folder.",
+        ) from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise FormatError(
-            f"The config file cannot be read: {reason}.",
+            f"The config file is not YAML: {_reason(error)}.",
             where=str(path),
             next_step="Give a YAML file such as `depth: {max_size: 800}`.",
         ) from error

@@ -51,7 +51,7 @@ def read_photos(folder: Path, source: Sequence[Path], masks: Path | None = None)
         raise FormatError(
             f"The table of photos is damaged ({error}).",
             where=str(folder / ROOT_FILE),
-            next_step="Do it again: voxterra run --from ingest.",
+            next_step="Do it again: voxterra run --out DIR --from ingest.",
         ) from error
     photos = read_photoset(folder / TABLE_FILE, root)
     if not recorded or masks is None or os.path.abspath(masks) == recorded:

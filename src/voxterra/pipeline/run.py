@@ -17,22 +17,22 @@ from uuid import uuid4
 from voxterra import __version__
 from voxterra.core.names import nearest
 from voxterra.core.progress import Progress
-from voxterra.errors import NoPhotosError, UsageError
+from voxterra.errors import NoPhotosError, UsageError, VoxterraError
 from voxterra.io.json_file import write_json
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.executor import Execution, execute
-from voxterra.pipeline.failures import as_user_error, failure
+from voxterra.pipeline.failures import as_user_error, failure, may_be_leftovers
 from voxterra.pipeline.fingerprint import fingerprint, fingerprint_source
 from voxterra.pipeline.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
 from voxterra.pipeline.lock import locked
 from voxterra.pipeline.options import path_options, plain, write_options
+from voxterra.pipeline.record import StageRecord, read_json
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.workspace import (
     CONFIG_FILE,
     LOCK_FILE,
     SOURCE_CACHE_FILE,
-    StageRecord,
     Workspace,
     open_workspace,
 )
@@ -91,6 +91,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(locked(workspace.root / LOCK_FILE))
         workspace.read_run_file()
+        workspace.recover()
         stack.enter_context(logging_to(workspace.root / LOG_FILE))
         paths = given or _paths(workspace.recorded_source(), workspace.root)
         asked = config
@@ -141,7 +142,7 @@ class _Run:
             known = self.workspace.has_run_file()
             if not known:
                 self._record_question()
-            elif _absolute(self.source) != _absolute(self.workspace.recorded_source()):
+            elif self._are_others(source):
                 yield ev.StageWarning(
                     self.plan[0].name,
                     "these are not the photos that this run was made of; its results are replaced",
@@ -159,11 +160,19 @@ class _Run:
             log.info("stopped in stage %s", current)
             raise
         except BaseException as error:
-            yield failure(error, current)
-            raise (as_user_error(error, current) or error) from error
+            folder = self.workspace.root
+            yield failure(error, current, folder)
+            raise (as_user_error(error, current, folder) or error) from error
         yield from self._products()
         seconds = round(time.perf_counter() - start, 3)
         yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())
+
+    def _are_others(self, fingerprint: str) -> bool:
+        """Whether these are other photos than the run's, not just the same in another place."""
+        if _absolute(self.source) == _absolute(self.workspace.recorded_source()):
+            return False
+        first = self.workspace.record(self.plan[0].name)
+        return first is not None and first.inputs.get("source") != fingerprint
 
     def _fingerprint_stages(self) -> None:
         """What each stage's result is to be made from; known before any of them starts."""
@@ -201,30 +210,47 @@ class _Run:
         told = forecast(self.source, self.config, names, self.workspace.root)
         if told is not None:
             yield told
-            for message in require_room(told, self.config, anyway=self.anyway):
+            for message in require_room(
+                told, self.config, anyway=self.anyway, out=self.workspace.root
+            ):
                 yield ev.StageWarning(told.largest_stage, message)
 
     def _up_to_date(self, stage: Stage, inputs: Mapping[str, str]) -> StageRecord | None:
         """The result of a stage, if it need not be done again."""
-        current = self.fingerprints[stage.name]
-        record = self.workspace.record(stage.name)
-        fits = (
-            record is not None
-            and (record.fingerprint, record.inputs) == (current, inputs)
-            and self.workspace.is_whole(stage.name, record)
-        )
+        record = self._fitting(stage, inputs)
+        fits = record is not None and not self.workspace.faults(stage.name, record)
         return record if fits and stage.name != self.from_stage else None
+
+    def _fitting(self, stage: Stage, inputs: Mapping[str, str]) -> StageRecord | None:
+        """The record of a result of these very options and inputs, be its files whole or not."""
+        record = self.workspace.record(stage.name)
+        asked = (self.fingerprints[stage.name], inputs)
+        return record if record and (record.fingerprint, record.inputs) == asked else None
 
     def _bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
         inputs = {name: self.results[name] for name in stage.inputs}
         record = self._up_to_date(stage, inputs)
         if record is not None:
+            if not stage.goes_on(self.config):  # nothing goes on from what a killed run left
+                self.workspace.drop_partial(stage.name)
             yield ev.StageSkipped(stage.name, record.summary)
         else:
+            yield from self._tell_faults(stage, inputs)
             record = yield from self._do(stage, self.fingerprints[stage.name], inputs)
         self.results[stage.name] = record.result
         for message in record.warnings:
             yield ev.StageWarning(stage.name, message)
+
+    def _tell_faults(self, stage: Stage, inputs: Mapping[str, str]) -> Iterator[Event]:
+        """Say why a finished stage is done again though nothing that was asked is new."""
+        record = self._fitting(stage, inputs)
+        wrong = self.workspace.faults(stage.name, record) if record else ()
+        if wrong:
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            yield ev.StageWarning(
+                stage.name,
+                f"{wrong[0]}{more}: gone, damaged or changed since it was made; it is made again",
+            )
 
     def _do(
         self, stage: Stage, current: str, inputs: dict[str, str]
@@ -233,13 +259,18 @@ class _Run:
         resumed = self.workspace.begin(stage.name, attempt, resumable=stage.goes_on(self.config))
         log.info("stage %s starts%s", stage.name, " where it was stopped" if resumed else "")
         yield ev.StageStarted(stage.name, resumed)
-
-        def work(progress: Progress) -> StageOutput:
-            return stage.run(
-                StageContext(self.source, self.config, self.workspace, stage.name, progress)
-            )
-
-        done: Execution[StageOutput] = yield from execute(stage.name, work)
+        try:
+            done = yield from self._execute(stage)
+        except Exception as error:
+            if not (resumed and may_be_leftovers(error, self.workspace.partial_dir(stage.name))):
+                raise
+            log.warning("stage %s begins anew", stage.name, exc_info=error)
+            why = error.what if isinstance(error, VoxterraError) else error
+            message = f"what the stopped run had left cannot be used ({why}); it is done anew"
+            yield ev.StageWarning(stage.name, message)
+            self.workspace.drop_partial(stage.name)
+            self.workspace.begin(stage.name, attempt, resumable=False)
+            done = yield from self._execute(stage)
         record = StageRecord(
             fingerprint=current,
             result=uuid4().hex,
@@ -256,6 +287,14 @@ class _Run:
             log.warning("%s: %s", stage.name, message)
         yield ev.StageFinished(stage.name, record.seconds, record.peak_rss_bytes, record.summary)
         return record
+
+    def _execute(self, stage: Stage) -> Generator[Event, None, Execution[StageOutput]]:
+        def work(progress: Progress) -> StageOutput:
+            return stage.run(
+                StageContext(self.source, self.config, self.workspace, stage.name, progress)
+            )
+
+        return (yield from execute(stage.name, work))
 
     def _record_question(self) -> None:
         """Keep which photos and options the run has, for the next time it goes on."""
@@ -291,9 +330,8 @@ class _Run:
             log.warning("the photos are not there any more: %s", gone[0])
             return first.inputs["source"]
         path = self.workspace.root / "stages" / SOURCE_CACHE_FILE
-        try:
-            cache = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        cache = read_json(path)
+        if not isinstance(cache, dict):
             cache = {}
         before = json.dumps(cache)
         result = fingerprint_source(self.source, cache)

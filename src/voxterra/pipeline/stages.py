@@ -7,6 +7,7 @@ A stage function knows nothing of run folders; the functions here are the only g
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from voxterra.pipeline.summaries import (
     about_gaps,
     about_single_files,
     about_unregistered,
+    describe_area,
     describe_depth,
     describe_georeference,
     describe_mesh,
@@ -54,6 +56,8 @@ def _sfm(ctx: StageContext) -> StageOutput:
 
     photos = read_photos_of(ctx)
     require_enough(photos)
+    for earlier in ctx.out.glob("component_*"):  # of a run that was stopped; may have been more
+        shutil.rmtree(earlier)
     found = reconstruct(photos, ctx.config.sfm, work_dir=ctx.work, progress=ctx.progress)
     for index, component in enumerate(found.components):
         write_colmap(component, ctx.out / f"component_{index}")
@@ -81,14 +85,19 @@ def _georef(ctx: StageContext) -> StageOutput:
 
 
 def _depth(ctx: StageContext) -> StageOutput:
+    from voxterra.depth.area import seeing_area
     from voxterra.depth.mvs import estimate_depth
+    from voxterra.io.geojson import read_polygons
 
     photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
-    components = placed.mappable_components
+    components, seen = placed.mappable_components, ""
+    if ctx.config.depth.aoi is not None and not placed.frame.is_local:
+        components = seeing_area(components, placed.frame, read_polygons(ctx.config.depth.aoi))
+        seen = describe_area(components, placed)
     maps = estimate_depth(
         components, photos, ctx.config.depth, out_dir=ctx.out, progress=ctx.progress
     )
-    return StageOutput(describe_depth(maps), left_out(placed))
+    return StageOutput(describe_depth(maps) + seen, left_out(placed))
 
 
 def _require_gpu(config: Any) -> None:
@@ -103,6 +112,7 @@ def _surface(ctx: StageContext) -> StageOutput:
     from voxterra.surface.fusion.cloud import fuse_cloud
     from voxterra.surface.fusion.fuse import fuse
 
+    ctx = _within_area(ctx)
     maps, config = read_depth(ctx.input("depth")), ctx.config.surface
     if ctx.config.backend == "voxels":
         from voxterra.pipeline.voxel_surface import voxel_surface
@@ -112,13 +122,32 @@ def _surface(ctx: StageContext) -> StageOutput:
         made = f"{training}; {describe_mesh(mesh)}"
     else:
         share, warnings = 0.7, ()
-        mesh = fuse(maps, config, progress=part(ctx.progress, 0.0, share))
+        mesh = fuse(maps, config, work_dir=ctx.work, progress=part(ctx.progress, 0.0, share))
         made = describe_mesh(mesh)
     write_mesh(mesh, ctx.out / "mesh.npz")
     cloud = fuse_cloud(maps, config, progress=part(ctx.progress, share, 1.0))
     write_cloud(cloud, ctx.out / "cloud.npz")
     ctx.drop_work()
     return StageOutput(f"{made}, cloud of {len(cloud):,} points", warnings)
+
+
+def _within_area(ctx: StageContext) -> StageContext:
+    """With an area of interest, the surface's bounds are the box around it.
+
+    The georeference is no input of the stage in the table: depth maps are made from it and from
+    the area, so others make other depth maps and another surface.
+    """
+    config = ctx.config
+    if config.depth.aoi is None or config.surface.bounds_m is not None:
+        return ctx
+    from voxterra.depth.area import box_of_area
+    from voxterra.io.geojson import read_polygons
+
+    placed = read_georeferenced(ctx.input("georef"))
+    if placed.frame.is_local:
+        return ctx
+    box = box_of_area(placed.mappable_components, placed.frame, read_polygons(config.depth.aoi))
+    return replace(ctx, config=replace(config, surface=replace(config.surface, bounds_m=box)))
 
 
 def _mesh(ctx: StageContext) -> StageOutput:
@@ -185,15 +214,15 @@ def _report(ctx: StageContext) -> StageOutput:
 STAGES: tuple[Stage, ...] = (
     #      name        reads                                    options                run
     Stage("ingest", ("source",), ("ingest",), _ingest, code_version=2),
-    Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=2, resumable=True),
-    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=2, tells_accuracy=True),
+    Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=3, resumable=True),
+    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=3, tells_accuracy=True),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
     Stage(
         "surface",
         ("depth",),
         ("backend", "surface", "voxels"),
         _surface,  # results of voxels have a version of their own: backends.VOXELS_VERSION
-        resumable=lambda config: config.backend == "voxels",
+        resumable=True,
         counting=surface_options,
         requires=require_voxels,
     ),
@@ -203,7 +232,7 @@ STAGES: tuple[Stage, ...] = (
         ("ingest", "georef", "depth", "surface", "mesh"),
         ("products",),
         _products,
-        code_version=2,
+        code_version=3,
     ),
     Stage(
         "report",

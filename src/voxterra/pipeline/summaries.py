@@ -27,7 +27,7 @@ _NAMED = 5  # files that a warning names before it counts the rest
 def describe_photos(photos: PhotoSet) -> str:
     """Such as "18 photos, 18 with GPS, 2 files left out"."""
     with_gps = sum(photo.gps is not None for photo in photos.photos)
-    text = f"{len(photos)} photos, {with_gps} with GPS"
+    text = f"{len(photos)} photo{'s' * (len(photos) != 1)}, {with_gps} with GPS"
     count = len(photos.rejected)
     return text + (f", {count} file{'s' * (count != 1)} left out" if count else "")
 
@@ -80,7 +80,8 @@ def left_out(georeference: Georeference) -> tuple[str, ...]:
     return tuple(
         f"component {index + 1} ({len(component.images)} photos) is not in the world of the others "
         f"and so not in surface and maps; products hold its sparse points as component_{index + 1}"
-        f".ply, stages/georef/component_{index} its cameras"
+        f".ply, stages/georef/component_{index} its cameras. For a surface and maps of it: "
+        f"voxterra run PHOTOS --out ANOTHER_DIR --ingest.only products/component_{index + 1}.txt"
         for index, component in enumerate(georeference.components)
         if index not in kept
     )
@@ -119,6 +120,8 @@ def _fit(placement: Placement) -> str:
     if placement.rmse_vertical_m is not None:
         text += f", {placement.rmse_vertical_m:.2f} m vertical"
     text += f" over {used} of {len(placement.residuals)} photos"
+    if placement.lag is not None:
+        text += f", a lag of {placement.lag.distance_m:.2f} m along the way taken off"
     if placement.position_sigma_horizontal_m is not None:
         text += f"; absolute position ±{placement.position_sigma_horizontal_m:.1f} m"
         if placement.position_sigma_vertical_m is not None:
@@ -138,6 +141,12 @@ def describe_depth(maps: DepthMaps) -> str:
         return "no depth maps"
     first = maps.load(0).depth.shape
     return f"{len(maps.views)} depth maps of about {first[1]}x{first[0]} px"
+
+
+def describe_area(components: Sequence[Reconstruction], placed: Georeference) -> str:
+    """Such as "; 7 of 18 photos see the area of interest"."""
+    seeing, of = (sum(len(c.images) for c in x) for x in (components, placed.mappable_components))
+    return f"; {seeing} of {of} photos see the area of interest"
 
 
 def describe_mesh(mesh: TriMesh) -> str:

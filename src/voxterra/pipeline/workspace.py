@@ -2,53 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from voxterra.errors import OutputError, UsageError, WorkspaceError
+from voxterra.io.atomic import remove_leftovers, sync, sync_tree
 from voxterra.io.json_file import write_json
+from voxterra.pipeline.record import (
+    FileFacts,
+    StageRecord,
+    compare,
+    facts_of,
+    read_json,
+    read_record,
+    write_record,
+)
 
 FORMAT_VERSION = 1
 
 RUN_FILE = "voxterra.json"
 CONFIG_FILE = "config.yaml"
 LOCK_FILE = ".voxterra.lock"
-RECORD_FILE = "fingerprint.json"
 ATTEMPT_FILE = "attempt.json"
 SOURCE_CACHE_FILE = "source.json"
 
 _OWN = {"stages", "log.txt", "events.jsonl"}  # what a run that was stopped at once may leave
-
-
-@dataclass(frozen=True)
-class StageRecord:
-    """What is known of a finished stage: `stages/NAME/fingerprint.json`.
-
-    Attributes:
-        fingerprint: of everything the result depends on.
-        result: names this very result; done again, it is another one.
-        inputs: names of the results it was made from (of the source, its fingerprint).
-        summary: one line for people.
-        warnings: for people.
-        seconds, peak_rss_bytes: what it took.
-        products: deliverables it put into the run folder, as (path, description).
-        files: all other files of the result, relative to the stage's folder.
-    """
-
-    fingerprint: str
-    result: str
-    inputs: dict[str, str]
-    summary: str
-    warnings: tuple[str, ...]
-    seconds: float
-    peak_rss_bytes: int
-    products: tuple[tuple[str, str], ...]
-    files: tuple[str, ...] = ()
+_OWN_WITH_STAGES = {"products", CONFIG_FILE}  # where only its own file was lost
+_PRODUCTS = "products"
 
 
 @dataclass(frozen=True)
@@ -69,17 +54,31 @@ class Workspace:
 
     def record(self, stage: str) -> StageRecord | None:
         """Record of a stage's result in place, or None."""
-        data = _read_json(self.stage_dir(stage) / RECORD_FILE)
-        try:
-            return _record_from_dict(data) if data else None
-        except (KeyError, TypeError, ValueError):
-            return None
+        return read_record(self.stage_dir(stage))
 
-    def is_whole(self, stage: str, record: StageRecord) -> bool:
-        """Whether all that a stage made is still there; people tidy up by hand."""
-        products = (self.root / path for path, _ in record.products)
-        folder = self.stage_dir(stage)
-        return all(file.is_file() for file in (*products, *(folder / f for f in record.files)))
+    def faults(self, stage: str, record: StageRecord) -> tuple[str, ...]:
+        """Files of a result that are gone or hold something else than the stage wrote.
+
+        People tidy up by hand, disks fail, copies break off. Files that only have another time,
+        as after a copy, are noted with it.
+        """
+        places = {name: self._place(stage, name) for name in record.files}
+        wrong, facts = compare(record, places)
+        if facts != record.files:
+            write_record(replace(record, files=facts), self.stage_dir(stage))
+        return wrong
+
+    def _place(self, stage: str, name: str) -> Path:
+        product = name.split("/", 1)[0] == _PRODUCTS
+        return (self.root if product else self.stage_dir(stage)) / name
+
+    def _damaged(self, path: Path) -> WorkspaceError:
+        return WorkspaceError(
+            "The run folder's own file is damaged.",
+            where=str(path),
+            next_step=f"Delete this file and give photos and options anew: voxterra run PHOTOS "
+            f"--out {shlex.quote(str(self.root))}; finished stages are kept.",
+        )
 
     # --- the run file ---------------------------------------------------------------------------
 
@@ -95,13 +94,9 @@ class Workspace:
         path = self.root / RUN_FILE
         if not path.exists():
             return {}
-        data = _read_json(path)
+        data = read_json(path)
         if not isinstance(data, dict) or "format" not in data:
-            raise WorkspaceError(
-                "The run folder's own file is damaged.",
-                where=str(path),
-                next_step="Start again in a new folder, or delete this one.",
-            )
+            raise self._damaged(path)
         if data["format"] != FORMAT_VERSION:
             raise WorkspaceError(
                 f"The run folder has format {data['format']}; this Voxterra reads format "
@@ -109,10 +104,15 @@ class Workspace:
                 where=str(path),
                 next_step="Use the version of Voxterra that wrote it, or a new folder.",
             )
-        for option, relative in data.get("paths_from_run", {}).items():
-            section, name = option.split(".")
-            values = data["config"][section]
-            values[name] = str(self._where_now(values[name], relative))
+        try:
+            for key in ("source", "source_from_run"):
+                data[key] = [str(Path(part)) for part in data.get(key, [])]
+            for option, relative in data.get("paths_from_run", {}).items():
+                section, name = option.split(".")
+                values = data["config"][section]
+                values[name] = str(self._where_now(values[name], relative))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._damaged(path) from error
         return data
 
     def has_run_file(self) -> bool:
@@ -151,9 +151,22 @@ class Workspace:
 
     def _where_now(self, absolute: str, relative: str) -> Path:
         moved = Path(os.path.abspath(self.root / relative))
-        return moved if not Path(absolute).exists() and moved.exists() else Path(absolute)
+        there, here = os.path.exists(absolute), os.path.exists(moved)
+        return moved if here and not there else Path(absolute)
 
     # --- results --------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Bring to its end what a run that was killed had begun; only under the run's lock.
+
+        A result that was complete and not in its place yet is put there. Temporary files go.
+        """
+        stages = self.root / "stages"
+        for folder in (self.root, stages, self.root / _PRODUCTS):
+            remove_leftovers(folder)
+        for partial in sorted(stages.glob(".*.partial")):
+            if read_record(partial) is not None:
+                self._put_in_place(partial.name.removeprefix(".").removesuffix(".partial"))
 
     def begin(self, stage: str, fingerprint: str, *, resumable: bool) -> bool:
         """Make the folder a stage writes in; keep what a stopped run of the same stage left.
@@ -162,48 +175,70 @@ class Workspace:
             True when there is such work to go on from.
         """
         partial = self.partial_dir(stage)
-        attempt = _read_json(partial / ATTEMPT_FILE) or {}
-        resumed = resumable and attempt.get("fingerprint") == fingerprint
-        if not resumed:
-            _remove_tree(partial)
+        attempt = read_json(partial / ATTEMPT_FILE)
+        known = attempt.get("fingerprint") if isinstance(attempt, dict) else None
+        resumed = resumable and known == fingerprint
+        if resumed:
+            remove_leftovers(partial, below=True)
+        else:
+            self.drop_partial(stage)
             partial.mkdir(parents=True)
             write_json({"fingerprint": fingerprint}, partial / ATTEMPT_FILE)
         return resumed
 
-    def commit(self, stage: str, record: StageRecord) -> None:
-        """Put a finished result in the place of the old one, products first.
+    def drop_partial(self, stage: str) -> None:
+        """Delete what a stopped run left of a stage."""
+        _remove_tree(self.partial_dir(stage))
 
-        The old record goes before anything else changes, so that a run killed in here does the
-        stage again and never takes a mixture for a result.
+    def commit(self, stage: str, record: StageRecord) -> None:
+        """Put a finished result in the place of the old one.
+
+        The record is written last, when all else is on the disk: it makes the folder a result.
+        What follows is only renaming, which the next run brings to its end (`recover`) where a
+        kill or a power cut breaks it off.
+
+        Raises:
+            OutputError, OSError: the disk refuses.
         """
+        partial = self.partial_dir(stage)
+        sync_tree(partial)
+        made = sorted(p for p in partial.rglob("*") if p.is_file() and p != partial / ATTEMPT_FILE)
+        facts: dict[str, FileFacts | None] = {
+            path.relative_to(partial).as_posix(): facts_of(path) for path in made
+        }
+        write_record(replace(record, files=facts), partial)
+        sync(partial)
+        self._put_in_place(stage)
+
+    def _put_in_place(self, stage: str) -> None:
+        """The rest of `commit`; can be done again from wherever it was broken off."""
         partial, final = self.partial_dir(stage), self.stage_dir(stage)
-        old = self.record(stage)
-        (final / RECORD_FILE).unlink(missing_ok=True)
-        self._publish(partial / "products", record, old)
-        (partial / ATTEMPT_FILE).unlink()
-        made = sorted(p.relative_to(partial).as_posix() for p in partial.rglob("*") if p.is_file())
-        write_json(asdict(replace(record, files=tuple(made))), partial / RECORD_FILE)
+        new, old = read_record(partial), read_record(final)
+        assert new is not None  # it was written before
+        self._publish(partial / _PRODUCTS, new, old)
+        (partial / ATTEMPT_FILE).unlink(missing_ok=True)
         _remove_tree(final)
         os.replace(partial, final)
+        sync(final.parent)
 
-    def _publish(self, made: Path, record: StageRecord, old: StageRecord | None) -> None:
+    def _publish(self, made: Path, new: StageRecord, old: StageRecord | None) -> None:
         """Move deliverables from a stage's folder to the run folder, file by file.
 
         Files of a user beside them stay; deliverables of an earlier result that are not made any
         more go.
         """
-        names = {path for path, _ in record.products}
         for path, _ in old.products if old else ():
-            if path not in names:
+            if path not in new.files:
                 (self.root / path).unlink(missing_ok=True)
         if not made.is_dir():
             return
         for file in sorted(made.rglob("*")):
             if file.is_file():
-                target = self.root / "products" / file.relative_to(made)
+                target = self.root / _PRODUCTS / file.relative_to(made)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, target)
         shutil.rmtree(made)
+        sync(self.root / _PRODUCTS)
 
 
 def open_workspace(out: Path) -> Workspace:
@@ -218,7 +253,8 @@ def open_workspace(out: Path) -> Workspace:
     try:
         out.mkdir(parents=True, exist_ok=True)
         names = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
-        foreign = [name for name in names if name not in _OWN]
+        own = _OWN | (_OWN_WITH_STAGES if "stages" in names else set())
+        foreign = [name for name in names if name not in own]
         if foreign and not (out / RUN_FILE).exists():
             raise UsageError(
                 f"The folder is not a Voxterra run and is not empty (it holds {foreign[0]}).",
@@ -234,19 +270,6 @@ def open_workspace(out: Path) -> Workspace:
             next_step="Give an --out folder that you may write in, on a disk with space left.",
         ) from error
     return Workspace(out)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _record_from_dict(data: dict[str, Any]) -> StageRecord:
-    products = tuple((str(path), str(text)) for path, text in data["products"])
-    lists = {name: tuple(data.get(name, ())) for name in ("warnings", "files")}
-    return StageRecord(**{**data, **lists, "products": products})
 
 
 def _relative(path: Path, start: Path) -> str:

@@ -6,16 +6,13 @@ import logging
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from voxterra.core.area import Polygon, inside
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.errors import ReconstructionError
-from voxterra.io.geojson import Polygon
 
 log = logging.getLogger(__name__)
-
-Float = NDArray[np.float64]
 
 
 def cut_to_area(
@@ -56,26 +53,3 @@ def cut_to_area(
         None if cloud.normals is None else cloud.normals[near],
         None if cloud.confidence is None else cloud.confidence[near],
     )
-
-
-def inside(lonlat: Float, area: tuple[Polygon, ...]) -> NDArray[np.bool_]:
-    """(N,) whether (N, 2) points lie in any of the polygons and in none of its holes."""
-    found = np.zeros(len(lonlat), bool)
-    for polygon in area:
-        odd = np.zeros(len(lonlat), bool)
-        for ring in polygon:
-            odd ^= _crossings_are_odd(lonlat, ring)
-        found |= odd
-    return found
-
-
-def _crossings_are_odd(points: Float, ring: Float) -> NDArray[np.bool_]:
-    """Whether a ray eastwards from each point crosses the ring an odd number of times."""
-    odd = np.zeros(len(points), bool)
-    x, y = points.T
-    for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
-        if y0 == y1:
-            continue
-        spans = (y0 > y) != (y1 > y)
-        odd ^= spans & (x < x0 + (y - y0) / (y1 - y0) * (x1 - x0))
-    return odd

@@ -149,6 +149,9 @@ def accuracy_line(georeference: Georeference) -> str:
     )
     horizontal, vertical = stated("rmse_horizontal_m", "m"), stated("rmse_vertical_m", "m")
     fit = f"GPS residuals {horizontal} horizontal, {vertical} vertical RMS"
+    lags = [p.lag.distance_m for p in placements if p.lag is not None]
+    if lags:
+        fit += f" after taking off a lag of {', '.join(_with_unit(lag, 'm') for lag in lags)}"
     return f"estimated (1 sigma): {', '.join(parts)}; {fit}; no check points used"
 
 

@@ -17,6 +17,7 @@ from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.raster import Grid, SurfaceRaster
 from voxterra.errors import ReconstructionError
+from voxterra.io.atomic import atomic_path
 from voxterra.io.geojson import read_polygons, write_geojson
 from voxterra.io.geotiff import write_dsm, write_ortho
 from voxterra.io.gltf import write_glb
@@ -48,7 +49,7 @@ class Product:
     Attributes:
         name: of the file, such as "dsm.tif".
         path: of the file.
-        kind: "mesh", "cloud", "raster", "vector" or "metadata".
+        kind: "mesh", "cloud", "raster", "vector", "list" or "metadata".
         description: one line for people.
     """
 
@@ -105,7 +106,7 @@ def make_products(
     if not len(mesh.faces):
         raise ReconstructionError(
             "The surface is empty, so there is nothing to make products from.",
-            next_step="Look at the depth maps; photos may overlap too little.",
+            next_step="Add photos that overlap by 60 % or more and show texture.",
         )
     frame = georeference.frame
     if config.aoi is not None:
@@ -253,19 +254,27 @@ def _clouds(cloud: PointCloud, job: _Job, progress: Progress) -> list[Product]:
 
 
 def _apart(georeference: Georeference, job: _Job) -> list[Product]:
-    """Sparse points of the components that the other products cannot hold, a file each."""
-    if not {"laz", "cloud_ply"} & set(job.config.products):
-        return []
+    """Of each component that the other products cannot hold: its photos, and its sparse points."""
     products = []
     for index, component in enumerate(georeference.components):
-        if index in georeference.mappable_indices() or not len(component.points):
+        if index in georeference.mappable_indices():
             continue
-        frame, points = georeference.frame_of(index), component.points
-        path = job.out_dir / f"component_{index + 1}.ply"
-        cloud = PointCloud(points.positions_in_world, points.colors)
-        write_ply_cloud(cloud, path, frame)
-        text = f"Sparse points of component {index + 1}, which lies apart: {frame.describe()}"
-        products.append(Product(path.name, path, "cloud", text))
+        name, points = f"component_{index + 1}", component.points
+        path = job.out_dir / f"{name}.txt"
+        with atomic_path(path) as temporary:
+            listed = "".join(f"{image.name}\n" for image in component.images)
+            temporary.write_text(listed, encoding="utf-8")
+        text = f"Photos of component {index + 1}, which lies apart: for a run of their own"
+        products.append(Product(path.name, path, "list", text))
+        if {"laz", "cloud_ply"} & set(job.config.products) and len(points):
+            path = job.out_dir / f"{name}.ply"
+            cloud, frame = (
+                PointCloud(points.positions_in_world, points.colors),
+                georeference.frame_of(index),
+            )
+            write_ply_cloud(cloud, path, frame)
+            text = f"Sparse points of component {index + 1}, which lies apart: {frame.describe()}"
+            products.append(Product(path.name, path, "cloud", text))
     return products
 
 

@@ -89,7 +89,7 @@ def _components(found: Findings) -> list[Element]:
                 _plus_minus(placement.position_sigma_vertical_m, "m"),
                 _plus_minus(placement.tilt_sigma_deg, "°"),
                 _plus_minus(placement.scale_sigma, "%", 100.0),
-                _residuals(placement),
+                gps_fit(placement),
                 "in the products" if shown else "apart: not in the products",
             )
         )
@@ -131,12 +131,16 @@ def _gaps(found: Findings) -> Element:
     return el("div", el("p", "Photos of different components share no view:"), el("ul", told))
 
 
-def _residuals(placement: Placement) -> str:
+def gps_fit(placement: Placement) -> str:
+    """How well the recorded positions fit, such as "0.42 m horizontal; 1 set aside"."""
     if placement.rmse_horizontal_m is None:
         return "no GPS"
     text = f"{placement.rmse_horizontal_m:.2f} m horizontal"
     if placement.rmse_vertical_m is not None:
         text += f", {placement.rmse_vertical_m:.2f} m vertical"
+    lag = placement.lag
+    if lag is not None:
+        text += f", after a lag of {lag.distance_m:.2f} ± {lag.sigma_m:.2f} m was taken off"
     outliers = len(placement.outliers)
     return text + (f"; {outliers} set aside" if outliers else "")
 

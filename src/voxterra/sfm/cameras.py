@@ -65,6 +65,11 @@ def calibrated_ids(groups: tuple[CameraGroup, ...]) -> frozenset[int]:
     return frozenset(i for i, group in enumerate(groups, 1) if group.params is not None)
 
 
+def known_focals(groups: tuple[CameraGroup, ...]) -> dict[int, float]:
+    """Focal lengths that metadata states [px], by COLMAP's camera ids."""
+    return {i: group.focal_px for i, group in enumerate(groups, 1) if group.focal_known}
+
+
 def _calibrated(groups: tuple[CameraGroup, ...], path: Path) -> tuple[CameraGroup, ...]:
     """The groups with the calibrations in a file, found by the size of the photos."""
     cameras = read_cameras(path)

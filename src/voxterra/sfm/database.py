@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import closing
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,12 @@ import pycolmap
 from numpy.typing import NDArray
 
 from voxterra.core.photos import Photo
+from voxterra.io.disk import require_space
 from voxterra.sfm.cameras import CameraGroup
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.staging import StagedPhotos
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ def open_database(
     for other in work_dir.glob("database-*.db*"):
         if not other.name.startswith(path.name):
             other.unlink()
+    if path.exists() and is_damaged(path):
+        _log.warning("The database of features is damaged; beginning anew.")
+        for part in work_dir.glob(f"{path.name}*"):
+            part.unlink()
     if not path.exists():
         partial = work_dir / "partial.db"
         for leftover in work_dir.glob("partial.db*"):
@@ -58,6 +66,32 @@ def open_database(
         _create(partial, staged, groups)
         partial.replace(path)
     return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[pycolmap.Database]:
+    """The database, open in a transaction; on a full disk COLMAP would end the whole process."""
+    require_space(path.parent)
+    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+        yield database
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a power cut or a failing disk left what SQLite cannot read.
+
+    COLMAP does not wait for the disk. A killed process alone damages nothing.
+    """
+    import sqlite3  # see above: it must be closed again before COLMAP opens the database
+
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            found = database.execute("PRAGMA quick_check(1)").fetchall()
+            database.execute("SELECT 1 FROM cameras LIMIT 1")  # an empty file is a database, too
+            return bool(found != [("ok",)])
+    except sqlite3.OperationalError as error:
+        return "no such table" in str(error)  # others: no space, no rights; no damage
+    except sqlite3.DatabaseError:
+        return True
 
 
 def _fingerprint(
@@ -77,7 +111,7 @@ def _size(path: Path | None) -> tuple[int, int] | None:
 
 
 def _create(path: Path, staged: StagedPhotos, groups: tuple[CameraGroup, ...]) -> None:
-    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+    with _writing(path) as database:
         camera_of_image = {}
         for camera_id, group in enumerate(groups, 1):
             camera = _camera(camera_id, group, group.focal_px)
@@ -102,7 +136,7 @@ def write_focal_lengths(
 
     `focal_factor` None stands for the usual guess.
     """
-    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+    with _writing(path) as database:
         for camera_id, group in enumerate(groups, 1):
             focal_px = group.focal_px
             if focal_factor is not None and not group.focal_known:
@@ -130,7 +164,7 @@ def write_position_priors(
         positions: (N, 3) in a local metric frame [m]; rows with NaN get no prior.
         sigmas_m: (N, 3) standard deviations [m].
     """
-    with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
+    with _writing(path) as database:
         database.clear_pose_priors()
         images = {image.image_id: image for image in database.read_all_images()}
         for index in np.flatnonzero(np.isfinite(positions).all(axis=1)):

@@ -49,4 +49,4 @@ def extract_features(
         progress(done / total, f"features in {done}/{total} photos")
 
     with closing(pycolmap.Database.open(database)) as counter:
-        run_cancellable(work, report)
+        run_cancellable(work, report, folder=database.parent)

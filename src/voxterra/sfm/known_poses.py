@@ -142,7 +142,9 @@ def _triangulated(
         def report() -> None:
             progress(0.5, "triangulating points")
 
-        found = with_photo_ids(from_pycolmap(run_cancellable(work, report)), photos, staged)
+        found = with_photo_ids(
+            from_pycolmap(run_cancellable(work, report, folder=out)), photos, staged
+        )
     # COLMAP stores rotations as quaternions; the views' own numbers are the exact ones.
     exact = {photo.id: view.cam_from_world for photo, view in zip(photos, views)}
     placed = tuple(replace(image, cam_from_world=exact[image.name]) for image in found.images)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Hashable
 from pathlib import Path
 
 import pycolmap
@@ -16,6 +17,16 @@ from voxterra.core.progress import Progress
 from voxterra.sfm.attempts import Attempt
 from voxterra.sfm.background import run_cancellable
 from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.database import pair_counts
+from voxterra.sfm.kept import (
+    SNAPSHOT_PHOTOS,
+    finish,
+    finished,
+    folder_for,
+    largest_snapshot,
+    prune_snapshots,
+    snapshots,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -32,28 +43,42 @@ def map_photos(
     use_position_priors: bool,
     attempt: Attempt = Attempt(),
     calibrated: frozenset[int] = frozenset(),
+    priors: Hashable = None,
     progress: Progress,
 ) -> list[pycolmap.Reconstruction]:
     """All models that the matches in `database` support, largest first; may be none.
 
+    They are kept beside the database: the same question is answered from there, and a call that
+    was broken off goes on from the last snapshot of its largest model. With `config.deterministic`
+    it begins anew instead, since a model that goes on is adjusted in another order.
+
     With position priors the models are metric and in the priors' frame. The global mapper takes
     no priors, stops only after it has finished, and heeds of `attempt` only whether focal lengths
     are estimated. Cameras with the ids `calibrated` keep their parameters, except by the global
-    mapper.
+    mapper. `priors` are what the database has as position priors, in any form.
     """
-    work_dir = database.with_name("models")
-    shutil.rmtree(work_dir, ignore_errors=True)
-    work_dir.mkdir()
-    if config.mapper == "global":
-        models = _global(
-            database, image_dir, work_dir, photo_count, config, attempt.free_focal, progress
-        )
-    else:
-        options = _incremental_options(photo_count, config, use_position_priors)
-        attempt.apply(options)
-        options.constant_cameras = set(calibrated)
-        models = _incremental(database, image_dir, work_dir, photo_count, options, progress)
-    shutil.rmtree(work_dir, ignore_errors=True)
+    found = pair_counts(database)
+    matches = (found.pairs.tobytes(), found.inliers.tobytes())
+    question = (config, attempt, sorted(calibrated), use_position_priors, priors, matches)
+    kept = folder_for(database, *question)
+    models = finished(kept)
+    if models is None:
+        work_dir = database.with_name("models")
+        shutil.rmtree(work_dir, ignore_errors=True)
+        work_dir.mkdir()
+        if config.mapper == "global":
+            free = attempt.free_focal
+            models = _global(database, image_dir, work_dir, photo_count, config, free, progress)
+        else:
+            options = _incremental_options(photo_count, config, use_position_priors)
+            attempt.apply(options)
+            options.constant_cameras = set(calibrated)
+            growing = None if config.deterministic else kept
+            models = _incremental(
+                database, image_dir, work_dir, photo_count, options, growing, progress
+            )
+        shutil.rmtree(work_dir, ignore_errors=True)
+        models = finish(models, kept)
     return select_models(models, min_size(photo_count))
 
 
@@ -108,10 +133,19 @@ def _incremental(
     work_dir: Path,
     photo_count: int,
     options: pycolmap.IncrementalPipelineOptions,
+    growing: Path | None,
     progress: Progress,
 ) -> list[pycolmap.Reconstruction]:
-    registered = 0
+    """`growing` is what snapshots are kept for, None for none."""
+    start = None if growing is None else largest_snapshot(growing)
+    registered = start[1] if start else 0
     fraction = 0.0
+    if growing is not None:
+        snapshots(growing).mkdir(exist_ok=True)
+        options.snapshot_path = snapshots(growing)
+        options.snapshot_frames_freq = SNAPSHOT_PHOTOS
+    if start:
+        _log.info("Going on from a model of %d photos.", registered)
 
     def on_start() -> None:
         nonlocal registered
@@ -127,6 +161,7 @@ def _incremental(
             image_dir,
             work_dir,
             options=options,
+            input_path=start[0] if start else "",
             initial_image_pair_callback=on_start,
             next_image_callback=on_next,
             cancellation_token=token,
@@ -134,11 +169,13 @@ def _incremental(
 
     def report() -> None:
         nonlocal fraction
+        if growing is not None:
+            prune_snapshots(growing)
         # A second component starts to count anew; progress never steps back.
         fraction = max(fraction, min(registered / photo_count, 1.0))
         progress(fraction, f"placed {min(registered, photo_count)}/{photo_count} photos")
 
-    return list(run_cancellable(work, report).values())
+    return list(run_cancellable(work, report, folder=work_dir).values())
 
 
 def _global(
@@ -171,4 +208,4 @@ def _global(
     def report() -> None:
         progress(0.5, f"placing {photo_count} photos at once")
 
-    return list(run_cancellable(work, report).values())
+    return list(run_cancellable(work, report, folder=work_dir).values())

@@ -52,4 +52,4 @@ def match_pairs(
         progress(done / total, f"matched {done}/{len(pairs)} pairs")
 
     with closing(pycolmap.Database.open(database)) as counter:
-        run_cancellable(work, report)
+        run_cancellable(work, report, folder=database.parent)

@@ -44,6 +44,21 @@ def positions_m(photos: tuple[Photo, ...]) -> Float:
     return out
 
 
+def heights_tell(photos: tuple[Photo, ...]) -> NDArray[np.bool_]:
+    """(N,) True for photos whose recorded height says how they lie to each other.
+
+    Not where it is missing or counts from another zero than most, nor where all record one height
+    to the last digit: a reading that is repeated follows no camera up or down.
+    """
+    gps = [photo.gps for photo in photos]
+    usual = _usual_reference([g for g in gps if g is not None])
+    heights = np.array([np.nan if g is None else _height(g, usual) for g in gps])
+    known = np.isfinite(heights)
+    if known.any() and np.ptp(heights[known]) == 0:
+        known[:] = False
+    return np.asarray(known)
+
+
 def position_priors(photos: tuple[Photo, ...], config: SfmConfig) -> tuple[Float, Float] | None:
     """Positions (N, 3) and standard deviations (N, 3) [m] to adjust with; NaN rows have none.
 

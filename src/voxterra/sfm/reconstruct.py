@@ -13,9 +13,11 @@ from voxterra.core.registration import Registration
 from voxterra.errors import NoOverlapError, TooFewPhotosError
 from voxterra.io.colmap import from_pycolmap
 from voxterra.sfm.background import quiet_colmap
-from voxterra.sfm.cameras import CameraGroup, calibrated_ids, group_cameras
+from voxterra.sfm.cameras import CameraGroup, calibrated_ids, group_cameras, known_focals
 from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.copies import is_one_picture
 from voxterra.sfm.database import (
+    PairCounts,
     feature_counts,
     open_database,
     pair_counts,
@@ -29,6 +31,7 @@ from voxterra.sfm.positions import position_priors
 from voxterra.sfm.refine import refine
 from voxterra.sfm.solve import solve
 from voxterra.sfm.staging import StagedPhotos, stage_photos, with_photo_ids
+from voxterra.sfm.unbend import unbend
 from voxterra.sfm.unregistered import MIN_FEATURES, MIN_INLIERS, explain_unregistered
 
 _log = logging.getLogger(__name__)
@@ -58,7 +61,8 @@ def reconstruct(
 
     Raises:
         TooFewPhotosError: fewer than two photos.
-        NoOverlapError: no two photos could be related, or no model came out of those that were.
+        NoOverlapError: no two photos could be related, those that were are one picture, or no
+            model came out of them.
         FormatError: a photo or mask cannot be read.
         UsageError: pairs by position are asked for without GPS, or no calibrated camera is of the
             photos' size.
@@ -82,7 +86,7 @@ def reconstruct(
         )  # fmt: skip
         if not solved.models:
             raise _no_model(database, len(photos))
-        components = []
+        components, warnings = [], list(solved.warnings)
         for index, model in enumerate(solved.models):
             share = part(progress, 0.9 + 0.1 * index / len(solved.models), 1.0)
             # Priors hold the model in place; an adjustment without them would let go of it.
@@ -90,13 +94,18 @@ def reconstruct(
                 free = solved.focal_refined
                 fixed = calibrated_ids(groups)
                 model = refine(model, config, refine_focal_length=free, fixed=fixed, progress=share)
+                model, told = unbend(
+                    model, photos.photos, config, free_focal=free, fixed=fixed,
+                    known_focal_px=known_focals(groups), progress=share,
+                )  # fmt: skip
+                warnings += told
             components.append(with_photo_ids(from_pycolmap(model), photos.photos, staged))
     for folder in (staged.image_dir, staged.mask_dir):
         shutil.rmtree(folder, ignore_errors=True)
     unregistered = explain_unregistered(photos.photos, components, database)
     _log_result(components)
     progress(1.0, f"placed {len(photos) - len(unregistered)} photos")
-    return Registration(tuple(components), unregistered, solved.warnings)
+    return Registration(tuple(components), unregistered, tuple(warnings))
 
 
 def _features_and_matches(
@@ -109,19 +118,28 @@ def _features_and_matches(
 ) -> Path:
     database = open_database(photos, staged, groups, config, work_dir)
     extract_features(database, staged, config, progress=part(progress, 0.02, 0.35))
-    counts = feature_counts(database, len(photos))
-    if (counts >= MIN_FEATURES).sum() < 2:
+    features = feature_counts(database, len(photos))
+    if (features >= MIN_FEATURES).sum() < 2:
         raise NoOverlapError(
-            f"The photos show too little detail: {int(counts.max())} features in the best of them,"
-            f" {MIN_FEATURES} are needed in two.",
+            f"The photos show too little detail: {int(features.max())} features in the best of "
+            f"them, {MIN_FEATURES} are needed in two.",
             where=f"{len(photos)} photos",
             next_step="Use sharp photos of surfaces with texture; check exposure and masks.",
         )
     choice = choose_pairs(photos, config)
     _log.info("Matching %d pairs (%s).", len(choice.pairs), choice.method)
     match_pairs(database, staged, choice.pairs, config, progress=part(progress, 0.35, 0.65))
-    if pair_counts(database).inliers.max(initial=0) < MIN_INLIERS:
+    counts = pair_counts(database)
+    if counts.inliers.max(initial=0) < MIN_INLIERS:
         raise _no_model(database, len(photos))
+    related = counts.inliers >= MIN_INLIERS
+    if is_one_picture(database, photos, PairCounts(counts.pairs[related], counts.inliers[related])):
+        raise NoOverlapError(
+            "All photos that match are one and the same picture: copies, or the camera did not "
+            "move.",
+            where=f"{len(photos)} photos",
+            next_step="Take photos from different places that overlap by 60 % or more.",
+        )
     return database
 
 

@@ -14,7 +14,7 @@ from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress, part
 from voxterra.sfm.attempts import Attempt, first_attempt, further_attempts
 from voxterra.sfm.calibrate import calibrate
-from voxterra.sfm.cameras import CameraGroup, calibrated_ids
+from voxterra.sfm.cameras import CameraGroup, calibrated_ids, known_focals
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import write_focal_lengths
 from voxterra.sfm.mapping import map_photos
@@ -69,7 +69,7 @@ class _Task:
 
     @property
     def known_focal_px(self) -> dict[int, float]:
-        return {i: group.focal_px for i, group in enumerate(self.groups, 1) if group.focal_known}
+        return known_focals(self.groups)
 
     @property
     def calibrated(self) -> frozenset[int]:
@@ -139,6 +139,7 @@ def _try(task: _Task, attempt: Attempt, progress: Progress) -> _Tried:
         use_position_priors=task.use_position_priors,
         attempt=attempt,
         calibrated=task.calibrated,
+        priors=tuple((photo.id, photo.gps) for photo in task.photos),
         progress=part(progress, 0.0, 0.9),
     )
     focal_refined = attempt.free_focal

@@ -85,7 +85,7 @@ def allocate(
         raise ReconstructionError(
             "The depth maps do not agree on any surface.",
             where="fusion",
-            next_step="Take photos with more overlap, or set bounds that hold the scene.",
+            next_step="Add photos with more overlap, or give --surface.bounds-m around the scene.",
         )
     band = np.array(
         [config.truncation_voxels * voxel, config.noise_factor * statistics.relative_noise]

@@ -147,7 +147,7 @@ def _nothing() -> ReconstructionError:
     return ReconstructionError(
         "The depth maps do not agree on any point.",
         where="fusion",
-        next_step="Look at the depth maps; more overlap between photos may help.",
+        next_step="Add photos that overlap by 60 % or more and show texture.",
     )
 
 

@@ -10,7 +10,7 @@ equal and are welded by the number of their edge.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from voxterra.kernels.marching_cubes import (
 from voxterra.kernels.tsdf import VOXELS, finish_blocks, integrate_view
 from voxterra.surface.fusion.allocate import Volume, allocate
 from voxterra.surface.fusion.config import FusionConfig
+from voxterra.surface.fusion.kept import KeptWork, Piece
 from voxterra.surface.fusion.statistics import DepthStatistics, depth_statistics
 from voxterra.surface.fusion.views import ViewCache
 
@@ -41,20 +42,11 @@ REGION = 24
 _DEEPEST = 2.0
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Mesh of one region; `keys` are numbers of lattice edges, the same in all regions."""
-
-    keys: NDArray[np.int64]
-    vertices: NDArray[np.float32]
-    colors: NDArray[np.uint8]
-    faces: NDArray[np.int32]
-
-
 def fuse(
     maps: DepthMaps,
     config: FusionConfig = FusionConfig(),
     *,
+    work_dir: Path | None = None,
     progress: Progress = no_progress,
 ) -> TriMesh:
     """Fuse depth maps into a mesh with vertex colours.
@@ -62,6 +54,8 @@ def fuse(
     Args:
         maps: depth maps in one world frame. `load` may be called several times a view.
         config: options.
+        work_dir: folder that keeps what is done, so that a call with the same arguments goes on
+            where this one is broken off.
         progress: told how far it is.
 
     Returns:
@@ -74,14 +68,21 @@ def fuse(
     if len(maps.views) == 0:
         raise _nothing()
     statistics = depth_statistics(maps)
-    volume = allocate(maps, statistics, config, progress=part(progress, 0.0, 0.3))
+    kept = KeptWork(work_dir)
+    volume = kept.volume()
+    if volume is None:
+        volume = allocate(maps, statistics, config, progress=part(progress, 0.0, 0.3))
+        kept.keep_volume(volume)
     cache = ViewCache(maps, volume.max_footprint, config.view_cache_mb << 20)
     pieces = []
     regions = _regions(volume)
     report = part(progress, 0.3, 0.95)
     for index, owned in enumerate(regions):
         report(index / len(regions), f"fusing: {index}/{len(regions)} regions")
-        piece = _mesh_region(volume, owned, cache, statistics, config)
+        piece = kept.piece(index)
+        if piece is None:
+            piece = _mesh_region(volume, owned, cache, statistics, config)
+            kept.keep_piece(index, piece)
         if len(piece.faces):
             pieces.append(piece)
     if not pieces:
@@ -97,7 +98,7 @@ def _nothing() -> ReconstructionError:
     return ReconstructionError(
         "No surface came out of the depth maps.",
         where="fusion",
-        next_step="Look at the depth maps; more overlap between photos may help.",
+        next_step="Add photos that overlap by 60 % or more and show texture.",
     )
 
 
@@ -118,7 +119,7 @@ def _mesh_region(
     cache: ViewCache,
     statistics: DepthStatistics,
     config: FusionConfig,
-) -> _Piece:
+) -> Piece:
     borrowed = np.setdiff1d(volume.neighbors[owned], owned)
     rows = np.concatenate([owned, borrowed[borrowed >= 0]])
     coords = np.ascontiguousarray(volume.coords[rows])
@@ -164,7 +165,7 @@ def _march(
     neighbors: NDArray[np.int32],
     coords: NDArray[np.int32],
     n_owned: int,
-) -> _Piece:
+) -> Piece:
     table, table_count = case_table()
     lowest = np.float32(-_DEEPEST * volume.voxel)
     count = np.zeros(n_owned, np.int64)
@@ -182,10 +183,10 @@ def _march(
     edge_vertices(
         edges, field, colors, neighbors, coords, volume.voxel, base, keys, vertices, vertex_colors
     )
-    return _Piece(keys, vertices, vertex_colors, number[faces] - 1)
+    return Piece(keys, vertices, vertex_colors, number[faces] - 1)
 
 
-def _weld(pieces: list[_Piece]) -> TriMesh:
+def _weld(pieces: list[Piece]) -> TriMesh:
     """One mesh; vertices of the same lattice edge become one, in the order of the edges."""
     keys = np.concatenate([p.keys for p in pieces])
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)

@@ -59,7 +59,7 @@ def depth_statistics(maps: DepthMaps) -> DepthStatistics:
         raise ReconstructionError(
             "None of the depth maps has a depth.",
             where="fusion",
-            next_step="Look at the depth maps: the photos may not overlap, or lack texture.",
+            next_step="Add photos that overlap by 60 % or more and show texture.",
         )
     r = np.concatenate(residuals) if residuals else np.zeros(0)
     # Both views are noisy, hence the square root of two.
