@@ -105,6 +105,9 @@ def test_neighbors_are_chosen_when_the_terms_begin_and_a_view_may_have_none(scen
     assert neighbor_terms(state, targets[0], companions, WITH) == () and state.neighbors is None
     state.iteration = 30
     assert len(neighbor_terms(state, targets[0], companions, WITH)) == 1
+    for every, terms in ((4, 0), (3, 1)):
+        config = replace(WITH, mv_every=every)
+        assert len(neighbor_terms(state, targets[0], companions, config)) == terms
     # The model has moved since: equally good ones may have changed places.
     torch.testing.assert_close(state.neighbors.sort(1).values, chosen.sort(1).values)
     state.neighbors[0] = -1
