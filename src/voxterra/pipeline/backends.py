@@ -22,7 +22,7 @@ Backend = Literal["auto", "fusion", "voxels"]
 MODEL_FILE = "model.npz"
 """In the folder of the surface stage, where voxels made the surface."""
 
-VOXELS_VERSION = 3
+VOXELS_VERSION = 4
 """Raise it when voxels come out otherwise for the same input; fused surfaces stay as they are (the
 stage's `code_version` counts for both)."""
 
