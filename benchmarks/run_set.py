@@ -99,11 +99,14 @@ def _facts(out: Path) -> dict[str, Any]:
         facts["georef"]["kind"] = data["frame"]["kind"]
     if (out / "stages" / "sfm" / "component_0").is_dir():
         from voxterra.evaluate.run_folder import read_run_cameras
+        from voxterra.io.colmap import read_colmap
 
-        components = list((out / "stages" / "sfm").glob("component_*"))
+        components = sorted((out / "stages" / "sfm").glob("component_*"))
+        (camera, *_) = read_colmap(components[0]).cameras.values()
         facts["cameras"] = {
             "registered": len(read_run_cameras(out)),
             "components": len(components),
+            "focal_px": camera.params[0],
         }
     return facts
 

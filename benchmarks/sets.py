@@ -177,6 +177,18 @@ ROWS: dict[str, Row] = {
         ),
     ),
     # The folder, not images/ in it: the attitudes are in meta.csv.
+    "street_lund": Row(
+        "street_lund/images",
+        "preview",
+        checks=(
+            Check("photos registered of 29", "cameras.registered", ">=", 27),
+            Check("focal length, 995.6 by the metadata", "cameras.focal_px", ">=", 846, unit="px"),
+            Check("the same", "cameras.focal_px", "<=", 1145, unit="px"),
+            Check("horizontal GPS fit, RMS", "georef.rmse_horizontal_m", "<=", 6.0, unit="m"),
+            Check("tilt as stated, 1 sigma", "georef.tilt_sigma_deg", unit="deg"),
+        ),
+        options=("--until", "georef"),
+    ),
     _STREET: Row(
         _STREET,
         "preview",
