@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -124,6 +125,22 @@ def test_accuracy_of_the_receiver_is_not_that_of_the_table(make_photo, tmp_path:
     (tmp_path / "in" / "meta.csv").write_text("filename,lat,lon,alt\na.jpg,1,2,3\n")
     gps = only(ingest_photos(tmp_path / "in", work_dir=tmp_path)).gps
     assert gps is not None and gps.sigma_horizontal_m is None and gps.sigma_vertical_m is None
+
+
+def test_a_table_that_contradicts_the_photo_is_told_with_the_distance(
+    make_photo, tmp_path: Path
+) -> None:
+    for name in "abc":
+        make_photo(f"in/{name}.jpg", gps=(50.0, 8.0, 100.0, 0))
+    table = "filename,lat,lon\na.jpg,8.0,50.0\nb.jpg,50.0001,8.0001\nc.jpg,50.0,8.0\n"
+    (tmp_path / "in" / "meta.csv").write_text(table)
+    found = ingest_photos(tmp_path / "in", work_dir=tmp_path / "w")
+    (told,) = [w for w in found.warnings if "meta.csv" in w]
+    assert re.search(
+        r"puts 1 photo far .*: a\.jpg \(line 2, 6,\d\d\d km\); the table's .* used", told
+    )
+    gps = found.photos[0].gps
+    assert gps is not None and (gps.lat, gps.source) == (8.0, "meta.csv")
 
 
 def test_table_errors_stop_with_the_line(make_photo, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from voxterra.core.geo import GeoFrame, check_in_area, projected_crs
 from voxterra.core.georeference import Georeference, Placement
+from voxterra.core.names import distance
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress
 from voxterra.core.reconstruction import Reconstruction
@@ -184,9 +185,10 @@ def _placed(
     if np.median(up) > _UPSIDE_DOWN and found.method == "gps":
         # Photos straight down fit mirrored positions when they are turned over, and only then.
         warning = (
-            f"{label} is not on the map: it fits its GPS positions only upside down, with cameras "
-            "that look up into the sky; the positions are mirrored: look whether longitude and "
-            "latitude are swapped, or a W or S is missing"
+            f"{label} is not on the map: it fits its GPS positions "
+            f"({distance(found.rmse_horizontal_m or 0.0)} RMS) only upside down, with cameras that "
+            "look up into the sky; the positions are mirrored: look whether longitude and latitude "
+            "are swapped, or a W or S is missing"
         )
         return replace(_upright(observations, component), warnings=(warning,))
     if np.median(up) > 0.5:

@@ -23,7 +23,7 @@ from voxterra.ingest.masks import with_masks
 from voxterra.ingest.matching import match_rows
 from voxterra.ingest.measure import Measurement, measure
 from voxterra.ingest.only import only_listed
-from voxterra.ingest.placing import place
+from voxterra.ingest.placing import place, table_against_photos
 from voxterra.ingest.sources import Sources, find_sources
 from voxterra.io.exif import Exif, read_exif
 from voxterra.io.images import open_image
@@ -80,6 +80,7 @@ def ingest_photos(
         raise _none_usable(sources.root, rejected)
     photos = [_photo(r, rows.get(r.id), config) for r in read]
     photos, mask_rejected, mask_notes = with_masks(photos, sources.masks, picked=sources.picked)
+    notes += table_against_photos([(r.id, r.exif, r.xmp) for r in read], rows)
     thumbnails = np.stack([r.measurement.thumbnail for r in read])
     notes += [*sources.notes, *mask_notes, *set_warnings(photos, thumbnails)]
     if config.gps_heights == "auto" and any(r.xmp.rtk for r in read):
