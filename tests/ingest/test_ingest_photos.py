@@ -227,7 +227,7 @@ def test_photographers_warnings(make_photo, tmp_path: Path) -> None:
     assert "no GPS position" in warned["dark.jpg"]
     assert photos.by_id()["null.jpg"].gps is None
     assert warned["0.jpg"] == "small: 160 x 120 pixels show little"
-    assert "3 of 10 photos have no GPS position" in photos.warnings
+    assert any("3 of 10 photos have no GPS position" in w for w in photos.warnings)
 
 
 def test_set_warnings(make_photo, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_mask_problems_are_said(make_photo, tmp_path: Path) -> None:
     assert [p.mask_path is not None for p in photos.photos] == [True, False, False]
     assert "its mask is not used: it is 60 x 80" in photos.photos[1].warnings[0]
     assert photos.rejected[0].name == "masks/b.png"
-    assert any(w == "masks that belong to no photo: zzz.png" for w in photos.warnings)
+    assert any("masks that belong to no photo: zzz.png" in w for w in photos.warnings)
 
 
 def test_progress_is_told_and_can_cancel(make_photo, tmp_path: Path) -> None:

@@ -48,7 +48,10 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
     o = observations
     positions, attitudes = int(o.has_position.sum()), int(o.has_attitude.sum())
     if positions < 2 or (positions < 3 and not attitudes):
-        return NotPlaced(f"only {positions} of its {len(o.names)} photos have a GPS position")
+        return NotPlaced(
+            f"only {positions} of its {len(o.names)} photos have a GPS position; give three or "
+            "more of them one, in their EXIF or in meta.csv"
+        )
     gps = _fit_positions(o, config)
     problem, warnings = _choose_attitudes(o, gps, config)
     if problem.use_tilt:
@@ -64,7 +67,10 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
             starts = from_up(problem, upright.up) + ([fit.state] if fit else [])
             fit = solve(problem, starts, config.outlier_sigmas) if starts else None
     if fit is None:
-        return NotPlaced("all its GPS positions are at one place")
+        return NotPlaced(
+            "all its GPS positions are at one place: give the right ones in meta.csv, or take "
+            "photos from places further apart"
+        )
     found = misfit(
         o, problem.offsets(fit.state), config.gps_sigma_horizontal_m, config.outlier_sigmas
     )
@@ -162,7 +168,10 @@ def _starts(problem: Problem, agreed: Consensus) -> list[State]:
 
 def _why_not_used(agreed: Consensus, off: float | None) -> str:
     if agreed.tilt_share < _AGREE or off is None:
-        return "the recorded attitudes contradict each other by more than 15 deg and are not used"
+        return (
+            "the recorded attitudes contradict each other by more than 15 deg and are not used; "
+            "yaw, pitch and roll should be those of the camera"
+        )
     return (
         f"the recorded attitudes differ from the GPS positions by {off:.0f} deg in tilt and are "
         "not used; pitch should be that of the camera, 0 level and -90 straight down"

@@ -28,11 +28,20 @@ def placement_of(problem: Problem, fit: Fit, warnings: Sequence[str]) -> Placeme
     tilt, heading = np.degrees(fit.tilt_sigma), np.degrees(fit.heading_sigma)
     warnings = [*warnings, *_position_outliers(problem, fit), *_attitude_outliers(problem, fit)]
     if fit.scale_sigma > _SCALE_WEAK:
-        warnings.append(f"the scale is known to {100 * fit.scale_sigma:.0f} % only")
+        warnings.append(
+            f"the scale is known to {100 * fit.scale_sigma:.0f} % only; a known length "
+            "(--scale-bar) would tell it"
+        )
     if tilt > _TILT_WEAK_DEG:
-        warnings.append(f"the tilt is known to {tilt:.0f} deg only")
+        warnings.append(
+            f"the tilt is known to {tilt:.0f} deg only; photos further apart in all directions, or "
+            "their pitch and roll in meta.csv, would tell it"
+        )
     if not o.has_height.any():
-        warnings.append("no photo records a height: the model lies at height 0 by assumption")
+        warnings.append(
+            "no photo records a height: the model lies at height 0 by assumption; give heights in "
+            "meta.csv (alt) if you know them"
+        )
     method: Method = "gps+attitude" if problem.use_tilt else "gps"
     outlier = np.logical_or(*_outliers(problem, fit))
     # A photo whose position or height is wrong tells nothing of how exact the others are.

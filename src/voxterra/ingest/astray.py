@@ -35,7 +35,10 @@ def positions_astray(photos: Sequence[Photo]) -> dict[str, tuple[str, ...]]:
     nearest = cKDTree(world).query(world, k=2)[0][:, 1]
     limit = max(_TIMES * float(np.median(nearest)), _LEAST_M)
     found = {
-        photo.id: [f"its GPS position lies {distance(far)} from that of any other photo"]
+        photo.id: [
+            f"its GPS position lies {distance(far)} from that of any other photo; correct it if it "
+            "is wrong"
+        ]
         for photo, far in zip(located, nearest)
         if far > limit
     }
@@ -60,7 +63,11 @@ def _heights(located: Sequence[Photo], world: np.ndarray) -> list[tuple[str, str
     off = heights[compared] - np.nanmedian(around[compared], axis=1)
     limit = max(_HEIGHT_TIMES * float(np.median(np.abs(off))), _HEIGHT_LEAST_M)
     return [
-        (located[row].id, f"its recorded height is {abs(d):.0f} m {_way(d)} the photos around it")
+        (
+            located[row].id,
+            f"its recorded height is {abs(d):.0f} m {_way(d)} the photos "
+            "around it; correct it if it is wrong",
+        )
         for row, d in zip(np.array(rows)[compared], off)
         if abs(d) > limit
     ]

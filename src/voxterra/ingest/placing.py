@@ -15,7 +15,7 @@ from voxterra.io.xmp import Xmp
 
 NULL_ISLAND = "its GPS position is 0, 0: the receiver had no fix; position not used"
 TABLE = "meta.csv"
-YAW_ALONE = "its row in the table gives yaw or pitch alone; attitude not used"
+YAW_ALONE = "its row in the table gives yaw or pitch alone: give both; attitude not used"
 
 Recorded = tuple[str, float, float]
 """Where a position comes from, its longitude and latitude [deg]."""
