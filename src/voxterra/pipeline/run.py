@@ -101,8 +101,7 @@ def run(
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)
         running = _Run(workspace, config, paths, stages, plan, from_stage, asked)
-        running.estimates = own
-        running.anyway = anyway
+        running.estimates, running.anyway = own, anyway
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)
             yield event

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from voxterra.errors import FormatError, is_out_of_memory
 from voxterra.io.atomic import atomic_path
-from voxterra.io.disk import cannot_write
+from voxterra.io.disk import disk_full
 from voxterra.surface.voxels.losses.exposure import Exposures
 from voxterra.surface.voxels.octree import Cube, make_octree
 from voxterra.surface.voxels.render import Voxels
@@ -92,7 +92,7 @@ def save_state(state: TrainState, path: Path) -> None:
     except RuntimeError as error:  # what torch makes of a full disk
         if is_out_of_memory(error):
             raise
-        raise cannot_write(OSError(str(error)), path) from error
+        raise disk_full(path) from error
 
 
 def previous(path: Path) -> Path:
