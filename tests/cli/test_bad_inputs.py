@@ -49,6 +49,7 @@ def empty(at: Path) -> list[object]:
 
 
 def nowhere(at: Path) -> list[object]:
+    photos(at / "photos", "a.jpg", "b.jpg")
     return [at / "phtos"]
 
 
@@ -168,7 +169,7 @@ def with_file(option: str, name: str, content: bytes | None) -> Callable[[Path],
 
 ROWS: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     "no photos": (empty, 4, "There are no photos"),
-    "no such folder": (nowhere, 4, "no such file or folder"),
+    "no such folder": (nowhere, 4, "no such file or folder(.|\n)*Did you mean 'photos'"),
     "one photo": (one, 5, "at least 2 are needed"),
     "no overlap": (no_overlap, 11, "No two of the 2 photos"),
     "all identical": (copies, 5, "b.jpg: the same file as a.jpg; .*and 1 more"),

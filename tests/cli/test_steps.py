@@ -8,7 +8,7 @@ from voxterra.cli import steps
 from voxterra.core.options import with_values
 from voxterra.pipeline.options import plain
 from voxterra.pipeline.presets import preset
-from voxterra.pipeline.workspace import Workspace
+from voxterra.pipeline.run_file import write_run_file
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def recorded(tmp_path):
     )
     out = tmp_path / "site"
     out.mkdir()
-    Workspace(out).write_run_file((tmp_path / "photos",), plain(config), "0")
+    write_run_file(out, (tmp_path / "photos",), plain(config), "0")
     return out, config
 
 

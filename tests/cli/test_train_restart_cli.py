@@ -112,7 +112,7 @@ def test_more_iterations_saved_with_8_bits(whole, tmp_path):
 def test_a_diverging_training_and_other_photos(source, whole, tmp_path, capsys):
     assert go(source, tmp_path / "out", "--geo_lr", "1e6") == 10
     err = capsys.readouterr().err
-    assert "iteration 5 " in err and ".png" in err and "--geo_lr" in err
+    assert "iteration 5:" in err and ".png" in err and "--geo_lr" in err
     assert not (tmp_path / "out" / "model.npz").exists()
     out = tmp_path / "copy"
     shutil.copytree(whole, out)

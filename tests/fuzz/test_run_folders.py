@@ -17,6 +17,7 @@ from voxterra.pipeline.options import path_options, plain
 from voxterra.pipeline.photo_files import read_photos, write_photos
 from voxterra.pipeline.presets import preset
 from voxterra.pipeline.record import StageRecord, facts_of, write_record
+from voxterra.pipeline.run_file import recorded_source, write_run_file
 from voxterra.pipeline.workspace import Workspace
 
 CASES = 200
@@ -32,7 +33,7 @@ def workspace(tmp_path: Path) -> Workspace:
     stage.mkdir(parents=True)
     config = preset("preview")
     config = replace(config, ingest=replace(config.ingest, masks=tmp_path / "in"))
-    found.write_run_file([tmp_path / "in"], plain(config), "0.1", path_options(config))
+    write_run_file(found.root, [tmp_path / "in"], plain(config), "0.1", path_options(config))
     write_photos(ingest_photos(tmp_path / "in", work_dir=tmp_path), stage, [tmp_path / "in"])
     record = StageRecord(
         "a",
@@ -54,7 +55,7 @@ def use(workspace: Workspace, name: str) -> None:
     folder = workspace.stage_dir("ingest")
     if name == "voxterra.json":
         recorded_options(workspace.root)
-        assert all(isinstance(path, Path) for path in workspace.recorded_source())
+        assert all(isinstance(path, Path) for path in recorded_source(workspace.root))
     elif name.endswith("fingerprint.json"):
         record = workspace.record("ingest")
         assert record is None or workspace.faults("ingest", record) is not None

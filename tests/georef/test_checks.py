@@ -72,6 +72,31 @@ def test_mirrored_positions_place_nothing(survey: MakeSurvey) -> None:
     assert np.median(down) < -0.9
 
 
+@pytest.mark.parametrize("attitude_sigma", [1.0, None])
+@pytest.mark.parametrize("extent_m", [60.0, 1000.0, 100_000.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_positions_of_other_photos_place_nothing(
+    survey: MakeSurvey, seed: int, extent_m: float, attitude_sigma: float | None
+) -> None:
+    """Rows of a table that were mixed up: neither mirrored nor late, they fit in no way."""
+    s, rng = survey(n=24, attitude_sigma=attitude_sigma), np.random.default_rng(seed)
+    shift = rng.uniform(-extent_m, extent_m, (24, 3)) * [1.0, 1.0, 0.0]
+    mixed = s.with_photos(lambda i, p: moved_gps(s, p, shift[i]))
+    found = georeference([mixed.model], mixed.photos)
+    assert found.frame.is_local and not found.placements[0].placed
+    assert said(found, "do not fit how its photos lie to each other") and said(found, "of 24 lie")
+    assert not said(found, "mirrored") and not said(found, "behind the cameras")
+
+
+def test_many_wrong_positions_are_set_aside_while_most_fit(survey: MakeSurvey) -> None:
+    s, rng = survey(n=24), np.random.default_rng(0)
+    shift = rng.uniform(-1e4, 1e4, (24, 3)) * [1.0, 1.0, 0.0]
+    wrong = s.with_photos(lambda i, p: moved_gps(s, p, shift[i]) if i % 3 == 0 else p)
+    found = georeference([wrong.model], wrong.photos)
+    assert found.placements[0].placed and len(found.placements[0].outliers) == 8
+    assert abs(s.error(found.components[0], found.frame).scale_ratio - 1) < 0.05
+
+
 def test_one_height_for_all_says_little_of_up(survey: MakeSurvey) -> None:
     s = survey(n=24, gps_sigma=(0.5, 0.3), attitude_sigma=None)
     before = georeference([s.model], s.photos).placements[0]

@@ -89,7 +89,36 @@ def test_outliers_are_named_and_do_no_harm(survey):
     assert placement.outliers == tuple(f"photo_{i:03d}.jpg" for i in (3, 7, 11, 15))
     assert error.tilt_deg < 0.6 and abs(error.scale_ratio - 1) < 0.02
     assert np.hypot(*error.offset_m[:2]) < 3
-    assert said(found, "photo_007.jpg")
+    assert said(found, "photo_007.jpg (4")
+    assert said(found, "recorded height set aside as an outlier: photo_015.jpg (")
+    assert said(found, "m too high)")
+
+
+@pytest.mark.parametrize("attitude_sigma", [1.0, None])
+@pytest.mark.parametrize(
+    ("stated", "others"), [((0.02, 0.03), (None, None)), ((None, None), (0.3, 0.5))]
+)
+def test_a_wrong_height_is_set_aside_though_nothing_else_states_its_accuracy(
+    survey, stated, others, attitude_sigma
+):
+    """A row of a table with a height of 0 and an accuracy, as no other photo has one."""
+    s = survey(attitude_sigma=attitude_sigma, gps_sigma=(0.3, 0.5))
+
+    def change(i, photo):
+        sigma_h, sigma_v = stated if i == 5 else others
+        gps = replace(photo.gps, sigma_horizontal_m=sigma_h, sigma_vertical_m=sigma_v)
+        return replace(photo, gps=replace(gps, height_m=0.0) if i == 5 else gps)
+
+    found, placement = place(s.with_photos(change))
+    assert placement.outliers == ("photo_005.jpg",)
+    assert placement.rmse_vertical_m < 1.5
+    # What the others state, or what is assumed of them: that photo's accuracy is none.
+    assert placement.position_sigma_vertical_m > 0.9 * (
+        others[1] or GeorefConfig().gps_sigma_vertical_m
+    )
+    assert said(found, "recorded height set aside as an outlier: photo_005.jpg (1")
+    assert said(found, "m too low)")
+    assert s.error(found.components[0], found.frame).tilt_deg < 1.0
 
 
 def test_a_turned_compass_is_found_and_north_taken_from_positions(survey):

@@ -118,7 +118,9 @@ def test_a_jump_of_the_recorded_height_is_found():
     assert gps is not None
     photos[8] = replace(photos[8], gps=replace(gps, height_m=410.0))
     assert positions_astray(photos) == {
-        "008.jpg": ("its recorded height is 200 m above the photos around it",)
+        "008.jpg": (
+            "its recorded height is 200 m above the photos around it; correct it if it is wrong",
+        )
     }
 
 

@@ -19,6 +19,7 @@ from voxterra.pipeline.options import plain, read_options, write_options
 from voxterra.pipeline.presets import PRESETS, preset
 from voxterra.pipeline.record import StageRecord
 from voxterra.pipeline.run import run
+from voxterra.pipeline.run_file import write_run_file
 from voxterra.pipeline.stages import STAGES
 from voxterra.pipeline.voxel_presets import VOXEL_PRESETS, this_machine, voxel_preset
 from voxterra.pipeline.workspace import Workspace
@@ -52,7 +53,7 @@ def made(out: Path, config: RunConfig, *files: str) -> Workspace:
     (folder / "attempt.json").write_text("{}")
     for name in files:
         (folder / name).write_text("x")
-    workspace.write_run_file((out,), plain(config), "1")
+    write_run_file(out, (out,), plain(config), "1")
     workspace.commit("surface", StageRecord("f", "r", {}, "", (), 1.0, 1, ()))
     return workspace
 

@@ -25,6 +25,7 @@ from voxterra.pipeline.run import run
         ("depth", "levels", 0),
         ("depth", "sources", 0),
         ("surface", "voxel_size_m", 0.0),
+        ("surface", "max_points", 0),
         ("texture", "max_atlas_px", 0),
         ("products", "gsd_m", -0.05),
     ],

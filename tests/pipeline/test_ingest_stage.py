@@ -18,8 +18,8 @@ from voxterra.pipeline import events as ev
 from voxterra.pipeline.config import RunConfig
 from voxterra.pipeline.photo_files import read_photos
 from voxterra.pipeline.run import run
+from voxterra.pipeline.run_file import recorded_source
 from voxterra.pipeline.summaries import about_single_files
-from voxterra.pipeline.workspace import Workspace
 
 
 def save(path: Path, seed: int) -> None:
@@ -57,7 +57,7 @@ def test_a_run_moves_together_with_photos_masks_and_table(project, tmp_path, cap
     assert options is not None
     assert options.ingest.masks == there / "drawn/deep"
     assert options.ingest.meta_csv == there / "lists/gps.csv"
-    source = Workspace(out).recorded_source()
+    source = recorded_source(out)
     photos = read_photos(out / "stages/ingest", source, options.ingest.masks).photos
     assert [p.path for p in photos] == [there / f"flight/photos/{n}.jpg" for n in "ab"]
     assert [p.mask_path for p in photos] == [there / f"drawn/deep/{n}.png" for n in "ab"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -75,6 +76,23 @@ def test_a_second_run_does_nothing_and_tells_the_same(source, tmp_path):
     told = (ev.StageWarning, ev.ProductWritten)
     assert [e for e in first if isinstance(e, told)] == [e for e in second if isinstance(e, told)]
     assert files == {p: p.stat().st_mtime_ns for p in (tmp_path / "out/stages").rglob("*.txt")}
+
+
+def test_what_a_stage_logs_as_a_warning_is_told_once_and_again_by_the_next_run(source, tmp_path):
+    def read(ctx):
+        log = logging.getLogger("voxterra.products.layout")
+        log.info("nobody needs this")
+        for _ in range(2):
+            log.warning("cells of %g instead of %g", 0.2, 0.1)
+        log.warning("a warning of read")
+        return fake_stages.read(ctx)
+
+    stages = (replace(STAGES[0], run=read), *STAGES[1:])
+    wanted = ["a warning of read", "cells of 0.2 instead of 0.1"]
+    for _ in range(2):
+        events = list(run(source, tmp_path / "out", FakeConfig(), stages=stages))
+        assert [e.message for e in events if isinstance(e, ev.StageWarning)] == wanted
+    assert not logging.getLogger("voxterra").handlers
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_a_model_that_the_disk_cut_short_is_told(tmp_path, monkeypatch):
         def num_points3D(self) -> int:
             return models[0].num_points3D()
 
-    with pytest.raises(OutputError, match="could not be written"):
+    with pytest.raises(OutputError, match="not what was written"):
         kept.finish([Cut()], tmp_path / "models-x")
     assert not (tmp_path / "models-x").exists()
 

@@ -56,7 +56,7 @@ def test_the_budget_makes_the_cloud_coarser_and_says_so(ball, caplog):
     config = FusionConfig(cloud_voxel_size_m=0.05, max_points=2000)
     with caplog.at_level("WARNING"):
         cloud = fuse_cloud(ball, config)
-    assert "max_points" in caplog.text
+    assert "--surface.max-points" in caplog.text
     assert 500 < len(cloud) <= 2000
     assert np.abs(np.linalg.norm(cloud.positions_in_world, axis=1) - 1.0).max() < 0.02
 

@@ -152,7 +152,7 @@ def test_the_budget_makes_voxels_coarser_and_says_so(ball, caplog):
     fine = fuse(ball, FusionConfig(voxel_size_m=0.04))
     with caplog.at_level("WARNING"):
         coarse = fuse(ball, FusionConfig(voxel_size_m=0.04, max_voxels=50_000))
-    assert "max_voxels" in caplog.text
+    assert "--surface.max-voxels" in caplog.text
     assert len(coarse.faces) < 0.7 * len(fine.faces)
     assert open_edges(coarse) == 0
 

@@ -180,7 +180,7 @@ def test_a_camera_or_image_that_does_not_fit(bare):
     ],
 )
 def test_a_training_that_diverges_is_stopped(bare, options, told):
-    with pytest.raises(ReconstructionError, match="at iteration 6 ") as error:
+    with pytest.raises(ReconstructionError, match="at iteration 6:") as error:
         train(bare, **options)
     assert error.value.where.startswith("photo ") and error.value.where.endswith(".png")
     assert told in error.value.next_step
@@ -191,7 +191,7 @@ def test_no_checkpoint_is_written_of_a_diverged_training(bare, tmp_path):
     training.train(bare, good, out=tmp_path)
     last = tmp_path / "checkpoints" / "last.pt"
     before = last.read_bytes()
-    with pytest.raises(ReconstructionError, match="iteration 8 "):
+    with pytest.raises(ReconstructionError, match="iteration 8:"):
         training.train(bare, replace(good, geo_lr=1e6, n_iter=10), out=tmp_path, resume=True)
     assert last.read_bytes() == before
     assert np.isfinite(
@@ -209,7 +209,7 @@ def test_a_nan_is_told_with_its_photo(bare, monkeypatch):
         return objective
 
     monkeypatch.setattr(training, "step", step)
-    with pytest.raises(ReconstructionError, match=r"iteration 6 \(distances\)"):
+    with pytest.raises(ReconstructionError, match="iteration 6: distances left"):
         train(bare)
 
 

@@ -186,7 +186,7 @@ def test_a_checkpoint_appears_whole_or_not_at_all(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(states.torch, "save", breaks)
     with pytest.raises(OutputError) as error:
         save_state(state, path)
-    assert "space" in error.value.next_step
+    assert "disk is full" in error.value.what and "space" in error.value.next_step
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
 

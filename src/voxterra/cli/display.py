@@ -7,12 +7,10 @@ import logging
 import os
 import shlex
 import shutil
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from voxterra.cli.stopping import telling_that_it_stops
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import failure
@@ -31,10 +30,6 @@ Show = Callable[[Event], None]
 
 PLAIN_EVERY_S = 10.0
 
-_STOPPING = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-
 
 def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
     """Show events until the run ends; returns the exit code.
@@ -44,7 +39,7 @@ def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
     """
     code, failed = 0, False
     with ExitStack() as stack:
-        listen = stack.enter_context(_telling_that_it_stops())
+        listen = stack.enter_context(telling_that_it_stops())
         show: Show | None = None
         try:
             for event in events:
@@ -82,48 +77,6 @@ def _quietly(error: BaseException) -> ev.RunFailed:
     """The event of an error outside a run, without logging to the terminal."""
     logging.getLogger("voxterra").addHandler(logging.NullHandler())
     return failure(error)
-
-
-@contextmanager
-def _telling_that_it_stops() -> Iterator[Callable[[], None]]:
-    """Answer the first Ctrl-C at once, since a stage may take a while to hear of it.
-
-    What else asks a process to end (`kill`, a job queue, a terminal that is closed) counts as
-    Ctrl-C too. Yields a function to call now and then: COLMAP takes SIGTERM for itself when it is
-    imported, in the middle of a run.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    stream = os.fdopen(os.dup(2), "w", encoding="utf-8")  # 2 itself will go to the log
-    before = {
-        number: handler
-        for number in _STOPPING
-        if (handler := signal.getsignal(number)) != signal.SIG_IGN or number == signal.SIGINT
-    }  # nohup ignores SIGHUP, and means it
-    stopping = False
-
-    def interrupt(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-        for number in before:
-            signal.signal(number, signal.default_int_handler)
-        with suppress(OSError):  # the terminal may be gone
-            print("\nstopping ... (Ctrl-C again leaves at once)", file=stream, flush=True)
-        raise KeyboardInterrupt
-
-    def listen() -> None:
-        for number in () if stopping else before:
-            signal.signal(number, interrupt)
-
-    listen()
-    try:
-        yield listen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        with suppress(OSError):
-            stream.close()
 
 
 @contextmanager

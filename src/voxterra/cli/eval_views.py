@@ -13,7 +13,7 @@ from voxterra.cli.train import require_torch, told_progress
 from voxterra.cli.words import option_lines, read_words, wants_help
 from voxterra.core.voxels import VoxelModel
 from voxterra.errors import InputError
-from voxterra.io.atomic import atomic_path
+from voxterra.io.json_file import write_json
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.model_folder import (
     TEST_STAT,
@@ -129,8 +129,7 @@ def score_views(
         voxels, scene, ss=config.ss, held_out=None if train else True, shown=views
     )
     figures = _figures(scores, views)
-    with atomic_path(folder / TEST_STAT / "views.json") as temporary:
-        temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_json(figures, folder / TEST_STAT / "views.json")
     print(json.dumps(figures, indent=1) if as_json else "\n".join(_table(figures)))
     return figures
 

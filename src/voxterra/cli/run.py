@@ -18,7 +18,7 @@ from voxterra.pipeline.config import RunConfig
 from voxterra.pipeline.options import read_options
 from voxterra.pipeline.presets import preset
 from voxterra.pipeline.run import run as run_pipeline
-from voxterra.pipeline.workspace import RUN_FILE, Workspace
+from voxterra.pipeline.run_file import RUN_FILE, read_run_file
 
 StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products", "report"]
 
@@ -125,7 +125,7 @@ def recorded_options(folder: Path) -> RunConfig | None:
         WorkspaceError: the run folder is damaged or of another version.
         UsageError: it has options that this version does not know.
     """
-    recorded = Workspace(folder).read_run_file().get("config")
+    recorded = read_run_file(folder).get("config")
     return recorded and with_values(RunConfig(), recorded, where=str(folder / RUN_FILE))
 
 

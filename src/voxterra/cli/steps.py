@@ -14,7 +14,7 @@ from voxterra.cli.display import follow
 from voxterra.errors import UsageError
 from voxterra.pipeline.config import RunConfig
 from voxterra.pipeline.run import run as run_pipeline
-from voxterra.pipeline.workspace import RUN_FILE
+from voxterra.pipeline.run_file import RUN_FILE
 
 DESCRIPTION = """\
 Do the step '{step}' of a run again, with the run's own options or changed ones.

@@ -224,7 +224,7 @@ class GeoFrame:
         if self.is_local:
             raise GeoError(
                 "This model is not on the map: its frame is local.",
-                next_step="Give photos with GPS, a meta.csv with positions, or control points.",
+                next_step="Give photos with GPS, or a meta.csv with positions.",
             )
 
     # --- storage ------------------------------------------------------------------------------
@@ -276,6 +276,7 @@ def utm_crs(lon: float, lat: float) -> str:
     if not -80.0 <= lat <= 84.0:
         raise GeoError(
             f"Latitude {lat:.2f} is outside the UTM zones.",
+            where="GPS of the photos",
             next_step="Give a CRS made for polar regions, such as --crs EPSG:3031 or EPSG:3413.",
         )
     lon = (lon + 180.0) % 360.0 - 180.0

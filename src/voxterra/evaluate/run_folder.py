@@ -38,7 +38,7 @@ def read_run_cameras(path: Path) -> PosedCameras:
     raise InputError(
         "This run has no cameras.",
         where=str(path),
-        next_step="Let the run finish its structure from motion first.",
+        next_step="Let it get there: voxterra run --out DIR --until sfm.",
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from voxterra.errors import FormatError, InputError
 from voxterra.io.atomic import atomic_path
+from voxterra.io.json_file import write_json
 
 Figures = Mapping[str, float | int | None]
 
@@ -47,8 +48,7 @@ def add_rows(
         "scans": ordered,
         "mean": _mean(list(ordered.values())),
     }
-    with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(table, file)
     _write_csv(file.with_suffix(".csv"), table)
     return table
 

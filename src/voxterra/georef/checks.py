@@ -1,13 +1,67 @@
-"""What a placed model and its GPS say about each other: bends."""
+"""What a model and its GPS say about each other: whether they fit at all, and bends."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from voxterra.core.bend import bend_m, shape_of_bend
 from voxterra.core.georeference import Placement
+from voxterra.core.names import distance
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.georef.observations import Observations
+
+# Positions that lie as far from the cameras as this share of how far they spread say nothing of
+# where each photo was taken: a similarity to any positions leaves about as much (0.6 to 1.0).
+_NO_FIT = 0.5
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """How positions lie to the cameras of the best fit.
+
+    Attributes:
+        within, of: so many of so many positions lie within `limit_m` [m] of their camera on the
+            ground.
+        usual_m, spread_m: median distance of the positions from their cameras, and from their own
+            middle [m].
+    """
+
+    within: int
+    of: int
+    limit_m: float
+    usual_m: float
+    spread_m: float
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the positions fit the photos in no way."""
+        return self.usual_m > max(self.limit_m, _NO_FIT * self.spread_m)
+
+    def __str__(self) -> str:
+        return f"{self.within} of {self.of} lie within {distance(self.limit_m)}"
+
+
+def misfit(
+    observations: Observations, offsets: NDArray[np.float64], least_sigma_m: float, sigmas: float
+) -> Misfit:
+    """How the positions lie to the cameras.
+
+    Args:
+        offsets: (N, 3) camera centres minus recorded positions in the world [m].
+        least_sigma_m: of a position of an ordinary receiver [m]; a stated one counts where it is
+            worse.
+        sigmas: so many standard deviations a position may be off.
+    """
+    known = observations.has_position
+    off = np.linalg.norm(offsets[known, :2], axis=1)
+    places = observations.gps_in_world[known, :2]
+    spread = np.linalg.norm(places - np.median(places, axis=0), axis=1)
+    limit = sigmas * max(float(np.median(observations.sigma_h[known])), least_sigma_m)
+    within = int((off <= limit).sum())
+    return Misfit(within, len(off), limit, float(np.median(off)), float(np.median(spread)))
 
 
 def contradictions(

@@ -26,6 +26,12 @@ _BELIEF = 2.0
 # few degrees among many do no harm, and a user should not be told of them.
 _ATTITUDE_FLOOR = 0.6
 _ATTITUDE_KINDS = [KINDS.index("tilt"), KINDS.index("heading")]
+# Kinds whose outliers are found together.
+_TOGETHER = [
+    [KINDS.index("h"), KINDS.index("h stated")],
+    [KINDS.index("v"), KINDS.index("v stated")],
+    *([kind] for kind in _ATTITUDE_KINDS),
+]
 
 
 @dataclass(frozen=True)
@@ -204,11 +210,14 @@ def _usual_distances(problem: Problem, residuals: Float) -> Float:
     kinds = _kind_of_block(problem)
     out = np.ones(len(KINDS))
     for kind in np.unique(kinds):
-        blocks = kinds == kind
-        # 0.67 and 1.18: median length of a unit normal in one dimension and in two.
-        unit = 0.6745 if rows[blocks][0] == 1 else 1.1774
-        out[kind] = np.sqrt(np.median(distance2[blocks])) / unit
+        out[kind] = _usual_distance(distance2[kinds == kind], rows[kinds == kind])
     return out
+
+
+def _usual_distance(distance2: Float, rows: Float) -> float:
+    """Robust standard deviation of blocks of one size, from the median of their lengths."""
+    # 0.67 and 1.18: median length of a unit normal in one dimension and in two.
+    return float(np.sqrt(np.median(distance2)) / (0.6745 if rows[0] == 1 else 1.1774))
 
 
 def _kind_of_block(problem: Problem) -> NDArray[np.int64]:
@@ -220,11 +229,18 @@ def _kind_of_block(problem: Problem) -> NDArray[np.int64]:
 def _outlier_rows(
     problem: Problem, scaled: Float, factors: Float, outlier_sigmas: float
 ) -> NDArray[np.bool_]:
-    """Rows of blocks too far off; never more than half of the blocks of a kind."""
-    distance2, _ = _block_distance2(problem, scaled)
-    usual = np.maximum(_usual_distances(problem, scaled), 1.0)
-    usual[_ATTITUDE_KINDS] = np.maximum(
-        usual[_ATTITUDE_KINDS], _ATTITUDE_FLOOR / factors[_ATTITUDE_KINDS]
-    )
-    limit = outlier_sigmas * usual[_kind_of_block(problem)]
-    return (np.sqrt(distance2) > limit)[problem.row_block]
+    """Rows of blocks too far off; never more than half of the positions, heights or attitudes.
+
+    What is usual is taken over all of them together, whether the photo states an accuracy or not:
+    the one photo that does would be as far off as is usual for its kind, however far that is.
+    """
+    distance2, rows = _block_distance2(problem, scaled)
+    kinds = _kind_of_block(problem)
+    limit = np.empty(len(distance2))
+    for together in _TOGETHER:
+        blocks = np.isin(kinds, together)
+        if blocks.any():
+            limit[blocks] = max(_usual_distance(distance2[blocks], rows[blocks]), 1.0)
+    attitude = np.isin(kinds, _ATTITUDE_KINDS)
+    limit[attitude] = np.maximum(limit[attitude], _ATTITUDE_FLOOR / factors[kinds[attitude]])
+    return (np.sqrt(distance2) > outlier_sigmas * limit)[problem.row_block]

@@ -10,6 +10,7 @@ import numpy as np
 
 from voxterra.core.geo import GeoFrame, check_in_area, projected_crs
 from voxterra.core.georeference import Georeference, Placement
+from voxterra.core.names import distance
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress
 from voxterra.core.reconstruction import Reconstruction
@@ -77,10 +78,11 @@ def georeference(
             warnings.append(f"--crs {config.crs} has no effect: nothing places the photos on Earth")
         warnings.append(
             "the model is not on the map: its position is unknown; lengths are metres by the scale "
-            "bars"
+            "bars; photos with GPS, or a meta.csv with positions, would place it"
             if frame.scale_known
             else "the model is not on the map: position and scale are unknown, only relative "
-            "distances hold"
+            "distances hold; photos with GPS or a meta.csv with positions would place it, a known "
+            "length (--scale-bar) would give its scale"
         )
     placed = tuple(c.transformed(p.world_from_model) for c, p in zip(components, placements))
     result = Georeference(frame, placed, tuple(placements), tuple(warnings))
@@ -122,11 +124,17 @@ def _map_warnings(frame: GeoFrame) -> list[str]:
     out = []
     accuracy, scale = frame.map_accuracy_m(), frame.map_scale()
     if accuracy is None or accuracy > 2.0:
-        known = "unknown accuracy" if accuracy is None else f"{accuracy:.0f} m"
+        known = "an unknown accuracy" if accuracy is None else f"{accuracy:.0f} m"
         name = projected_crs(frame.crs).name
-        out.append(f"the tie between {name} and GPS (WGS 84) is known to {known} only")
+        out.append(
+            f"how {name} lies to GPS (WGS 84) is known to {known} only, and so is the place of "
+            "the products; leave --crs out to have them in the UTM zone of WGS 84"
+        )
     if abs(scale - 1.0) > 0.01:
-        out.append(f"the map stretches lengths by {scale:.3f} there: measure in the 3D products")
+        out.append(
+            f"the map stretches lengths by {scale:.3f} there: measure in the 3D products, or give "
+            "a --crs that is made for this place"
+        )
     return out
 
 
@@ -184,13 +192,17 @@ def _placed(
     if np.median(up) > _UPSIDE_DOWN and found.method == "gps":
         # Photos straight down fit mirrored positions when they are turned over, and only then.
         warning = (
-            f"{label} is not on the map: it fits its GPS positions only upside down, with cameras "
-            "that look up into the sky; the positions are mirrored: look whether longitude and "
-            "latitude are swapped, or a W or S is missing"
+            f"{label} is not on the map: it fits its GPS positions "
+            f"({distance(found.rmse_horizontal_m or 0.0)} RMS) only upside down, with cameras that "
+            "look up into the sky; the positions are mirrored: look whether longitude and latitude "
+            "are swapped, or a W or S is missing"
         )
         return replace(_upright(observations, component), warnings=(warning,))
     if np.median(up) > 0.5:
-        warnings.append(f"{label}: most cameras look up into the sky; it may lie upside down")
+        warnings.append(
+            f"{label}: most cameras look up into the sky; if it lies upside down, look at the "
+            "signs of latitude, longitude and pitch, or give --georef.no-use-attitude"
+        )
     warnings += [f"{label}: {w}" for w in contradictions(observations, found, component)]
     return replace(found, warnings=tuple(warnings))
 

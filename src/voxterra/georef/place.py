@@ -11,24 +11,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from voxterra.core.georeference import Method, PhotoResidual, Placement
+from voxterra.core.georeference import Placement
+from voxterra.core.names import distance
 from voxterra.georef.attitude import Consensus, consensus
+from voxterra.georef.checks import Misfit, misfit
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.fit import Fit, solve
 from voxterra.georef.initial import from_positions, from_rotation, from_up
 from voxterra.georef.lag import describe_lag, mend_lag
-from voxterra.georef.observations import (
-    Observations,
-    shared_sigma_m,
-    with_attitudes_of_aircraft,
-)
+from voxterra.georef.observations import Observations, with_attitudes_of_aircraft
+from voxterra.georef.placement import placement_of
 from voxterra.georef.problem import FREE_SIGMA, MOUNT_SIGMA, Problem, State
 from voxterra.georef.upright import up_in_model
 
 # Attitudes are judged by the positions when those fix up better than this [rad].
 _UP_FIXED = np.radians(8.0)
 # With a relative sigma of the scale above this the model is not metric.
-_SCALE_UNKNOWN, _SCALE_WEAK, _TILT_WEAK_DEG = 0.5, 0.05, 3.0
+_SCALE_UNKNOWN = 0.5
 # A camera screwed into an aircraft is off by degrees, where a gimbal is off by tenths [rad].
 AIRCRAFT_MOUNT_SIGMA = np.radians(5.0)
 # Cameras spread across their line by less than this share of its length are on a line.
@@ -49,7 +48,10 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
     o = observations
     positions, attitudes = int(o.has_position.sum()), int(o.has_attitude.sum())
     if positions < 2 or (positions < 3 and not attitudes):
-        return NotPlaced(f"only {positions} of its {len(o.names)} photos have a GPS position")
+        return NotPlaced(
+            f"only {positions} of its {len(o.names)} photos have a GPS position; give three or "
+            "more of them one, in their EXIF or in meta.csv"
+        )
     gps = _fit_positions(o, config)
     problem, warnings = _choose_attitudes(o, gps, config)
     if problem.use_tilt:
@@ -65,17 +67,35 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
             starts = from_up(problem, upright.up) + ([fit.state] if fit else [])
             fit = solve(problem, starts, config.outlier_sigmas) if starts else None
     if fit is None:
-        return NotPlaced("all its GPS positions are at one place")
+        return NotPlaced(
+            "all its GPS positions are at one place: give the right ones in meta.csv, or take "
+            "photos from places further apart"
+        )
+    found = misfit(
+        o, problem.offsets(fit.state), config.gps_sigma_horizontal_m, config.outlier_sigmas
+    )
+    if found.is_none:
+        return NotPlaced(_why_no_fit(found))
     if fit.scale_sigma > _SCALE_UNKNOWN:
         return NotPlaced(
-            "its GPS positions scatter more than the cameras moved, so that its scale is unknown"
+            "its GPS positions scatter more than the cameras moved, so that its scale is unknown: "
+            "take photos from places further apart, or give a known length with --scale-bar"
         )
     if problem.upright is not None:
         warnings.append(_about_up(o, fit))
     problem, fit, lag = mend_lag(problem, fit, config.outlier_sigmas)
     if lag is not None:
         warnings.append(describe_lag(lag))
-    return replace(_placement(problem, fit, warnings), lag=lag)
+    return replace(placement_of(problem, fit, warnings), lag=lag)
+
+
+def _why_no_fit(found: Misfit) -> str:
+    return (
+        f"its GPS positions do not fit how its photos lie to each other: {found} of where the best "
+        f"fit has the camera, half of them {distance(found.usual_m)} off or more; look whether "
+        "positions and photos are mixed up (rows of the table, clocks of camera and receiver), or "
+        "give --georef.no-use-gps to do without them"
+    )
 
 
 def _about_up(o: Observations, fit: Fit) -> str:
@@ -148,7 +168,10 @@ def _starts(problem: Problem, agreed: Consensus) -> list[State]:
 
 def _why_not_used(agreed: Consensus, off: float | None) -> str:
     if agreed.tilt_share < _AGREE or off is None:
-        return "the recorded attitudes contradict each other by more than 15 deg and are not used"
+        return (
+            "the recorded attitudes contradict each other by more than 15 deg and are not used; "
+            "yaw, pitch and roll should be those of the camera"
+        )
     return (
         f"the recorded attitudes differ from the GPS positions by {off:.0f} deg in tilt and are "
         "not used; pitch should be that of the camera, 0 level and -90 straight down"
@@ -162,95 +185,3 @@ def _tilt_against_positions(gps: Fit | None, agreed: Consensus) -> float | None:
     cosine = float(gps.state.rotation[2] @ agreed.world_from_model[2])
     angle = np.arccos(np.clip(cosine, -1.0, 1.0))
     return float(np.degrees(angle)) if angle > 4 * np.hypot(gps.tilt_sigma, 0.02) else None
-
-
-def _placement(problem: Problem, fit: Fit, warnings: list[str]) -> Placement:
-    o = problem.observations
-    residuals, kept_h, kept_v = _residuals(problem, fit)
-    tilt, heading = np.degrees(fit.tilt_sigma), np.degrees(fit.heading_sigma)
-    warnings = list(warnings)
-    outliers = [r.name for r in residuals if r.outlier]
-    if outliers:
-        warnings.append(f"GPS position set aside as an outlier: {', '.join(outliers)}")
-    warnings += _attitude_outliers(problem, fit)
-    if fit.scale_sigma > _SCALE_WEAK:
-        warnings.append(f"the scale is known to {100 * fit.scale_sigma:.0f} % only")
-    if tilt > _TILT_WEAK_DEG:
-        warnings.append(f"the tilt is known to {tilt:.0f} deg only")
-    if not o.has_height.any():
-        warnings.append("no photo records a height: the model lies at height 0 by assumption")
-    method: Method = "gps+attitude" if problem.use_tilt else "gps"
-    shared_h = shared_sigma_m(o.sigma_h[o.has_position])
-    shared_v = shared_sigma_m(o.sigma_v[o.has_height]) if o.has_height.any() else None
-    fit_h = float(np.hypot(*fit.position_sigma[:2]) / np.sqrt(2))
-    return Placement(
-        world_from_model=problem.similarity_of(fit.state),
-        placed=True,
-        method=method,
-        residuals=residuals,
-        rmse_horizontal_m=_rms(kept_h) * float(np.sqrt(2)) if kept_h else None,
-        rmse_vertical_m=_rms(kept_v) if kept_v else None,
-        tilt_sigma_deg=float(tilt),
-        heading_sigma_deg=float(heading),
-        scale_sigma=fit.scale_sigma,
-        position_sigma_horizontal_m=float(np.hypot(fit_h, shared_h)),
-        position_sigma_vertical_m=(
-            None if shared_v is None else float(np.hypot(fit.position_sigma[2], shared_v))
-        ),
-        warnings=tuple(warnings),
-    )
-
-
-def _attitude_outliers(problem: Problem, fit: Fit) -> list[str]:
-    o = problem.observations
-    out = []
-    start = 2 * int(o.has_position.sum()) + int(o.has_height.sum())
-    names = np.array(o.names)[o.has_attitude]
-    for used, rows, what in (
-        (problem.use_tilt, 2, "pitch and roll"),
-        (problem.use_heading, 1, "heading (yaw)"),
-    ):
-        if used:
-            stop = start + rows * len(names)
-            off = names[fit.outlier_rows[start:stop:rows]]
-            start = stop
-            if len(off):
-                out.append(f"recorded {what} set aside as an outlier: {', '.join(off)}")
-    return out
-
-
-def _residuals(
-    problem: Problem, fit: Fit
-) -> tuple[tuple[PhotoResidual, ...], list[float], list[float]]:
-    """Residuals by photo; the components of those not set aside, horizontal and vertical."""
-    o = problem.observations
-    delta = problem.offsets(fit.state)
-    n_h, n_v = int(o.has_position.sum()), int(o.has_height.sum())
-    off_h, off_v = np.zeros(len(o.names), bool), np.zeros(len(o.names), bool)
-    off_h[o.has_position] = fit.outlier_rows[: 2 * n_h : 2]
-    off_v[o.has_height] = fit.outlier_rows[2 * n_h : 2 * n_h + n_v]
-    sigma_h = o.sigma_h * fit.factors[o.stated_h.astype(int)]
-    sigma_v = o.sigma_v * fit.factors[2 + o.stated_v.astype(int)]
-    out, kept_h, kept_v = [], [], []
-    for i in np.flatnonzero(o.has_position):
-        up = float(delta[i, 2]) if o.has_height[i] else None
-        outlier = bool(off_h[i] or off_v[i])
-        out.append(
-            PhotoResidual(
-                o.names[i],
-                float(delta[i, 0]),
-                float(delta[i, 1]),
-                up,
-                float(sigma_h[i]),
-                float(sigma_v[i]),
-                outlier,
-            )
-        )
-        if not outlier:
-            kept_h += [float(delta[i, 0]), float(delta[i, 1])]
-            kept_v += [] if up is None else [up]
-    return tuple(out), kept_h, kept_v
-
-
-def _rms(values: list[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))

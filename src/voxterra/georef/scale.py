@@ -114,7 +114,7 @@ def _measure(
     names = {image.name for image in component.images}
     marks = [mark for mark in bar.marks if mark[0] in names]
     if len({photo for photo, _, _ in marks}) < 2:
-        return "fewer than two of its photos are in the component"
+        return "fewer than two of its photos are in the component; mark it in others"
     first = _triangulate(component, [(photo, pixel) for photo, pixel, _ in marks])
     if isinstance(first, str):
         return f"its first end {first}"
@@ -123,7 +123,7 @@ def _measure(
         return f"its second end {second}"
     length = float(np.linalg.norm(first.position - second.position))
     if length <= 0:
-        return "its ends are one point"
+        return "its ends are one point: mark both ends of it"
     sigma = np.hypot(np.hypot(first.sigma, second.sigma) / length, _LENGTH_SIGMA)
     return length, float(sigma), (*first.wrong, *second.wrong)
 
@@ -166,17 +166,18 @@ def _meet(component: Reconstruction, pixels: Sequence[tuple[str, Pixel]]) -> _Po
         focals.append(camera.params[0])
     c, d, f = np.array(centers), np.array(directions), np.array(focals)
     if np.degrees(np.arccos(np.clip((d @ d.T).min(), -1, 1))) < _MIN_ANGLE_DEG:
-        return "is seen from one direction only"
+        return "is seen from one direction only: mark it in photos from places further apart"
     across = np.eye(3) - np.einsum("ni,nj->nij", d, d)
     point = np.linalg.solve(across.sum(0), np.einsum("nij,nj->i", across, c))
     offset = point - c
     distance = np.einsum("ni,ni->n", offset, d)
     if (distance <= 0).any():
-        return "is not one point: by its marks it lies behind a camera"
+        return "is not one point, by its marks it lies behind a camera: check them"
     miss_px = np.linalg.norm(np.einsum("nij,nj->ni", across, offset), axis=1) / distance * f
     if miss_px.max() > _MAX_MISS_PX:
         worst = pixels[int(np.argmax(miss_px))][0]
-        return f"is not one point: its mark in {worst} misses the others by {miss_px.max():.0f} px"
+        miss = f"{miss_px.max():.0f} px"
+        return f"is not one point: its mark in {worst} misses the others by {miss}: check it"
     information = np.einsum("nij,n->ij", across, (f / (_MARK_SIGMA_PX * distance)) ** 2)
     sigma = float(np.sqrt(np.trace(np.linalg.inv(information)) / 3))
     return _Point(point, sigma, float(miss_px.max()))

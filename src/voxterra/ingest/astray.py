@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from voxterra.core.geo import GeoFrame
+from voxterra.core.names import distance
 from voxterra.core.photos import Photo
 
 _FROM_PHOTOS = 4
@@ -34,9 +35,12 @@ def positions_astray(photos: Sequence[Photo]) -> dict[str, tuple[str, ...]]:
     nearest = cKDTree(world).query(world, k=2)[0][:, 1]
     limit = max(_TIMES * float(np.median(nearest)), _LEAST_M)
     found = {
-        photo.id: [f"its GPS position lies {_far(distance)} from that of any other photo"]
-        for photo, distance in zip(located, nearest)
-        if distance > limit
+        photo.id: [
+            f"its GPS position lies {distance(far)} from that of any other photo; correct it if it "
+            "is wrong"
+        ]
+        for photo, far in zip(located, nearest)
+        if far > limit
     }
     for name, text in _heights(located, world):
         found.setdefault(name, []).append(text)
@@ -51,15 +55,19 @@ def _heights(located: Sequence[Photo], world: np.ndarray) -> list[tuple[str, str
     if len(rows) < _FROM_PHOTOS:
         return []
     heights = np.array([p.gps.height_m for i in rows if (p := located[i]).gps], float)
-    distance, near = cKDTree(world[rows]).query(world[rows], k=min(_NEAREST + 1, len(rows)))
-    around = np.where(distance[:, 1:] < _AROUND_M, heights[near[:, 1:]], np.nan)
+    apart, near = cKDTree(world[rows]).query(world[rows], k=min(_NEAREST + 1, len(rows)))
+    around = np.where(apart[:, 1:] < _AROUND_M, heights[near[:, 1:]], np.nan)
     compared = np.isfinite(around).sum(axis=1) >= _FROM_PHOTOS - 1
     if not compared.any():
         return []
     off = heights[compared] - np.nanmedian(around[compared], axis=1)
     limit = max(_HEIGHT_TIMES * float(np.median(np.abs(off))), _HEIGHT_LEAST_M)
     return [
-        (located[row].id, f"its recorded height is {abs(d):.0f} m {_way(d)} the photos around it")
+        (
+            located[row].id,
+            f"its recorded height is {abs(d):.0f} m {_way(d)} the photos "
+            "around it; correct it if it is wrong",
+        )
         for row, d in zip(np.array(rows)[compared], off)
         if abs(d) > limit
     ]
@@ -67,7 +75,3 @@ def _heights(located: Sequence[Photo], world: np.ndarray) -> list[tuple[str, str
 
 def _way(difference: float) -> str:
     return "above" if difference > 0 else "below"
-
-
-def _far(distance_m: float) -> str:
-    return f"{distance_m / 1000:,.0f} km" if distance_m > 5000 else f"{distance_m:.0f} m"

@@ -135,16 +135,28 @@ def set_warnings(photos: Sequence[Photo], thumbnails: NDArray[np.float32]) -> li
 def _about_gps(photos: Sequence[Photo]) -> list[str]:
     positions = [photo.gps for photo in photos if photo.gps]
     if not positions:
-        return ["no photo has a GPS position: the model will have no scale and no place on the map"]
+        return [
+            "no photo has a GPS position: the model will have no scale and no place on the map; "
+            "give positions in meta.csv, or a known length with --scale-bar"
+        ]
     warnings = []
     if len(positions) < len(photos):
         missing = len(photos) - len(positions)
-        warnings.append(f"{missing} of {len(photos)} photos have no GPS position")
+        warnings.append(
+            f"{missing} of {len(photos)} photos have no GPS position; they are placed by what they "
+            "share with the others"
+        )
     if len(positions) > 2 and len({(gps.lon, gps.lat) for gps in positions}) == 1:
-        warnings.append("all photos have the same GPS position: the receiver was frozen or off")
+        warnings.append(
+            "all photos have the same GPS position: the receiver was frozen or off; give the right "
+            "ones in meta.csv, or the model has no scale and no place on the map"
+        )
     references = {gps.height_reference for gps in positions if gps.height_m is not None}
     if not references:
-        warnings.append("GPS positions have no heights")
+        warnings.append(
+            "GPS positions have no heights: give them in meta.csv (alt), or the model lies at "
+            "height 0"
+        )
     if len(references) > 1:
         warnings.append(
             "some heights count from sea level, some from the ellipsoid, as their metadata says; "

@@ -23,8 +23,9 @@ from voxterra.ingest.masks import with_masks
 from voxterra.ingest.matching import match_rows
 from voxterra.ingest.measure import Measurement, measure
 from voxterra.ingest.only import only_listed
-from voxterra.ingest.placing import place
+from voxterra.ingest.placing import place, table_against_photos
 from voxterra.ingest.sources import Sources, find_sources
+from voxterra.io.disk import cannot_read
 from voxterra.io.exif import Exif, read_exif
 from voxterra.io.images import open_image
 from voxterra.io.meta_csv import MetaRow, read_meta_csv
@@ -80,6 +81,7 @@ def ingest_photos(
         raise _none_usable(sources.root, rejected)
     photos = [_photo(r, rows.get(r.id), config) for r in read]
     photos, mask_rejected, mask_notes = with_masks(photos, sources.masks, picked=sources.picked)
+    notes += table_against_photos([(r.id, r.exif, r.xmp) for r in read], rows)
     thumbnails = np.stack([r.measurement.thumbnail for r in read])
     notes += [*sources.notes, *mask_notes, *set_warnings(photos, thumbnails)]
     if config.gps_heights == "auto" and any(r.xmp.rtk for r in read):
@@ -119,11 +121,7 @@ def _read_one(path: Path, photo_id: str, max_megapixels: float) -> _Read:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(
-            f"The file cannot be read: {error.strerror}.",
-            where=str(path),
-            next_step="Check its permissions, or leave it out.",
-        ) from error
+        raise cannot_read(error, path) from error
     with open_image(path, max_megapixels=max_megapixels) as image:
         width, height = image.size
         exif = read_exif(image)
@@ -153,10 +151,12 @@ def _read_all(
                 try:
                     read.append(future.result())
                 except InputError as error:
-                    logger.warning("%s is left out: %s", name, error.what)
+                    logger.info("%s is left out: %s", name, error.what)
                     rejected.append(RejectedFile(name, error.what))
                 except MemoryError:
-                    rejected.append(RejectedFile(name, "There is not enough memory to read it."))
+                    rejected.append(
+                        RejectedFile(name, "There is not enough memory to read it: scale it down.")
+                    )
                 progress(done / len(waiting), f"{done}/{len(waiting)} photos read")
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -185,10 +185,13 @@ def _table(sources: Sources, ids: Sequence[str]) -> tuple[dict[str, MetaRow], li
     if unmatched and not sources.picked:
         shown = ", ".join(f"{row.filename} (line {row.line})" for row in unmatched[:3])
         rest = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
-        notes.append(f"{name} names photos that are not there: {shown}{rest}")
+        notes.append(f"{name} names photos that are not there: {shown}{rest}; check the spelling")
     if len(matched) < len(ids):
         missing = [i for i in ids if i not in matched]
-        notes.append(f"{name} has no row for {len(missing)} photos, such as {missing[0]}")
+        notes.append(
+            f"{name} has no row for {len(missing)} photos, such as {missing[0]}; of these, what "
+            "they record themselves is used"
+        )
     return matched, notes
 
 
@@ -196,7 +199,9 @@ def _photo(read: _Read, row: MetaRow | None, config: IngestConfig) -> Photo:
     exif, width, height = read.exif, read.width, read.height
     gps, attitude, notes = place(exif, read.xmp, row, config)
     if exif.damaged:
-        notes.append("its EXIF is damaged: camera and position may be missing")
+        notes.append(
+            "its EXIF is damaged, camera and position may be missing: copy it again from the camera"
+        )
     return Photo(
         id=read.id,
         path=read.path,

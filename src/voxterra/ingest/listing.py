@@ -15,7 +15,7 @@ _NOT_READ = {
     "RAW photos are not read: export them as JPEG or TIFF": (
         ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .rw2 .orf .pef .srw .3fr .iiq .rwl"
     ),
-    "archives are not read among photos: unpack it": ".zip .7z .rar .tar .gz .tgz .bz2 .xz",
+    "archives among photos are not read: unpack them": ".zip .7z .rar .tar .gz .tgz .bz2 .xz",
     "video is not read: export frames as JPEG": ".mp4 .mov .avi .mkv .m4v .mts .insv .lrv",
     "not a format that is read: save it as JPEG, PNG or TIFF": (
         ".gif .bmp .webp .avif .jp2 .jxl .psd .svg .jfif .pgm .ppm .exr .hdr"

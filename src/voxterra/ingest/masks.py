@@ -37,9 +37,14 @@ def with_masks(
     warnings = []
     if unused and not picked:
         rest = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
-        warnings.append(f"masks that belong to no photo: {unused[0]}{rest}")
+        warnings.append(
+            f"masks that belong to no photo: {unused[0]}{rest}; name the mask of a/b.jpg "
+            "a/b.jpg.png or a/b.png"
+        )
     if masks and len(masks) < len(photos):
-        warnings.append(f"{len(photos) - len(masks)} of {len(photos)} photos have no mask")
+        warnings.append(
+            f"{len(photos) - len(masks)} of {len(photos)} photos have no mask; all of them is used"
+        )
     return out, rejected, warnings
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from voxterra.core.names import nearest
-from voxterra.errors import FormatError, InputError
+from voxterra.errors import FormatError
 from voxterra.ingest.sources import Sources
+from voxterra.io.disk import cannot_read
 
 _EXPECTED = "Give a text file with one photo a line, named as metadata.json names it."
 
@@ -26,7 +27,8 @@ def only_listed(sources: Sources, listing: Path) -> Sources:
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise FormatError(
-            f"It names photos that are not there: {missing[0]}{more}{nearest(missing[0], by_id)}",
+            f"The list names photos that are not there: {missing[0]}{more}"
+            f"{nearest(missing[0], by_id)}",
             where=str(listing),
             next_step=_EXPECTED,
         )
@@ -37,14 +39,12 @@ def _names(listing: Path) -> Sequence[str]:
     try:
         text = listing.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(
-            f"The file cannot be read: {error.strerror}.",
-            where=str(listing),
-            next_step=_EXPECTED,
-        ) from error
+        raise cannot_read(error, listing) from error
     except UnicodeDecodeError as error:
-        raise FormatError("This is no text.", where=str(listing), next_step=_EXPECTED) from error
+        raise FormatError(
+            "The list is no text (UTF-8).", where=str(listing), next_step=_EXPECTED
+        ) from error
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
-        raise FormatError("It names no photo.", where=str(listing), next_step=_EXPECTED)
+        raise FormatError("The list names no photo.", where=str(listing), next_step=_EXPECTED)
     return names

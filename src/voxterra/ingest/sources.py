@@ -31,13 +31,13 @@ def find_sources(
     """Find photos, table and masks; a zip is unpacked into `work_dir/unpacked`.
 
     Raises:
-        InputError: the source does not exist or cannot be listed.
+        NoPhotosError: the source does not exist, or there is no photo in it.
+        InputError: it cannot be listed.
         FormatError: the zip is damaged or hostile.
-        NoPhotosError: there is no photo in it.
         UsageError: a zip among other things, or masks that are no folder.
     """
     items = [source] if isinstance(source, str | Path) else source
-    paths = [_existing(Path(item)) for item in items]
+    paths = [_existing(Path(item), NoPhotosError) for item in items]
     if _is_one_zip(paths):
         found = _from_zip(paths[0], config, work_dir, progress)
     else:
@@ -58,10 +58,11 @@ def files_read(source: Sequence[Path]) -> tuple[Path, ...]:
     This is what `find_sources` finds, before anything is unpacked or opened.
 
     Raises:
-        InputError: the source does not exist or cannot be listed.
+        NoPhotosError: the source does not exist.
+        InputError: it cannot be listed.
         UsageError: a zip among other things.
     """
-    paths = [_existing(path) for path in source]
+    paths = [_existing(path, NoPhotosError) for path in source]
     if _is_one_zip(paths):
         return tuple(paths)
     found = from_paths(paths)
@@ -116,8 +117,8 @@ def _masks(found: Sources, config: IngestConfig) -> Path | None:
     return masks
 
 
-def _existing(path: Path) -> Path:
-    """The absolute path, or an error that names what is there with a similar name."""
+def _existing(path: Path, kind: type[InputError] = InputError) -> Path:
+    """The absolute path, or an error of a `kind` that names what is there with a similar name."""
     try:
         if path.exists():
             return Path(os.path.abspath(path))
@@ -128,7 +129,7 @@ def _existing(path: Path) -> Path:
             next_step="Give a folder of photos, a zip file, or photo files.",
         ) from error
     if path.is_symlink() and (why := why_no_file(path)):
-        raise InputError(
+        raise kind(
             f"The path cannot be used: it is {why}.",
             where=str(path),
             next_step="Put back what it leads to, or give the folder of the photos itself.",
@@ -142,7 +143,7 @@ def _existing(path: Path) -> Path:
     lower = {name.lower(): name for name in names}
     near = [lower[name] for name in get_close_matches(missing.lower(), lower, n=3, cutoff=0.6)]
     meant = f"Did you mean {' or '.join(repr(name) for name in near)}? " if near else ""
-    raise InputError(
+    raise kind(
         "There is no such file or folder.",
         where=str(path),
         next_step=f"{meant}Give a folder of photos, a zip or photo files; looked in {folder}.",

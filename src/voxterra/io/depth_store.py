@@ -19,6 +19,7 @@ from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
+from voxterra.io.json_file import write_json
 
 
 class DepthStore:
@@ -28,7 +29,7 @@ class DepthStore:
         self.folder = Path(folder)
         path = self.folder / "views.json"
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_text(encoding="utf-8"))
             self._views = tuple(_view_from_dict(v) for v in data["views"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FormatError(
@@ -86,8 +87,7 @@ def depth_path(folder: Path, index: int) -> Path:
 
 def write_views(views: tuple[PinholeView, ...], folder: Path) -> None:
     """Write `views.json`, atomically."""
-    with atomic_path(folder / "views.json") as temporary:
-        temporary.write_text(json.dumps({"views": [_view_to_dict(v) for v in views]}, indent=1))
+    write_json({"views": [_view_to_dict(v) for v in views]}, folder / "views.json")
 
 
 def write_depth(depth_map: DepthMap, path: Path) -> None:

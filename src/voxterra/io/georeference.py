@@ -11,7 +11,7 @@ from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import UnregisteredPhoto
 from voxterra.errors import FormatError
-from voxterra.io.atomic import atomic_path
+from voxterra.io.json_file import write_json
 
 FORMAT = "voxterra georeference 1"
 
@@ -25,8 +25,7 @@ def write_georeference(georeference: Georeference, path: Path) -> None:
         "warnings": list(georeference.warnings),
         "unregistered": [photo.to_dict() for photo in georeference.unregistered],
     }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(data, path)
 
 
 def read_georeference(path: Path, components: Sequence[Reconstruction]) -> Georeference:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from voxterra.errors import FormatError, InputError, VoxterraError
+from voxterra.errors import FormatError, VoxterraError
+from voxterra.io.disk import cannot_read
 from voxterra.io.heic import HEIC_SUFFIXES, is_heic, prepare_heic
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", *HEIC_SUFFIXES})
@@ -46,11 +47,7 @@ def open_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Iterato
             prepare_heic(path)
         image = _open_any_size(path, ("HEIF",) if heic else _FORMATS)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise InputError(
-            f"The file cannot be read: {error.strerror}.",
-            where=str(path),
-            next_step="Check that the file is there and that you may read it.",
-        ) from error
+        raise cannot_read(error, path) from error
     except FormatError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged headers

@@ -23,6 +23,14 @@ def write_json(data: Any, path: Path) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; None where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def _plain(value: Any) -> Any:
     """`value` with NumPy values, paths and non-finite numbers made fit for JSON."""
     if isinstance(value, dict):

@@ -18,8 +18,9 @@ from pyproj.exceptions import CRSError
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud
 from voxterra.core.progress import Progress, no_progress
-from voxterra.errors import FormatError, InputError
+from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
+from voxterra.io.disk import cannot_read
 
 _CHUNK = 500_000
 _CONFIDENCE = "confidence"
@@ -99,11 +100,7 @@ def read_las(path: Path) -> tuple[PointCloud, CRS | None]:
         if _CONFIDENCE in names:
             confidence = np.asarray(data[_CONFIDENCE], np.float32)
     except OSError as error:
-        raise InputError(
-            f"Cannot open: {error.strerror or error}.",
-            where=str(path),
-            next_step="Check the path and the permissions of the file.",
-        ) from error
+        raise cannot_read(error, path) from error
     except Exception as error:  # laspy and its decoders raise many kinds on damaged files
         raise FormatError(
             f"This is not a readable LAS or LAZ file: {error}.",

@@ -14,7 +14,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from voxterra.core.photos import HeightReference
-from voxterra.errors import FormatError, InputError
+from voxterra.errors import FormatError
+from voxterra.io.disk import cannot_read
 
 _ALIASES = {
     "filename": "filename file name image photo imagename photoname filepath path",
@@ -89,11 +90,7 @@ def read_meta_csv(path: Path) -> tuple[MetaRow, ...]:
             )
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"The file cannot be read: {error.strerror}.",
-            where=str(path),
-            next_step="Check the path and the permissions of the file.",
-        ) from error
+        raise cannot_read(error, path) from error
     return parse_meta_csv(_decode(data), where=str(path))
 
 

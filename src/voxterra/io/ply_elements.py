@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.errors import FormatError, InputError
+from voxterra.errors import FormatError
+from voxterra.io.disk import cannot_read
 
 Columns = dict[str, NDArray[Any]]
 
@@ -64,11 +65,7 @@ def read_ply_elements(path: Path) -> dict[str, Columns]:
                 return _read_ascii(body.tobytes(), elements)
         return _read_binary(body, elements, order)
     except OSError as error:
-        raise InputError(
-            f"Cannot open: {error.strerror}.",
-            where=str(path),
-            next_step="Check the path and the permissions of the file.",
-        ) from error
+        raise cannot_read(error, path) from error
     except (ValueError, IndexError, KeyError, ArithmeticError, MemoryError) as error:
         raise FormatError(
             f"This is not a readable PLY file: {error}.",

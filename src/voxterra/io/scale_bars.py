@@ -10,7 +10,8 @@ import math
 from pathlib import Path
 
 from voxterra.core.scale_bars import Pixel, ScaleBar
-from voxterra.errors import FormatError, InputError
+from voxterra.errors import FormatError
+from voxterra.io.disk import cannot_read
 
 _NUMBERS = ("length_m", "x1", "y1", "x2", "y2")
 _COLUMNS = ("bar", "photo", *_NUMBERS)
@@ -31,11 +32,7 @@ def read_scale_bars(path: Path) -> tuple[ScaleBar, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(
-            f"The file cannot be read: {error.strerror}.",
-            where=str(path),
-            next_step="Check the path and the permissions of the file.",
-        ) from error
+        raise cannot_read(error, path) from error
     except UnicodeDecodeError as error:
         raise _wrong("it is not text", path) from error
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

@@ -182,7 +182,7 @@ def _read_colmap(folder: Path) -> PosedCameras:
 
 
 def _read_json(path: Path) -> PosedCameras:
-    data = json.loads(path.read_text())
+    data = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(data, dict) and "camera_axes" in data:
         return _synthetic(data)
     from voxterra.io.nerf import read_transforms

@@ -57,7 +57,9 @@ def choose_device(
                 where=f"{flag} cuda",
                 next_step="pip install 'voxterra[voxels,gpu]'",
             ) from error
-        logger.warning("A GPU is there, but its kernels cannot be loaded (%s).", reason)
+        logger.warning(
+            "A GPU is there, but its kernels cannot be loaded (%s); the CPU works instead.", reason
+        )
         return "cpu"
     return "cuda"
 

@@ -107,7 +107,7 @@ def lay_out(
             scale, gutter = 1.0, 1
     raise UsageError(
         f"A texture of {config.max_atlas_px} px cannot hold {len(start) - 1} charts.",
-        where="max_atlas_px",
+        where="--texture.max-atlas-px",
         next_step="Allow a larger one (--texture.max-atlas-px) or fewer faces (--mesh.max-faces).",
     )
 

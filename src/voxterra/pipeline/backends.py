@@ -13,6 +13,7 @@ from dataclasses import asdict, fields, replace
 from typing import Any, Literal
 
 from voxterra.errors import MissingPartError, UsageError
+from voxterra.pipeline.run_file import read_run_file
 from voxterra.pipeline.voxel_presets import VOXEL_PRESETS, Machine, this_machine, voxel_preset
 from voxterra.pipeline.workspace import Workspace
 from voxterra.surface.voxels.config import VoxelConfig
@@ -63,7 +64,7 @@ def settled(config: Any, workspace: Workspace) -> Any:
     if config.backend == "auto":
         config = replace(config, backend=made or choose_backend())
     if config.backend == "voxels":
-        options = workspace.read_run_file().get("config", {}) if made == "voxels" else {}
+        options = read_run_file(workspace.root).get("config", {}) if made == "voxels" else {}
         voxels = _for_machine(config.voxels, options.get("voxels"))
         config = replace(config, voxels=voxels)
     return config

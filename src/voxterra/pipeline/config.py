@@ -88,6 +88,7 @@ _LEAST: dict[str, tuple[float, bool]] = {
     "surface.truncation_voxels": (0, True),
     "surface.min_views": (1, False),
     "surface.max_voxels": (0, True),
+    "surface.max_points": (0, True),
     "surface.view_cache_mb": (0, False),
     "surface.cloud_voxel_size_m": (0, True),
     "mesh.min_component_faces": (0, False),

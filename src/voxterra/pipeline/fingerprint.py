@@ -14,8 +14,6 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from voxterra.errors import NoPhotosError
-
 HashCache = dict[str, list[Any]]  # file's path relative to the source -> [size, mtime_ns, sha256]
 
 
@@ -72,17 +70,11 @@ def source_files(source: Sequence[Path]) -> dict[str, Path]:
     """
     from voxterra.ingest.sources import files_read
 
-    for entry in source:
-        if not entry.exists():
-            raise NoPhotosError(
-                "There is no such file or folder.",
-                where=str(entry),
-                next_step="Give a folder of photos, a zip file, or photo files that exist.",
-            )
+    files = files_read(source)
     tops = [entry if entry.is_dir() else entry.parent for entry in source]
     common = Path(os.path.commonpath([os.path.abspath(top) for top in tops]))
     # relpath, since table and masks may lie beside the folder images/ that photos were taken from.
-    return {Path(os.path.relpath(p, common)).as_posix(): p for p in files_read(source)}
+    return {Path(os.path.relpath(p, common)).as_posix(): p for p in files}
 
 
 def fingerprint_source(source: Sequence[Path], cache: HashCache | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -37,6 +38,29 @@ def logging_to(path: Path) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         handler.close()
+
+
+class _Collector(logging.Handler):
+    """Keeps the warnings that one thread logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.thread, self.messages = threading.get_ident(), list[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread and record.levelno == logging.WARNING:
+            self.messages.append(record.getMessage())
+
+
+@contextmanager
+def collecting_warnings() -> Iterator[list[str]]:
+    """What Voxterra logs as warnings in this thread during the block: a user should see it."""
+    logger, collector = logging.getLogger("voxterra"), _Collector()
+    logger.addHandler(collector)
+    try:
+        yield collector.messages
+    finally:
+        logger.removeHandler(collector)
 
 
 def write_event(path: Path, event: Event) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voxterra.io.json_file import write_json
+from voxterra.io.json_file import read_json, write_json
 
 RECORD_FILE = "fingerprint.json"
 
@@ -103,14 +102,6 @@ def compare(
         else:
             facts[name] = now
     return tuple(wrong), facts
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; None where it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def _from_dict(data: dict[str, Any]) -> StageRecord:

@@ -213,9 +213,9 @@ def _report(ctx: StageContext) -> StageOutput:
 
 STAGES: tuple[Stage, ...] = (
     #      name        reads                                    options                run
-    Stage("ingest", ("source",), ("ingest",), _ingest, code_version=2),
+    Stage("ingest", ("source",), ("ingest",), _ingest, code_version=3),
     Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=3, resumable=True),
-    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=3, tells_accuracy=True),
+    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=4, tells_accuracy=True),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
     Stage(
         "surface",

@@ -13,6 +13,7 @@ from voxterra.core.depth import DepthMaps
 from voxterra.core.gaps import component_gaps
 from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.mesh import TriMesh
+from voxterra.core.names import listed
 from voxterra.core.photos import PhotoSet
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import UnregisteredPhoto
@@ -20,8 +21,6 @@ from voxterra.pipeline.fingerprint import canonical
 from voxterra.pipeline.voxel_surface import surface_facts
 from voxterra.pipeline.workspace import Workspace
 from voxterra.report.facts import StageFacts
-
-_NAMED = 5  # files that a warning names before it counts the rest
 
 
 def describe_photos(photos: PhotoSet) -> str:
@@ -38,16 +37,11 @@ def about_single_files(photos: PhotoSet) -> tuple[str, ...]:
     doubtful = [f"{p.id} ({'; '.join(p.warnings)})" for p in photos.photos if p.warnings]
     found = []
     if dropped:
-        found.append(f"{len(dropped)} file{'s' * (len(dropped) != 1)} left out: {_listed(dropped)}")
+        found.append(f"{len(dropped)} file{'s' * (len(dropped) != 1)} left out: {listed(dropped)}")
     if doubtful:
         plural = "s have" if len(doubtful) != 1 else " has"
-        found.append(f"{len(doubtful)} photo{plural} warnings: {_listed(doubtful)}")
+        found.append(f"{len(doubtful)} photo{plural} warnings: {listed(doubtful)}")
     return tuple(found)
-
-
-def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f", and {rest} more" if rest > 0 else "")
 
 
 def describe_reconstruction(components: Sequence[Reconstruction], photos: PhotoSet) -> str:
@@ -65,10 +59,10 @@ def about_unregistered(photos: Sequence[UnregisteredPhoto], photo_count: int) ->
     found = []
     for kind in dict.fromkeys(photo.kind for photo in photos):
         same = [photo for photo in photos if photo.kind == kind]
-        listed = _listed([f"{photo.name} ({photo.reason})" for photo in same])
+        photos_told = listed([f"{photo.name} ({photo.reason})" for photo in same])
         have = "have" if len(same) != 1 else "has"
         found.append(
-            f"{len(same)} of {photo_count} photos {have} no place: {listed}. {same[0].advice}"
+            f"{len(same)} of {photo_count} photos {have} no place: {photos_told}. {same[0].advice}"
         )
     return tuple(found)
 

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from voxterra.errors import OutputError, UsageError, WorkspaceError
+from voxterra.errors import OutputError, UsageError
 from voxterra.io.atomic import remove_leftovers, sync, sync_tree
-from voxterra.io.json_file import write_json
+from voxterra.io.json_file import read_json, write_json
 from voxterra.pipeline.record import (
     FileFacts,
     StageRecord,
     compare,
     facts_of,
-    read_json,
     read_record,
     write_record,
 )
+from voxterra.pipeline.run_file import RUN_FILE
 
-FORMAT_VERSION = 1
-
-RUN_FILE = "voxterra.json"
 CONFIG_FILE = "config.yaml"
 LOCK_FILE = ".voxterra.lock"
 ATTEMPT_FILE = "attempt.json"
@@ -71,90 +65,6 @@ class Workspace:
     def _place(self, stage: str, name: str) -> Path:
         product = name.split("/", 1)[0] == _PRODUCTS
         return (self.root if product else self.stage_dir(stage)) / name
-
-    def _damaged(self, path: Path) -> WorkspaceError:
-        return WorkspaceError(
-            "The run folder's own file is damaged.",
-            where=str(path),
-            next_step=f"Delete this file and give photos and options anew: voxterra run PHOTOS "
-            f"--out {shlex.quote(str(self.root))}; finished stages are kept.",
-        )
-
-    # --- the run file ---------------------------------------------------------------------------
-
-    def read_run_file(self) -> dict[str, Any]:
-        """`voxterra.json`, or {} in a new folder.
-
-        Files and folders among the options are named where they lie now, if they were moved
-        together with the run.
-
-        Raises:
-            WorkspaceError: damaged, or of another format version.
-        """
-        path = self.root / RUN_FILE
-        if not path.exists():
-            return {}
-        data = read_json(path)
-        if not isinstance(data, dict) or "format" not in data:
-            raise self._damaged(path)
-        if data["format"] != FORMAT_VERSION:
-            raise WorkspaceError(
-                f"The run folder has format {data['format']}; this Voxterra reads format "
-                f"{FORMAT_VERSION}.",
-                where=str(path),
-                next_step="Use the version of Voxterra that wrote it, or a new folder.",
-            )
-        try:
-            for key in ("source", "source_from_run"):
-                data[key] = [str(Path(part)) for part in data.get(key, [])]
-            for option, relative in data.get("paths_from_run", {}).items():
-                section, name = option.split(".")
-                values = data["config"][section]
-                values[name] = str(self._where_now(values[name], relative))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise self._damaged(path) from error
-        return data
-
-    def has_run_file(self) -> bool:
-        """Whether a run was started here before."""
-        return (self.root / RUN_FILE).exists()
-
-    def write_run_file(
-        self,
-        source: Sequence[Path],
-        config: dict[str, Any],
-        version: str,
-        paths: Mapping[str, Path] | None = None,
-    ) -> None:
-        """Record the source, the full resolved config and the version.
-
-        The source, and the `paths` among the options by name ("ingest.masks"), are kept as they
-        lie on this machine and as they lie from the run folder, so that a run that is moved
-        together with them still finds them.
-        """
-        from_run = {name: _relative(path, self.root) for name, path in (paths or {}).items()}
-        data = {
-            "format": FORMAT_VERSION,
-            "voxterra": version,
-            "source": [str(path.absolute()) for path in source],
-            "source_from_run": [_relative(path, self.root) for path in source],
-            "config": config,
-            "paths_from_run": from_run,
-        }
-        write_json(data, self.root / RUN_FILE)
-
-    def recorded_source(self) -> tuple[Path, ...]:
-        """Source of the last run, where it lies now if it was moved together with the run."""
-        data = self.read_run_file()
-        pairs = zip(data.get("source", []), data.get("source_from_run", []))
-        return tuple(self._where_now(absolute, relative) for absolute, relative in pairs)
-
-    def _where_now(self, absolute: str, relative: str) -> Path:
-        moved = Path(os.path.abspath(self.root / relative))
-        there, here = os.path.exists(absolute), os.path.exists(moved)
-        return moved if here and not there else Path(absolute)
-
-    # --- results --------------------------------------------------------------------------------
 
     def recover(self) -> None:
         """Bring to its end what a run that was killed had begun; only under the run's lock.
@@ -270,13 +180,6 @@ def open_workspace(out: Path) -> Workspace:
             next_step="Give an --out folder that you may write in, on a disk with space left.",
         ) from error
     return Workspace(out)
-
-
-def _relative(path: Path, start: Path) -> str:
-    try:
-        return os.path.relpath(path.absolute(), start.absolute())
-    except ValueError:  # another drive of Windows
-        return str(path.absolute())
 
 
 def _remove_tree(folder: Path) -> None:

@@ -121,7 +121,9 @@ def choose_grids(xy_on_map: Float, gsd: float, dsm_factor: int, max_px: int) -> 
             break
         size = nice(size * 1.12) if nice(size * 1.12) > size else size * 1.25
     if size != gsd:
-        log.warning("cells of %g instead of %g: the area is large (max_raster_px)", size, gsd)
+        log.warning(
+            "cells of %g instead of %g: the area is large for --products.max-raster-px", size, gsd
+        )
     left, top = float(first[0]) * cell, float(first[1] + rows) * cell
     dsm = Grid(round(left, 9), round(top, 9), round(cell, 12), columns, rows)
     ortho = Grid(dsm.left, dsm.top, size, columns * dsm_factor, rows * dsm_factor)

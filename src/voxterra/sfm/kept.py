@@ -14,9 +14,10 @@ from typing import Any
 
 import pycolmap
 
-from voxterra.errors import FormatError, OutputError
+from voxterra.errors import FormatError
 from voxterra.io.atomic import sync_tree
 from voxterra.io.colmap import read_colmap
+from voxterra.io.disk import cannot_write
 
 SNAPSHOT_PHOTOS = 25
 """So many photos find a place between two snapshots of a model that grows."""
@@ -59,11 +60,7 @@ def _check_written(path: Path, model: pycolmap.Reconstruction) -> None:
     except FormatError:
         whole = False
     if not whole:
-        raise OutputError(
-            "A model could not be written.",
-            where=str(path),
-            next_step="Make space on the disk, then give the same command again.",
-        )
+        raise cannot_write(OSError("what is in it is not what was written"), path)
 
 
 def snapshots(folder: Path) -> Path:

@@ -64,8 +64,8 @@ def _method(photos: tuple[Photo, ...], config: SfmConfig) -> Method:
     if config.matcher == "spatial" and with_gps < 2:
         raise UsageError(
             f"Pairs by position need GPS, but {with_gps} of {len(photos)} photos have it.",
-            where="sfm.matcher = spatial",
-            next_step="Use the matcher auto, or give positions in meta.csv.",
+            where="--sfm.matcher spatial",
+            next_step="Give --sfm.matcher auto, or positions in meta.csv.",
         )
     if config.matcher != "auto":
         return config.matcher

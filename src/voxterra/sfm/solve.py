@@ -254,14 +254,15 @@ def _warnings(task: _Task, best: _Tried, *, wrong_metadata: bool, weak_focal: bo
         found.append(
             f"the model and the photos' GPS differ by {shape.gps_misfit_m:.0f} m RMS on the "
             f"ground, more than the {shape.gps_limit_m:.0f} m that GPS explains: one of them has "
-            "a wrong shape"
+            "a wrong shape; check that the positions belong to these photos, or add oblique photos"
         )
     if shape.misplaced:
         names = ", ".join(task.photos[i].id for i in shape.misplaced[:5])
         more = len(shape.misplaced) - 5
         found.append(
             f"the place of {names}{f' and {more} more' if more > 0 else ''} contradicts the photo "
-            "that shows most of the same; what only they show may lie wrong"
+            "that shows most of the same; what only they show may lie wrong; photos between "
+            "them would tie them"
         )
     if weak_focal and not task.known_focal_px:
         found.append(

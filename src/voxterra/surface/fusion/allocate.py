@@ -77,14 +77,15 @@ def allocate(
             n_voxels = len(keys) * BLOCK**3
         coarser = voxel * max(1.1, 1.05 * np.sqrt(n_voxels / config.max_voxels))
         logger.warning(
-            "voxels of %.3g would need %.3g of them, more than max_voxels (%.3g): using %.3g",
+            "voxels of size %.3g would be %.3g in number, more than --surface.max-voxels (%.3g): "
+            "they get the size %.3g",
             voxel, n_voxels, config.max_voxels, coarser,
         )  # fmt: skip
         voxel = float(coarser)
     if len(coords) == 0:
         raise ReconstructionError(
             "The depth maps do not agree on any surface.",
-            where="fusion",
+            where="depth maps",
             next_step="Add photos with more overlap, or give --surface.bounds-m around the scene.",
         )
     band = np.array(

@@ -102,8 +102,8 @@ def fuse_cloud(
         expected = cells.used / np.sqrt(done)
         coarser = cell * max(1.1, 1.05 * np.sqrt(expected / config.max_points))
         logger.warning(
-            "a spacing of %.3g would need about %.3g points, more than max_points (%.3g): using"
-            " %.3g", cell, expected, config.max_points, coarser,
+            "a spacing of %.3g makes about %.3g points, more than --surface.max-points (%.3g): "
+            "it becomes %.3g", cell, expected, config.max_points, coarser,
         )  # fmt: skip
         cell = float(coarser)
     if cells.used == 0:
@@ -146,7 +146,7 @@ def _collect(
 def _nothing() -> ReconstructionError:
     return ReconstructionError(
         "The depth maps do not agree on any point.",
-        where="fusion",
+        where="depth maps",
         next_step="Add photos that overlap by 60 % or more and show texture.",
     )
 

@@ -97,7 +97,7 @@ def fuse(
 def _nothing() -> ReconstructionError:
     return ReconstructionError(
         "No surface came out of the depth maps.",
-        where="fusion",
+        where="depth maps",
         next_step="Add photos that overlap by 60 % or more and show texture.",
     )
 

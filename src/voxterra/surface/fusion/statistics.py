@@ -58,7 +58,7 @@ def depth_statistics(maps: DepthMaps) -> DepthStatistics:
     if not all_depths:
         raise ReconstructionError(
             "None of the depth maps has a depth.",
-            where="fusion",
+            where="depth maps",
             next_step="Add photos that overlap by 60 % or more and show texture.",
         )
     r = np.concatenate(residuals) if residuals else np.zeros(0)

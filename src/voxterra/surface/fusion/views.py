@@ -52,9 +52,10 @@ def check_reach(maps: DepthMaps, cell: float) -> None:
     if not farthest < 0.9 * REACH * cell:
         raise ReconstructionError(
             f"Cameras lie {farthest:.3g} from the origin, too far for voxels as small as chosen.",
-            where="fusion",
-            next_step=f"Choose voxels at least {farthest / (0.9 * REACH * cell):.3g} times as"
-            " large, or move the origin of the world to the scene.",
+            where="depth maps",
+            next_step="Choose voxels (--surface.voxel-size-m) at least "
+            f"{farthest / (0.9 * REACH * cell):.3g} times as large, or move the origin of the "
+            "world to the scene.",
         )
 
 

@@ -116,7 +116,7 @@ def extract_tsdf(
 
 def _nothing() -> ReconstructionError:
     return ReconstructionError(
-        "The voxels hold no surface: no signed distance changes its sign inside the bound.",
+        "The trained voxels hold no surface inside the bound.",
         where="mesh",
         next_step="Train longer, or choose another bound (--bound_mode, --bound_scale).",
     )

@@ -64,7 +64,7 @@ def load_scene(
     if config.white_background and config.black_background:
         raise UsageError(
             "The background cannot be white and black.",
-            where="white_background, black_background",
+            where="--white_background, --black_background",
             next_step="Give one of them, or none: it is the colour of the photos' borders then.",
         )
     if not source_path.is_dir():

@@ -142,7 +142,7 @@ class Recorder:
         except RuntimeError as error:  # no memory for it, or an operation that cannot be recorded
             self.drop()
             reason = str(error).splitlines()[0]
-            logger.warning("Losses are computed step by step: no CUDA graph (%s).", reason)
+            logger.info("Losses are computed step by step: no CUDA graph (%s).", reason)
             torch.cuda.synchronize()
             return None
 

@@ -24,13 +24,13 @@ def training_size(width: int, height: int, config: VoxelConfig) -> tuple[int, in
     if factor and wanted:
         raise UsageError(
             f"Images are to be divided by {factor:g} and to be {wanted} pixels wide.",
-            where="res_downscale, res_width",
+            where="--res_downscale, --res_width",
             next_step="Give one of the two, and 0 for the other.",
         )
     if wanted < 0 or factor < 0 or 0 < factor < 1:
         raise UsageError(
             "Images can only be made smaller.",
-            where="res_downscale" if factor else "res_width",
+            where="--res_downscale" if factor else "--res_width",
             next_step="Give --res_downscale 2 for half the sides, or --res_width 800 for a width.",
         )
     if wanted:

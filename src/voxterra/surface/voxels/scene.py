@@ -150,7 +150,7 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
         raise TooFewPhotosError(
             f"A surface needs 2 or more views to train on, here there is {count}.",
             where=scene.source or None,
-            next_step="Give more photos that overlap, or hold fewer out (test_every, eval).",
+            next_step="Give more photos that overlap, or hold fewer out (--test_every, --eval).",
         )
     masked = [view for view in views if view.mask is not None]
     empty = [view for view in masked if view.mask is not None and not view.mask.any()]
@@ -172,8 +172,8 @@ def _hold_out(views: tuple[SceneView, ...], config: VoxelConfig) -> tuple[SceneV
         return views
     if config.test_every < 2:
         raise UsageError(
-            f"With test_every {config.test_every} nothing is left to train on.",
-            where="test_every",
+            f"With --test_every {config.test_every} nothing is left to train on.",
+            where="--test_every",
             next_step="Give 2 or more: 8 holds every eighth image out.",
         )
     return tuple(

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxterra.errors import FormatError, OutputError, is_out_of_memory
+from voxterra.errors import FormatError, is_out_of_memory
 from voxterra.io.atomic import atomic_path
+from voxterra.io.disk import disk_full
 from voxterra.surface.voxels.losses.exposure import Exposures
 from voxterra.surface.voxels.octree import Cube, make_octree
 from voxterra.surface.voxels.render import Voxels
@@ -91,11 +92,7 @@ def save_state(state: TrainState, path: Path) -> None:
     except RuntimeError as error:  # what torch makes of a full disk
         if is_out_of_memory(error):
             raise
-        raise OutputError(
-            f"The checkpoint cannot be written: {error}.",
-            where=str(path),
-            next_step="Make space on the disk; the same command with --resume then goes on.",
-        ) from error
+        raise disk_full(path) from error
 
 
 def previous(path: Path) -> Path:

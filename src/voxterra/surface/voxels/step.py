@@ -217,8 +217,8 @@ def require_finite(state: TrainState, objective: Objective, name: str) -> None:
         return
     rate = RATES.get(wrong[0], "--geo_lr")
     raise ReconstructionError(
-        f"The training left the range of numbers at iteration {state.iteration} "
-        f"({', '.join(wrong)}).",
+        f"The training diverged at iteration {state.iteration}: {', '.join(wrong)} left the range "
+        "of numbers.",
         where=f"photo {name}",
         next_step=f"Lower {rate} or the lambda that stands out in test_stat/train.json; "
         "checkpoints before this stay good (--resume).",

@@ -82,7 +82,7 @@ def ssim_map(rendered: Tensor, photo: Tensor) -> Tensor:
     if min(rendered.shape[:2]) < WINDOW:
         raise InputError(
             f"An image of {rendered.shape[1]}x{rendered.shape[0]} pixels is too small for SSIM.",
-            where="lambda_ssim",
+            where="--lambda_ssim",
             next_step=f"Use images of at least {WINDOW}x{WINDOW} pixels, or --lambda_ssim 0.",
         )
     result: Tensor = _Ssim.apply(rendered, photo)
