@@ -34,6 +34,9 @@ GUESSED = 4.0
 """Where no depth map measured, voxels may be this much larger."""
 MEASURED = 1.0
 """A voxel whose centre is within this many edges of a depth in its pixel was measured."""
+FEW = 0.01
+"""Dividing ends where less than this part of the voxels is left to divide: each round renders all
+views, and behind what was divided a few more always come to light. The training splits them."""
 
 
 def divide_seen(
@@ -77,7 +80,7 @@ def divide_seen(
             at = torch.topk(torch.where(chosen, size, 0.0), room).indices
             chosen = torch.zeros_like(chosen)
             chosen[at] = True
-        if not wanted or not room:
+        if wanted <= FEW * len(edge) or not room:
             return octree, sdf
         octree, _ = split(octree, chosen)
         sdf = sdf_at(corner_positions(octree)).float()
