@@ -26,7 +26,7 @@ from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.octree import Cube, Octree, corner_positions, keep, make_octree
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.scene import Scene
-from voxterra.surface.voxels.start_seen import COARSER, divide_seen, pixels_of
+from voxterra.surface.voxels.start_seen import COARSER, divide_seen, pixels_of, scaled
 from voxterra.surface.voxels.state import MAX_LEVELS, TrainState, fresh_moments
 from voxterra.surface.voxels.targets import Target
 
@@ -158,11 +158,8 @@ def seed_colors(voxels: Voxels, targets: tuple[Target, ...]) -> None:
         row, column, depth, seen = pixels_of(center, target)
         near = (pixels[row, column, layout.P_MEDIAN] - depth).abs() < COLOR_TOLERANCE * edge
         color = target.color
-        height, width = color.shape[:2]
-        row = (row * height).div(target.kernel.height, rounding_mode="floor").clamp_(max=height - 1)
-        column = (column * width).div(target.kernel.width, rounding_mode="floor")
         use = (seen & near).float()[:, None]
-        total[:, :3] += use * color[row, column.clamp_(max=width - 1)]
+        total[:, :3] += use * color[scaled(row, column, target, color)]
         total[:, 3:] += use
     known = total[:, 3] > 0
     mean = total[:, :3] / total[:, 3:].clamp_min(1.0)

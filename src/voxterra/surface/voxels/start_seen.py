@@ -97,12 +97,17 @@ def measured(octree: Octree, targets: Sequence[Target]) -> Tensor:
             continue
         row, column, depth, seen = pixels_of(center, target)
         known = target.prior.depth.to(edge.device)
-        height, width = known.shape
-        row = (row * height).div(target.kernel.height, rounding_mode="floor").clamp_(max=height - 1)
-        column = (column * width).div(target.kernel.width, rounding_mode="floor")
-        there = known[row, column.clamp_(max=width - 1)]
+        there = known[scaled(row, column, target, known)]
         out |= seen & (there > 0) & ((there - depth).abs() < MEASURED * edge)
     return out
+
+
+def scaled(row: Tensor, column: Tensor, target: Target, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Where pixels of the rendered view lie in an image (H, W, ...) of the same view."""
+    height, width = image.shape[:2]
+    row = (row * height).div(target.kernel.height, rounding_mode="floor")
+    column = (column * width).div(target.kernel.width, rounding_mode="floor")
+    return row.clamp_(max=height - 1), column.clamp_(max=width - 1)
 
 
 def pixels_of(points: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor, Tensor]:
