@@ -13,7 +13,7 @@ from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.octree_query import crossing, inside_main, voxel_centers
 from voxterra.surface.voxels.scene import Scene
 from voxterra.surface.voxels.start import start
-from voxterra.surface.voxels.start_seen import measured
+from voxterra.surface.voxels.start_seen import measuring_views
 from voxterra.surface.voxels.targets import make_targets
 
 CONFIG = replace(voxel_training.SMALL, init_pixels=2.0, max_level=7, max_voxels=400_000)
@@ -47,7 +47,7 @@ def test_voxels_are_fine_only_where_a_depth_map_measured(started):
     octree = state.voxels.octree
     edge = octree.lo_size[:, 3].numpy()
     surface = (crossing(octree, state.voxels.sdf) & inside_main(octree)).numpy()
-    known = measured(octree, targets).numpy()
+    known = (measuring_views(octree, targets) > 0).numpy()
     assert (surface & known).sum() > 300 and (surface & ~known).sum() > 20
     assert np.median(edge[surface & ~known]) >= 2 * np.median(edge[surface & known])
 
@@ -55,7 +55,7 @@ def test_voxels_are_fine_only_where_a_depth_map_measured(started):
 def test_measured_voxels_lie_where_depths_are(started):
     state, targets = started
     octree = state.voxels.octree
-    center, found = voxel_centers(octree).numpy(), measured(octree, targets).numpy()
+    center, found = voxel_centers(octree).numpy(), (measuring_views(octree, targets) > 0).numpy()
     assert found.any() and not found.all()
     assert (center[found, 0] > -0.2).all()
     front = np.abs(voxel_training.SDF(center[found])) < 2 * octree.lo_size[found, 3].numpy() + 0.05
@@ -65,4 +65,4 @@ def test_measured_voxels_lie_where_depths_are(started):
 def test_without_depth_maps_nothing_counts_as_measured(started):
     state, targets = started
     bare = tuple(replace(target, prior=None) for target in targets)
-    assert not measured(state.voxels.octree, bare).any()
+    assert not measuring_views(state.voxels.octree, bare).any()

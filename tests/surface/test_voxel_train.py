@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from voxterra.surface.voxels import report  # noqa: E402
 from voxterra.surface.voxels.adapt import adapt, max_weights, worth_keeping  # noqa: E402
 from voxterra.surface.voxels.allocate import crossing  # noqa: E402
+from voxterra.surface.voxels.anchor import make_anchor  # noqa: E402
 from voxterra.surface.voxels.evaluate import (  # noqa: E402
     evaluate_views,
     means,
@@ -109,7 +110,7 @@ OFF = {
         "lambda_ls_density", "lambda_normal_dmean", "lambda_normal_dmed", "lambda_prior_normal",
         "lambda_prior_depth", "lambda_R_concen", "lambda_T_concen", "lambda_T_inside",
         "lambda_dist", "lambda_tv_density", "lambda_sparse_depth", "lambda_mv_ncc",
-        "lambda_mv_geo", "lambda_ascending",
+        "lambda_mv_geo", "lambda_ascending", "lambda_start",
     )
 }  # fmt: skip
 ALWAYS = {
@@ -133,6 +134,8 @@ def test_each_term_lowers_what_it_is_named_after(scene, kept, name):
     targets, _ = make_targets(scene, state.voxels.octree.cube, config, CPU)
     noise = torch.randn(len(state.voxels.sdf), generator=torch.Generator().manual_seed(1))
     tables = make_tables(state.voxels)
+    octree = state.voxels.octree
+    state.anchor = make_anchor(octree, state.voxels.sdf, torch.ones(len(octree.path)))
     state.voxels.sdf += 0.3 * noise * tables.corner_edge
     if name == "lambda_mask":  # so thin that light comes through
         state.voxels.sdf += 0.7 * tables.corner_edge

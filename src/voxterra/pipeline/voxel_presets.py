@@ -12,17 +12,20 @@ Machine = Literal["cpu", "gpu"]
 
 # A run's training starts from depth maps that are good already: voxels of two pixels around their
 # surface at once, so sharp that they lie where the photos say (thick ones came out 1 to 2 cm low),
-# small steps, priors and smoothness that hold it. Chosen by hand on synthetic_uav;
-# docs/backends.md has the figures.
+# and small steps. What holds it: the start itself as a measurement, a Laplacian that does not fade
+# (together they average the noise of stereo out of open ground, which photos alone roughen), and
+# neighbouring views. Chosen by hand on synthetic_uav; docs/backends.md has the figures.
 _FROM_DEPTH: dict[str, Any] = {
     "ss": 1.0, "init_pixels": 2.0, "init_band": 0.2, "sharpness": 7.0, "adapt_every": 8000,
-    "geo_lr": 0.005, "prior_until": 8000, "lambda_prior_depth": 3.0,
-    "lambda_ls_density": 0.01, "lambda_ge_density": 0.01,
-    "lambda_normal_dmean": 0.01, "lambda_normal_dmed": 0.01,
+    "geo_lr": 0.005, "prior_until": 8000, "lambda_prior_depth": 3.0, "lambda_start": 0.3,
+    "lambda_ls_density": 0.1, "grid_decay": 1.0, "lambda_ge_density": 0.01,
+    "lambda_normal_dmean": 0.01, "lambda_normal_dmed": 0.01, "lambda_mv_ncc": 0.3, "mv_every": 2,
 }  # fmt: skip
 
 # In few iterations the noise of the photos does not average out of the surface.
-_FEW_ITERATIONS: dict[str, Any] = {"lambda_normal_dmean": 0.1, "lambda_normal_dmed": 0.1}
+_FEW_ITERATIONS: dict[str, Any] = {
+    "lambda_normal_dmean": 0.1, "lambda_normal_dmed": 0.1, "mv_every": 1,
+}  # fmt: skip
 
 # Only what differs from `VoxelConfig` and from the above. A CPU trains on smaller photos, for fewer
 # iterations.

@@ -17,6 +17,7 @@ from torch import Tensor
 from voxterra.core.camera import PinholeView
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.allocate import crossing, inside_main, min_abs, pixel_footprints
+from voxterra.surface.voxels.anchor import Anchor
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.free_space import clear_free_space
 from voxterra.surface.voxels.octree import Octree, keep, split, transfer_corners
@@ -79,6 +80,8 @@ def clear(state: TrainState, views: Sequence[View]) -> int:
     found = clear_free_space(state.voxels, views)
     for moment in state.moments["sdf"]:
         moment.masked_fill_(found.corners, 0.0)
+    if state.anchor is not None:
+        state.anchor.trust.masked_fill_(found.corners, 0.0)
     gone = int(found.fog.sum())
     if gone:
         _keep(state, ~found.fog)
@@ -151,9 +154,12 @@ def _split(state: TrainState, mask: Tensor) -> None:
 def _move(state: TrainState, octree: Octree, source: Tensor) -> None:
     """Carry parameters and moments over: voxel i of `octree` comes from voxel `source[i]`."""
     voxels, old = state.voxels, state.voxels.octree
-    corners = torch.stack([voxels.sdf, *state.moments["sdf"]], 1)
-    sdf, m, v = transfer_corners(old, corners, octree).unbind(1)
-    state.moments["sdf"] = (m.contiguous(), v.contiguous())
+    held = () if state.anchor is None else (state.anchor.sdf, state.anchor.trust)
+    corners = torch.stack([voxels.sdf, *state.moments["sdf"], *held], 1)
+    sdf, m, v, *kept = (c.contiguous() for c in transfer_corners(old, corners, octree).unbind(1))
+    state.moments["sdf"] = (m, v)
+    if kept:
+        state.anchor = Anchor(*kept)
     for name in ("sh0", "shs"):
         first, second = state.moments[name]
         # One after the other, so that the old and the new of all never lie side by side.
@@ -161,4 +167,4 @@ def _move(state: TrainState, octree: Octree, source: Tensor) -> None:
         first = first[source]
         state.moments[name] = (first, second[source])
     state.priority = state.priority[source]
-    state.voxels = replace(voxels, octree=octree, sdf=sdf.contiguous())
+    state.voxels = replace(voxels, octree=octree, sdf=sdf)

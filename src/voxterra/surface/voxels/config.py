@@ -180,6 +180,8 @@ class VoxelConfig:
     lambda_ascending: float = 0.0
     """Weight of the rise of the distance along a ray up to its first hit, in voxels (SVRaster, of
     densities: 0.01). With it voxels that lose no light are visited too, which takes time."""
+    lambda_start: float = 0.0
+    """Weight of the distances against those of a start from depth maps, where these measured."""
     lambda_sparse_depth: float = 0.01
     """Weight of depth at the sparse points that a view sees (DS-NeRF)."""
     sparse_depth_until: int = 4000

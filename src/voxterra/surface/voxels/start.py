@@ -20,13 +20,20 @@ from voxterra.surface.voxels.allocate import (
     inside_main,
     smallest_footprint,
 )
+from voxterra.surface.voxels.anchor import make_anchor
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.init import InitialField, initial_sdf
 from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.octree import Cube, Octree, corner_positions, keep, make_octree
 from voxterra.surface.voxels.render import Voxels, rasterize
 from voxterra.surface.voxels.scene import Scene
-from voxterra.surface.voxels.start_seen import COARSER, divide_seen, pixels_of, scaled
+from voxterra.surface.voxels.start_seen import (
+    COARSER,
+    divide_seen,
+    measuring_views,
+    pixels_of,
+    scaled,
+)
 from voxterra.surface.voxels.state import MAX_LEVELS, TrainState, fresh_moments
 from voxterra.surface.voxels.targets import Target
 
@@ -74,6 +81,9 @@ def start(
     )
     clear(state, [target.kernel for target in targets])
     octree = state.voxels.octree
+    if config.lambda_start and field.report.evidence == "depth":
+        share = measuring_views(octree, targets) / len(targets)
+        state.anchor = make_anchor(octree, state.voxels.sdf, share)
     logger.info("start: %d voxels, levels %d to %d", len(octree.path), *_levels(octree))
     return state
 

@@ -70,7 +70,7 @@ def divide_seen(
         weight = max_weights(voxels_of(octree, sdf), kernels)
         edge = octree.lo_size[:, 3]
         size = edge / pixel_footprints(octree, views)
-        size = torch.where(measured(octree, targets), size, size / GUESSED)
+        size = torch.where(measuring_views(octree, targets) > 0, size, size / GUESSED)
         chosen = (weight > SHOWN) & (size > pixels) & (octree.level < max_level)
         chosen &= crossing(octree, sdf) | (min_abs(octree, sdf) < NEAR * edge)
         room = max(0, max_voxels - len(edge)) // 7
@@ -88,17 +88,17 @@ def divide_seen(
             return octree, sdf
 
 
-def measured(octree: Octree, targets: Sequence[Target]) -> Tensor:
-    """bool[N]: voxels that the depth map of some view measured."""
+def measuring_views(octree: Octree, targets: Sequence[Target]) -> Tensor:
+    """int32[N]: how many views' depth maps measured each voxel."""
     center, edge = voxel_centers(octree).float(), octree.lo_size[:, 3]
-    out = torch.zeros(len(edge), dtype=torch.bool, device=edge.device)
+    out = torch.zeros(len(edge), dtype=torch.int32, device=edge.device)
     for target in targets:
         if target.prior is None:
             continue
         row, column, depth, seen = pixels_of(center, target)
         known = target.prior.depth.to(edge.device)
         there = known[scaled(row, column, target, known)]
-        out |= seen & (there > 0) & ((there - depth).abs() < MEASURED * edge)
+        out += seen & (there > 0) & ((there - depth).abs() < MEASURED * edge)
     return out
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from voxterra.errors import FormatError, is_out_of_memory
 from voxterra.io.atomic import atomic_path
 from voxterra.io.disk import disk_full
+from voxterra.surface.voxels.anchor import Anchor
 from voxterra.surface.voxels.losses.exposure import Exposures
 from voxterra.surface.voxels.octree import Cube, make_octree
 from voxterra.surface.voxels.render import Voxels
@@ -44,6 +45,7 @@ class TrainState:
         order: indices of the training views still to come in this round.
         generator: draws the rounds and the samples; on the CPU, so that it is the same everywhere.
         exposure: affine exposures of the training views with their moments, or None.
+        anchor: the start's distances, where the training is held by them, or None.
         sharpness: learned factor on the sharpness, or None.
         neighbors: (V, 4) int32 views that each training view is compared with, -1 = none; None
             before the multi-view terms begin.
@@ -60,6 +62,7 @@ class TrainState:
     generator: torch.Generator
     start_level: int
     exposure: Exposures | None = None
+    anchor: Anchor | None = None
     sharpness: SharpnessFactor | None = None
     neighbors: Tensor | None = None
     views: tuple[str, ...] = ()
@@ -118,6 +121,7 @@ def contents(state: TrainState) -> dict[str, Any]:
         "generator": state.generator.get_state(),
         "start_level": state.start_level,
         "exposure": None if state.exposure is None else asdict(state.exposure),
+        "anchor": None if state.anchor is None else asdict(state.anchor),
         "sharpness": None if state.sharpness is None else asdict(state.sharpness),
         "neighbors": state.neighbors,
         "views": list(state.views),
@@ -135,7 +139,7 @@ def state_of(data: dict[str, Any]) -> TrainState:
     octree = make_octree(Cube(tuple(center), edge, outside), data["path"], data["level"])
     generator = torch.Generator()
     generator.set_state(data["generator"].cpu())
-    exposure, sharpness = data["exposure"], data.get("sharpness")
+    exposure, sharpness, anchor = (data.get(k) for k in ("exposure", "sharpness", "anchor"))
     state = TrainState(
         voxels=Voxels(octree, **data["parameters"]),
         moments={k: (m, v) for k, (m, v) in data["moments"].items()},
@@ -145,6 +149,7 @@ def state_of(data: dict[str, Any]) -> TrainState:
         generator=generator,
         start_level=data["start_level"],
         exposure=None if exposure is None else Exposures(**exposure),
+        anchor=None if anchor is None else Anchor(**anchor),
         sharpness=None if sharpness is None else SharpnessFactor(**sharpness),
         neighbors=_on_cpu(data.get("neighbors")),
         views=tuple(data.get("views", ())),
@@ -169,6 +174,10 @@ def consistent(state: TrainState) -> bool:
         and voxels.sharpness.shape == (MAX_LEVELS,)
         and voxels.background.shape == (3,)
         and state.priority.shape == (n,)
+        and (
+            state.anchor is None
+            or state.anchor.sdf.shape == state.anchor.trust.shape == voxels.sdf.shape
+        )
         and (state.sharpness is None or state.sharpness.log.shape == (1,))
         and all(
             moment.shape == getattr(voxels, name).shape

@@ -12,6 +12,7 @@ from voxterra.kernels.voxels import math as layout
 from voxterra.kernels.voxels import ops, ops_train
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels import sharpness
+from voxterra.surface.voxels.anchor import pull
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.objective import (
@@ -144,6 +145,8 @@ def _grid_terms(
             reduction=c.reg_reduction,
         )
         out["ge_density"], out["ls_density"] = losses[0], losses[1]
+    if state.anchor is not None and c.lambda_start:
+        out["start"] = pull(state.anchor, voxels.sdf, tables.corner_edge, grad_sdf, c.lambda_start)
     seed = int(torch.randint(1 << 30, (1,), generator=state.generator))
     if c.lambda_vg_density and at >= c.vg_from:
         out["vg_density"] = ops_train.voxel_eikonal(
