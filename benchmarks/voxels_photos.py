@@ -29,7 +29,12 @@ from voxterra.io.undistort import undistort
 from voxterra.pipeline.voxel_presets import voxel_preset
 from voxterra.surface.fusion.fuse import fuse
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.evaluate import evaluate_views, means, score_view
+from voxterra.surface.voxels.evaluate import (
+    evaluate_views,
+    means,
+    score_view,
+    smooth_share,
+)
 from voxterra.surface.voxels.extract import extract_mesh
 from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
@@ -63,7 +68,17 @@ def score_voxels(voxels: Voxels, scene: Scene, masked: Scene) -> dict[str, float
     mesh = only_seen(extract_mesh(to_model(voxels)), voxels.octree, seen_leaves(voxels, views))
     mesh = only_measured(mesh, (v.prior for v in scene.training if v.prior is not None))
     images = means(evaluate_views(voxels, masked, held_out=True))
-    return {**images, "silhouette_iou": silhouette_iou(mesh, masked), "faces": len(mesh.faces)}
+    return {**images, **score_mesh(mesh, masked)}
+
+
+def score_mesh(mesh: TriMesh, masked: Scene) -> dict[str, float | None]:
+    """What is delivered: its silhouettes, and how smooth its depth is on held-out views."""
+    depths = (draw(mesh, view).depth for view in masked.views if view.held_out)
+    return {
+        "mesh_depth_smooth": float(np.mean([smooth_share(depth) for depth in depths])),
+        "silhouette_iou": silhouette_iou(mesh, masked),
+        "faces": len(mesh.faces),
+    }
 
 
 def score_fusion(run: Path, scene: Scene, masked: Scene) -> dict[str, float | None]:
@@ -73,8 +88,7 @@ def score_fusion(run: Path, scene: Scene, masked: Scene) -> dict[str, float | No
     mesh: TriMesh = fuse(Subset(DepthStore(run / "stages" / "depth"), names))
     seconds = time.perf_counter() - begun
     scores = tuple(score_view(v, draw(mesh, v)) for v in masked.views if v.held_out)
-    iou = silhouette_iou(mesh, masked)
-    return {**means(scores), "silhouette_iou": iou, "faces": len(mesh.faces), "seconds": seconds}
+    return {**means(scores), **score_mesh(mesh, masked), "seconds": seconds}
 
 
 def run(source: Path, masks: Path, out: Path, config: VoxelConfig) -> dict[str, object]:

@@ -22,9 +22,10 @@ _FROM_DEPTH: dict[str, Any] = {
     "lambda_normal_dmean": 0.01, "lambda_normal_dmed": 0.01, "lambda_mv_ncc": 0.3, "mv_every": 2,
 }  # fmt: skip
 
-# In few iterations the noise of the photos does not average out of the surface.
+# In few iterations the noise of the photos does not average out of the surface, and what pulls it
+# has to pull harder.
 _FEW_ITERATIONS: dict[str, Any] = {
-    "lambda_normal_dmean": 0.1, "lambda_normal_dmed": 0.1, "mv_every": 1,
+    "lambda_normal_dmean": 0.1, "lambda_normal_dmed": 0.1, "lambda_mv_ncc": 1.0,
 }  # fmt: skip
 
 # Only what differs from `VoxelConfig` and from the above. A CPU trains on smaller photos, for fewer

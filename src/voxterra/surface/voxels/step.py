@@ -30,7 +30,7 @@ from voxterra.surface.voxels.start import set_sharpness
 from voxterra.surface.voxels.state import TrainState
 from voxterra.surface.voxels.targets import Target
 
-BLOCK = 1 << 18
+BLOCK = 1 << 20
 """On a CPU the lattice terms visit this many rows an iteration, a random block."""
 FAR_COLOR = 1e3
 """Coefficients of colours beyond this belong to a training that has diverged."""
