@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from voxterra.core.apart import worlds_apart
 from voxterra.core.georeference import Placement
 from voxterra.io.metadata import vertical_datum
 from voxterra.report.charts import number
@@ -75,6 +76,7 @@ def _check_points(count: int) -> str:
 def _components(found: Findings) -> list[Element]:
     georeference = found.georeference
     placed_by = {"gps+attitude": "GPS and attitudes", "gps": "GPS", "none": "nothing"}
+    folders = {i: apart.folder for apart in worlds_apart(georeference) for i in apart.components}
     rows = []
     for index, (component, placement) in enumerate(
         zip(georeference.components, georeference.placements, strict=True)
@@ -82,7 +84,7 @@ def _components(found: Findings) -> list[Element]:
         shown = any(component is c for c in georeference.mappable_components)
         rows.append(
             (
-                f"{index + 1}",
+                f"{georeference.number(index)}",
                 f"{len(component.images)}",
                 placed_by[placement.method],
                 _plus_minus(placement.position_sigma_horizontal_m, "m"),
@@ -90,7 +92,7 @@ def _components(found: Findings) -> list[Element]:
                 _plus_minus(placement.tilt_sigma_deg, "°"),
                 _plus_minus(placement.scale_sigma, "%", 100.0),
                 gps_fit(placement),
-                "in the products" if shown else "apart: not in the products",
+                "in the products" if shown else f"apart: in {folders.get(index)}",
             )
         )
     head = ("component", "photos", "placed by", "position", "height", "tilt", "scale",
@@ -107,18 +109,18 @@ def _components(found: Findings) -> list[Element]:
 
 def _gaps(found: Findings) -> Element:
     """Sentences on what lies between components, and what to photograph to join them."""
-    told, pairs = [], set()
+    told, pairs, number = [], set(), found.georeference.number
     for gap in found.gaps:
         if (gap.other, gap.component) in pairs:
             continue
         pairs.add((gap.component, gap.other))
         told.append(
-            el("li", f"Component {gap.component + 1} lies {length(gap.distance, found.unit)} from "
-               f"component {gap.other + 1}. Photos that overlap from {gap.photo} to "
+            el("li", f"Component {number(gap.component)} lies {length(gap.distance, found.unit)} "
+               f"from component {number(gap.other)}. Photos that overlap from {gap.photo} to "
                f"{gap.other_photo} would join them.")
         )  # fmt: skip
     lost = [
-        index + 1
+        number(index)
         for index, placement in enumerate(found.georeference.placements)
         if found.georeference.frame.is_local or not placement.placed
     ]

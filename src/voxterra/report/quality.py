@@ -57,7 +57,7 @@ def photo_section(found: Findings) -> Element:
         rows.append(
             (
                 fit.name,
-                *((f"{fit.component + 1}",) if many else ()),
+                *((f"{found.georeference.number(fit.component)}",) if many else ()),
                 f"{len(fit.errors_px):,}",
                 "" if fit.median_px is None else f"{fit.median_px:.2f}",
                 *gps,

@@ -51,6 +51,7 @@ svg text { font-size: 12px; fill: var(--quiet); font-family: inherit; }
 .map .footprint:hover { fill: #ffffff55; stroke-width: 2; }
 .map .camera { stroke: #fff; stroke-width: 1; } .map .heading { stroke-width: 1.6; }
 .map .failed { stroke: #e03131; stroke-width: 2.4; fill: none; }
+.map polyline.graticule { fill: none; stroke: #c3cdd2; } .map text.graticule { font-size: 9px; }
 .map .gap { stroke: #1c2b33; stroke-width: 1.6; stroke-dasharray: 6 4; }
 .map .gaptext { fill: var(--ink); font-weight: 600; paint-order: stroke; stroke: #fff;
   stroke-width: 3px; }
