@@ -202,6 +202,8 @@ class _Run:
                 others.append((apart.photo_count(main.workspace, world.apart), to_do))
         told = forecast(main.source, main.config, names, self.root, others)
         if told is not None:
+            in_order = tuple(stage.name for stage in self.plan if stage.name in told.stages)
+            told = replace(told, stages=in_order)
             yield told
             for message in require_room(told, main.config, anyway=self.anyway, out=self.root):
                 yield ev.StageWarning(told.largest_stage, message)

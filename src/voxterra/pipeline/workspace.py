@@ -172,13 +172,7 @@ def open_workspace(out: Path) -> Workspace:
         WorkspaceError: it is damaged or of another format version.
     """
     out = Path(out)
-    of_run = run_of_component(out)
-    if of_run is not None:
-        raise UsageError(
-            "This folder is that of a component that lies apart, and belongs to another run.",
-            where=str(out),
-            next_step=f"Give that run as --out: {of_run}; its options hold for all components.",
-        )
+    require_no_component(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         names = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
@@ -201,11 +195,19 @@ def open_workspace(out: Path) -> Workspace:
     return Workspace(out)
 
 
-def run_of_component(folder: Path) -> Path | None:
-    """The run that `folder` belongs to, where it is that of a component that lies apart."""
+def require_no_component(folder: Path) -> None:
+    """Refuse the folder of a component that lies apart: its run brings it up to date.
+
+    Raises:
+        UsageError: it is one.
+    """
     run = folder.absolute().parent.parent
-    inside = folder.absolute().parent.name == FOLDER_OF_COMPONENTS
-    return run if inside and (run / RUN_FILE).exists() else None
+    if folder.absolute().parent.name == FOLDER_OF_COMPONENTS and (run / RUN_FILE).exists():
+        raise UsageError(
+            "This folder is that of a component that lies apart, and belongs to a run.",
+            where=str(folder),
+            next_step=f"Give the folder of that run, {run}; it does all its components.",
+        )
 
 
 def _remove_tree(folder: Path) -> None:

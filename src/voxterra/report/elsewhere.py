@@ -35,8 +35,8 @@ def apart_section(found: Findings) -> Element | None:
     if not found.facts.apart:
         return None
     told = (
-        "Nothing relates these components to the world of the others closely enough for one map. "
-        "Each has all products, in a frame and a folder of its own."
+        "These components lie too far from the others for one map, or nothing says where they lie. "
+        "Each has all products in a folder of its own, in its own frame."
     )
     parts: list[Content] = [el("p", told)]
     shown = _map(found)
@@ -53,7 +53,7 @@ def apart_section(found: Findings) -> Element | None:
 
 def _part(found: Findings, facts: ApartFacts) -> Iterator[Content]:
     title = facts.apart.describe()
-    yield el("h3", title[:1].upper() + title[1:])
+    yield el("h3", title[:1].upper() + title[1:], class_="part")
     rows: list[tuple[Content, Content]] = [("Photos", f"{_photos(found, facts)}")]
     first = facts.apart.components[0]
     frame = found.georeference.frame_of(first)
@@ -151,17 +151,18 @@ def _add_graticule(
     """Some lines of longitude and latitude, as far as they cross the map."""
     left, bottom, right, top = shown.bounds
     span_deg = max(right - left, top - bottom) / 111.0
-    step = next((s for s in _STEPS_DEG if span_deg / s >= 3), _STEPS_DEG[-1])
+    step = next((s for s in _STEPS_DEG if span_deg / s >= 2.5), _STEPS_DEG[-1])
     reach = np.arange(-180.0, 180.0 + step / 2, step)
     along = np.linspace(-1.0, 1.0, 121)
     lat = [f.lat for f in (home, *others)]
     middle = (min(lat) + max(lat)) / 2
     for lon in reach[:-1]:
         _add_line(shown, to_km, np.full(121, lon), np.clip(middle + span_deg * along, -89, 89),
-                  f"{lon:g}")  # fmt: skip
+                  f"{abs(lon):g}° {'E' if lon >= 0 else 'W'}")  # fmt: skip
     for parallel in reach[np.abs(reach) < 90]:
         wide = min(180.0, 2 * span_deg / max(np.cos(np.radians(parallel)), 0.1))
-        _add_line(shown, to_km, home.lon + wide * along, np.full(121, parallel), f"{parallel:g}")
+        name = f"{abs(parallel):g}° {'N' if parallel >= 0 else 'S'}"
+        _add_line(shown, to_km, home.lon + wide * along, np.full(121, parallel), name)
 
 
 def _add_line(shown: maps.Map, to_km: Transformer, lon: Float, lat: Float, label: str) -> None:
@@ -172,5 +173,5 @@ def _add_line(shown: maps.Map, to_km: Transformer, lon: Float, lat: Float, label
     rows = np.flatnonzero(inside)
     first, last = max(rows[0] - 1, 0), min(rows[-1] + 2, len(xy))
     shown.layers.append(el("polyline", points=shown.path(xy[first:last]), class_="graticule"))
-    x, y = shown.at(xy[rows[1]])
+    x, y = shown.at(xy[rows[len(rows) // 8]])
     shown.layers.append(el("text", label, x=x + 3, y=y - 3, class_="graticule"))

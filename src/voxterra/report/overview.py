@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from voxterra.core.apart import worlds_apart
+from voxterra.core.gaps import distance_apart_m
 from voxterra.core.georeference import Placement
 from voxterra.io.metadata import vertical_datum
 from voxterra.report.charts import number
@@ -119,6 +120,13 @@ def _gaps(found: Findings) -> Element:
                f"from component {number(gap.other)}. Photos that overlap from {gap.photo} to "
                f"{gap.other_photo} would join them.")
         )  # fmt: skip
+    for index in range(len(found.georeference.placements)):
+        distance = distance_apart_m(found.georeference, index)
+        if distance is not None:
+            told.append(
+                el("li", f"Component {number(index)} lies {length(distance, 'm')} from the others, "
+                   "too far for one map.")
+            )  # fmt: skip
     lost = [
         number(index)
         for index, placement in enumerate(found.georeference.placements)
