@@ -35,7 +35,8 @@ class Place:
 LAKE = Place("lake", 1, 4, (-91.9944, 46.8427))
 CITY = Place("city", 2, 3, (13.4004, 52.5189))
 LOST = Place("lost", 3, 3, None)
-SPACING_M, HEIGHT_M = 3.0, 12.0
+SPACING_M, HEIGHT_M = 3.0, 12.0  # of the photos, above the ground
+GROUND_M = 150.0  # height of the ground
 
 
 def draw(folder: Path, *places: Place) -> Path:
@@ -59,7 +60,7 @@ def draw(folder: Path, *places: Place) -> Path:
         for view, pixels in zip(views, maps.colors):
             Image.fromarray(pixels).save(folder / view.name, quality=95)
             if place.lonlat is not None:
-                frame = GeoFrame("geo", *place.lonlat, 150.0, "EPSG:4978")
+                frame = GeoFrame("geo", *place.lonlat, GROUND_M)
                 center = -view.cam_from_world[:, :3].T @ view.cam_from_world[:, 3]
                 lon, lat, height = frame.to_lonlat(center[None])[0]
                 lines.append(f"{view.name},{lat:.9f},{lon:.9f},{height:.3f}")

@@ -151,13 +151,13 @@ def _add_graticule(
     """Some lines of longitude and latitude, as far as they cross the map."""
     left, bottom, right, top = shown.bounds
     span_deg = max(right - left, top - bottom) / 111.0
-    step = next((s for s in _STEPS_DEG if span_deg / s >= 2.5), _STEPS_DEG[-1])
+    step = next((s for s in _STEPS_DEG if span_deg / s >= 2.0), _STEPS_DEG[-1])
     reach = np.arange(-180.0, 180.0 + step / 2, step)
     along = np.linspace(-1.0, 1.0, 121)
     lat = [f.lat for f in (home, *others)]
     middle = (min(lat) + max(lat)) / 2
     for lon in reach[:-1]:
-        _add_line(shown, to_km, np.full(121, lon), np.clip(middle + span_deg * along, -89, 89),
+        _add_line(shown, to_km, np.full(121, lon), np.clip(middle + span_deg * along, -80, 80),
                   f"{abs(lon):g}° {'E' if lon >= 0 else 'W'}")  # fmt: skip
     for parallel in reach[np.abs(reach) < 90]:
         wide = min(180.0, 2 * span_deg / max(np.cos(np.radians(parallel)), 0.1))

@@ -134,9 +134,10 @@ def _gaps(found: Findings) -> Element:
     ]
     if len(lost) > 1 or (lost and len(lost) < len(found.georeference.placements)):
         names = ", ".join(str(n) for n in lost)
+        where = f"component {names} lies" if len(lost) == 1 else f"components {names} lie"
         told.append(
-            el("li", f"Nothing says where components {names} lie to each other: give photos GPS "
-               "positions, or take photos that show two components at once.")
+            el("li", f"Nothing says where {where}: give photos GPS positions, or take photos that "
+               "show two components at once.")
         )  # fmt: skip
     return el("div", el("p", "Photos of different components share no view:"), el("ul", told))
 
