@@ -121,6 +121,11 @@ def test_photos_that_show_too_little_end_their_own_world_only(source, tmp_path):
     assert ("tell", 2) in done(go(source, out))
     assert "n=far: 3" in (out / "products/all.txt").read_text()
     assert not (out / "components/2/failed.json").exists()
+    (source / "a.jpg").write_text("home fail\n")
+    events = go(source, out)  # nothing of what other photos gave is left
+    assert not list((out / "products/component_2").iterdir())
+    assert not [e for e in events if isinstance(e, ev.ProductWritten) and e.component == 2]
+    assert half_written(out) == []
 
 
 def test_other_errors_end_the_run_and_name_the_component(source, tmp_path):

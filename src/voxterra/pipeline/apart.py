@@ -103,17 +103,22 @@ def worlds_of(main: World, results: Mapping[str, str], from_stage: str | None) -
 def bring_up_to_date(world: World) -> Iterator[Event]:
     """All stages of a world apart; photos that show too little end it with a warning.
 
+    What earlier photos or options had made of it from that stage on goes, so that no product is
+    taken for one of these.
+
     Raises:
         VoxterraError, Exception: what ends the run.
     """
     assert world.apart is not None
-    note = world.workspace.root / FAILED_FILE
-    for stage in world.standing.plan:
+    note, plan = world.workspace.root / FAILED_FILE, world.standing.plan
+    for at, stage in enumerate(plan):
         try:
             yield from world.bring_up_to_date(stage)
         except OF_PHOTOS as error:
             log.warning("%s: %s ends: %s", world.apart.describe(), stage.name, error)
             write_json({"stage": stage.name, "why": error.what}, note)
+            for later in plan[at:]:
+                world.workspace.drop(later.name)
             yield ev.StageWarning(stage.name, _told(world.apart, stage, error), world.number)
             return
     note.unlink(missing_ok=True)
@@ -162,9 +167,7 @@ def drop_others(main: Workspace, worlds: tuple[World, ...]) -> None:
             continue
         workspace = apart_workspace(main, Apart((int(old.name) - 1,)))
         for stage in (old / "stages").iterdir() if (old / "stages").is_dir() else ():
-            record = workspace.record(stage.name)
-            for name, _ in record.products if record else ():
-                workspace.deliverable(name).unlink(missing_ok=True)
+            workspace.drop(stage.name)
         shutil.rmtree(old)
         with suppress(OSError):  # not empty, or never made
             workspace.products_dir.rmdir()

@@ -112,6 +112,13 @@ class Workspace:
         """Delete what a stopped run left of a stage."""
         _remove_tree(self.partial_dir(stage))
 
+    def drop(self, stage: str) -> None:
+        """Delete a stage's result and its deliverables."""
+        record = self.record(stage)
+        for name, _ in record.products if record else ():
+            self.deliverable(name).unlink(missing_ok=True)
+        _remove_tree(self.stage_dir(stage))
+
     def commit(self, stage: str, record: StageRecord) -> None:
         """Put a finished result in the place of the old one.
 
