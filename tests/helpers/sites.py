@@ -36,6 +36,7 @@ LAKE = Place("lake", 1, 4, (-91.9944, 46.8427))
 CITY = Place("city", 2, 3, (13.4004, 52.5189))
 LOST = Place("lost", 3, 3, None)
 SPACING_M, HEIGHT_M = 3.0, 12.0  # of the photos, above the ground
+FOCAL_35MM = 30  # as EXIF has it
 GROUND_M = 150.0  # height of the ground
 
 
@@ -43,6 +44,8 @@ def draw(folder: Path, *places: Place) -> Path:
     """Write photos of the places, and `meta.csv` with their positions, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["filename,lat,lon,alt"]
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = FOCAL_35MM
     for place in places:
         views = [
             look_at(
@@ -51,14 +54,14 @@ def draw(folder: Path, *places: Place) -> Path:
                 (0.9 * x, 0.9 * y + 0.5, 0.0),
                 width=480,
                 height=360,
-                focal_px=410.0,
+                focal_px=480 * FOCAL_35MM / 36,
             )
             for row, y in enumerate((-SPACING_M / 2, SPACING_M / 2))
             for column, x in enumerate(SPACING_M * (np.arange(place.columns) - 1.0))
         ]
         maps = photograph(_ground(), views, partial(_paint, seed=place.seed))
         for view, pixels in zip(views, maps.colors):
-            Image.fromarray(pixels).save(folder / view.name, quality=95)
+            Image.fromarray(pixels).save(folder / view.name, quality=95, exif=exif)
             if place.lonlat is not None:
                 frame = GeoFrame("geo", *place.lonlat, GROUND_M)
                 center = -view.cam_from_world[:, :3].T @ view.cam_from_world[:, 3]

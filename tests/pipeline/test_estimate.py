@@ -15,7 +15,7 @@ from voxterra.core.options import with_values
 from voxterra.errors import OutputError, VoxterraError, exit_code
 from voxterra.pipeline import events as ev
 from voxterra.pipeline import forecast, machine
-from voxterra.pipeline.estimate import PhotoSizes, estimate, estimate_worlds, photo_sizes
+from voxterra.pipeline.estimate import PhotoSizes, estimate, photo_sizes
 from voxterra.pipeline.presets import preset
 from voxterra.pipeline.run import run
 from voxterra.pipeline.stages import STAGE_NAMES
@@ -77,12 +77,12 @@ def test_voxels_cost_what_their_iterations_cost():
 def test_worlds_apart_cost_what_their_photos_cost():
     late = ("depth", "surface", "mesh", "products", "report")
     near, far = replace(SURVEY, count=70), replace(SURVEY, count=30)
-    both = estimate_worlds(SURVEY, config(), 2, late, [(30, late)])
+    both = forecast.estimate_worlds(SURVEY, config(), 2, late, [(30, late)])
     a, b = (estimate(sizes, config(), 2, late) for sizes in (near, far))
     assert both.seconds == pytest.approx(a.seconds + b.seconds)
     assert both.disk_bytes == pytest.approx(a.disk_bytes + b.disk_bytes)
     assert both.memory_bytes == max(a.memory_bytes, b.memory_bytes)
-    only = estimate_worlds(SURVEY, config(), 2, (), [(30, ("depth",))])
+    only = forecast.estimate_worlds(SURVEY, config(), 2, (), [(30, ("depth",))])
     assert only.stages == estimate(far, config(), 2, ("depth",)).stages
 
 

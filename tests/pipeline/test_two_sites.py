@@ -89,10 +89,9 @@ def test_both_places_have_all_products_at_their_own_place(first_run):
     assert [s for s, number in stages if number == 2] == list(BEHIND)
     assert_lies_at(out / "products", LAKE.lonlat, "EPSG:32615", 3.0)
     assert_lies_at(out / "products/component_2", CITY.lonlat, "EPSG:32633", 3.0)
-    # The photos do not say their focal length, so that heights are known to a sixth of the 12 m.
     for folder in (out / "products", out / "products/component_2"):
         with rasterio.open(folder / "dsm.tif") as dsm:
-            assert abs(np.ma.median(dsm.read(1, masked=True)) - GROUND_M) < 2.0
+            assert abs(np.ma.median(dsm.read(1, masked=True)) - GROUND_M) < 0.5
     (apart,) = events[-1].apart
     assert apart.components == (2,) and apart.failed is None and "EPSG:32633" in apart.accuracy
     written = {e.path for e in events if isinstance(e, ev.ProductWritten)}

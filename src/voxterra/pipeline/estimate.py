@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -179,37 +179,6 @@ def estimate(
     }
     nothing = Cost(0.5, rates.BASE)
     return Estimate(sizes, {n: costs[n]() if n in costs else nothing for n in stages})
-
-
-def estimate_worlds(
-    sizes: PhotoSizes,
-    config: Any,
-    cores: int,
-    stages: Sequence[str],
-    apart: Sequence[tuple[int, Sequence[str]]],
-    *,
-    gpu: bool = False,
-) -> Estimate:
-    """What a run takes whose photos lie in several worlds, one done after the other.
-
-    Args:
-        sizes: of all photos.
-        config, cores, gpu: as of `estimate`.
-        stages: names of those to do for the run's own world.
-        apart: of each other world, how many photos it has, and names of the stages to do.
-    """
-    elsewhere = sum(count for count, _ in apart)
-    costs: dict[str, Cost] = {}
-    for count, names in [(max(sizes.count - elsewhere, 0), stages), *apart]:
-        found = estimate(replace(sizes, count=count), config, cores, names, gpu=gpu).stages
-        for name, cost in found.items():
-            known = costs.get(name, Cost(0.0, 0.0))
-            costs[name] = Cost(
-                known.seconds + cost.seconds,
-                max(known.memory_bytes, cost.memory_bytes),
-                known.disk_bytes + cost.disk_bytes,
-            )
-    return Estimate(sizes, costs)
 
 
 @dataclass(frozen=True)
