@@ -12,7 +12,7 @@ from known_scene import AUSTRALIA, GEO, inputs, make
 from voxterra.core.apart import Apart
 from voxterra.core.camera import Camera
 from voxterra.core.geo import GeoFrame
-from voxterra.core.georeference import Georeference, Placement
+from voxterra.core.georeference import Georeference, Lag, Placement
 from voxterra.core.photos import PhotoSet, RejectedFile
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.core.transforms import Similarity
@@ -114,17 +114,19 @@ def make_report(
     far_m: float | None = None,
     placed: bool = True,
     apart: bool = False,
+    lag: Lag | None = None,
 ) -> Path:
     """Write products and `report.html` of the known scene into `folder`.
 
     `names` rename its photos, `far_m` adds a second component so far to the east, `apart` one in
     Australia, that has the products of the known scene, and one that nothing could be made of.
+    `lag` is that of its recorded positions.
     """
     products = ("dsm", "ortho", "cameras") if rasters else ("cameras",)
     made = make(frame, folder, ProductsConfig(products=products))
     mesh, _, maps, georeference, photos = inputs(frame)
     components = (with_points(georeference.components[0], 0.5),)
-    placements = georeference.placements
+    placements = (replace(georeference.placements[0], lag=lag),)
     if far_m is not None:
         components += (second_component(far_m),)
         more = [replace(photos.photos[0], id=i.name) for i in components[1].images]

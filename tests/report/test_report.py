@@ -13,6 +13,7 @@ from pyproj import Geod
 from report_scene import HOSTILE, make_report
 
 from voxterra.core.geo import GeoFrame
+from voxterra.core.georeference import Lag
 from voxterra.errors import UsageError
 from voxterra.report.config import ReportConfig, check
 
@@ -116,6 +117,17 @@ def test_components_apart_are_shown_with_place_distance_pictures_and_files(tmp_p
     assert "Component 3" in text and "Not made No two photos agree." in text
     assert "Nothing says where component 3 lies:" in text
     assert "All components, and the gaps" not in text  # the map of the world is of its own alone
+
+
+def test_late_positions_are_told_where_their_residuals_are(tmp_path):
+    text = Reader(make_report(tmp_path / "late", GEO, lag=Lag(2.76, 0.22, 0.31, 4.15, 1.72))).text
+    assert "recorded late, 2.76 ± 0.22 m along the way (about 0.3 s)" in text
+    assert "4.15 m from their positions before, and 1.72 m after" in text
+    assert "The lag of the positions is in these lines; the model is placed without" in text
+    assert "after the lag of the positions was taken off" in text
+    early = Reader(make_report(tmp_path / "early", GEO, lag=Lag(-1.5, 0.1, None, 3.0, 1.0))).text
+    assert "recorded early, 1.50 ± 0.10 m along the way. The" in early
+    assert "lag of the positions" not in Reader(make_report(tmp_path / "no", GEO)).text
 
 
 def test_names_of_files_are_shown_and_never_become_markup(tmp_path):

@@ -99,6 +99,7 @@ def _components(found: Findings) -> list[Element]:
     head = ("component", "photos", "placed by", "position", "height", "tilt", "scale",
             "GPS residuals, RMS", "")  # fmt: skip
     parts = [table(head, rows, numbers=(1,))]
+    parts += _lags(found)
     if len(rows) > 1:
         parts.append(_gaps(found))
     parts.append(
@@ -106,6 +107,25 @@ def _components(found: Findings) -> list[Element]:
            "not the model.", class_="quiet")
     )  # fmt: skip
     return parts
+
+
+def _lags(found: Findings) -> list[Element]:
+    """What was done about positions that come late, a sentence a component."""
+    told = []
+    for index, placement in enumerate(found.georeference.placements):
+        lag = placement.lag
+        if lag is None:
+            continue
+        side = "late" if lag.distance_m > 0 else "early"
+        time = "" if lag.seconds is None else f" (about {abs(lag.seconds):.1f} s)"
+        told.append(
+            el("p", f"The positions of component {found.georeference.number(index)} were recorded "
+               f"{side}, {abs(lag.distance_m):.2f} ± {lag.sigma_m:.2f} m along the way{time}. The "
+               "model lies where it would with positions in time, and residuals are what is then "
+               f"left: photos left out of the fit lay {lag.left_out_without_m:.2f} m from their "
+               f"positions before, and {lag.left_out_with_m:.2f} m after.")
+        )  # fmt: skip
+    return told
 
 
 def _gaps(found: Findings) -> Element:

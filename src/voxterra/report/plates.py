@@ -78,6 +78,9 @@ def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Con
         told = "From the recorded GPS position (dot) to where the model has the camera"
         told += f", {number(factor)} times as long as it is." if factor > 1 else "."
         told += " Dashed: set aside as an outlier."
+        placements = found.georeference.placements
+        if any(placements[camera.component].lag is not None for camera in cameras):
+            told += " The lag of the positions is in these lines; the model is placed without it."
         parts.append(figure(shown.svg(f"gps-{name}"), told))
     return parts
 

@@ -78,6 +78,8 @@ def photo_section(found: Findings) -> Element:
     )
     if residuals:
         note += "; GPS: how far the model has it from the recorded position, horizontally and up"
+        if any(placement.lag is not None for placement in found.georeference.placements):
+            note += ", after the lag of the positions was taken off"
     return section("Photos in the model", el("p", f"{note}.", class_="quiet"),
                    table(head, rows, numbers=numbers))  # fmt: skip
 
