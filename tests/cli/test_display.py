@@ -51,7 +51,8 @@ def test_components_that_lie_apart_are_named():
     told = screen.getvalue()
     assert "depth: 8 depth maps (7 s, 1.0 GB)\ncomponent 2: depth: 3 depth maps (3 s" in told
     assert "warning (component 2: mesh): mind this" in told
-    assert "Components 2, 4, apart: EPSG:32633; in products/component_2\n" in told
+    assert "Components 2, 4, apart: EPSG:32633; in products/component_2; look at it: " in told
+    assert "view out/components/2\n" in told
     assert "Component 3, apart: not placed yet; without products: they show nothing\n" in told
     assert "error (stage mesh of component 2): The disk is full." in told
 

@@ -165,6 +165,32 @@ def test_what_nothing_places_is_delivered_in_units_of_its_own(tmp_path, config):
 
 
 @pytest.mark.slow
+def test_places_apart_that_lie_near_each_other_share_a_world(tmp_path, config):
+    lon, lat = CITY.lonlat
+    east = replace(CITY, name="east", seed=5, columns=2, lonlat=(lon + 0.0003, lat))  # 20 m
+    places = (LAKE, replace(CITY, columns=2), east)
+    events = list(run(draw(tmp_path / "in", *places), out := tmp_path / "out", config))
+    (apart,) = events[-1].apart
+    assert apart.components == (2, 3) and apart.accuracy.count("GPS fit") == 2
+    assert "; component 3: GPS fit" in apart.accuracy
+    assert {p.name for p in (out / "components").iterdir()} == {"2"}
+    middle = (lon + 0.00015, lat)
+    assert_lies_at(out / "products/component_2", middle, "EPSG:32633", 3.0)
+    with rasterio.open(out / "products/component_2/ortho.tif") as ortho:
+        assert 25 < ortho.bounds.right - ortho.bounds.left < 45  # both, and what is between
+    data = json.loads((out / "products/component_2/metadata.json").read_text())
+    assert [c["number"] for c in data["accuracy"]["components"]] == [2, 3]
+    (gap,) = data["accuracy"]["gaps"]
+    assert 10 < gap["distance_m"] < 25
+    told = (out / "products/component_2/report.html").read_text()
+    assert "from component 3" in told and "components 2, 3" in told
+    (warning,) = (
+        e for e in events if isinstance(e, ev.StageWarning) and "share no view" in e.message
+    )
+    assert "components 2 and 3 share no view" in warning.message and warning.component == 2
+
+
+@pytest.mark.slow
 def test_a_beach_and_a_street_in_one_run_killed_in_the_middle(
     shared_data: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -242,21 +242,22 @@ class _Report:
         if event.accuracy:
             self.console.print(f"[bold]Accuracy:[/] {escape(event.accuracy)}")
         for apart in event.apart:
-            self._tell_apart(apart)
+            self._tell_apart(apart, event.out)
         self.console.print(f"Done in {event.seconds:.0f} s.", end="")
         if self.products:
             where = escape(shlex.quote(event.out))
             self.console.print(f" Look at it: {_program()} view {where}", end="")
         self.console.print()
 
-    def _tell_apart(self, apart: ev.ApartFinished) -> None:
+    def _tell_apart(self, apart: ev.ApartFinished, out: str) -> None:
         names = ", ".join(map(str, apart.components))
         plural = "s" if len(apart.components) > 1 else ""
         text = apart.accuracy or "not placed yet"
         if apart.failed is not None:
             text += f"; without products: {apart.failed}"
         elif any(product.component == apart.components[0] for product in self.products):
-            text += f"; in {apart.folder}"
+            where = shlex.quote(str(Path(out) / apart.work))
+            text += f"; in {apart.folder}; look at it: {_program()} view {where}"
         self.console.print(f"[bold]Component{plural} {names}, apart:[/] {escape(text)}")
 
     def _fail(self, event: ev.RunFailed) -> None:
