@@ -22,6 +22,13 @@ from sites import CITY, GROUND_M, LAKE, LOST, draw
 from voxterra.cli.main import main
 from voxterra.cli.viewer_scene import load_scene
 from voxterra.core.options import with_values
+from voxterra.evaluate.run_folder import (
+    find_depth,
+    find_product,
+    is_run,
+    read_run_cameras,
+    read_run_frame,
+)
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.presets import preset
 from voxterra.pipeline.run import run
@@ -147,6 +154,13 @@ def test_the_viewer_shows_a_component_that_lies_apart(first_run):
     scene = load_scene(first_run[0] / "components/2")
     assert scene.glb is not None and scene.cloud is not None
     assert len(scene.components) == 1 and scene.frame.crs == "EPSG:32633"
+
+
+def test_scores_find_what_was_made_of_a_component(first_run):
+    own = first_run[0] / "components/2"
+    assert is_run(own) and find_depth(own) == own / "stages/depth"
+    assert find_product(own, "dsm.tif") == first_run[0] / "products/component_2/dsm.tif"
+    assert read_run_frame(own).crs == "EPSG:32633" and len(read_run_cameras(own).names) == 4
 
 
 @pytest.mark.slow

@@ -15,6 +15,9 @@ from voxterra.core.names import listed
 # lose centimetres, and nobody looks at both at once.
 REACH_M = 10_000.0
 
+FOLDER_OF_COMPONENTS = "components"
+"""In a run folder: what its stages make of components that lie apart, by their numbers."""
+
 
 @dataclass(frozen=True)
 class Apart:
@@ -40,6 +43,11 @@ class Apart:
     def folder(self) -> str:
         """Where its deliverables lie in `products/`."""
         return f"component_{self.number}"
+
+    @property
+    def work_folder(self) -> str:
+        """Where results of its stages lie in a run folder."""
+        return f"{FOLDER_OF_COMPONENTS}/{self.number}"
 
     def describe(self) -> str:
         """Such as "component 2" or "components 2, 3"."""

@@ -67,8 +67,7 @@ def georeference(
     placements: list[Placement] = []
     for i, component in enumerate(components):
         progress(i / max(len(components), 1), f"component {i + 1}/{len(components)}")
-        number = numbers[i] if numbers else i + 1
-        label = f"component {number} ({len(component.images)} photos)"
+        label = f"component {numbers[i] if numbers else i + 1} ({len(component.images)} photos)"
         if i in far:
             placements.append(_place_apart(label, component, far[i], by_id, config))
         else:
@@ -89,8 +88,7 @@ def georeference(
             "length (--scale-bar) would give its scale"
         )
     placed = tuple(c.transformed(p.world_from_model) for c, p in zip(components, placements))
-    told = tuple(warnings)
-    result = Georeference(frame, placed, tuple(placements), told, numbers=tuple(numbers))
+    result = Georeference(frame, placed, tuple(placements), tuple(warnings), numbers=tuple(numbers))
     result = _to_ground(result)
     for warning in result.all_warnings:
         logger.warning("%s", warning)

@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxterra.core.apart import Apart, worlds_apart
+from voxterra.core.apart import FOLDER_OF_COMPONENTS, Apart, worlds_apart
 from voxterra.errors import GeoError, ReconstructionError, TooFewPhotosError, VoxterraError
 from voxterra.io.json_file import read_json, write_json
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.stage import Stage
 from voxterra.pipeline.standing import TO_COME, Standing
-from voxterra.pipeline.workspace import FOLDER_OF_COMPONENTS, Workspace
+from voxterra.pipeline.workspace import Workspace
 from voxterra.pipeline.world import World
 from voxterra.report.facts import ApartFacts
 
@@ -63,8 +63,7 @@ def _options(config: Any, apart: Apart) -> Any:
 
 def apart_workspace(workspace: Workspace, apart: Apart) -> Workspace:
     """Where the stages and deliverables of a world apart lie in a run folder."""
-    root = workspace.root / FOLDER_OF_COMPONENTS / str(apart.number)
-    return Workspace(root, workspace.products_dir / apart.folder)
+    return Workspace(workspace.root / apart.work_folder, workspace.products_dir / apart.folder)
 
 
 def worlds_of(main: World, results: Mapping[str, str], from_stage: str | None) -> tuple[World, ...]:

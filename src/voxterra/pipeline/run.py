@@ -47,8 +47,7 @@ def run(
     """Bring the stages of a run folder up to date, and tell about it.
 
     A stage is done again only when its options, its inputs or its code changed. Closing the
-    generator stops the run; what a stage had finished is kept. Components that lie apart get
-    stages and deliverables of their own (`pipeline.apart`).
+    generator stops the run; what a stage had finished is kept. Each world apart gets its own.
 
     Args:
         source: folder of photos, archive, or photo files; None takes those of the last run in

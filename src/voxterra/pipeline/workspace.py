@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from voxterra.core.apart import FOLDER_OF_COMPONENTS
 from voxterra.errors import OutputError, UsageError
 from voxterra.io.atomic import remove_leftovers, sync, sync_tree
 from voxterra.io.json_file import read_json, write_json
@@ -21,7 +22,6 @@ from voxterra.pipeline.record import (
 from voxterra.pipeline.run_file import RUN_FILE
 
 CONFIG_FILE = "config.yaml"
-FOLDER_OF_COMPONENTS = "components"  # in a run folder, those that lie apart
 LOCK_FILE = ".voxterra.lock"
 ATTEMPT_FILE = "attempt.json"
 SOURCE_CACHE_FILE = "source.json"
