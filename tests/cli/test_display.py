@@ -7,7 +7,17 @@ import io
 from rich.console import Console
 
 from voxterra.cli.display import _bars, _Report
-from voxterra.pipeline.events import RunEstimated
+from voxterra.pipeline.events import (
+    ApartFinished,
+    ProductWritten,
+    RunEstimated,
+    RunFailed,
+    RunFinished,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    StageWarning,
+)
 
 
 def test_long_summaries_take_nothing_from_names_bars_and_times():
@@ -25,6 +35,40 @@ def test_long_summaries_take_nothing_from_names_bars_and_times():
         assert "━" * 24 in lines
         assert "0:00:0" in lines
         assert lines.count("a summary") >= 30
+
+
+def test_components_that_lie_apart_are_named():
+    screen = io.StringIO()
+    report = _Report(Console(file=screen, width=120, soft_wrap=True), screen, None)
+    report(StageFinished("depth", 7.0, 10**9, "8 depth maps", None))
+    report(StageFinished("depth", 3.0, 10**9, "3 depth maps", 2))
+    report(StageWarning("mesh", "mind this", 2))
+    report(ProductWritten("products/component_2/dsm.tif", "heights", 10**6, 2))
+    made = ApartFinished((2, 4), "products/component_2", "components/2", "EPSG:32633")
+    lost = ApartFinished((3,), "products/component_3", "components/3", None, "they show nothing")
+    report(RunFinished("out", 10.0, None, (made, lost)))
+    report(RunFailed("OutputError", "The disk is full.", 20, "mesh", component=2))
+    told = screen.getvalue()
+    assert "depth: 8 depth maps (7 s, 1.0 GB)\ncomponent 2: depth: 3 depth maps (3 s" in told
+    assert "warning (component 2: mesh): mind this" in told
+    assert "Components 2, 4, apart: EPSG:32633; in products/component_2; look at it: " in told
+    assert "view out/components/2\n" in told
+    assert "Component 3, apart: not placed yet; without products: they show nothing\n" in told
+    assert "error (stage mesh of component 2): The disk is full." in told
+
+
+def test_bars_of_a_component_are_beside_those_of_the_run():
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    with _bars(console) as bars:
+        report = _Report(console, screen, bars)
+        for number in (None, 2):
+            report(StageStarted("depth", False, number))
+            report(StageProgress("depth", 0.5, "photo 2/4", number))
+        bars.refresh()
+        assert [task.fields["stage"] for task in bars.tasks] == ["depth", "component 2: depth"]
+    lines = screen.getvalue()
+    assert "component 2: depth" in lines and "photo 2/4" in lines and "━" * 12 in lines
 
 
 def test_the_estimate_is_told_first():

@@ -7,16 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from known_scene import GEO, inputs, make
+from known_scene import AUSTRALIA, GEO, inputs, make
 
+from voxterra.core.apart import Apart
 from voxterra.core.camera import Camera
 from voxterra.core.geo import GeoFrame
-from voxterra.core.georeference import Georeference
+from voxterra.core.georeference import Georeference, Lag, Placement
 from voxterra.core.photos import PhotoSet, RejectedFile
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.core.transforms import Similarity
+from voxterra.io.arrays import write_mesh
+from voxterra.io.depth_store import write_views
 from voxterra.products.config import ProductsConfig
 from voxterra.report.config import ReportConfig
-from voxterra.report.facts import RunFacts, StageFacts
+from voxterra.report.facts import ApartFacts, RunFacts, StageFacts
 from voxterra.report.write import write_report
 from voxterra.testing import look_at
 
@@ -86,6 +90,21 @@ def second_component(east: float) -> Reconstruction:
     return Reconstruction({7: camera}, images, none)
 
 
+def _elsewhere(folder: Path) -> tuple[ApartFacts, ...]:
+    """The scene once more, made in Australia as component 2; and nothing of component 3."""
+    own, work = folder / "component_2", folder.with_name(f"{folder.name}_work")
+    make(AUSTRALIA, own, ProductsConfig(products=("dsm", "ortho")))
+    mesh, _, maps, _, _ = inputs(AUSTRALIA)
+    (work / "depth").mkdir(parents=True)
+    write_mesh(mesh, work / "mesh.npz")
+    write_views(maps.views, work / "depth")
+    return (
+        ApartFacts(Apart((1,)), own, work / "mesh.npz", work / "depth", None),
+        ApartFacts(Apart((2,)), folder / "component_3", work / "no", work / "no",
+                   "No two photos agree."),
+    )  # fmt: skip
+
+
 def make_report(
     folder: Path,
     frame: GeoFrame = GEO,
@@ -94,21 +113,34 @@ def make_report(
     names: tuple[str, ...] = (),
     far_m: float | None = None,
     placed: bool = True,
+    apart: bool = False,
+    lag: Lag | None = None,
 ) -> Path:
     """Write products and `report.html` of the known scene into `folder`.
 
-    `names` rename its photos, `far_m` adds a second component so far to the east.
+    `names` rename its photos, `far_m` adds a second component so far to the east, `apart` one in
+    Australia, that has the products of the known scene, and one that nothing could be made of.
+    `lag` is that of its recorded positions.
     """
     products = ("dsm", "ortho", "cameras") if rasters else ("cameras",)
     made = make(frame, folder, ProductsConfig(products=products))
     mesh, _, maps, georeference, photos = inputs(frame)
     components = (with_points(georeference.components[0], 0.5),)
-    placements = georeference.placements
+    placements = (replace(georeference.placements[0], lag=lag),)
     if far_m is not None:
         components += (second_component(far_m),)
         more = [replace(photos.photos[0], id=i.name) for i in components[1].images]
         photos = replace(photos, photos=(*photos.photos, *more))
         placements += (replace(placements[0], placed=placed, residuals=()),)
+    elsewhere: tuple[ApartFacts, ...] = ()
+    if apart:
+        components += (second_component(0.0), second_component(50.0))
+        away, lost = (
+            replace(placements[0], residuals=()),
+            Placement(Similarity.identity(), False, "none"),
+        )
+        placements += (replace(away, apart=AUSTRALIA), lost)
+        elsewhere = _elsewhere(folder)
     georeference = replace(georeference, components=components, placements=placements)
     renames = dict(zip([p.id for p in photos.photos], names))
     georeference, photos = with_names(renames, georeference, photos)
@@ -124,6 +156,7 @@ def make_report(
         metadata,
         (StageFacts("sfm", 61.0, 10**9, "6 photos", (f"mind {(*names, 'this')[0]}",)),),
         made.folder,
+        elsewhere,
     )
     path = folder / "report.html"
     write_report(mesh, maps, georeference, photos, facts, ReportConfig(), path=path)

@@ -16,14 +16,18 @@ def half_written(out: Path) -> list[str]:
     if not out.exists():
         return []
     faults, named = [], set()
-    stages = out / "stages"
-    for stage in sorted(stages.iterdir()) if stages.is_dir() else ():
-        if stage.is_dir() and not stage.name.startswith("."):
-            try:
-                record = json.loads((stage / "fingerprint.json").read_text())
-                named |= {path for path, _ in record["products"]}
-            except (OSError, ValueError, KeyError):
-                faults.append(f"stage {stage.name} has no record")
+    apart = sorted((out / "components").glob("*"))
+    worlds = [(out, "products"), *((p, f"products/component_{p.name}") for p in apart)]
+    for root, products in worlds:
+        stages = root / "stages"
+        for stage in sorted(stages.iterdir()) if stages.is_dir() else ():
+            if stage.is_dir() and not stage.name.startswith("."):
+                try:
+                    record = json.loads((stage / "fingerprint.json").read_text())
+                    files = [path.removeprefix("products/") for path, _ in record["products"]]
+                    named |= {f"{products}/{file}" for file in files}
+                except (OSError, ValueError, KeyError):
+                    faults.append(f"stage {stage.name} of {root.name} has no record")
     for file in sorted((out / "products").rglob("*")):
         if file.is_file() and file.relative_to(out).as_posix() not in named:
             faults.append(f"{file.name} is no stage's product")

@@ -52,6 +52,7 @@ def test_all_stages_ran_and_told_what_they_did(first_run):
     assert all(e.seconds > 0 and e.peak_rss_bytes > 1 << 26 for e in finished.values())
     assert isinstance(events[-1], ev.RunFinished)
     assert "EPSG:32615" in events[-1].accuracy and "EGM96" in events[-1].accuracy
+    assert events[-1].apart == () and not (first_run[0] / "components").exists()
     for stage in ("sfm", "depth", "surface", "mesh"):
         told = [e.fraction for e in events if isinstance(e, ev.StageProgress) and e.stage == stage]
         assert told == sorted(told), f"the progress of {stage} goes back"

@@ -74,6 +74,18 @@ def test_voxels_cost_what_their_iterations_cost():
     assert on_gpu.seconds < b
 
 
+def test_worlds_apart_cost_what_their_photos_cost():
+    late = ("depth", "surface", "mesh", "products", "report")
+    near, far = replace(SURVEY, count=70), replace(SURVEY, count=30)
+    both = forecast.estimate_worlds(SURVEY, config(), 2, late, [(30, late)])
+    a, b = (estimate(sizes, config(), 2, late) for sizes in (near, far))
+    assert both.seconds == pytest.approx(a.seconds + b.seconds)
+    assert both.disk_bytes == pytest.approx(a.disk_bytes + b.disk_bytes)
+    assert both.memory_bytes == max(a.memory_bytes, b.memory_bytes)
+    only = forecast.estimate_worlds(SURVEY, config(), 2, (), [(30, ("depth",))])
+    assert only.stages == estimate(far, config(), 2, ("depth",)).stages
+
+
 def photo(path: Path, width: int, height: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(len(path.name)).integers(0, 255, (height, width, 3), np.uint8)

@@ -1,16 +1,10 @@
-"""Runs killed before every single operation on files, runs in damaged and in moved folders.
-
-A child process kills itself when Python is about to do its Nth operation that changes files: an
-audit hook sees them all, so no moment of a commit is left to chance.
-"""
+"""Runs killed before every single operation on files, runs in damaged and in moved folders."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fake_stages import STAGES, CountConfig, FakeConfig, WriteConfig
+from killing import files, killed_at, needs_fork
 
 from voxterra.errors import UsageError, WorkspaceError
 from voxterra.pipeline import events as ev
@@ -27,10 +22,7 @@ from voxterra.pipeline.stages import STAGE_NAMES
 from voxterra.pipeline.stages import STAGES as REAL_STAGES
 
 REPO = Path(__file__).resolve().parents[2]
-CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
 OTHER = FakeConfig(write=WriteConfig(prefix="m="))
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 
 @pytest.fixture
@@ -50,51 +42,12 @@ def done(events) -> list[str]:
     return [e.stage for e in events if isinstance(e, ev.StageFinished)]
 
 
-def killed_at(operation: int, source: Path, out: Path, config: FakeConfig) -> bool:
-    """Run in a child that kills itself before that operation; False when it came to its end."""
-    child = os.fork()
-    if child == 0:
-        left = operation
-
-        def hook(event: str, arguments: tuple) -> None:
-            nonlocal left
-            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
-            if event in CHANGES or writes:
-                left -= 1
-                if left < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
-        try:
-            go(source, out, config)
-        except BaseException:
-            os._exit(3)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status):
-        assert os.WEXITSTATUS(status) == 0
-        return False
-    assert os.WTERMSIG(status) == signal.SIGKILL
-    return True
-
-
 def journal(out: Path) -> list[str]:
     """Stages whose end was told."""
     path = out / "events.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     told = [json.loads(line) for line in lines]
     return [event["stage"] for event in told if event["event"] == "StageFinished"]
-
-
-def files(out: Path) -> dict[str, str]:
-    """Content of all results and deliverables."""
-    own = {"fingerprint.json", "source.json"}
-    return {
-        p.relative_to(out).as_posix(): p.read_text()
-        for folder in ("stages", "products")
-        for p in (out / folder).rglob("*")
-        if p.is_file() and p.name not in own
-    }
 
 
 @needs_fork

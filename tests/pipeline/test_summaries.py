@@ -79,9 +79,29 @@ def test_what_lies_apart_is_left_out_by_its_number() -> None:
     away = replace(placed(), apart=replace(FRAME, lon=115.0, lat=-32.0, crs="EPSG:32750"))
     found = Georeference(FRAME, (component(0), component(1, 2)), (placed(), away))
     (warning,) = left_out(found)
-    assert "component 2 (2 photos)" in warning and "component_2.ply" in warning
-    assert "--ingest.only products/component_2.txt" in warning
+    assert "component 2 (2 photos) is not in the world of the others" in warning
+    assert warning.endswith("come into products/component_2")
     assert about_gaps(found) == ()
+
+
+def test_components_of_one_world_apart_are_left_out_together_and_keep_their_numbers() -> None:
+    away, near = (
+        replace(placed(), apart=replace(FRAME, lon=lon, lat=-32.0, crs="EPSG:32750"))
+        for lon in (115.0, 115.05)
+    )
+    lost = replace(placed(), placed=False, method="none")
+    places = (component(0), component(1, 2), component(3), component(4))
+    found = Georeference(FRAME, places, (placed(), away, lost, near))
+    pair, single = left_out(found)
+    assert pair.startswith("components 2, 4 (3 photos) are not") and "component_2" in pair
+    assert single.startswith("component 3 (1 photos) is not")
+    theirs = Georeference(
+        replace(FRAME, lon=115.0), (component(0), component(70)), (placed(), placed()),
+        numbers=(2, 4),
+    )  # fmt: skip
+    (gap,) = about_gaps(theirs)
+    assert "components 2 and 4 share no view" in gap
+    assert "; component 4: GPS fit" in describe_georeference(theirs)
 
 
 def test_short_options_go_to_their_stages() -> None:

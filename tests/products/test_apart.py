@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 import trimesh
-from known_scene import AUSTRALIA, Made
+from known_scene import AUSTRALIA, GEO, Made
+from pyproj import Geod
 
 
 def test_sparse_points_of_what_lies_apart(apart: Made) -> None:
@@ -46,6 +47,10 @@ def test_metadata_names_them(apart: Made) -> None:
     components = data["accuracy"]["components"]
     assert [c["in_products"] for c in components] == [True, False, False]
     assert [c["apart"] is not None for c in components] == [False, True, False]
+    assert [c.get("products_in") for c in components] == [None, "component_2", "component_3"]
+    far = Geod(ellps="WGS84").inv(GEO.lon, GEO.lat, AUSTRALIA.lon, AUSTRALIA.lat)[2]
+    assert components[1]["distance_m"] == pytest.approx(far, abs=30)  # nearest cameras
+    assert components[2]["distance_m"] is None and "number" not in components[0]
     assert "EPSG:32750" in components[1]["frame"] and "not on the map" in components[2]["frame"]
     assert data["accuracy"]["gaps"] == []
     photos = {p["id"]: p for p in data["photos"]}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from known_scene import GEO
+from known_scene import AUSTRALIA, GEO
+from pyproj import Geod
 from report_scene import HOSTILE, make_report
 
 from voxterra.core.geo import GeoFrame
+from voxterra.core.georeference import Lag
 from voxterra.errors import UsageError
 from voxterra.report.config import ReportConfig, check
 
@@ -94,8 +97,37 @@ def test_components_are_named_with_the_gap_between_them(tmp_path):
 
 def test_a_component_without_a_place_is_told_to_be_apart(tmp_path):
     text = Reader(make_report(tmp_path, GEO, far_m=100.0, placed=False)).text
-    assert "apart: not in the products" in text and "lies" not in text.split("Maps")[0]
-    assert "Nothing says where components 2 lie" in text
+    assert "apart: in component_2" in text and "m from component" not in text
+    assert "Nothing says where component 2 lies:" in text
+
+
+def test_components_apart_are_shown_with_place_distance_pictures_and_files(tmp_path):
+    read = Reader(make_report(tmp_path, GEO, apart=True))
+    text = read.text
+    assert "Components that lie apart" in text and "apart: in component_2" in text
+    assert "32.0569° S, 115.7439° E" in text
+    far = Geod(ellps="WGS84").inv(GEO.lon, GEO.lat, AUSTRALIA.lon, AUSTRALIA.lat)[2] / 1000
+    assert text.count(f"{far:,.0f} km") == 3  # in a sentence, on the map, in the table
+    own = json.loads((tmp_path / "component_2/metadata.json").read_text())
+    assert f"Accuracy {own['accuracy']['statement']}" in text
+    assert "Its mesh." in text and "Its true orthophoto." in text
+    linked = [a for a in read.addresses if a.startswith("component_2/")]
+    assert {"component_2/report.html", "component_2/ortho.tif"} <= set(linked)
+    assert all((tmp_path / a).is_file() for a in linked if "report" not in a)
+    assert "Component 3" in text and "Not made No two photos agree." in text
+    assert "Nothing says where component 3 lies:" in text
+    assert "All components, and the gaps" not in text  # the map of the world is of its own alone
+
+
+def test_late_positions_are_told_where_their_residuals_are(tmp_path):
+    text = Reader(make_report(tmp_path / "late", GEO, lag=Lag(2.76, 0.22, 0.31, 4.15, 1.72))).text
+    assert "recorded late, 2.76 ± 0.22 m along the way (about 0.3 s)" in text
+    assert "4.15 m from their positions before, and 1.72 m after" in text
+    assert "The lag of the positions is in these lines; the model is placed without" in text
+    assert "after the lag of the positions was taken off" in text
+    early = Reader(make_report(tmp_path / "early", GEO, lag=Lag(-1.5, 0.1, None, 3.0, 1.0))).text
+    assert "recorded early, 1.50 ± 0.10 m along the way. The" in early
+    assert "lag of the positions" not in Reader(make_report(tmp_path / "no", GEO)).text
 
 
 def test_names_of_files_are_shown_and_never_become_markup(tmp_path):

@@ -16,7 +16,14 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Column
 
 from voxterra.cli.stopping import telling_that_it_stops
@@ -143,12 +150,24 @@ def _bars(console: Console) -> Progress:
     )
 
 
+_OfStage = ev.StageStarted | ev.StageProgress | ev.StageSkipped | ev.StageFinished | ev.StageWarning
+
+
+def _key(event: _OfStage) -> tuple[str, int | None]:
+    return event.stage, event.component
+
+
+def _named(event: _OfStage) -> str:
+    """The stage, and the component that it works on where that lies apart."""
+    return event.stage if event.component is None else f"component {event.component}: {event.stage}"
+
+
 class _Report:
     """Shows events to a person; ends with what was made."""
 
     def __init__(self, console: Console, err: TextIO, bars: Progress | None):
         self.console, self.err, self.bars = console, err, bars
-        self.tasks: dict[str, object] = {}
+        self.tasks: dict[tuple[str, int | None], TaskID] = {}
         self.products: list[ev.ProductWritten] = []
         self.warnings: list[ev.StageWarning] = []
         self.last_line = 0.0
@@ -162,10 +181,10 @@ class _Report:
             case ev.StageProgress():
                 self._progress(event)
             case ev.StageSkipped():
-                self._end(event.stage, f"up to date: {event.summary}", "")
+                self._end(event, f"up to date: {event.summary}", "")
             case ev.StageFinished():
                 took = f" ({event.seconds:.0f} s, {event.peak_rss_bytes / 1e9:.1f} GB)"
-                self._end(event.stage, event.summary, took)
+                self._end(event, event.summary, took)
             case ev.StageWarning():
                 self.warnings.append(event)
             case ev.ProductWritten():
@@ -181,35 +200,26 @@ class _Report:
     def _start(self, event: ev.StageStarted) -> None:
         text = "goes on where it was stopped" if event.resumed else ""
         if self.bars:
-            self.tasks[event.stage] = self.bars.add_task(text, stage=event.stage, total=1.0)
+            self.tasks[_key(event)] = self.bars.add_task(text, stage=_named(event), total=1.0)
         elif text:
-            self.console.print(f"{event.stage}: {text}")
+            self.console.print(f"{_named(event)}: {text}")
         self.last_line = time.monotonic()
 
     def _progress(self, event: ev.StageProgress) -> None:
         if self.bars:
-            task = self.tasks[event.stage]
-            self.bars.update(
-                task,  # type: ignore[arg-type]
-                completed=event.fraction,
-                description=escape(event.message),
-            )
+            task = self.tasks[_key(event)]
+            self.bars.update(task, completed=event.fraction, description=escape(event.message))
         elif time.monotonic() - self.last_line > PLAIN_EVERY_S:
             self.last_line = time.monotonic()
-            self.console.print(f"{event.stage}: {event.fraction:.0%} {escape(event.message)}")
+            self.console.print(f"{_named(event)}: {event.fraction:.0%} {escape(event.message)}")
 
-    def _end(self, stage: str, text: str, took: str) -> None:
+    def _end(self, event: ev.StageSkipped | ev.StageFinished, text: str, took: str) -> None:
         if not self.bars:
-            self.console.print(f"{stage}: {escape(text)}{took}")
+            self.console.print(f"{_named(event)}: {escape(text)}{took}")
             return
-        if stage not in self.tasks:
-            self.tasks[stage] = self.bars.add_task("", stage=stage, total=1.0)
-        task = self.tasks[stage]
-        self.bars.update(
-            task,  # type: ignore[arg-type]
-            completed=1.0,
-            description=escape(text),
-        )
+        if _key(event) not in self.tasks:
+            self.tasks[_key(event)] = self.bars.add_task("", stage=_named(event), total=1.0)
+        self.bars.update(self.tasks[_key(event)], completed=1.0, description=escape(text))
 
     def _stop_bars(self) -> None:
         if self.bars:
@@ -217,7 +227,8 @@ class _Report:
 
     def _warn(self) -> None:
         for warning in self.warnings:
-            self.console.print(f"[yellow]warning[/] ({warning.stage}): {escape(warning.message)}")
+            told = f"[yellow]warning[/] ({_named(warning)}): {escape(warning.message)}"
+            self.console.print(told)
 
     def _finish(self, event: ev.RunFinished) -> None:
         self._warn()
@@ -230,15 +241,30 @@ class _Report:
                 self.console.print(f"  {name} {size}  {escape(product.description)}")
         if event.accuracy:
             self.console.print(f"[bold]Accuracy:[/] {escape(event.accuracy)}")
+        for apart in event.apart:
+            self._tell_apart(apart, event.out)
         self.console.print(f"Done in {event.seconds:.0f} s.", end="")
         if self.products:
             where = escape(shlex.quote(event.out))
             self.console.print(f" Look at it: {_program()} view {where}", end="")
         self.console.print()
 
+    def _tell_apart(self, apart: ev.ApartFinished, out: str) -> None:
+        names = ", ".join(map(str, apart.components))
+        plural = "s" if len(apart.components) > 1 else ""
+        text = apart.accuracy or "not placed yet"
+        if apart.failed is not None:
+            text += f"; without products: {apart.failed}"
+        elif any(product.component == apart.components[0] for product in self.products):
+            where = shlex.quote(str(Path(out) / apart.work))
+            text += f"; in {apart.folder}; look at it: {_program()} view {where}"
+        self.console.print(f"[bold]Component{plural} {names}, apart:[/] {escape(text)}")
+
     def _fail(self, event: ev.RunFailed) -> None:
         console = Console(file=self.err, highlight=False, soft_wrap=True)
         place = f" (stage {event.stage})" if event.stage else ""
+        if event.stage and event.component is not None:
+            place = f" (stage {event.stage} of component {event.component})"
         console.print(f"[bold red]error{place}:[/] {escape(event.message)}")
         if event.where:
             console.print(f"  where: {escape(event.where)}")

@@ -15,6 +15,7 @@ from voxterra.errors import UsageError
 from voxterra.pipeline.config import RunConfig
 from voxterra.pipeline.run import run as run_pipeline
 from voxterra.pipeline.run_file import RUN_FILE
+from voxterra.pipeline.workspace import require_no_component
 
 DESCRIPTION = """\
 Do the step '{step}' of a run again, with the run's own options or changed ones.
@@ -47,6 +48,7 @@ def run(args: list[str]) -> int:
     if folder is None or (step == "ingest" and not (folder / RUN_FILE).exists()):
         return run_verb.run([*rest, "--until", "ingest"])  # the first step starts a run
     if not (folder / RUN_FILE).exists():
+        require_no_component(folder)
         raise UsageError(
             "This is not the folder of a run.",
             where=str(folder),

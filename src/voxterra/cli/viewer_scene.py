@@ -59,7 +59,7 @@ def load_scene(run: Path) -> Scene:
     stages, frame = run / "stages", None
     if (stages / "georef").is_dir():
         placed = read_georeferenced(stages / "georef")
-        components, frame = placed.components, placed.frame
+        components, frame = placed.mappable_components, placed.frame  # others: in other frames
     elif (stages / "sfm").is_dir():
         components = read_components(stages / "sfm")
     else:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import Geod
 
+from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, Placement
 
 
@@ -51,6 +54,36 @@ def component_gaps(georeference: Georeference) -> tuple[ComponentGap, ...]:
         if mine:
             kept.add(min(mine, key=lambda key: found[key].distance_m))
     return tuple(found[key] for key in sorted(kept))
+
+
+def distance_apart_m(georeference: Georeference, index: int) -> float | None:
+    """How far component `index`, with a frame of its own, lies from the world of the others [m].
+
+    On the ground between the nearest cameras; None where nothing places it, or them.
+    """
+    frame, mappable = georeference.placements[index].apart, georeference.mappable_indices()
+    if frame is None or georeference.frame.is_local or not mappable:
+        return None
+    own = _lonlat(georeference, (index,), frame)
+    others = _lonlat(georeference, mappable, georeference.frame)
+    at, to = _on_sphere(own), _on_sphere(others)
+    _, i, j = min(_nearest(to, point, i) for i, point in enumerate(at))
+    geod = Geod(ellps="WGS84")
+    return float(geod.inv(own[i, 0], own[i, 1], others[j, 0], others[j, 1])[2])
+
+
+def _lonlat(
+    georeference: Georeference, indices: Sequence[int], frame: GeoFrame
+) -> NDArray[np.float64]:
+    """(N, 2) of the cameras of some components [deg]."""
+    centers = [georeference.components[index].centers_in_world() for index in indices]
+    return np.asarray(frame.to_lonlat(np.vstack(centers))[:, :2], np.float64)
+
+
+def _on_sphere(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 3) unit vectors, whose nearest are the nearest places."""
+    lon, lat = np.radians(lonlat.T)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
 
 
 def _nearest(

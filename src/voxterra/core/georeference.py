@@ -145,6 +145,8 @@ class Georeference:
         placements: one a component.
         warnings: what holds for all components.
         unregistered: photos that are in no component, and why.
+        numbers: how people count the components, where this is a part of a larger project and they
+            have their numbers from there; () for 1, 2, ...
     """
 
     frame: GeoFrame
@@ -152,6 +154,11 @@ class Georeference:
     placements: tuple[Placement, ...]
     warnings: tuple[str, ...] = ()
     unregistered: tuple[UnregisteredPhoto, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+    def number(self, index: int) -> int:
+        """What people are told as the number of component `index`."""
+        return self.numbers[index] if self.numbers else index + 1
 
     @property
     def all_warnings(self) -> tuple[str, ...]:

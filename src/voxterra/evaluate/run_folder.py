@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from voxterra.core.apart import FOLDER_OF_COMPONENTS, Apart
 from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import SOURCE_MEASURED, SurfaceRaster
 from voxterra.errors import FormatError, InputError
@@ -72,7 +73,7 @@ def find_product(path: Path, *names: str) -> Path:
     path = Path(path)
     if path.is_file():
         return path
-    for folder in (path / "products", path):
+    for folder in (path / "products", path, *_products_of_component(path)):
         for name in names:
             if (folder / name).is_file():
                 return folder / name
@@ -81,6 +82,14 @@ def find_product(path: Path, *names: str) -> Path:
         where=str(path),
         next_step="Give the output folder of a finished run, or the file itself.",
     )
+
+
+def _products_of_component(path: Path) -> tuple[Path, ...]:
+    """Where the products lie of what a run made of a component that lies apart."""
+    path = path.absolute()
+    if path.parent.name != FOLDER_OF_COMPONENTS or not path.name.isdigit():
+        return ()
+    return (path.parent.parent / "products" / Apart((int(path.name) - 1,)).folder,)
 
 
 def find_depth(path: Path) -> Path:

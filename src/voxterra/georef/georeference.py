@@ -36,6 +36,7 @@ def georeference(
     photos: PhotoSet,
     config: GeorefConfig = GeorefConfig(),
     *,
+    numbers: Sequence[int] = (),
     progress: Progress = no_progress,
 ) -> Georeference:
     """Place every component in one world by the GPS and the attitudes of its photos.
@@ -49,6 +50,7 @@ def georeference(
         components: in their own frames, largest first.
         photos: as ingested.
         config: CRS, datum and what to use.
+        numbers: how people count these components; () for 1, 2, ...
         progress: called once a component.
 
     Raises:
@@ -65,10 +67,11 @@ def georeference(
     placements: list[Placement] = []
     for i, component in enumerate(components):
         progress(i / max(len(components), 1), f"component {i + 1}/{len(components)}")
+        label = f"component {numbers[i] if numbers else i + 1} ({len(component.images)} photos)"
         if i in far:
-            placements.append(_place_apart(i, component, far[i], by_id, config))
+            placements.append(_place_apart(label, component, far[i], by_id, config))
         else:
-            placements.append(_place_component(i, component, by_id, frame, config))
+            placements.append(_place_component(label, component, by_id, frame, config))
     if not frame.is_local and not any(p.placed and p.apart is None for p in placements):
         frame, warnings = GeoFrame.local(), []
     if frame.is_local:
@@ -85,7 +88,7 @@ def georeference(
             "length (--scale-bar) would give its scale"
         )
     placed = tuple(c.transformed(p.world_from_model) for c, p in zip(components, placements))
-    result = Georeference(frame, placed, tuple(placements), tuple(warnings))
+    result = Georeference(frame, placed, tuple(placements), tuple(warnings), numbers=tuple(numbers))
     result = _to_ground(result)
     for warning in result.all_warnings:
         logger.warning("%s", warning)
@@ -139,7 +142,7 @@ def _map_warnings(frame: GeoFrame) -> list[str]:
 
 
 def _place_component(
-    index: int,
+    label: str,
     component: Reconstruction,
     by_id: dict[str, Photo],
     frame: GeoFrame,
@@ -148,7 +151,6 @@ def _place_component(
     observations = observe(component, by_id, frame, config)
     if not len(component.images):
         return Placement(Similarity.identity(), False, "none")
-    label = f"component {index + 1} ({len(component.images)} photos)"
     if config.scale_bar is None:
         return _placed(label, observations, component, frame, config)
     bars, problems = bar_scale(component, read_scale_bars(config.scale_bar))
@@ -208,7 +210,7 @@ def _placed(
 
 
 def _place_apart(
-    index: int,
+    label: str,
     component: Reconstruction,
     distance_m: float,
     by_id: dict[str, Photo],
@@ -216,8 +218,8 @@ def _place_apart(
 ) -> Placement:
     """Place a component that lies far from the others in a frame, and a UTM zone, of its own."""
     frame = _frame([component], by_id, replace(config, crs=None))
-    placement = _place_component(index, component, by_id, frame, config)
-    far = f"component {index + 1} ({len(component.images)} photos) lies {distance_m / 1000:.0f} km"
+    placement = _place_component(label, component, by_id, frame, config)
+    far = f"{label} lies {distance_m / 1000:.0f} km"
     if not placement.placed:
         return replace(placement, warnings=(f"{far} from the others", *placement.warnings))
     placed = component.transformed(placement.world_from_model)

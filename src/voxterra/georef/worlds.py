@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from pyproj import Geod
-from scipy.sparse.csgraph import connected_components
 
+from voxterra.core.apart import distances_m, shared_worlds
 from voxterra.core.photos import Photo
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.georef.observations import has_position
-
-# Components whose centres are further apart share no map: no raster holds both, float32 meshes
-# lose centimetres, and nobody looks at both at once.
-REACH_M = 10_000.0
 
 
 def far_components(
@@ -22,18 +17,14 @@ def far_components(
 ) -> dict[int, float]:
     """Components too far from the world of most photos, and their distance from it [m].
 
-    Components that lie within `REACH_M` of each other by the median of their photos' positions,
-    directly or by way of others, share a world. Components without positions count as near.
+    Components that lie within `core.apart.REACH_M` of each other by the median of their photos'
+    positions, directly or by way of others, share a world. Those without positions count as near.
     """
     centers = {i: c for i, component in enumerate(components) if (c := _center(component, photos))}
     if len(centers) < 2:
         return {}
-    ids, geod = list(centers), Geod(ellps="WGS84")
-    lon, lat = np.array(list(centers.values())).T
-    n = len(ids)
-    first, second = np.repeat(np.arange(n), n), np.tile(np.arange(n), n)
-    distance = np.array(geod.inv(lon[first], lat[first], lon[second], lat[second])[2]).reshape(n, n)
-    _, world = connected_components(distance <= REACH_M, directed=False)
+    ids, places = list(centers), list(centers.values())
+    distance, world = distances_m(places), shared_worlds(places)
     photo_count = np.bincount(world, [len(components[i].images) for i in ids])
     home = world == int(np.argmax(photo_count))
     return {ids[k]: float(distance[k, home].min()) for k in np.flatnonzero(~home)}

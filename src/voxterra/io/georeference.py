@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from voxterra.core.geo import GeoFrame
@@ -24,6 +25,7 @@ def write_georeference(georeference: Georeference, path: Path) -> None:
         "placements": [p.to_dict() for p in georeference.placements],
         "warnings": list(georeference.warnings),
         "unregistered": [photo.to_dict() for photo in georeference.unregistered],
+        "numbers": list(georeference.numbers),
     }
     write_json(data, path)
 
@@ -38,6 +40,22 @@ def read_georeference(path: Path, components: Sequence[Reconstruction]) -> Geore
     Raises:
         FormatError: not such a file, or the number of components differs.
     """
+    found = read_placements(path)
+    if len(found.placements) != len(components):
+        raise FormatError(
+            f"It places {len(found.placements)} components, but there are {len(components)}.",
+            where=str(path),
+            next_step="Do that step again: voxterra georef RUN.",
+        )
+    return replace(found, components=tuple(components))
+
+
+def read_placements(path: Path) -> Georeference:
+    """Read what `write_georeference` wrote: a georeference without its components.
+
+    Raises:
+        FormatError: not such a file.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
@@ -46,16 +64,11 @@ def read_georeference(path: Path, components: Sequence[Reconstruction]) -> Geore
         placements = tuple(Placement.from_dict(p) for p in data["placements"])
         warnings = tuple(data["warnings"])
         unregistered = tuple(UnregisteredPhoto(**p) for p in data.get("unregistered", ()))
+        numbers = tuple(int(number) for number in data.get("numbers", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(
             f"This is not a readable georeference ({error}).",
             where=str(path),
             next_step="Do that step again: voxterra georef RUN.",
         ) from error
-    if len(placements) != len(components):
-        raise FormatError(
-            f"It places {len(placements)} components, but there are {len(components)}.",
-            where=str(path),
-            next_step="Do that step again: voxterra georef RUN.",
-        )
-    return Georeference(frame, tuple(components), placements, warnings, unregistered)
+    return Georeference(frame, (), placements, warnings, unregistered, numbers)

@@ -1,4 +1,8 @@
-"""What a run tells while it goes: typed events, each one line of JSON in `events.jsonl`."""
+"""What a run tells while it goes: typed events, each one line of JSON in `events.jsonl`.
+
+Components that lie apart have stages of their own: `component` is then their number, as people
+count components (of several in one world, that of the largest), and None for the run's own world.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +60,7 @@ class StageStarted:
 
     stage: str
     resumed: bool = False
+    component: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class StageProgress:
     stage: str
     fraction: float
     message: str = ""
+    component: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class StageSkipped:
 
     stage: str
     summary: str
+    component: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class StageFinished:
     seconds: float
     peak_rss_bytes: int
     summary: str
+    component: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ class StageWarning:
 
     stage: str
     message: str
+    component: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,26 @@ class ProductWritten:
     path: str
     description: str
     bytes: int
+    component: int | None = None
+
+
+@dataclass(frozen=True)
+class ApartFinished:
+    """Components that lie apart, at the end of a run.
+
+    Attributes:
+        components: their numbers.
+        folder: of their deliverables, relative to the run folder.
+        work: of their stages, relative to the run folder.
+        accuracy: how well their model lies in its world, or None when that stage has not run.
+        failed: why they have no products, or None where nothing failed.
+    """
+
+    components: tuple[int, ...]
+    folder: str
+    work: str
+    accuracy: str | None
+    failed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,11 +152,13 @@ class RunFinished:
         out: the run folder.
         seconds: wall time of this run.
         accuracy: how well the model lies in the world, or None when that stage has not run.
+        apart: components that lie apart from that world, delivered each in a folder of its own.
     """
 
     out: str
     seconds: float
     accuracy: str | None
+    apart: tuple[ApartFinished, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +171,7 @@ class RunFailed:
         exit_code: of the command-line program.
         stage: where, or None before the first.
         where, next_step: as in `VoxterraError`.
+        component: of the stage.
     """
 
     kind: str
@@ -148,6 +180,7 @@ class RunFailed:
     stage: str | None = None
     where: str | None = None
     next_step: str | None = None
+    component: int | None = None
 
 
 Event = (

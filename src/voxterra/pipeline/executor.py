@@ -30,10 +30,10 @@ class Execution(Generic[T]):
 class _Worker(threading.Thread, Generic[T]):
     """Runs a function that reports progress; keeps its latest progress, result or error."""
 
-    def __init__(self, stage: str, function: Callable[[Progress], T]):
+    def __init__(self, stage: str, function: Callable[[Progress], T], component: int | None):
         # A daemon, so that a second Ctrl-C can end a process whose stage does not listen.
         super().__init__(name=f"voxterra-{stage}", daemon=True)
-        self._stage, self._function = stage, function
+        self._stage, self._function, self._component = stage, function, component
         self.stop, self.finished = threading.Event(), threading.Event()
         self.latest: StageProgress | None = None
         self.result: T | None = None
@@ -46,7 +46,8 @@ class _Worker(threading.Thread, Generic[T]):
                 where=f"stage {self._stage}",
                 next_step="Give the same command again to go on; finished stages are kept.",
             )
-        self.latest = StageProgress(self._stage, min(max(float(fraction), 0.0), 1.0), message)
+        share = min(max(float(fraction), 0.0), 1.0)
+        self.latest = StageProgress(self._stage, share, message, self._component)
 
     def run(self) -> None:
         try:
@@ -58,9 +59,9 @@ class _Worker(threading.Thread, Generic[T]):
 
 
 def execute(
-    stage: str, function: Callable[[Progress], T]
+    stage: str, function: Callable[[Progress], T], component: int | None = None
 ) -> Generator[StageProgress, None, Execution[T]]:
-    """Run `function` in a thread, yield its progress, return its result.
+    """Run `function` in a thread, yield its progress (of a `component` apart), return its result.
 
     Closing the generator makes the next progress call of the function raise `Cancelled`, and
     waits for it to end, so that no stage writes after its run is over.
@@ -68,7 +69,7 @@ def execute(
     Raises:
         what `function` raises.
     """
-    worker = _Worker(stage, function)
+    worker = _Worker(stage, function, component)
     reset_peak_rss()
     start = time.perf_counter()
     worker.start()

@@ -97,11 +97,15 @@ def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
 
 
 def failure(
-    error: BaseException, stage: str | None = None, folder: Path | None = None
+    error: BaseException,
+    stage: str | None = None,
+    component: int | None = None,
+    *,
+    folder: Path | None = None,
 ) -> RunFailed:
     """The event that tells `error`; the traceback of an internal one goes to the log.
 
-    `folder` is as in `as_user_error`.
+    `component` is that of the stage's world where it lies apart; `folder` as in `as_user_error`.
     """
     told = as_user_error(error, stage, folder)
     if told is None:
@@ -113,8 +117,15 @@ def failure(
             INTERNAL_ERROR_CODE,
             stage,
             next_step="The details are in log.txt of the run; please report them.",
+            component=component,
         )
     log.error("%s", told, exc_info=error if told is not error else None)
     return RunFailed(
-        type(told).__name__, told.what, exit_code(told), stage, told.where, told.next_step
+        type(told).__name__,
+        told.what,
+        exit_code(told),
+        stage,
+        told.where,
+        told.next_step,
+        component,
     )

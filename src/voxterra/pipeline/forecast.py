@@ -10,7 +10,7 @@ from typing import Any
 from voxterra.core.machine import disk_free_bytes, gigabytes
 from voxterra.errors import OutputError, VoxterraError
 from voxterra.pipeline import machine
-from voxterra.pipeline.estimate import BASIS, PhotoSizes, estimate, photo_sizes
+from voxterra.pipeline.estimate import BASIS, Cost, Estimate, PhotoSizes, estimate, photo_sizes
 from voxterra.pipeline.events import RunEstimated
 from voxterra.pipeline.presets import PRESETS, preset
 from voxterra.pipeline.voxel_presets import this_machine
@@ -19,16 +19,26 @@ _SMALLER_DEPTH = (1600, 1200, 800, 600)  # tried as --depth.max-size
 
 
 def forecast(
-    source: Sequence[Path], config: Any, stages: Sequence[str], out: Path
+    source: Sequence[Path],
+    config: Any,
+    stages: Sequence[str],
+    out: Path,
+    apart: Sequence[tuple[int, Sequence[str]]] = (),
 ) -> RunEstimated | None:
-    """What `stages` will take here; None when there are none, or photos cannot be looked at."""
-    sizes = photo_sizes(source) if stages else None
+    """What `stages` will take here; None when there are none, or photos cannot be looked at.
+
+    `apart` are how many of the photos lie apart in a world of their own, and what is to do there.
+    """
+    some = bool(stages) or any(names for _, names in apart)
+    sizes = photo_sizes(source) if some else None
     if sizes is None:
         return None
-    found = estimate(sizes, config, machine.cores(), stages, gpu=_trains_on_gpu(config))
+    found = estimate_worlds(
+        sizes, config, machine.cores(), stages, apart, gpu=_trains_on_gpu(config)
+    )
     total, free = machine.memory()
     return RunEstimated(
-        tuple(stages),
+        tuple(found.stages),
         sizes.count,
         round(sizes.megapixels(), 2),
         round(found.seconds, 1),
@@ -40,6 +50,37 @@ def forecast(
         disk_free_bytes(out),
         BASIS,
     )
+
+
+def estimate_worlds(
+    sizes: PhotoSizes,
+    config: Any,
+    cores: int,
+    stages: Sequence[str],
+    apart: Sequence[tuple[int, Sequence[str]]],
+    *,
+    gpu: bool = False,
+) -> Estimate:
+    """What a run takes whose photos lie in several worlds, one done after the other.
+
+    Args:
+        sizes: of all photos.
+        config, cores, gpu: as of `estimate`.
+        stages: names of those to do for the run's own world.
+        apart: of each other world, how many photos it has, and names of the stages to do.
+    """
+    elsewhere = sum(count for count, _ in apart)
+    costs: dict[str, Cost] = {}
+    for count, names in [(max(sizes.count - elsewhere, 0), stages), *apart]:
+        found = estimate(replace(sizes, count=count), config, cores, names, gpu=gpu).stages
+        for name, cost in found.items():
+            known = costs.get(name, Cost(0.0, 0.0))
+            costs[name] = Cost(
+                known.seconds + cost.seconds,
+                max(known.memory_bytes, cost.memory_bytes),
+                known.disk_bytes + cost.disk_bytes,
+            )
+    return Estimate(sizes, costs)
 
 
 def require_room(

@@ -5,42 +5,31 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from voxterra import __version__
-from voxterra.core.names import listed
-from voxterra.core.progress import Progress
-from voxterra.errors import VoxterraError
+from voxterra.pipeline import apart
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
-from voxterra.pipeline.executor import Execution, execute
-from voxterra.pipeline.failures import as_user_error, failure, may_be_leftovers
-from voxterra.pipeline.fingerprint import fingerprint
-from voxterra.pipeline.journal import (
-    JOURNAL_FILE,
-    LOG_FILE,
-    collecting_warnings,
-    logging_to,
-    write_event,
-)
+from voxterra.pipeline.failures import as_user_error, failure
+from voxterra.pipeline.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
 from voxterra.pipeline.lock import locked
 from voxterra.pipeline.options import path_options, plain, write_options
 from voxterra.pipeline.plan import Source, photo_paths, planned
-from voxterra.pipeline.record import StageRecord
 from voxterra.pipeline.run_file import (
     has_run_file,
     read_run_file,
     recorded_source,
     write_run_file,
 )
-from voxterra.pipeline.stage import Stage, StageContext, StageOutput
-from voxterra.pipeline.standing import Standing
-from voxterra.pipeline.workspace import CONFIG_FILE, LOCK_FILE, Workspace, open_workspace
+from voxterra.pipeline.stage import Stage
+from voxterra.pipeline.standing import TO_COME
+from voxterra.pipeline.workspace import CONFIG_FILE, LOCK_FILE, open_workspace
+from voxterra.pipeline.world import World, main_world
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +47,7 @@ def run(
     """Bring the stages of a run folder up to date, and tell about it.
 
     A stage is done again only when its options, its inputs or its code changed. Closing the
-    generator stops the run; what a stage had finished is kept.
+    generator stops the run; what a stage had finished is kept. Each world apart gets its own.
 
     Args:
         source: folder of photos, archive, or photo files; None takes those of the last run in
@@ -100,186 +89,169 @@ def run(
 
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)
-        running = _Run(workspace, config, paths, stages, plan, from_stage, asked)
-        running.estimates, running.anyway = own, anyway
+        main = main_world(workspace, config, paths, plan, from_stage)
+        running = _Run(main, stages, from_stage, asked, estimates=own, anyway=anyway)
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)
             yield event
 
 
+@dataclass
 class _Run:
-    """One run: what it works on, and how it stands."""
+    """One run: what it works on, and how it stands.
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        config: Any,
-        source: tuple[Path, ...],
-        stages: Sequence[Stage],
-        plan: Sequence[Stage],
-        from_stage: str | None,
-        asked: Any,
-    ):
-        self.workspace, self.config, self.source = workspace, config, source
-        self.asked = asked  # the options to record, "auto" as such: other machines choose anew
-        self.stages, self.plan = stages, plan
-        self.estimates, self.anyway = False, False
-        self.standing = Standing(workspace, config, source, plan, from_stage)
+    Attributes:
+        main: the world that it is about, with the plan.
+        table: all stages.
+        from_stage: this one is done again, and what depends on it.
+        asked: the options to record, "auto" as such: other machines choose anew.
+        estimates: whether to tell beforehand what it will take.
+        anyway: whether to start where that hardly suffices.
+        worlds: of the components that lie apart, as far as they are known.
+        current: the stage at work, and the component of its world where it lies apart.
+        told: warnings, each of which is told once though it holds in several worlds.
+    """
+
+    main: World
+    table: Sequence[Stage]
+    from_stage: str | None
+    asked: Any
+    estimates: bool
+    anyway: bool
+    worlds: tuple[World, ...] = ()
+    current: tuple[str | None, int | None] = (None, None)
+    told: set[str] = field(default_factory=set)
+
+    @property
+    def plan(self) -> Sequence[Stage]:
+        return self.main.standing.plan
+
+    @property
+    def root(self) -> Path:
+        return self.main.workspace.root
 
     def events(self) -> Iterator[Event]:
         """All events of the run; an error comes out after `RunFailed`."""
         start = time.perf_counter()
         names = tuple(stage.name for stage in self.plan)
-        current: str | None = None
-        log.info("Voxterra %s, run in %s", __version__, self.workspace.root)
-        yield ev.RunStarted(str(self.workspace.root), names, __version__)
+        log.info("Voxterra %s, run in %s", __version__, self.root)
+        yield ev.RunStarted(str(self.root), names, __version__)
         try:
-            self.standing.find_out()
-            known = has_run_file(self.workspace.root)
-            if not known:
-                self._record_question()
-            elif self.standing.has_other_photos():
-                yield ev.StageWarning(
-                    self.plan[0].name,
-                    "these are not the photos that this run was made of: its results are replaced; "
-                    "to keep them, stop now and give another --out",
-                )
-            to_do = self.standing.to_do()
-            self._check_requirements(to_do)
-            yield from self._estimate(to_do)
+            known = has_run_file(self.root)
+            yield from self._prepare(known)
             for stage in self.plan:
-                current = stage.name
-                yield from self._bring_up_to_date(stage)
+                if stage.gathers:
+                    yield from self._bring_apart()
+                self.current = (stage.name, None)
+                yield from self._once(self.main.bring_up_to_date(stage))
                 if known and stage is self.plan[0]:  # photos that are none leave the run as it was
                     self._record_question()
+            if not any(stage.gathers for stage in self.plan):
+                yield from self._bring_apart()
             yield from self._tell_outdated()
         except GeneratorExit:
-            log.info("stopped in stage %s", current)
+            log.info("stopped in stage %s", self.current[0])
             raise
         except BaseException as error:
-            folder = self.workspace.root
-            yield failure(error, current, folder)
-            raise (as_user_error(error, current, folder) or error) from error
-        yield from self._products()
+            yield failure(error, *self.current, folder=self.root)
+            raise (as_user_error(error, self.current[0], self.root) or error) from error
+        for world in (self.main, *self.worlds):
+            yield from world.products(self.root)
         seconds = round(time.perf_counter() - start, 3)
-        yield ev.RunFinished(str(self.workspace.root), seconds, self._accuracy())
+        ended = tuple(apart.ended(world, self.root) for world in self.worlds)
+        yield ev.RunFinished(str(self.root), seconds, self.main.accuracy(), ended)
 
-    def _check_requirements(self, to_do: Iterable[Stage]) -> None:
-        """Tell what is missing for a stage that is to be done, before others take hours."""
-        for stage in to_do:
-            if stage.requires is not None:
-                stage.requires(self.config)
+    def _prepare(self, known: bool) -> Iterator[Event]:
+        """Find out what there is and what is to do, and tell of it before anything starts.
 
-    def _estimate(self, to_do: Iterable[Stage]) -> Iterator[Event]:
+        `known` is whether a run was started in this folder before.
+        """
+        standing = self.main.standing
+        standing.find_out()
+        if not known:
+            self._record_question()
+        elif standing.has_other_photos():
+            yield ev.StageWarning(
+                self.plan[0].name,
+                "these are not the photos that this run was made of: its results are replaced; "
+                "to keep them, stop now and give another --out",
+            )
+        results = standing.foreseen()
+        if any(stage.splits and results[stage.name] != TO_COME for stage in self.plan):
+            self.worlds = apart.worlds_of(self.main, results, self.from_stage)
+            standing.apart = apart.gathered(self.worlds, tuple(self.table))
+        for world in (self.main, *self.worlds):
+            for stage in world.standing.to_do():
+                if stage.requires is not None:  # missing things are told before hours of other work
+                    stage.requires(world.config)
+        yield from self._estimate()
+
+    def _estimate(self) -> Iterator[Event]:
         """Tell what the stages to do will take, and refuse what cannot work."""
         if not self.estimates:
             return
         from voxterra.pipeline.forecast import forecast, require_room
 
-        names = tuple(stage.name for stage in to_do)
-        told = forecast(self.source, self.config, names, self.workspace.root)
+        main = self.main
+        names, others = [s.name for s in main.standing.to_do()], []
+        for world in self.worlds:
+            assert world.apart is not None
+            to_do = [stage.name for stage in world.standing.to_do()]
+            if names or to_do:
+                others.append((apart.photo_count(main.workspace, world.apart), to_do))
+        told = forecast(main.source, main.config, names, self.root, others)
         if told is not None:
+            in_order = tuple(stage.name for stage in self.plan if stage.name in told.stages)
+            told = replace(told, stages=in_order)
             yield told
-            for message in require_room(
-                told, self.config, anyway=self.anyway, out=self.workspace.root
-            ):
+            for message in require_room(told, main.config, anyway=self.anyway, out=self.root):
                 yield ev.StageWarning(told.largest_stage, message)
 
-    def _bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
-        record = self.standing.up_to_date(stage)
-        if record is not None:
-            if not stage.goes_on(self.config):  # nothing goes on from what a killed run left
-                self.workspace.drop_partial(stage.name)
-            yield ev.StageSkipped(stage.name, record.summary)
-        else:
-            yield from self._tell_faults(stage)
-            record = yield from self._do(stage)
-        self.standing.results[stage.name] = record.result
-        for message in record.warnings:
-            yield ev.StageWarning(stage.name, message)
+    def _bring_apart(self) -> Iterator[Event]:
+        """All worlds apart up to date, one after the other."""
+        if not any(stage.splits for stage in self.plan):
+            return
+        standing = self.main.standing
+        self.worlds = apart.worlds_of(self.main, standing.results, self.from_stage)
+        apart.drop_others(self.main.workspace, self.worlds)
+        for world in self.worlds:
+            for event in self._once(apart.bring_up_to_date(world)):
+                if isinstance(event, ev.StageStarted):
+                    self.current = (event.stage, event.component)
+                yield event
+        standing.apart = apart.gathered(self.worlds, tuple(self.table))
 
-    def _tell_faults(self, stage: Stage) -> Iterator[Event]:
-        """Say why a finished stage is done again though nothing that was asked is new."""
-        wrong = self.standing.faults(stage)
-        if wrong:
-            yield ev.StageWarning(
-                stage.name,
-                f"{listed(wrong, 1)}: gone, damaged or changed since it was made; it is made again",
-            )
-
-    def _do(self, stage: Stage) -> Generator[Event, None, StageRecord]:
-        current, inputs = self.standing.fingerprints[stage.name], self.standing.inputs(stage)
-        attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs)
-        resumed = self.workspace.begin(stage.name, attempt, resumable=stage.goes_on(self.config))
-        log.info("stage %s starts%s", stage.name, " where it was stopped" if resumed else "")
-        yield ev.StageStarted(stage.name, resumed)
-        try:
-            done = yield from self._execute(stage)
-        except Exception as error:
-            if not (resumed and may_be_leftovers(error, self.workspace.partial_dir(stage.name))):
-                raise
-            log.warning("stage %s begins anew", stage.name, exc_info=error)
-            why = error.what if isinstance(error, VoxterraError) else error
-            message = f"what the stopped run had left cannot be used ({why}); it is done anew"
-            yield ev.StageWarning(stage.name, message)
-            self.workspace.drop_partial(stage.name)
-            self.workspace.begin(stage.name, attempt, resumable=False)
-            done = yield from self._execute(stage)
-        record = StageRecord(
-            fingerprint=current,
-            result=uuid4().hex,
-            inputs=inputs,
-            summary=done.result.summary,
-            warnings=done.result.warnings,
-            seconds=round(done.seconds, 3),
-            peak_rss_bytes=done.peak_rss_bytes,
-            products=done.result.products,
-        )
-        self.workspace.commit(stage.name, record)
-        log.info("stage %s took %.1f s: %s", stage.name, done.seconds, record.summary)
-        for message in record.warnings:
-            log.warning("%s: %s", stage.name, message)
-        yield ev.StageFinished(stage.name, record.seconds, record.peak_rss_bytes, record.summary)
-        return record
-
-    def _execute(self, stage: Stage) -> Generator[Event, None, Execution[StageOutput]]:
-        def work(progress: Progress) -> StageOutput:
-            context = StageContext(self.source, self.config, self.workspace, stage.name, progress)
-            with collecting_warnings() as logged:
-                output = stage.run(context)
-            return replace(output, warnings=tuple(dict.fromkeys([*output.warnings, *logged])))
-
-        return (yield from execute(stage.name, work))
+    def _once(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Without warnings of worlds apart that the run's own world has told already."""
+        for event in events:
+            if isinstance(event, ev.StageWarning):
+                if event.component is not None and event.message in self.told:
+                    continue
+                self.told.add(event.message)
+            yield event
 
     def _record_question(self) -> None:
         """Keep which photos and options the run has, for the next time it goes on."""
         write_run_file(
-            self.workspace.root,
-            self.source,
+            self.root,
+            self.main.source,
             plain(self.asked),
             __version__,
             path_options(self.asked),
         )
-        write_options(self.asked, self.workspace.root / CONFIG_FILE)
+        write_options(self.asked, self.root / CONFIG_FILE)
 
     def _tell_outdated(self) -> Iterator[Event]:
         """A warning when stages behind the plan hold results of inputs that are no more."""
-        outdated = self.standing.outdated(self.stages[len(self.plan) :])
+        behind = self.table[len(self.plan) :]
+        outdated = self.main.standing.outdated(behind)
+        for world in self.worlds:
+            assert world.apart is not None
+            found = world.standing.outdated(behind)
+            outdated += [f"{name} of {world.apart.describe()}" for name in found]
         if outdated:
             yield ev.StageWarning(
                 self.plan[-1].name,
                 f"out of date now: {', '.join(outdated)}; to bring them up to date: "
-                f"voxterra run --out {shlex.quote(str(self.workspace.root))}",
+                f"voxterra run --out {shlex.quote(str(self.root))}",
             )
-
-    def _products(self) -> Iterator[Event]:
-        for stage in self.plan:
-            record = self.workspace.record(stage.name)
-            for path, description in record.products if record else ():
-                file = self.workspace.root / path
-                size = file.stat().st_size if file.exists() else 0
-                yield ev.ProductWritten(path, description, size)
-
-    def _accuracy(self) -> str | None:
-        records = [self.workspace.record(s.name) for s in self.plan if s.tells_accuracy]
-        return records[0].summary if records and records[0] else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from voxterra.core.apart import Apart
 from voxterra.core.progress import Progress
 from voxterra.pipeline.workspace import Workspace
 
@@ -38,6 +39,8 @@ class StageContext:
         workspace: of the run.
         stage: the stage's name.
         progress: to call often.
+        apart: the components to work on, where they lie apart; None = the run's own world.
+        lent: folders of results that lie in another workspace, by stage.
     """
 
     source: tuple[Path, ...]
@@ -45,6 +48,8 @@ class StageContext:
     workspace: Workspace
     stage: str
     progress: Progress
+    apart: Apart | None = None
+    lent: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def out(self) -> Path:
@@ -64,7 +69,7 @@ class StageContext:
 
     def input(self, stage: str) -> Path:
         """Folder of an earlier stage's result."""
-        return self.workspace.stage_dir(stage)
+        return self.lent.get(stage) or self.workspace.stage_dir(stage)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,9 @@ class Stage:
             `config` always counts.
         requires: raises a `VoxterraError` where this machine cannot do the stage with such a
             `RunConfig`; asked before the first stage of a run starts.
+        splits: finds in its result the components that lie apart, each with its own options: this
+            stage and those behind it are done once more for each (`pipeline.world`).
+        gathers: it tells of what was made of these too, so that they come before it.
     """
 
     name: str
@@ -96,6 +104,8 @@ class Stage:
     tells_accuracy: bool = False
     counting: Callable[[Any], Mapping[str, Any]] | None = None
     requires: Callable[[Any], None] | None = None
+    splits: Callable[[Workspace, Any], tuple[tuple[Apart, Any], ...]] | None = None
+    gathers: bool = False
 
     def goes_on(self, config: Any) -> bool:
         """Whether the stage goes on from what a stopped run left."""

@@ -8,6 +8,7 @@ A stage function knows nothing of run folders; the functions here are the only g
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import part
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import Registration
+from voxterra.pipeline.apart import facts_apart, find_apart
 from voxterra.pipeline.backends import require_voxels, surface_options
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.summaries import (
@@ -75,7 +77,10 @@ def _georef(ctx: StageContext) -> StageOutput:
     from voxterra.io.georeference import write_georeference
 
     photos, found = read_photos_of(ctx), read_registration_of(ctx)
-    placed = georeference(found.components, photos, ctx.config.georef, progress=ctx.progress)
+    numbers = ctx.apart.numbers if ctx.apart else ()
+    placed = georeference(
+        found.components, photos, ctx.config.georef, numbers=numbers, progress=ctx.progress
+    )
     placed = replace(placed, unregistered=found.unregistered)
     for index, component in enumerate(placed.components):
         write_colmap(component, ctx.out / f"component_{index}")
@@ -189,11 +194,12 @@ def _report(ctx: StageContext) -> StageOutput:
     from voxterra.report.write import write_report
 
     photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
-    made = ctx.workspace.root / "products"
+    made = ctx.workspace.products_dir
     facts = RunFacts(
         read_metadata(made / "metadata.json"),
         stage_facts(ctx.workspace, _before("report")),
         made,
+        () if ctx.apart else facts_apart(ctx.workspace, ctx.config),
     )
     path = ctx.out / "products" / "report.html"
     write_report(
@@ -215,7 +221,15 @@ STAGES: tuple[Stage, ...] = (
     #      name        reads                                    options                run
     Stage("ingest", ("source",), ("ingest",), _ingest, code_version=3),
     Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=3, resumable=True),
-    Stage("georef", ("ingest", "sfm"), ("georef",), _georef, code_version=4, tells_accuracy=True),
+    Stage(
+        "georef",
+        ("ingest", "sfm"),
+        ("georef",),
+        _georef,
+        code_version=4,
+        tells_accuracy=True,
+        splits=find_apart,
+    ),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
     Stage(
         "surface",
@@ -239,6 +253,7 @@ STAGES: tuple[Stage, ...] = (
         ("ingest", "georef", "depth", "surface", "mesh", "products"),
         ("report",),
         _report,
+        gathers=True,
     ),
 )
 
@@ -250,25 +265,36 @@ def _before(name: str) -> tuple[str, ...]:
 
 
 def read_photos_of(ctx: StageContext) -> PhotoSet:
-    """Photos that the ingest stage found, where they lie now."""
+    """Photos that the ingest stage found, where they lie now; of components apart, only theirs."""
     from voxterra.pipeline.photo_files import read_photos
 
-    return read_photos(ctx.input("ingest"), ctx.source, ctx.config.ingest.masks)
+    photos = read_photos(ctx.input("ingest"), ctx.source, ctx.config.ingest.masks)
+    if ctx.apart is None:
+        return photos
+    folder = ctx.input("sfm")
+    theirs = {i.name for c in read_components(folder, ctx.apart.components) for i in c.images}
+    return PhotoSet(photos.root, tuple(p for p in photos.photos if p.id in theirs))
 
 
-def read_components(folder: Path) -> tuple[Reconstruction, ...]:
-    """Components of the sfm or georef stage, largest first."""
+def read_components(
+    folder: Path, indices: Sequence[int] | None = None
+) -> tuple[Reconstruction, ...]:
+    """Components of the sfm or georef stage, largest first; all, or those of `indices`."""
     from voxterra.io.colmap import read_colmap
 
+    if indices is not None:
+        return tuple(read_colmap(folder / f"component_{index}") for index in indices)
     found = sorted(folder.glob("component_*"), key=lambda p: int(p.name.split("_")[1]))
     return tuple(read_colmap(path) for path in found)
 
 
 def read_registration_of(ctx: StageContext) -> Registration:
-    """Result of the sfm stage."""
+    """Result of the sfm stage; of components apart, only these."""
     from voxterra.io.registration import read_registration
 
     folder = ctx.input("sfm")
+    if ctx.apart is not None:
+        return Registration(read_components(folder, ctx.apart.components))
     return read_registration(folder / "registration.json", read_components(folder))
 
 

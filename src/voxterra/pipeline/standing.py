@@ -19,7 +19,7 @@ from voxterra.pipeline.workspace import SOURCE_CACHE_FILE, Workspace
 
 log = logging.getLogger(__name__)
 
-_TO_COME = "to come"
+TO_COME = "to come"
 """Stands for the result of a stage that is still to be done."""
 
 
@@ -33,8 +33,10 @@ class Standing:
         source: where the photos are.
         plan: the stages asked for, in their order.
         from_stage: this one counts as out of date, whatever there is.
-        fingerprints: of the content that each stage (and the source) is to have.
+        fingerprints: of the content that each stage (and the source) is to have; those of stages
+            that are lent from another workspace are given.
         results: which of the results with that fingerprint it is; of stages that were looked at.
+        apart: results of the worlds apart, for the stage that gathers them.
     """
 
     workspace: Workspace
@@ -44,6 +46,7 @@ class Standing:
     from_stage: str | None
     fingerprints: dict[str, str] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
+    apart: dict[str, str] = field(default_factory=dict)
 
     def find_out(self) -> None:
         """Read what the photos and options are; known before any stage starts.
@@ -51,8 +54,9 @@ class Standing:
         Raises:
             VoxterraError: the photos cannot be read.
         """
-        source = self._fingerprint_source()
-        self.fingerprints["source"] = self.results["source"] = source
+        if not self.fingerprints:
+            source = self._fingerprint_source()
+            self.fingerprints["source"] = self.results["source"] = source
         for stage in self.plan:
             self.fingerprints[stage.name] = fingerprint(
                 stage.name,
@@ -70,17 +74,24 @@ class Standing:
 
     def inputs(self, stage: Stage) -> dict[str, str]:
         """The results that a stage works on."""
-        return {name: self.results[name] for name in stage.inputs}
+        return self._inputs(stage, self.results)
+
+    def _inputs(self, stage: Stage, results: Mapping[str, str]) -> dict[str, str]:
+        gathered = self.apart if stage.gathers else {}
+        return {name: results.get(name, TO_COME) for name in stage.inputs} | gathered
 
     def to_do(self) -> tuple[Stage, ...]:
         """Stages of the plan that are not up to date."""
-        results, again = dict(self.results), []
+        results = self.foreseen()
+        return tuple(stage for stage in self.plan if results[stage.name] == TO_COME)
+
+    def foreseen(self) -> dict[str, str]:
+        """The results that there are, by stage; `TO_COME` for those that are still to be done."""
+        results = dict(self.results)
         for stage in self.plan:
-            record = self._up_to_date(stage, {name: results[name] for name in stage.inputs})
-            results[stage.name] = record.result if record else _TO_COME
-            if record is None:
-                again.append(stage)
-        return tuple(again)
+            record = self._up_to_date(stage, self._inputs(stage, results))
+            results[stage.name] = record.result if record else TO_COME
+        return results
 
     def up_to_date(self, stage: Stage) -> StageRecord | None:
         """The result of a stage, if it need not be done again."""
@@ -99,7 +110,7 @@ class Standing:
             record = self.workspace.record(stage.name)
             if record is None:
                 continue
-            if any(record.inputs.get(name) != results.get(name) for name in stage.inputs):
+            if record.inputs != self._inputs(stage, results):
                 found.append(stage.name)
             else:
                 results[stage.name] = record.result

@@ -9,6 +9,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
+from voxterra.core.apart import worlds_apart
 from voxterra.core.depth import DepthMaps
 from voxterra.core.gaps import component_gaps
 from voxterra.core.georeference import Georeference, Placement
@@ -68,17 +69,18 @@ def about_unregistered(photos: Sequence[UnregisteredPhoto], photo_count: int) ->
 
 
 def left_out(georeference: Georeference) -> tuple[str, ...]:
-    """A warning for each component that surface and maps cannot hold, because nothing relates it
-    to the others; the components are numbered as the warnings of the placement number them."""
-    kept = georeference.mappable_indices()
-    return tuple(
-        f"component {index + 1} ({len(component.images)} photos) is not in the world of the others "
-        f"and so not in surface and maps; products hold its sparse points as component_{index + 1}"
-        f".ply, stages/georef/component_{index} its cameras. For a surface and maps of it: "
-        f"voxterra run PHOTOS --out ANOTHER_DIR --ingest.only products/component_{index + 1}.txt"
-        for index, component in enumerate(georeference.components)
-        if index not in kept
-    )
+    """A warning for each world that surface and maps cannot hold, because nothing relates it to
+    the others; its components are numbered as the warnings of the placement number them."""
+    found = []
+    for apart in worlds_apart(georeference):
+        count = sum(len(georeference.components[index].images) for index in apart.components)
+        verb = "is" if len(apart.components) == 1 else "are"
+        found.append(
+            f"{apart.describe()} ({count} photos) {verb} not in the world of the others and so not "
+            f"in their surface and maps; surface, maps and all other products of it come into "
+            f"products/{apart.folder}"
+        )
+    return tuple(found)
 
 
 def about_gaps(georeference: Georeference) -> tuple[str, ...]:
@@ -86,7 +88,8 @@ def about_gaps(georeference: Georeference) -> tuple[str, ...]:
     found = []
     for gap in component_gaps(georeference):
         text = (
-            f"components {gap.first + 1} and {gap.second + 1} share no view; each is placed by its "
+            f"components {georeference.number(gap.first)} and {georeference.number(gap.second)} "
+            "share no view; each is placed by its "
             f"own GPS, {gap.distance_m:.0f} m apart ({gap.photos[0]} to {gap.photos[1]})"
         )
         if gap.sigma_horizontal_m is not None:
@@ -102,7 +105,8 @@ def describe_georeference(georeference: Georeference) -> str:
     shown = georeference.mappable_indices()
     fits = [(i, _fit(georeference.placements[i])) for i in shown]
     if len(shown) > 1:
-        fits = [(i, f"; component {i + 1}: {text[2:]}") for i, text in fits if text]
+        number = georeference.number
+        fits = [(i, f"; component {number(i)}: {text[2:]}") for i, text in fits if text]
     return georeference.frame.describe() + "".join(text for _, text in fits)
 
 

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from voxterra.core.apart import FOLDER_OF_COMPONENTS
 from voxterra.errors import OutputError, UsageError
 from voxterra.io.atomic import remove_leftovers, sync, sync_tree
 from voxterra.io.json_file import read_json, write_json
@@ -26,19 +27,26 @@ ATTEMPT_FILE = "attempt.json"
 SOURCE_CACHE_FILE = "source.json"
 
 _OWN = {"stages", "log.txt", "events.jsonl"}  # what a run that was stopped at once may leave
-_OWN_WITH_STAGES = {"products", CONFIG_FILE}  # where only its own file was lost
+# Where only its own file was lost.
+_OWN_WITH_STAGES = {"products", FOLDER_OF_COMPONENTS, CONFIG_FILE}
 _PRODUCTS = "products"
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A run folder.
+    """A run folder, or the part of one for components that lie apart.
 
     Attributes:
         root: the folder.
+        deliver_to: folder of the deliverables; None = `products` in `root`.
     """
 
     root: Path
+    deliver_to: Path | None = None
+
+    @property
+    def products_dir(self) -> Path:
+        return self.deliver_to or self.root / _PRODUCTS
 
     def stage_dir(self, stage: str) -> Path:
         return self.root / "stages" / stage
@@ -64,7 +72,11 @@ class Workspace:
 
     def _place(self, stage: str, name: str) -> Path:
         product = name.split("/", 1)[0] == _PRODUCTS
-        return (self.root if product else self.stage_dir(stage)) / name
+        return self.deliverable(name) if product else self.stage_dir(stage) / name
+
+    def deliverable(self, name: str) -> Path:
+        """Where a deliverable lies that a stage's record names `products/NAME`."""
+        return self.products_dir / Path(name).relative_to(_PRODUCTS)
 
     def recover(self) -> None:
         """Bring to its end what a run that was killed had begun; only under the run's lock.
@@ -72,7 +84,7 @@ class Workspace:
         A result that was complete and not in its place yet is put there. Temporary files go.
         """
         stages = self.root / "stages"
-        for folder in (self.root, stages, self.root / _PRODUCTS):
+        for folder in (self.root, stages, self.products_dir):
             remove_leftovers(folder)
         for partial in sorted(stages.glob(".*.partial")):
             if read_record(partial) is not None:
@@ -99,6 +111,13 @@ class Workspace:
     def drop_partial(self, stage: str) -> None:
         """Delete what a stopped run left of a stage."""
         _remove_tree(self.partial_dir(stage))
+
+    def drop(self, stage: str) -> None:
+        """Delete a stage's result and its deliverables."""
+        record = self.record(stage)
+        for name, _ in record.products if record else ():
+            self.deliverable(name).unlink(missing_ok=True)
+        _remove_tree(self.stage_dir(stage))
 
     def commit(self, stage: str, record: StageRecord) -> None:
         """Put a finished result in the place of the old one.
@@ -139,27 +158,28 @@ class Workspace:
         """
         for path, _ in old.products if old else ():
             if path not in new.files:
-                (self.root / path).unlink(missing_ok=True)
+                self.deliverable(path).unlink(missing_ok=True)
         if not made.is_dir():
             return
         for file in sorted(made.rglob("*")):
             if file.is_file():
-                target = self.root / _PRODUCTS / file.relative_to(made)
+                target = self.products_dir / file.relative_to(made)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, target)
         shutil.rmtree(made)
-        sync(self.root / _PRODUCTS)
+        sync(self.products_dir)
 
 
 def open_workspace(out: Path) -> Workspace:
     """Make or open a run folder.
 
     Raises:
-        UsageError: the folder holds something else.
+        UsageError: the folder holds something else, or belongs to another run.
         OutputError: it cannot be made or written in.
         WorkspaceError: it is damaged or of another format version.
     """
     out = Path(out)
+    require_no_component(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         names = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
@@ -180,6 +200,21 @@ def open_workspace(out: Path) -> Workspace:
             next_step="Give an --out folder that you may write in, on a disk with space left.",
         ) from error
     return Workspace(out)
+
+
+def require_no_component(folder: Path) -> None:
+    """Refuse the folder of a component that lies apart: its run brings it up to date.
+
+    Raises:
+        UsageError: it is one.
+    """
+    run = folder.absolute().parent.parent
+    if folder.absolute().parent.name == FOLDER_OF_COMPONENTS and (run / RUN_FILE).exists():
+        raise UsageError(
+            "This folder is that of a component that lies apart, and belongs to a run.",
+            where=str(folder),
+            next_step=f"Give the folder of that run, {run}; it does all its components.",
+        )
 
 
 def _remove_tree(folder: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from voxterra.core.gaps import component_gaps
+from voxterra.core.apart import worlds_apart
+from voxterra.core.gaps import component_gaps, distance_apart_m
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference
 from voxterra.core.mesh import PointCloud, TriMesh
@@ -96,12 +97,18 @@ def describe(
 def accuracy(georeference: Georeference) -> dict[str, Any]:
     """What is known of the accuracy: one entry a component, with all warnings."""
     components, mappable = [], georeference.mappable_indices()
+    folders = {i: apart.folder for apart in worlds_apart(georeference) for i in apart.components}
     pairs = zip(georeference.components, georeference.placements, strict=True)
     for index, (component, placement) in enumerate(pairs):
         entry = placement.to_dict()
         del entry["residuals"]  # they stand with the photos
         entry["frame"] = georeference.frame_of(index).describe()
         entry["in_products"] = index in mappable
+        if georeference.numbers:  # of a part of a project, as its report counts them
+            entry["number"] = georeference.number(index)
+        if index in folders:
+            entry["products_in"] = folders[index]
+            entry["distance_m"] = distance_apart_m(georeference, index)
         entry["photos"] = len(component.images)
         entry["sparse_points"] = len(component.points)
         errors = component.points.errors_px

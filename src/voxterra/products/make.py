@@ -264,7 +264,7 @@ def _apart(georeference: Georeference, job: _Job) -> list[Product]:
         with atomic_path(path) as temporary:
             listed = "".join(f"{image.name}\n" for image in component.images)
             temporary.write_text(listed, encoding="utf-8")
-        text = f"Photos of component {index + 1}, which lies apart: for a run of their own"
+        text = f"Photos of component {index + 1}, which lies apart: for --ingest.only"
         products.append(Product(path.name, path, "list", text))
         if {"laz", "cloud_ply"} & set(job.config.products) and len(points):
             path = job.out_dir / f"{name}.ply"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from voxterra.core.apart import Apart
+
 
 @dataclass(frozen=True)
 class StageFacts:
@@ -27,6 +29,24 @@ class StageFacts:
 
 
 @dataclass(frozen=True)
+class ApartFacts:
+    """Components that lie apart, delivered in a folder of their own.
+
+    Attributes:
+        apart: which.
+        products: folder of their deliverables, in that of the run's.
+        mesh, depth: their mesh as `io.arrays` writes it, and the folder of their depth maps.
+        failed: why there are no such things, or None.
+    """
+
+    apart: Apart
+    products: Path
+    mesh: Path
+    depth: Path
+    failed: str | None
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """What the run tells of itself.
 
@@ -34,8 +54,10 @@ class RunFacts:
         metadata: contents of `metadata.json`; what is missing is left out of the report.
         stages: in the order in which they ran.
         products: folder of `dsm.tif` and `ortho.tif`, where they were made.
+        apart: of the components that lie apart.
     """
 
     metadata: Mapping[str, Any]
     stages: tuple[StageFacts, ...]
     products: Path
+    apart: tuple[ApartFacts, ...] = ()

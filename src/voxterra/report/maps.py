@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -176,6 +176,16 @@ def add_gap(shown: Map, start: Float, stop: Float, label: str) -> None:
     shown.layers += [line, text]
 
 
+def add_place(shown: Map, xy: Float, label: str, component: int) -> None:
+    """A dot with its name, in the colour of a component."""
+    x, y = shown.at(xy)
+    shown.layers.append(
+        el("circle", cx=x, cy=y, r=5, fill=component_color(component), class_="camera")
+    )
+    name = el("text", label, x=x, y=y - 10, text_anchor="middle", class_="gaptext")
+    shown.layers.append(name)
+
+
 def add_residuals(shown: Map, cameras: Sequence[MapCamera], longest_px: float = 45.0) -> float:
     """Lines from the recorded to the found position of each photo, drawn longer than they are.
 
@@ -223,14 +233,19 @@ def class_legend(coverage: Coverage) -> Element:
     return el("div", parts, class_="legend")
 
 
-def component_legend(shown: Map, site: Site, cameras: Sequence[MapCamera]) -> Element | None:
-    """Colours of several components, and the cross of failed photos; how many lie elsewhere."""
+def component_legend(
+    shown: Map, site: Site, cameras: Sequence[MapCamera], number: Callable[[int], int]
+) -> Element | None:
+    """Colours of several components, and the cross of failed photos; how many lie elsewhere.
+
+    `number` gives that of a component by its index.
+    """
     indices = sorted({camera.component for camera in cameras})
     parts = []
     if len(indices) > 1:
         for index in indices:
             swatch = el("i", style=f"background:{component_color(index)}")
-            parts.append(el("span", swatch, f"component {index + 1}"))
+            parts.append(el("span", swatch, f"component {number(index)}"))
     inside = sum(shown.holds(xy) for _, xy in site.failed)
     if inside:
         parts.append(el("span", el("b", "×", class_="cross"), "failed photo, where GPS says"))

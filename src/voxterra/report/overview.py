@@ -7,6 +7,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from voxterra.core.apart import worlds_apart
+from voxterra.core.gaps import distance_apart_m
 from voxterra.core.georeference import Placement
 from voxterra.io.metadata import vertical_datum
 from voxterra.report.charts import number
@@ -75,6 +77,7 @@ def _check_points(count: int) -> str:
 def _components(found: Findings) -> list[Element]:
     georeference = found.georeference
     placed_by = {"gps+attitude": "GPS and attitudes", "gps": "GPS", "none": "nothing"}
+    folders = {i: apart.folder for apart in worlds_apart(georeference) for i in apart.components}
     rows = []
     for index, (component, placement) in enumerate(
         zip(georeference.components, georeference.placements, strict=True)
@@ -82,7 +85,7 @@ def _components(found: Findings) -> list[Element]:
         shown = any(component is c for c in georeference.mappable_components)
         rows.append(
             (
-                f"{index + 1}",
+                f"{georeference.number(index)}",
                 f"{len(component.images)}",
                 placed_by[placement.method],
                 _plus_minus(placement.position_sigma_horizontal_m, "m"),
@@ -90,12 +93,13 @@ def _components(found: Findings) -> list[Element]:
                 _plus_minus(placement.tilt_sigma_deg, "°"),
                 _plus_minus(placement.scale_sigma, "%", 100.0),
                 gps_fit(placement),
-                "in the products" if shown else "apart: not in the products",
+                "in the products" if shown else f"apart: in {folders.get(index)}",
             )
         )
     head = ("component", "photos", "placed by", "position", "height", "tilt", "scale",
             "GPS residuals, RMS", "")  # fmt: skip
     parts = [table(head, rows, numbers=(1,))]
+    parts += _lags(found)
     if len(rows) > 1:
         parts.append(_gaps(found))
     parts.append(
@@ -105,28 +109,55 @@ def _components(found: Findings) -> list[Element]:
     return parts
 
 
+def _lags(found: Findings) -> list[Element]:
+    """What was done about positions that come late, a sentence a component."""
+    told = []
+    for index, placement in enumerate(found.georeference.placements):
+        lag = placement.lag
+        if lag is None:
+            continue
+        side = "late" if lag.distance_m > 0 else "early"
+        time = "" if lag.seconds is None else f" (about {abs(lag.seconds):.1f} s)"
+        told.append(
+            el("p", f"The positions of component {found.georeference.number(index)} were recorded "
+               f"{side}, {abs(lag.distance_m):.2f} ± {lag.sigma_m:.2f} m along the way{time}. The "
+               "model lies where it would with positions in time, and residuals are what is then "
+               f"left: photos left out of the fit lay {lag.left_out_without_m:.2f} m from their "
+               f"positions before, and {lag.left_out_with_m:.2f} m after.")
+        )  # fmt: skip
+    return told
+
+
 def _gaps(found: Findings) -> Element:
     """Sentences on what lies between components, and what to photograph to join them."""
-    told, pairs = [], set()
+    told, pairs, number = [], set(), found.georeference.number
     for gap in found.gaps:
         if (gap.other, gap.component) in pairs:
             continue
         pairs.add((gap.component, gap.other))
         told.append(
-            el("li", f"Component {gap.component + 1} lies {length(gap.distance, found.unit)} from "
-               f"component {gap.other + 1}. Photos that overlap from {gap.photo} to "
+            el("li", f"Component {number(gap.component)} lies {length(gap.distance, found.unit)} "
+               f"from component {number(gap.other)}. Photos that overlap from {gap.photo} to "
                f"{gap.other_photo} would join them.")
         )  # fmt: skip
+    for index in range(len(found.georeference.placements)):
+        distance = distance_apart_m(found.georeference, index)
+        if distance is not None:
+            told.append(
+                el("li", f"Component {number(index)} lies {length(distance, 'm')} from the others, "
+                   "too far for one map.")
+            )  # fmt: skip
     lost = [
-        index + 1
+        number(index)
         for index, placement in enumerate(found.georeference.placements)
         if found.georeference.frame.is_local or not placement.placed
     ]
     if len(lost) > 1 or (lost and len(lost) < len(found.georeference.placements)):
         names = ", ".join(str(n) for n in lost)
+        where = f"component {names} lies" if len(lost) == 1 else f"components {names} lie"
         told.append(
-            el("li", f"Nothing says where components {names} lie to each other: give photos GPS "
-               "positions, or take photos that show two components at once.")
+            el("li", f"Nothing says where {where}: give photos GPS positions, or take photos that "
+               "show two components at once.")
         )  # fmt: skip
     return el("div", el("p", "Photos of different components share no view:"), el("ul", told))
 

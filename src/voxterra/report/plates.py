@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.camera import PinholeView
+from voxterra.core.mesh import TriMesh
 from voxterra.core.raster import Grid
 from voxterra.io.geotiff import read_preview
 from voxterra.io.metadata import map_unit
@@ -42,7 +45,7 @@ def map_section(found: Findings) -> Element:
 def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Content]:
     frame = found.georeference.frame
     cameras = [c for c in found.site.cameras if component in (None, c.component)]
-    of = "" if component is None else f" of component {component + 1}"
+    of = "" if component is None else f" of component {found.georeference.number(component)}"
     unit, name = map_unit(frame), "all" if component is None else f"c{component}"
 
     def blank() -> maps.Map:
@@ -54,7 +57,7 @@ def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Con
     maps.add_footprints(shown, found.site, cameras)
     if component is None:
         _add_gaps(shown, found)
-    legend = maps.component_legend(shown, found.site, cameras)
+    legend = maps.component_legend(shown, found.site, cameras, found.georeference.number)
     parts: list[Content] = [
         figure(
             [shown.svg(f"prints-{name}"), legend],
@@ -75,6 +78,9 @@ def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Con
         told = "From the recorded GPS position (dot) to where the model has the camera"
         told += f", {number(factor)} times as long as it is." if factor > 1 else "."
         told += " Dashed: set aside as an outlier."
+        placements = found.georeference.placements
+        if any(placements[camera.component].lag is not None for camera in cameras):
+            told += " The lag of the positions is in these lines; the model is placed without it."
         parts.append(figure(shown.svg(f"gps-{name}"), told))
     return parts
 
@@ -128,7 +134,8 @@ def _cell_in_height_unit(found: Findings, grid: Grid) -> float:
 
 def picture_section(found: Findings) -> Element:
     """Mesh, orthophoto, surface model, and one photo with its depth."""
-    parts: list[Content] = [figure(_mesh(found), "The mesh.", wide=True)]
+    mesh = mesh_picture(found.mesh, found.maps.views, found.picture_px)
+    parts: list[Content] = [figure(mesh, "The mesh.", wide=True)]
     ortho = read_preview(found.facts.products / "ortho.tif", found.picture_px)
     if ortho is not None:
         picture = pictures.over(np.moveaxis(ortho[0][:4], 0, -1).astype(np.uint8))
@@ -147,10 +154,10 @@ def picture_section(found: Findings) -> Element:
     return section("Pictures", el("div", parts, class_="plates"))
 
 
-def _mesh(found: Findings) -> Element:
-    width = found.picture_px
-    view = overview(found.mesh, found.maps.views, 2 * width, round(1.2 * width))
-    picture, drawn = render(found.mesh, view)
+def mesh_picture(mesh: TriMesh, views: Sequence[PinholeView], width: int) -> Element:
+    """A picture of a whole mesh, at most `width` pixels wide."""
+    view = overview(mesh, views, 2 * width, round(1.2 * width))
+    picture, drawn = render(mesh, view)
     picture[~drawn] = 255
     if drawn.any():
         rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))

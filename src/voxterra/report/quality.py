@@ -57,7 +57,7 @@ def photo_section(found: Findings) -> Element:
         rows.append(
             (
                 fit.name,
-                *((f"{fit.component + 1}",) if many else ()),
+                *((f"{found.georeference.number(fit.component)}",) if many else ()),
                 f"{len(fit.errors_px):,}",
                 "" if fit.median_px is None else f"{fit.median_px:.2f}",
                 *gps,
@@ -78,6 +78,8 @@ def photo_section(found: Findings) -> Element:
     )
     if residuals:
         note += "; GPS: how far the model has it from the recorded position, horizontally and up"
+        if any(placement.lag is not None for placement in found.georeference.placements):
+            note += ", after the lag of the positions was taken off"
     return section("Photos in the model", el("p", f"{note}.", class_="quiet"),
                    table(head, rows, numbers=numbers))  # fmt: skip
 

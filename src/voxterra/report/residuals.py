@@ -79,7 +79,7 @@ def gaps(georeference: Georeference) -> tuple[Gap, ...]:
 
     if georeference.frame.is_local:
         return ()
-    placed = [i for i, p in enumerate(georeference.placements) if p.placed]
+    placed = georeference.mappable_indices()
     centers = {i: georeference.components[i].centers_in_world() for i in placed}
     found = []
     for i in placed:

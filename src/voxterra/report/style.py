@@ -11,6 +11,7 @@ h1 { font-size: 28px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere
 h2 { font-size: 19px; margin: 34px 0 10px; padding-bottom: 4px;
   border-bottom: 1px solid var(--line); break-after: avoid; }
 h3 { font-size: 13px; margin: 0 0 2px; color: var(--accent); break-after: avoid; }
+h3.part { font-size: 15px; margin: 18px 0 6px; } dl + .plates { margin-top: 12px; }
 p { margin: 6px 0 10px; }
 .quiet, header p, figcaption { color: var(--quiet); font-size: 13px; }
 header p { margin: 0; }
@@ -51,6 +52,7 @@ svg text { font-size: 12px; fill: var(--quiet); font-family: inherit; }
 .map .footprint:hover { fill: #ffffff55; stroke-width: 2; }
 .map .camera { stroke: #fff; stroke-width: 1; } .map .heading { stroke-width: 1.6; }
 .map .failed { stroke: #e03131; stroke-width: 2.4; fill: none; }
+.map polyline.graticule { fill: none; stroke: #c3cdd2; } .map text.graticule { font-size: 9px; }
 .map .gap { stroke: #1c2b33; stroke-width: 1.6; stroke-dasharray: 6 4; }
 .map .gaptext { fill: var(--ink); font-weight: 600; paint-order: stroke; stroke: #fff;
   stroke-width: 3px; }

@@ -18,6 +18,7 @@ from voxterra.report.closing import (
 )
 from voxterra.report.config import ReportConfig, check
 from voxterra.report.coverage import survey
+from voxterra.report.elsewhere import apart_section
 from voxterra.report.facts import RunFacts
 from voxterra.report.findings import Findings
 from voxterra.report.markup import document, el
@@ -95,6 +96,7 @@ def page(found: Findings, title: str) -> str:
         tiles(found),
         warnings(found),
         accuracy(found),
+        apart_section(found),
         map_section(found),
         failed_section(found),
         picture_section(found),

@@ -1,0 +1,70 @@
+"""A pipeline of small stages whose photos lie in several worlds: each word of the source is one.
+
+The first word is the run's own world; each further one is a component that lies apart, numbered
+from 2 on. Stages of a word that is `fail` end as photos that show too little do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fake_stages import STAGES
+
+from voxterra.core.apart import Apart
+from voxterra.errors import ReconstructionError
+from voxterra.pipeline.apart import apart_workspace, failed
+from voxterra.pipeline.stage import Stage, StageContext, StageOutput
+from voxterra.pipeline.workspace import Workspace
+
+
+def words(text: str) -> list[str]:
+    return [word for word in text.split() if word]
+
+
+def find(workspace: Workspace, config: Any) -> tuple[tuple[Apart, Any], ...]:
+    found = words((workspace.stage_dir("place") / "words.txt").read_text())
+    return tuple((Apart((i,)), config) for i in range(1, len(found)))
+
+
+def place(ctx: StageContext) -> StageOutput:
+    text = (ctx.input("read") / "text.txt").read_text()
+    if ctx.apart is not None:
+        text = words(text)[ctx.apart.components[0]]
+    (ctx.out / "words.txt").write_text(text)
+    return StageOutput(f"placed {words(text)[0]}", warnings=("told of all worlds",))
+
+
+def count(ctx: StageContext) -> StageOutput:
+    word = words((ctx.input("place") / "words.txt").read_text())[0]
+    done = ctx.out / "done_steps.txt"
+    start = len(done.read_text()) if done.exists() else 0
+    for step in range(start, ctx.config.count.steps):
+        ctx.progress(step / ctx.config.count.steps, word)
+        done.write_text("x" * (step + 1))
+    if word == "fail":
+        raise ReconstructionError("They show nothing.", next_step="Take others.")
+    (ctx.out / "count.txt").write_text(f"{word}: {len(word)}")
+    return StageOutput(f"counted, from step {start}")
+
+
+def tell(ctx: StageContext) -> StageOutput:
+    folder = ctx.out / "products"
+    folder.mkdir()
+    lines = [(ctx.workspace.products_dir / "n.txt").read_text()]
+    for apart, _ in () if ctx.apart else find(ctx.workspace, ctx.config):
+        own = apart_workspace(ctx.workspace, apart)
+        why = failed(own)
+        lines.append(f"not: {why}" if why else (own.products_dir / "n.txt").read_text())
+    (folder / "all.txt").write_text("\n".join(lines))
+    return StageOutput("told", products=(("products/all.txt", "all of them"),))
+
+
+READ, _, WRITE = STAGES
+STAGES_APART = (
+    replace(READ, tells_accuracy=False),
+    Stage("place", ("read",), (), place, splits=find, tells_accuracy=True),
+    Stage("count", ("place",), ("count",), count, resumable=True),
+    WRITE,
+    Stage("tell", ("place", "write"), (), tell, gathers=True),
+)
