@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import shutil
@@ -182,14 +184,26 @@ def test_a_checkpoint_appears_whole_or_not_at_all(whole, tmp_path, monkeypatch):
     save_state(state, path)
     before = path.read_bytes()
 
-    def breaks(data, target):
-        Path(target).write_bytes(b"half")
-        raise RuntimeError("PytorchStreamWriter failed writing file")
+    real = torch.save
 
-    monkeypatch.setattr(states.torch, "save", breaks)
+    def full(data, file):
+        file.write(b"half")
+        with open("/dev/full", "wb") as disk:
+            real(data, disk)
+
+    monkeypatch.setattr(states.torch, "save", full)
     with pytest.raises(OutputError) as error:
         save_state(state, path)
     assert "disk is full" in error.value.what and "space" in error.value.next_step
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+    class Refusing(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(states.torch, "save", lambda data, file: real(data, Refusing()))
+    with pytest.raises(OutputError, match="Input/output error"):
+        save_state(state, path)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from voxterra.errors import FormatError, is_out_of_memory
 from voxterra.io.atomic import atomic_path
-from voxterra.io.disk import disk_full
+from voxterra.io.disk import cannot_write
 from voxterra.surface.voxels.anchor import Anchor
 from voxterra.surface.voxels.losses.exposure import Exposures
 from voxterra.surface.voxels.octree import Cube, make_octree
@@ -88,14 +88,14 @@ def save_state(state: TrainState, path: Path) -> None:
         OutputError: the file system refuses.
     """
     try:
-        with atomic_path(path) as temporary:
-            torch.save(contents(state), temporary)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            torch.save(contents(state), file)
             if path.exists():
                 os.replace(path, previous(path))
-    except RuntimeError as error:  # what torch makes of a full disk
-        if is_out_of_memory(error):
+    except RuntimeError as error:  # torch's own, over what the file system said
+        if not isinstance(error.__context__, OSError):
             raise
-        raise disk_full(path) from error
+        raise cannot_write(error.__context__, path) from error
 
 
 def previous(path: Path) -> Path:
