@@ -19,13 +19,12 @@ _FROM_DEPTH: dict[str, Any] = {
     "ss": 1.0, "init_pixels": 2.0, "init_band": 0.2, "sharpness": 7.0, "adapt_every": 8000,
     "geo_lr": 0.005, "prior_until": 8000, "lambda_prior_depth": 3.0, "lambda_start": 0.3,
     "lambda_ls_density": 0.1, "grid_decay": 1.0, "lambda_ge_density": 0.01,
-    "lambda_normal_dmean": 0.01, "lambda_normal_dmed": 0.01, "lambda_mv_ncc": 0.3, "mv_every": 2,
+    "lambda_normal_dmean": 0.01, "lambda_normal_dmed": 0.01, "lambda_mv_ncc": 0.3,
 }  # fmt: skip
 
-# In few iterations the noise of the photos does not average out of the surface, and what pulls it
-# has to pull harder.
+# In few iterations the noise of the photos does not average out of the surface.
 _FEW_ITERATIONS: dict[str, Any] = {
-    "lambda_normal_dmean": 0.1, "lambda_normal_dmed": 0.1, "lambda_mv_ncc": 1.0,
+    "lambda_normal_dmean": 0.1, "lambda_normal_dmed": 0.1,
 }  # fmt: skip
 
 # Only what differs from `VoxelConfig` and from the above. A CPU trains on smaller photos, for fewer
@@ -39,7 +38,7 @@ VOXEL_PRESETS: dict[str, dict[Machine, dict[str, Any]]] = {
     "standard": {
         "cpu": {"n_iter": 800, "res_width": 800, "sh_degree": 1,
                 "max_voxels": 4_000_000, "view_every": 200},
-        "gpu": {"res_width": 1600, "max_voxels": 8_000_000},
+        "gpu": {"n_iter": 5000, "res_width": 1600, "max_voxels": 8_000_000},
     },
     "high": {
         "cpu": {"n_iter": 4000, "res_width": 960, "sh_degree": 2,

@@ -28,7 +28,7 @@ from voxterra.surface.voxels.schedule import Schedule
 from voxterra.surface.voxels.state import TrainState
 from voxterra.surface.voxels.targets import Target
 
-SAMPLES_CPU, SAMPLES_CUDA = 2048, 8192
+SAMPLES = 8192
 """Pixels of a view that are compared in an iteration."""
 PATCH = 7
 """Side of the patches [px]."""
@@ -163,10 +163,9 @@ def _comparison(
     if neighbor.mask is not None:  # what is no part of the scene there compares with nothing
         hidden = torch.where(neighbor.mask.to(device) > 127, hidden, 0.0)
     mine, theirs = (companions.greys[i].to(device) for i in (target.order, other))
-    count = SAMPLES_CUDA if device.type == "cuda" else SAMPLES_CPU
     generator = torch.Generator(device).manual_seed(seed)
     height, width = mine.shape
-    drawn = multiview.draw_pixels(height, width, count, generator, margin=PATCH // 2)
+    drawn = multiview.draw_pixels(height, width, SAMPLES, generator, margin=PATCH // 2)
     return Comparison(
         mine, theirs, neighbor.camera, hidden, drawn, c.lambda_mv_ncc, c.lambda_mv_geo
     )
