@@ -23,9 +23,11 @@ import torch
 import yaml
 from PIL import Image
 
+from mesh_scores import score_fused, score_mesh
 from voxterra.core.mesh import TriMesh
 from voxterra.evaluate.surface import sample_surface
 from voxterra.io.arrays import write_mesh
+from voxterra.io.depth_store import DepthStore
 from voxterra.io.ply import read_ply
 from voxterra.kernels.closest import build_triangle_tree, closest_on_mesh
 from voxterra.kernels.raster import rasterize_depth
@@ -38,6 +40,7 @@ from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
 from voxterra.surface.voxels.render import to_device
 from voxterra.surface.voxels.scene import Scene, SceneView
+from voxterra.surface.voxels.seen import only_measured
 from voxterra.surface.voxels.train import train
 
 SAMPLES = 200_000
@@ -92,20 +95,6 @@ def surface_scores_true(mesh: TriMesh, run: Path, truth: Path) -> dict[str, floa
     at = next(t for t in figures["thresholds"] if t["distance"] == 0.2)
     parts = {"precision@0.2": at["precision"], "recall@0.2": at["recall"]}
     return {**out, **parts, "chamfer": figures["chamfer"]}
-
-
-def silhouette_iou(mesh: TriMesh, scene: Scene) -> float | None:
-    """Mean intersection over union of the mesh's silhouettes and the masks, over all views."""
-    values = []
-    for image in scene.views:
-        if image.mask is None:
-            continue
-        view = image.view
-        in_cam = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
-        depth, _ = rasterize_depth(in_cam, mesh.faces, view.K, view.width, view.height)
-        ours, mask = depth > 0, image.mask > 127
-        values.append((ours & mask).sum() / max(1, (ours | mask).sum()))
-    return float(np.mean(values)) if values else None
 
 
 def with_masks(scene: Scene, folder: Path) -> Scene:
@@ -170,7 +159,11 @@ def run(kind: str, source: Path, out: Path, config: VoxelConfig) -> dict[str, ob
     truth = source / "truth" / "gt_mesh.ply"
     if truth.exists():
         result["surface"] = surface_scores(mesh, read_ply(truth)[0], scene)
-    result["silhouette_iou"] = silhouette_iou(mesh, scene)
+    result["mesh"] = score_mesh(mesh, scene)
+    if (out / "stereo" / "depth").is_dir():
+        known = (view.prior for view in scene.training if view.prior is not None)
+        result["measured_mesh"] = score_mesh(only_measured(mesh, known), scene)
+        result["fusion"] = score_fused(DepthStore(out / "stereo" / "depth"), scene)
     (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,19 +20,15 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from voxels import silhouette_iou
-from voxels_survey import Subset, compare, draw
-from voxterra.core.mesh import TriMesh
+from mesh_scores import score_fused, score_mesh
+from voxels_survey import Subset, compare
 from voxterra.io.depth_store import DepthStore
 from voxterra.io.undistort import undistort
 from voxterra.pipeline.voxel_presets import voxel_preset
-from voxterra.surface.fusion.fuse import fuse
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.evaluate import (
     evaluate_views,
     means,
-    score_view,
-    smooth_share,
 )
 from voxterra.surface.voxels.extract import extract_mesh
 from voxterra.surface.voxels.load import load_scene
@@ -71,24 +66,10 @@ def score_voxels(voxels: Voxels, scene: Scene, masked: Scene) -> dict[str, float
     return {**images, **score_mesh(mesh, masked)}
 
 
-def score_mesh(mesh: TriMesh, masked: Scene) -> dict[str, float | None]:
-    """What is delivered: its silhouettes, and how smooth its depth is on held-out views."""
-    depths = (draw(mesh, view).depth for view in masked.views if view.held_out)
-    return {
-        "mesh_depth_smooth": float(np.mean([smooth_share(depth) for depth in depths])),
-        "silhouette_iou": silhouette_iou(mesh, masked),
-        "faces": len(mesh.faces),
-    }
-
-
 def score_fusion(run: Path, scene: Scene, masked: Scene) -> dict[str, float | None]:
     """The same of the fused mesh."""
     names = {image.view.name for image in scene.views if not image.held_out}
-    begun = time.perf_counter()
-    mesh: TriMesh = fuse(Subset(DepthStore(run / "stages" / "depth"), names))
-    seconds = time.perf_counter() - begun
-    scores = tuple(score_view(v, draw(mesh, v)) for v in masked.views if v.held_out)
-    return {**means(scores), **score_mesh(mesh, masked), "seconds": seconds}
+    return score_fused(Subset(DepthStore(run / "stages" / "depth"), names), masked)
 
 
 def run(source: Path, masks: Path, out: Path, config: VoxelConfig) -> dict[str, object]:

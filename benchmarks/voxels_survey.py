@@ -16,22 +16,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import torch
 import yaml
 
+from mesh_scores import draw
 from voxels import surface_scores_true
-from voxterra.core.mesh import TriMesh
 from voxterra.io.depth_store import DepthStore
-from voxterra.kernels.raster import rasterize_depth
 from voxterra.surface.fusion.fuse import fuse
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.evaluate import evaluate_views, means, score_view
 from voxterra.surface.voxels.extract import extract_mesh
 from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
-from voxterra.surface.voxels.render import Rendered, Voxels, to_device, to_model
-from voxterra.surface.voxels.scene import Scene, SceneView
+from voxterra.surface.voxels.render import Voxels, to_device, to_model
+from voxterra.surface.voxels.scene import Scene
 from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
 from voxterra.surface.voxels.train import train
 
@@ -55,30 +52,6 @@ class Subset:
 
     def load_mask(self, index):
         return self._store.load_mask(self._at[index])
-
-
-def draw(mesh: TriMesh, image: SceneView) -> Rendered:
-    """The mesh with its vertex colours as a view sees it."""
-    view = image.view
-    in_cam = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
-    depth, face = rasterize_depth(in_cam, mesh.faces, view.K, view.width, view.height)
-    row, column = np.nonzero(face >= 0)
-    at = np.column_stack([column + 0.5, row + 0.5])
-    points = view.unproject(at, depth[row, column].astype(np.float64))
-    corners = mesh.faces[face[row, column]]
-    a, b, c = (mesh.vertices[corners[:, k]].astype(np.float64) for k in range(3))
-    normal = np.cross(b - a, c - a)
-    area = np.maximum((normal * normal).sum(1), 1e-20)
-    wb = (np.cross(points - a, c - a) * normal).sum(1) / area
-    wc = (np.cross(b - a, points - a) * normal).sum(1) / area
-    weights = np.clip(np.column_stack([1 - wb - wc, wb, wc]), 0, 1)
-    weights /= weights.sum(1, keepdims=True)
-    color = np.zeros((view.height, view.width, 3), np.float32)
-    color[row, column] = (mesh.colors[corners] * weights[..., None]).sum(1) / 255.0
-    tensor = torch.from_numpy(color)
-    known = torch.from_numpy(depth > 0)
-    z = torch.from_numpy(np.where(depth > 0, depth, 0).astype(np.float32))
-    return Rendered(tensor, (~known).float(), z, z, torch.zeros_like(tensor))
 
 
 def score_voxels(voxels: Voxels, scene: Scene, run: Path, truth: Path) -> dict[str, float]:
