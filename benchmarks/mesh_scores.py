@@ -12,8 +12,10 @@ from voxterra.core.mesh import TriMesh
 from voxterra.kernels.raster import rasterize_depth
 from voxterra.surface.fusion.fuse import fuse
 from voxterra.surface.voxels.evaluate import means, score_view, smooth_share
-from voxterra.surface.voxels.render import Rendered
+from voxterra.surface.voxels.extract import everywhere, extract_mesh
+from voxterra.surface.voxels.render import Rendered, Voxels, to_model
 from voxterra.surface.voxels.scene import Scene, SceneView
+from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
 
 
 def draw(mesh: TriMesh, image: SceneView) -> Rendered:
@@ -62,6 +64,15 @@ def score_mesh(mesh: TriMesh, scene: Scene) -> dict[str, float | None]:
         "silhouette_iou": silhouette_iou(mesh, scene),
         "faces": len(mesh.faces),
     }
+
+
+def run_mesh(voxels: Voxels, scene: Scene) -> TriMesh:
+    """The mesh of trained voxels as a run cuts it: what two photos see and depth maps measured."""
+    views = [image.view for image in scene.training]
+    model = to_model(voxels)
+    mesh = extract_mesh(model, bounds=everywhere(model))
+    mesh = only_seen(mesh, voxels.octree, seen_leaves(voxels, views))
+    return only_measured(mesh, (v.prior for v in scene.training if v.prior is not None))
 
 
 def score_fused(maps: DepthMaps, scene: Scene) -> dict[str, float | None]:

@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from mesh_scores import score_fused, score_mesh
+from mesh_scores import run_mesh, score_fused, score_mesh
 from voxels_survey import Subset, compare
 from voxterra.io.depth_store import DepthStore
 from voxterra.io.undistort import undistort
@@ -30,12 +30,10 @@ from voxterra.surface.voxels.evaluate import (
     evaluate_views,
     means,
 )
-from voxterra.surface.voxels.extract import extract_mesh
 from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
-from voxterra.surface.voxels.render import Voxels, to_model
+from voxterra.surface.voxels.render import Voxels
 from voxterra.surface.voxels.scene import Scene
-from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
 
 
 def with_masks(scene: Scene, run: Path, folder: Path) -> Scene:
@@ -59,9 +57,7 @@ def _photos(run: Path) -> str:
 
 def score_voxels(voxels: Voxels, scene: Scene, masked: Scene) -> dict[str, float | None]:
     """Held-out images, and silhouettes of the mesh as a run would cut it."""
-    views = [image.view for image in scene.views if not image.held_out]
-    mesh = only_seen(extract_mesh(to_model(voxels)), voxels.octree, seen_leaves(voxels, views))
-    mesh = only_measured(mesh, (v.prior for v in scene.training if v.prior is not None))
+    mesh = run_mesh(voxels, scene)
     images = means(evaluate_views(voxels, masked, held_out=True))
     return {**images, **score_mesh(mesh, masked)}
 

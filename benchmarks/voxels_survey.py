@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from mesh_scores import draw
+from mesh_scores import draw, run_mesh
 from voxels import surface_scores_true
 from voxterra.io.depth_store import DepthStore
 from voxterra.surface.fusion.fuse import fuse
@@ -27,9 +27,8 @@ from voxterra.surface.voxels.evaluate import evaluate_views, means, score_view
 from voxterra.surface.voxels.extract import extract_mesh
 from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
-from voxterra.surface.voxels.render import Voxels, to_device, to_model
+from voxterra.surface.voxels.render import Voxels, to_device
 from voxterra.surface.voxels.scene import Scene
-from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
 from voxterra.surface.voxels.train import train
 
 
@@ -56,9 +55,7 @@ class Subset:
 
 def score_voxels(voxels: Voxels, scene: Scene, run: Path, truth: Path) -> dict[str, float]:
     """Held-out images and surface."""
-    views = [image.view for image in scene.views if not image.held_out]
-    mesh = only_seen(extract_mesh(to_model(voxels)), voxels.octree, seen_leaves(voxels, views))
-    mesh = only_measured(mesh, (v.prior for v in scene.training if v.prior is not None))
+    mesh = run_mesh(voxels, scene)
     images = means(evaluate_views(voxels, scene, held_out=True))
     return {**images, **surface_scores_true(mesh, run, truth), "faces": len(mesh.faces)}
 

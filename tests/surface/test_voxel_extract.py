@@ -12,7 +12,7 @@ from voxterra.core.voxels import corner_keys, decode_corners
 from voxterra.errors import ReconstructionError, UsageError
 from voxterra.io.voxels import read_voxels, write_voxels
 from voxterra.mesh.topology import edge_keys
-from voxterra.surface.voxels.extract import extract_mesh
+from voxterra.surface.voxels.extract import everywhere, extract_mesh
 from voxterra.surface.voxels.normals import normals_at
 
 SHAPES = {
@@ -144,9 +144,13 @@ def test_far_field_is_no_part_of_the_mesh():
         return np.minimum(sphere(0.5)(x), 1.85 - np.linalg.norm(x, axis=-1))
 
     path, level = tree(around_surface(distance, octants(4, 6)), edge=4.0)
-    mesh = extract_mesh(model_of(distance, path, level))
+    model = model_of(distance, path, level)
+    mesh = extract_mesh(model)
     assert np.linalg.norm(mesh.vertices, axis=1).max() < 0.6
     assert _edge_counts(mesh) == {2}
+    whole = extract_mesh(model, bounds=everywhere(model))
+    outer = len(whole.faces) - len(mesh.faces)
+    assert outer > 0 and np.linalg.norm(whole.vertices, axis=1).max() > 1.8
 
 
 def test_clipped_to_bounds():

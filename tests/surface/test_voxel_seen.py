@@ -87,6 +87,17 @@ def test_what_no_depth_map_measured_goes(ball):
     assert len(both.faces) > 1.8 * len(whole.faces)
 
 
+def test_one_of_many_that_look_is_not_enough(ball):
+    mesh, front = ball[1], view(0.0, -3.0)
+    known, blind = depth_of(ball, front), depth_of(ball, front, missing=160)
+    alone = only_measured(mesh, [known, blind, blind])
+    assert len(alone.faces) == len(only_measured(mesh, [known]).faces) > 0  # only three look
+    assert len(only_measured(mesh, [known, blind, blind, blind]).faces) == 0
+    two = only_measured(mesh, [known, known, blind, blind])
+    assert len(two.faces) == len(alone.faces)
+    assert len(only_measured(mesh, [known, blind, blind, blind], 1).faces) == len(alone.faces)
+
+
 def test_a_surface_that_has_moved_off_was_not_measured(ball):
     mesh = ball[1]
     moved = replace(mesh, vertices=mesh.vertices * np.float32(1.2))

@@ -77,11 +77,9 @@ def voxel_surface(
     write_voxels(model, ctx.out / MODEL_FILE, quantized=config.save_quantized)
     write_json(facts, ctx.out / FACTS_FILE)
     _keep(ctx, config, views)
-    mesh = extract_mesh(
-        model, bounds=ctx.config.surface.bounds_m, progress=part(progress, 0.9, 0.95)
-    )
+    mesh = extract_mesh(model, bounds=_box(ctx.config, model), progress=part(progress, 0.9, 0.95))
     mesh = _without_unseen(mesh, model, views, ctx.config, part(progress, 0.95, 0.98))
-    mesh = _measured(mesh, maps)
+    mesh = _measured(mesh, maps, ctx.config)
     return mesh, describe_training(facts), warnings
 
 
@@ -91,6 +89,13 @@ def training_options(config: Any) -> VoxelConfig:
     if voxels.bound is None and config.surface.bounds_m is not None:
         return replace(voxels, bound=config.surface.bounds_m)
     return voxels
+
+
+def _box(config: Any, model: VoxelModel) -> Any:
+    """What the mesh is cut to: a box that was asked for, or that of all voxels."""
+    from voxterra.surface.voxels.extract import everywhere
+
+    return config.surface.bounds_m or config.voxels.bound or everywhere(model)
 
 
 def training_facts(model: VoxelModel, folder: Path) -> dict[str, Any]:
@@ -166,15 +171,16 @@ def _without_unseen(
     return kept
 
 
-def _measured(mesh: TriMesh, maps: DepthMaps) -> TriMesh:
-    """The part of the surface that a depth map measured.
+def _measured(mesh: TriMesh, maps: DepthMaps, config: Any) -> TriMesh:
+    """The part of the surface that depth maps measured, as many as fusion asks for.
 
     Raises:
         ReconstructionError: none did.
     """
     from voxterra.surface.voxels.seen import only_measured
 
-    kept = only_measured(mesh, (maps.load(i) for i in range(len(maps.views))))
+    loaded = (maps.load(i) for i in range(len(maps.views)))
+    kept = only_measured(mesh, loaded, config.surface.min_views)
     logger.info("%d of %d faces are measured", len(kept.faces), len(mesh.faces))
     if len(kept.faces) == 0:
         raise ReconstructionError(

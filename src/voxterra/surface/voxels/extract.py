@@ -89,6 +89,16 @@ def extract_mesh(
     return mesh
 
 
+def everywhere(model: VoxelModel) -> Box:
+    """World box (x_min, y_min, z_min, x_max, y_max, z_max) that holds all voxels of a model.
+
+    The main bound leaves out what few photos show: the rim of a survey, the corner of a house.
+    """
+    half = 0.5 * model.inside_edge * 2.0**model.outside_level
+    low, high = (np.asarray(model.center) + side * half for side in (-1.0, 1.0))
+    return (*map(float, low), *map(float, high))  # type: ignore[return-value]
+
+
 def extract_tsdf(
     maps: DepthMaps,
     config: FusionConfig = FusionConfig(),

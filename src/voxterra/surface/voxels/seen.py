@@ -26,6 +26,8 @@ MIN_WEIGHT = 0.3
 """Least blending weight in a pixel that counts as seen."""
 MEASURED_PX = 1.5
 """A surface this near to a depth map, in footprints of its pixels, was measured."""
+FEW_LOOK = 3
+"""Where no more views look, one that measured is enough."""
 
 
 @torch.no_grad()
@@ -60,8 +62,14 @@ def only_seen(mesh: TriMesh, octree: Octree, seen: Tensor) -> TriMesh:
     return _with_faces(mesh, ((leaf >= 0) & seen[leaf.clamp(min=0)]).cpu().numpy())
 
 
-def only_measured(mesh: TriMesh, maps: Iterable[DepthMap], pixels: float = MEASURED_PX) -> TriMesh:
-    """The faces of a mesh that lie where a depth map measured them, with their vertices.
+def only_measured(
+    mesh: TriMesh,
+    maps: Iterable[DepthMap],
+    min_views: int = 2,
+    *,
+    pixels: float = MEASURED_PX,
+) -> TriMesh:
+    """The faces of a mesh that lie where depth maps measured them, with their vertices.
 
     A start from depth maps fills what they left unknown, and photos seldom tell enough of such
     places to make a guess right: where stereo found nothing there is little to be seen.
@@ -69,21 +77,25 @@ def only_measured(mesh: TriMesh, maps: Iterable[DepthMap], pixels: float = MEASU
     Args:
         mesh: in world.
         maps: of the views that it was made from.
+        min_views: depth maps that must have measured a face; one is enough where no more than
+            `FEW_LOOK` views have it in their image (the rule of the fusion).
         pixels: a face is measured if its middle lies this near to the depth in its pixel, in
             footprints of a depth pixel (depth over focal length).
     """
     centers = _centers(mesh)
-    measured = np.zeros(len(centers), np.bool_)
+    measured = np.zeros(len(centers), np.int32)
+    looking = np.zeros(len(centers), np.int32)
     for depth_map in maps:
         view = depth_map.view
         xy, depth = view.project(centers)
         inside = (depth > 0) & (xy >= 0).all(1) & (xy < [view.width, view.height]).all(1)
-        at = np.flatnonzero(inside & ~measured)
+        at = np.flatnonzero(inside)
         column, row = xy[at].astype(np.int64).T
         known = depth_map.depth[row, column].astype(np.float64)
         tolerance = pixels * known / np.sqrt(view.K[0, 0] * view.K[1, 1])
-        measured[at] = (known > 0) & (np.abs(depth[at] - known) < tolerance)
-    return _with_faces(mesh, measured)
+        measured[at] += (known > 0) & (np.abs(depth[at] - known) < tolerance)
+        looking[at] += 1
+    return _with_faces(mesh, measured >= np.where(looking <= FEW_LOOK, 1, max(1, min_views)))
 
 
 def _centers(mesh: TriMesh) -> NDArray[np.float64]:
