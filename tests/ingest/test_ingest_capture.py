@@ -62,6 +62,8 @@ def test_too_little_overlap_comes_with_advice():
     assert capture_of(flight(0.75, 0.6)).advice == ()
     (text,) = capture_of(flight(0.5, 0.5)).advice
     assert "share 50%" in text and "closer together" in text
+    (text,) = capture_of(flight(0.597, 0.6)).advice
+    assert "share 59.7%" in text and "share 60% or more" in text
     assert len(capture_of(flight(0.2, 0.1)).advice) == 2
 
 

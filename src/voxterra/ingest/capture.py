@@ -237,12 +237,18 @@ def _advice(forward: float | None, side: float | None) -> tuple[str, ...]:
     told = []
     if forward is not None and forward < LEAST_FORWARD:
         told.append(
-            f"photos one after the other share {forward:.0%} of what they show: take them closer "
-            f"together, so that they share {LEAST_FORWARD:.0%} or more"
+            f"photos one after the other share {_below(forward, LEAST_FORWARD)} of what they show: "
+            f"take them closer together, so that they share {LEAST_FORWARD:.0%} or more"
         )
     if side is not None and side < LEAST_SIDE:
         told.append(
-            f"flight lines share {side:.0%} of what they show: fly them closer together, so that "
-            f"they share {LEAST_SIDE:.0%} or more"
+            f"flight lines share {_below(side, LEAST_SIDE)} of what they show: fly them closer "
+            f"together, so that they share {LEAST_SIDE:.0%} or more"
         )
     return tuple(told)
+
+
+def _below(share: float, least: float) -> str:
+    """A share in whole percent, or so exactly that it does not read as the least one itself."""
+    whole = f"{share:.0%}"
+    return whole if whole != f"{least:.0%}" else f"{share:.1%}"
