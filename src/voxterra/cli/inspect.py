@@ -54,6 +54,7 @@ class InspectArguments:
 def run(args: list[str]) -> int:
     """Read the photos, print the table."""
     from voxterra.ingest.ingest import ingest_photos
+    from voxterra.pipeline.plan import require_photos_not_runs
 
     given = parse(
         InspectArguments, args, verb="inspect", description=DESCRIPTION, options=_Options()
@@ -65,6 +66,7 @@ def run(args: list[str]) -> int:
             where="--above-ground",
             next_step="Give metres above the ground, such as 60, or leave it out.",
         )
+    require_photos_not_runs(given.photos)
     # Files left out are in the table; without a handler they would be told once more.
     logging.getLogger("voxterra").addHandler(logging.NullHandler())
     with tempfile.TemporaryDirectory(prefix="voxterra-") as folder:
