@@ -136,6 +136,10 @@ def _summary(photos: PhotoSet, capture: Capture) -> list[str]:
     if capture.spacing_m is not None and capture.extent_m is not None:
         east, north = capture.extent_m
         lines.append(f"positions: {_extent(east, north)}, a photo every {capture.spacing_m:.3g} m")
+        if capture.places is not None and capture.places > 1:
+            lines.append(
+                f"{capture.places} places too far apart for one map: a run makes products of each"
+            )
     if capture.height_m is None or capture.gsd_m is None or capture.footprint_m is None:
         if capture.spacing_m is not None:
             lines.append(
