@@ -179,7 +179,8 @@ def _about_cameras(photos: Sequence[Photo]) -> list[str]:
         )
     unknown = sum(photo.focal_px is None for photo in photos)
     if unknown:
-        warnings.append(f"the focal length of {unknown} photos is not in their metadata: estimated")
+        photos_are = f"{unknown} photo" + ("s" if unknown > 1 else "")
+        warnings.append(f"the focal length of {photos_are} is not in the metadata: estimated")
     return warnings
 
 
