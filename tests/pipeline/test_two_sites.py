@@ -181,6 +181,8 @@ def test_an_area_of_interest_in_the_component_gives_its_products_only(
         assert ortho.bounds.right - ortho.bounds.left < 6
     assert {p.name for p in (out / "products").iterdir()} == {"component_2"}
     assert half_written(out) == []
+    again = [stage for stage, number in done(run(photos, out, config)) if number is None]
+    assert again == ["products", "report"]  # depth, surface and mesh of the main place are kept
 
 
 @pytest.mark.slow

@@ -37,8 +37,8 @@ def positions_astray(photos: Sequence[Photo]) -> dict[str, tuple[str, ...]]:
     limit = max(_TIMES * float(np.median(nearest)), _LEAST_M)
     found = {
         photo.id: [
-            f"its GPS position lies {distance(_on_ground(far))} from that of any other photo; correct it if it "
-            "is wrong"
+            f"its GPS position lies {distance(_on_ground(far))} from that of any other photo; "
+            "correct it if it is wrong"
         ]
         for photo, far in zip(located, nearest)
         if far > limit

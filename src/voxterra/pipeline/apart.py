@@ -122,7 +122,8 @@ def bring_up_to_date(world: World) -> Iterator[Event]:
         except OF_PHOTOS as error:
             log.warning("%s: %s ends: %s", world.apart.describe(), stage.name, error)
             write_json({"stage": stage.name, "why": error.what}, note)
-            _drop_from(world, stage)
+            for later in _from(world, stage):
+                world.workspace.drop(later.name)
             yield ev.StageWarning(stage.name, _told(world.apart, error), world.number)
             return
     if _note(world.workspace).get("stage") in [stage.name for stage in plan]:  # not behind the plan
@@ -141,7 +142,8 @@ def go_on_without(
 ) -> Iterator[Event]:
     """End a run's own world where the area of interest lies in worlds apart, which are made.
 
-    What earlier options had made of it from that stage on goes, as in `bring_up_to_date`.
+    Deliverables of earlier options go, as in `bring_up_to_date`; what they were made of stays:
+    hours of work may be in it, and a run without the area goes on from there.
 
     Raises:
         OutsideAreaError: `error`, where none of them holds the area either.
@@ -151,7 +153,10 @@ def go_on_without(
         raise error
     log.warning("%s ends: %s", stage.name, error)
     main.workspace.drop_partial(stage.name)
-    _drop_from(main, stage)
+    for later in _from(main, stage):
+        record = main.workspace.record(later.name)
+        if record is not None and record.products:
+            main.workspace.drop(later.name)
     names = " and ".join(apart.describe() for apart in made)
     folders = ", ".join(f"products/{apart.folder}" for apart in made)
     yield ev.StageWarning(
@@ -161,10 +166,10 @@ def go_on_without(
     )
 
 
-def _drop_from(world: World, stage: Stage) -> None:
-    plan = world.standing.plan
-    for later in plan[plan.index(stage) :]:
-        world.workspace.drop(later.name)
+def _from(world: World, stage: Stage) -> tuple[Stage, ...]:
+    """A stage of a world's plan, and those behind it."""
+    plan = tuple(world.standing.plan)
+    return plan[plan.index(stage) :]
 
 
 def failed(workspace: Workspace) -> str | None:
