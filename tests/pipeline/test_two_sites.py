@@ -154,6 +154,7 @@ def test_the_terminal_names_the_component(first_run, capfd):
 def test_the_viewer_shows_a_component_that_lies_apart(first_run):
     scene = load_scene(first_run[0] / "components/2")
     assert scene.glb is not None and scene.cloud is not None
+    assert scene.title == "run: component 2"
     assert len(scene.components) == 1 and scene.frame.crs == "EPSG:32633"
 
 
