@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from fake_stages import CountConfig, FakeConfig
 from killing import files, killed_at, needs_fork
 from run_folders import half_written
 
-from voxterra.errors import OutsideAreaError, UsageError
+from voxterra.errors import OutputError, OutsideAreaError, UsageError
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.run import run
 from voxterra.pipeline.stage import Stage
@@ -275,8 +276,34 @@ def finished(out: Path) -> list[tuple[str, int | None]]:
 
 def test_a_moved_run_is_still_up_to_date(source, tmp_path):
     go(source, tmp_path / "out")
-    (tmp_path / "out").rename(tmp_path / "disk")
-    assert done(go(None, tmp_path / "disk")) == []
+    (tmp_path / "out").rename(out := tmp_path / "disk")
+    assert done(go(None, out)) == []
+
+
+def test_where_the_photos_are_now_is_asked_for_when_there_is_work(source, tmp_path):
+    go(source, out := tmp_path / "out")
+    source.rename(moved := tmp_path / "moved")
+    told = [e.message for e in go(None, out) if isinstance(e, ev.StageWarning)]
+    assert not any("any more" in message for message in told)  # nothing to do
+    (out / "components/2/stages/count/count.txt").unlink()
+    told = [e.message for e in go(None, out) if isinstance(e, ev.StageWarning)]
+    (asked,) = [message for message in told if "any more" in message]
+    assert str(source) in asked and "voxterra run PHOTOS --out" in asked
+    events = go(moved, out)
+    assert done(events) == [] and not any(
+        "any more" in e.message for e in events if isinstance(e, ev.StageWarning)
+    )
+
+
+def test_a_world_that_cannot_begin_is_named(source, tmp_path):
+    go(source, out := tmp_path / "out")
+    shutil.rmtree(out / "components/3")
+    (out / "components/3").write_text("in the way")
+    events = []
+    with pytest.raises(OutputError):
+        list(_kept(events, run(source, out, FakeConfig(), stages=STAGES_APART)))
+    assert isinstance(events[-1], ev.RunFailed)
+    assert (events[-1].stage, events[-1].component) == ("place", 3)
 
 
 def test_the_folder_of_a_component_is_no_run_folder(source, tmp_path):

@@ -188,11 +188,23 @@ class _Run:
         if any(stage.splits and results[stage.name] != TO_COME for stage in self.plan):
             self.worlds = apart.worlds_of(self.main, results, self.from_stage)
             standing.apart = apart.gathered(self.worlds, tuple(self.table))
+        yield from self._tell_gone_photos()
         for world in (self.main, *self.worlds):
             for stage in world.standing.to_do():
                 if stage.requires is not None:  # missing things are told before hours of other work
                     stage.requires(world.config)
         yield from self._estimate()
+
+    def _tell_gone_photos(self) -> Iterator[Event]:
+        """A warning where there is work to do, and the photos are not where they were."""
+        gone = [path for path in self.main.source if not path.exists()]
+        if gone and any(world.standing.to_do() for world in (self.main, *self.worlds)):
+            yield ev.StageWarning(
+                self.plan[0].name,
+                f"the photos are not at {gone[0]} any more, and steps that read them will fail: "
+                "say where they are now, by voxterra run PHOTOS --out "
+                f"{shlex.quote(str(self.root))}; finished steps are kept",
+            )
 
     def _estimate(self) -> Iterator[Event]:
         """Tell what the stages to do will take, and refuse what cannot work."""
@@ -223,6 +235,7 @@ class _Run:
         self.worlds = apart.worlds_of(self.main, standing.results, self.from_stage)
         apart.drop_others(self.main.workspace, self.worlds)
         for world in self.worlds:
+            self.current = (world.standing.plan[0].name, world.number)
             for event in self._once(apart.bring_up_to_date(world)):
                 if isinstance(event, ev.StageStarted):
                     self.current = (event.stage, event.component)
