@@ -60,6 +60,10 @@ class NoOverlapError(ReconstructionError):
     """No two photos see the same thing well enough to be related."""
 
 
+class OutsideAreaError(ReconstructionError):
+    """Nothing of the model lies in the area of interest."""
+
+
 class GeoError(VoxterraError):
     """A CRS, datum, geoid or georeference is wrong or missing."""
 
@@ -90,6 +94,7 @@ EXIT_CODES: dict[type[VoxterraError], int] = {
     TooFewPhotosError: 5,
     FormatError: 6,
     ReconstructionError: 10,
+    OutsideAreaError: 10,
     NoOverlapError: 11,
     GeoError: 12,
     OutputError: 20,

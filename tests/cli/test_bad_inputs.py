@@ -134,6 +134,12 @@ def out_in_photos(at: Path) -> list[object]:
     return [folder, "--out", folder / "run"]
 
 
+def a_run_for_photos(at: Path) -> list[object]:
+    folder = photos(at / "site", "texture.jpg", "ortho.tif")
+    (folder / "voxterra.json").write_text("{}")
+    return [folder]
+
+
 def out_under_a_file(at: Path) -> list[object]:
     (at / "file").write_text("")
     return [photos(at / "photos", "a.jpg", "b.jpg"), "--out", at / "file" / "run"]
@@ -186,6 +192,7 @@ ROWS: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     "zip in a zip": (zip_in_a_zip, 4, "inner.zip is left out: archives"),
     "RAW in a zip": (raw_in_a_zip, 4, "RAW photos are not read"),
     "--out inside the photos": (out_in_photos, 2, "inside the folder of photos"),
+    "a run folder for photos": (a_run_for_photos, 2, "of a run, not of photos(.|\n)*goes on"),
     "--out under a file": (out_under_a_file, 20, "cannot be made or written"),
     "--out that holds something else": (out_in_use_by_others, 2, "letter.txt"),
     "table: latitude of 95": (with_table("filename,lat,lon\na.jpg,95,13\n"), 6, "line 2: lat 95"),

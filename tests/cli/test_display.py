@@ -47,6 +47,7 @@ def test_components_that_lie_apart_are_named():
     made = ApartFinished((2, 4), "products/component_2", "components/2", "EPSG:32633")
     lost = ApartFinished((3,), "products/component_3", "components/3", None, "they show nothing")
     report(RunFinished("out", 10.0, None, (made, lost)))
+    report(RunFinished("out", 1.0, "EPSG:32615", (made,), "nothing seen"))
     report(RunFailed("OutputError", "The disk is full.", 20, "mesh", component=2))
     told = screen.getvalue()
     assert "depth: 8 depth maps (7 s, 1.0 GB)\ncomponent 2: depth: 3 depth maps (3 s" in told
@@ -54,6 +55,8 @@ def test_components_that_lie_apart_are_named():
     assert "Components 2, 4, apart: EPSG:32633; in products/component_2; look at it: " in told
     assert "view out/components/2\n" in told
     assert "Component 3, apart: not placed yet; without products: they show nothing\n" in told
+    assert "Accuracy: EPSG:32615; without products: nothing seen\n" in told
+    assert "view out\n" not in told  # there is nothing to look at
     assert "error (stage mesh of component 2): The disk is full." in told
 
 

@@ -22,6 +22,12 @@ def test_the_demo_flight(capsys):
     assert "with the next photo" in text
 
 
+def test_the_folder_of_a_run_holds_no_photos(tmp_path, capsys):
+    (tmp_path / "voxterra.json").write_text("{}")
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert "of a run, not of photos" in capsys.readouterr().err
+
+
 def test_json_has_every_photo_and_the_capture(capsys):
     assert main(["inspect", str(DEMO), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -1,7 +1,8 @@
 """A pipeline of small stages whose photos lie in several worlds: each word of the source is one.
 
 The first word is the run's own world; each further one is a component that lies apart, numbered
-from 2 on. Stages of a word that is `fail` end as photos that show too little do.
+from 2 on. Stages of a word that is `fail` end as photos that show too little do,
+those of `outside` as photos that do not see the area of interest.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from fake_stages import STAGES
 
 from voxterra.core.apart import Apart
-from voxterra.errors import ReconstructionError
+from voxterra.errors import OutsideAreaError, ReconstructionError
 from voxterra.pipeline.apart import apart_workspace, failed
 from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.workspace import Workspace
@@ -42,6 +43,8 @@ def count(ctx: StageContext) -> StageOutput:
     for step in range(start, ctx.config.count.steps):
         ctx.progress(step / ctx.config.count.steps, word)
         done.write_text("x" * (step + 1))
+    if word == "outside":
+        raise OutsideAreaError("Nothing in the area.", where="--aoi", next_step="Look at it.")
     if word == "fail":
         raise ReconstructionError("They show nothing.", next_step="Take others.")
     (ctx.out / "count.txt").write_text(f"{word}: {len(word)}")

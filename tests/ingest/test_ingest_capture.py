@@ -58,10 +58,21 @@ def test_overlaps_are_those_that_were_flown(forward, side):
     assert found.photos_per_place == pytest.approx(expected, rel=0.35)
 
 
+def test_places_too_far_apart_for_one_map_are_counted():
+    near, far = flight(0.7, 0.6), flight(0.7, 0.6)
+    moved = [replace(p, gps=replace(p.gps, lat=p.gps.lat + 0.3)) for p in far]  # 33 km
+    assert capture_of(near).places == 1
+    assert capture_of([*near, *moved]).places == 2
+    lost = replace(near[0], gps=replace(near[0].gps, lat=0.0, lon=0.0))
+    assert capture_of([*near[1:], *moved, lost]).places == 2  # one photo alone is no place
+
+
 def test_too_little_overlap_comes_with_advice():
     assert capture_of(flight(0.75, 0.6)).advice == ()
     (text,) = capture_of(flight(0.5, 0.5)).advice
     assert "share 50%" in text and "closer together" in text
+    (text,) = capture_of(flight(0.597, 0.6)).advice
+    assert "share 59.7%" in text and "share 60% or more" in text
     assert len(capture_of(flight(0.2, 0.1)).advice) == 2
 
 

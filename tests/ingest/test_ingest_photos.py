@@ -241,7 +241,7 @@ def test_set_warnings(make_photo, tmp_path: Path) -> None:
     assert "focal length of 2 photos" in text
     make_photo("other/a.jpg")
     (without,) = ingest_photos(tmp_path / "other", work_dir=tmp_path).warnings
-    assert "no scale and no place on the map" in without
+    assert "no place on the map, and a scale only" in without
 
 
 def test_photos_that_look_the_same_are_kept_and_named(make_photo, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,7 @@ def test_the_terminal_names_the_component(first_run, capfd):
 def test_the_viewer_shows_a_component_that_lies_apart(first_run):
     scene = load_scene(first_run[0] / "components/2")
     assert scene.glb is not None and scene.cloud is not None
+    assert scene.title == "run: component 2"
     assert len(scene.components) == 1 and scene.frame.crs == "EPSG:32633"
 
 
@@ -161,6 +163,27 @@ def test_scores_find_what_was_made_of_a_component(first_run):
     assert is_run(own) and find_depth(own) == own / "stages/depth"
     assert find_product(own, "dsm.tif") == first_run[0] / "products/component_2/dsm.tif"
     assert read_run_frame(own).crs == "EPSG:32633" and len(read_run_cameras(own).names) == 4
+
+
+def test_an_area_of_interest_in_the_component_gives_its_products_only(
+    first_run, photos, tmp_path, config
+):
+    shutil.copytree(first_run[0], out := tmp_path / "out")
+    (lon, lat), half = CITY.lonlat, (2e-5, 1.3e-5)  # 1.4 m
+    ring = [(lon + i * half[0], lat + j * half[1]) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    area = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    (tmp_path / "area.geojson").write_text(json.dumps(area))
+    asked = {"depth": {"aoi": str(tmp_path / "area.geojson")},
+             "products": {"aoi": str(tmp_path / "area.geojson")}}  # fmt: skip
+    events = list(run(photos, out, with_values(config, asked, where="test")))
+    assert events[-1].failed == "No two photos see the area of interest."
+    assert done(events) == [(stage, 2) for stage in BEHIND[1:]]
+    with rasterio.open(out / "products/component_2/ortho.tif") as ortho:
+        assert ortho.bounds.right - ortho.bounds.left < 6
+    assert {p.name for p in (out / "products").iterdir()} == {"component_2"}
+    assert half_written(out) == []
+    again = [stage for stage, number in done(run(photos, out, config)) if number is None]
+    assert again == ["products", "report"]  # depth, surface and mesh of the main place are kept
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from fake_stages import CountConfig, FakeConfig
 from killing import files, killed_at, needs_fork
 from run_folders import half_written
 
-from voxterra.errors import UsageError
+from voxterra.errors import OutputError, OutsideAreaError, UsageError
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.run import run
 from voxterra.pipeline.stage import Stage
@@ -128,6 +129,46 @@ def test_photos_that_show_too_little_end_their_own_world_only(source, tmp_path):
     assert half_written(out) == []
 
 
+def test_what_ended_a_world_is_remembered_by_runs_that_stop_before_it(source, tmp_path):
+    (source / "a.jpg").write_text("home fail\n")
+    go(source, out := tmp_path / "out")
+    events = go(source, out, until="place")
+    assert not [e for e in events if isinstance(e, ev.StageWarning) and "date" in e.message]
+    assert events[-1].apart[0].failed == "They show nothing."
+
+
+def test_an_area_in_a_world_apart_leaves_that_world_alone(source, tmp_path):
+    go(source, out := tmp_path / "out")
+    (source / "a.jpg").write_text("outside far\n")
+    (source / "b.jpg").write_text("outside")
+    events = go(source, out)
+    assert ("tell", 2) in done(events) and ("count", None) not in done(events)
+    told = [e for e in events if isinstance(e, ev.StageWarning) and "Nothing in the" in e.message]
+    assert [e.component for e in told] == [3, None]
+    assert "look into products/component_2;" in told[1].message
+    assert events[-1].failed == "Nothing in the area."
+    left = {p.relative_to(out).as_posix() for p in (out / "products").rglob("*") if p.is_file()}
+    assert left == {"products/component_2/n.txt", "products/component_2/all.txt"}
+    assert half_written(out) == []
+    assert done(go(source, out)) == []
+    (source / "a.jpg").write_text("home far\n")
+    assert go(source, out)[-1].failed is None
+    assert (out / "products/all.txt").read_text().startswith("n=home: 4")
+
+
+def test_an_area_that_no_world_sees_ends_the_run_and_leaves_what_there_is(source, tmp_path):
+    (source / "b.jpg").write_text("")
+    go(source, out := tmp_path / "out")
+    (source / "a.jpg").write_text("outside outside\n")
+    events = []
+    with pytest.raises(OutsideAreaError, match="Nothing in the area"):
+        list(_kept(events, run(source, out, FakeConfig(), stages=STAGES_APART)))
+    assert isinstance(events[-1], ev.RunFailed)
+    assert (events[-1].stage, events[-1].component) == ("count", None)
+    assert events[-1].next_step == "Look at it."
+    assert (out / "products/n.txt").read_text() == "n=home: 4"
+
+
 def test_other_errors_end_the_run_and_name_the_component(source, tmp_path):
     def full(ctx):
         if ctx.apart is not None:
@@ -160,6 +201,15 @@ def test_worlds_that_are_no_more_go_and_files_of_a_user_stay(source, tmp_path):
     left = {p.name for p in (out / "products").rglob("*") if p.is_file()}
     assert left == {"n.txt", "all.txt", "mine.txt"}
     assert not (out / "products/component_3").exists()
+
+
+def test_of_worlds_that_are_no_more_goes_what_a_killed_run_was_delivering(source, tmp_path):
+    go(source, out := tmp_path / "out")
+    stages = out / "components/3/stages"
+    (stages / "write").rename(stages / ".write.partial")  # its deliverables are there already
+    (source / "b.jpg").write_text("")
+    go(source, out)
+    assert not (out / "products/component_3").exists() and half_written(out) == []
 
 
 def test_closing_stops_a_world_apart_and_the_next_run_goes_on_there(source, tmp_path):
@@ -226,8 +276,34 @@ def finished(out: Path) -> list[tuple[str, int | None]]:
 
 def test_a_moved_run_is_still_up_to_date(source, tmp_path):
     go(source, tmp_path / "out")
-    (tmp_path / "out").rename(tmp_path / "disk")
-    assert done(go(None, tmp_path / "disk")) == []
+    (tmp_path / "out").rename(out := tmp_path / "disk")
+    assert done(go(None, out)) == []
+
+
+def test_where_the_photos_are_now_is_asked_for_when_there_is_work(source, tmp_path):
+    go(source, out := tmp_path / "out")
+    source.rename(moved := tmp_path / "moved")
+    told = [e.message for e in go(None, out) if isinstance(e, ev.StageWarning)]
+    assert not any("any more" in message for message in told)  # nothing to do
+    (out / "components/2/stages/count/count.txt").unlink()
+    told = [e.message for e in go(None, out) if isinstance(e, ev.StageWarning)]
+    (asked,) = [message for message in told if "any more" in message]
+    assert str(source) in asked and "voxterra run PHOTOS --out" in asked
+    events = go(moved, out)
+    assert done(events) == [] and not any(
+        "any more" in e.message for e in events if isinstance(e, ev.StageWarning)
+    )
+
+
+def test_a_world_that_cannot_begin_is_named(source, tmp_path):
+    go(source, out := tmp_path / "out")
+    shutil.rmtree(out / "components/3")
+    (out / "components/3").write_text("in the way")
+    events = []
+    with pytest.raises(OutputError):
+        list(_kept(events, run(source, out, FakeConfig(), stages=STAGES_APART)))
+    assert isinstance(events[-1], ev.RunFailed)
+    assert (events[-1].stage, events[-1].component) == ("place", 3)
 
 
 def test_the_folder_of_a_component_is_no_run_folder(source, tmp_path):

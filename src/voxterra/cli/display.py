@@ -240,11 +240,12 @@ class _Report:
                 name = escape(f"{product.path:<{width}}")
                 self.console.print(f"  {name} {size}  {escape(product.description)}")
         if event.accuracy:
-            self.console.print(f"[bold]Accuracy:[/] {escape(event.accuracy)}")
+            failed = f"; without products: {event.failed}" if event.failed else ""
+            self.console.print(f"[bold]Accuracy:[/] {escape(event.accuracy + failed)}")
         for apart in event.apart:
             self._tell_apart(apart, event.out)
         self.console.print(f"Done in {event.seconds:.0f} s.", end="")
-        if self.products:
+        if any(product.component is None for product in self.products):
             where = escape(shlex.quote(event.out))
             self.console.print(f" Look at it: {_program()} view {where}", end="")
         self.console.print()

@@ -54,6 +54,7 @@ class InspectArguments:
 def run(args: list[str]) -> int:
     """Read the photos, print the table."""
     from voxterra.ingest.ingest import ingest_photos
+    from voxterra.pipeline.plan import require_photos_not_runs
 
     given = parse(
         InspectArguments, args, verb="inspect", description=DESCRIPTION, options=_Options()
@@ -65,6 +66,7 @@ def run(args: list[str]) -> int:
             where="--above-ground",
             next_step="Give metres above the ground, such as 60, or leave it out.",
         )
+    require_photos_not_runs(given.photos)
     # Files left out are in the table; without a handler they would be told once more.
     logging.getLogger("voxterra").addHandler(logging.NullHandler())
     with tempfile.TemporaryDirectory(prefix="voxterra-") as folder:
@@ -134,6 +136,10 @@ def _summary(photos: PhotoSet, capture: Capture) -> list[str]:
     if capture.spacing_m is not None and capture.extent_m is not None:
         east, north = capture.extent_m
         lines.append(f"positions: {_extent(east, north)}, a photo every {capture.spacing_m:.3g} m")
+        if capture.places is not None and capture.places > 1:
+            lines.append(
+                f"{capture.places} places too far apart for one map: a run makes products of each"
+            )
     if capture.height_m is None or capture.gsd_m is None or capture.footprint_m is None:
         if capture.spacing_m is not None:
             lines.append(

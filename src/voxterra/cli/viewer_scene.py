@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from voxterra.core.apart import FOLDER_OF_COMPONENTS
 from voxterra.core.camera import PinholeView
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud
@@ -70,13 +71,19 @@ def load_scene(run: Path) -> Scene:
         )
     model = stages / "surface" / MODEL_FILE
     return Scene(
-        run.resolve().name,
+        _title(run.resolve()),
         _glb(run, frame),
         _cloud(run, components),
         components,
         frame,
         read_voxels(model) if model.is_file() else None,
     )
+
+
+def _title(run: Path) -> str:
+    if run.parent.name == FOLDER_OF_COMPONENTS:
+        return f"{run.parent.parent.name}: component {run.name}"
+    return run.name
 
 
 def _trained(folder: Path) -> Scene:

@@ -7,8 +7,13 @@ from difflib import get_close_matches
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
-    """End of a sentence: "; did you mean 'X'?" with the known name nearest to `wrong`, or "."."""
-    matches = get_close_matches(wrong, list(known), n=1, cutoff=0.55)
+    """End of a sentence: "; did you mean 'X'?" with the known name nearest to `wrong`, or ".".
+
+    Of an option of a group ("georef.crs"), the last part alone ("crs") is nearest.
+    """
+    names = list(known)
+    matches = [name for name in names if name.endswith(f".{wrong.lstrip('-')}")]
+    matches = matches or get_close_matches(wrong, names, n=1, cutoff=0.55)
     return f"; did you mean '{matches[0]}'?" if matches else "."
 
 

@@ -12,7 +12,7 @@ from voxterra.core.area import Polygon
 from voxterra.core.geo import GeoFrame
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.depth.sources import sparse_prior
-from voxterra.errors import ReconstructionError
+from voxterra.errors import OutsideAreaError
 from voxterra.io.undistort import pinhole_view
 
 Float = NDArray[np.float64]
@@ -51,7 +51,7 @@ def seeing_area(
         area: polygons.
 
     Raises:
-        ReconstructionError: fewer than two photos see the area.
+        OutsideAreaError: fewer than two photos see the area.
     """
     box = _box(frame, area)
     places = _places(components, box)
@@ -61,7 +61,7 @@ def seeing_area(
         if sees.sum() >= 2:
             kept.append(component.with_images(sees))
     if not kept:
-        raise ReconstructionError(
+        raise OutsideAreaError(
             "No two photos see the area of interest.",
             where="--aoi",
             next_step="Compare the polygon with cameras.geojson of a run without --aoi: are its "

@@ -15,6 +15,7 @@ _FROM_PHOTOS = 4
 _TIMES, _LEAST_M = 20.0, 100.0
 _NEAREST, _AROUND_M = 8, 500.0
 _HEIGHT_TIMES, _HEIGHT_LEAST_M = 10.0, 30.0
+_EARTH_M = 6_371_000.0
 
 
 def positions_astray(photos: Sequence[Photo]) -> dict[str, tuple[str, ...]]:
@@ -36,8 +37,8 @@ def positions_astray(photos: Sequence[Photo]) -> dict[str, tuple[str, ...]]:
     limit = max(_TIMES * float(np.median(nearest)), _LEAST_M)
     found = {
         photo.id: [
-            f"its GPS position lies {distance(far)} from that of any other photo; correct it if it "
-            "is wrong"
+            f"its GPS position lies {distance(_on_ground(far))} from that of any other photo; "
+            "correct it if it is wrong"
         ]
         for photo, far in zip(located, nearest)
         if far > limit
@@ -71,6 +72,11 @@ def _heights(located: Sequence[Photo], world: np.ndarray) -> list[tuple[str, str
         for row, d in zip(np.array(rows)[compared], off)
         if abs(d) > limit
     ]
+
+
+def _on_ground(chord_m: float) -> float:
+    """Along a sphere of the Earth's size, for people to check on a map."""
+    return 2 * _EARTH_M * float(np.arcsin(min(chord_m / (2 * _EARTH_M), 1.0)))
 
 
 def _way(difference: float) -> str:

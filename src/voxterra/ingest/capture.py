@@ -7,11 +7,12 @@ is what the drone recorded over its take-off, or what the user says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.apart import REACH_M, shared_worlds
 from voxterra.core.geo import GeoFrame
 from voxterra.core.photos import Attitude, Photo
 
@@ -31,6 +32,7 @@ class Capture:
     Attributes:
         spacing_m: median distance from a photo to the next one taken.
         extent_m: west to east and south to north, of the positions.
+        places: how many places there are that lie too far from each other for one map.
         height_m: median height above the ground.
         height_from: what that stands on.
         gsd_m: median size of a pixel on the ground.
@@ -45,6 +47,7 @@ class Capture:
 
     spacing_m: float | None = None
     extent_m: tuple[float, float] | None = None
+    places: int | None = None
     height_m: float | None = None
     height_from: str | None = None
     gsd_m: float | None = None
@@ -71,7 +74,8 @@ def capture_of(photos: Sequence[Photo], above_ground_m: float | None = None) -> 
     spacing = float(np.median(np.linalg.norm(np.diff(xy, axis=0), axis=1)))
     extent = np.ptp(xy, axis=0)
     heights, source = _heights(located, above_ground_m)
-    base = Capture(spacing_m=spacing, extent_m=(float(extent[0]), float(extent[1])))
+    places = _places(located) if extent.max() > REACH_M else 1
+    base = Capture(spacing_m=spacing, extent_m=(float(extent[0]), float(extent[1])), places=places)
     if heights is None:
         return base
     prints = [
@@ -100,9 +104,8 @@ def _of_prints(
     middle = photos[down[len(down) // 2]]
     height = float(np.median(heights[down]))
     across = height / (middle.focal_px or 1.0)
-    return Capture(
-        spacing_m=base.spacing_m,
-        extent_m=base.extent_m,
+    return replace(
+        base,
         height_m=height,
         height_from=source,
         gsd_m=gsd,
@@ -121,6 +124,14 @@ def _positions(photos: Sequence[Photo]) -> Float:
     middle = np.median(lonlat, axis=0)
     frame = GeoFrame("geo", float(middle[0]), float(middle[1]))
     return frame.from_lonlat(lonlat)[:, :2]
+
+
+def _places(photos: Sequence[Photo]) -> int:
+    """How many groups of two photos or more lie `REACH_M` from each other, to a kilometre."""
+    lonlat = np.array([(p.gps.lon, p.gps.lat) for p in photos if p.gps])
+    cells, cell = np.unique(lonlat.round(2), axis=0, return_inverse=True)
+    _, counts = np.unique(shared_worlds(cells)[cell.ravel()], return_counts=True)
+    return int((counts > 1).sum())
 
 
 def _heights(photos: list[Photo], above_ground_m: float | None) -> tuple[Float | None, str]:
@@ -237,12 +248,18 @@ def _advice(forward: float | None, side: float | None) -> tuple[str, ...]:
     told = []
     if forward is not None and forward < LEAST_FORWARD:
         told.append(
-            f"photos one after the other share {forward:.0%} of what they show: take them closer "
-            f"together, so that they share {LEAST_FORWARD:.0%} or more"
+            f"photos one after the other share {_below(forward, LEAST_FORWARD)} of what they show: "
+            f"take them closer together, so that they share {LEAST_FORWARD:.0%} or more"
         )
     if side is not None and side < LEAST_SIDE:
         told.append(
-            f"flight lines share {side:.0%} of what they show: fly them closer together, so that "
-            f"they share {LEAST_SIDE:.0%} or more"
+            f"flight lines share {_below(side, LEAST_SIDE)} of what they show: fly them closer "
+            f"together, so that they share {LEAST_SIDE:.0%} or more"
         )
     return tuple(told)
+
+
+def _below(share: float, least: float) -> str:
+    """A share in whole percent, or so exactly that it does not read as the least one itself."""
+    whole = f"{share:.0%}"
+    return whole if whole != f"{least:.0%}" else f"{share:.1%}"

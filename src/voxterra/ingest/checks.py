@@ -136,8 +136,8 @@ def _about_gps(photos: Sequence[Photo]) -> list[str]:
     positions = [photo.gps for photo in photos if photo.gps]
     if not positions:
         return [
-            "no photo has a GPS position: the model will have no scale and no place on the map; "
-            "give positions in meta.csv, or a known length with --scale-bar"
+            "no photo has a GPS position: the model will have no place on the map, and a scale "
+            "only by a known length (--scale-bar); positions in meta.csv would give both"
         ]
     warnings = []
     if len(positions) < len(photos):
@@ -179,7 +179,8 @@ def _about_cameras(photos: Sequence[Photo]) -> list[str]:
         )
     unknown = sum(photo.focal_px is None for photo in photos)
     if unknown:
-        warnings.append(f"the focal length of {unknown} photos is not in their metadata: estimated")
+        photos_are = f"{unknown} photo" + ("s" if unknown > 1 else "")
+        warnings.append(f"the focal length of {photos_are} is not in the metadata: estimated")
     return warnings
 
 

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from voxterra.core.apart import FOLDER_OF_COMPONENTS, Apart, worlds_apart
-from voxterra.errors import GeoError, ReconstructionError, TooFewPhotosError, VoxterraError
+from voxterra.errors import (
+    GeoError,
+    OutsideAreaError,
+    ReconstructionError,
+    TooFewPhotosError,
+    VoxterraError,
+)
 from voxterra.io.json_file import read_json, write_json
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
@@ -110,30 +116,70 @@ def bring_up_to_date(world: World) -> Iterator[Event]:
     """
     assert world.apart is not None
     note, plan = world.workspace.root / FAILED_FILE, world.standing.plan
-    for at, stage in enumerate(plan):
+    for stage in plan:
         try:
             yield from world.bring_up_to_date(stage)
         except OF_PHOTOS as error:
             log.warning("%s: %s ends: %s", world.apart.describe(), stage.name, error)
             write_json({"stage": stage.name, "why": error.what}, note)
-            for later in plan[at:]:
+            for later in _from(world, stage):
                 world.workspace.drop(later.name)
-            yield ev.StageWarning(stage.name, _told(world.apart, stage, error), world.number)
+            yield ev.StageWarning(stage.name, _told(world.apart, error), world.number)
             return
-    note.unlink(missing_ok=True)
+    if _note(world.workspace).get("stage") in [stage.name for stage in plan]:  # not behind the plan
+        note.unlink(missing_ok=True)
 
 
-def _told(apart: Apart, stage: Stage, error: VoxterraError) -> str:
-    next_step = f" {error.next_step}" if error.next_step else ""
-    return (
-        f"{apart.describe()} ends here, and has no products of later steps: {error.what}{next_step}"
+def _told(apart: Apart, error: VoxterraError) -> str:
+    told = f"{apart.describe()} ends here, and has no products of later steps: {error.what}"
+    if isinstance(error, OutsideAreaError) or not error.next_step:  # the area is that of another
+        return told
+    return f"{told} {error.next_step}"
+
+
+def go_on_without(
+    main: World, worlds: tuple[World, ...], stage: Stage, error: OutsideAreaError
+) -> Iterator[Event]:
+    """End a run's own world where the area of interest lies in worlds apart, which are made.
+
+    Deliverables of earlier options go, as in `bring_up_to_date`; what they were made of stays:
+    hours of work may be in it, and a run without the area goes on from there.
+
+    Raises:
+        OutsideAreaError: `error`, where none of them holds the area either.
+    """
+    made = [w.apart for w in worlds if w.apart is not None and failed(w.workspace) is None]
+    if not made:
+        raise error
+    log.warning("%s ends: %s", stage.name, error)
+    main.workspace.drop_partial(stage.name)
+    for later in _from(main, stage):
+        record = main.workspace.record(later.name)
+        if record is not None and record.products:
+            main.workspace.drop(later.name)
+    names = " and ".join(apart.describe() for apart in made)
+    folders = ", ".join(f"products/{apart.folder}" for apart in made)
+    yield ev.StageWarning(
+        stage.name,
+        f"the place of most photos has no products of this step and later ones: {error.what} "
+        f"It lies in {names}: look into {folders}; without --aoi all places have products",
     )
+
+
+def _from(world: World, stage: Stage) -> tuple[Stage, ...]:
+    """A stage of a world's plan, and those behind it."""
+    plan = tuple(world.standing.plan)
+    return plan[plan.index(stage) :]
 
 
 def failed(workspace: Workspace) -> str | None:
     """Why a world apart did not come to its end; None when it did, or was not begun."""
+    return _note(workspace).get("why")
+
+
+def _note(workspace: Workspace) -> dict[str, str]:
     note = read_json(workspace.root / FAILED_FILE)
-    return str(note.get("why")) if isinstance(note, dict) else None
+    return note if isinstance(note, dict) else {}
 
 
 def gathered(worlds: tuple[World, ...], table: tuple[Stage, ...]) -> dict[str, str]:
@@ -145,13 +191,16 @@ def _delivered(world: World, table: tuple[Stage, ...]) -> str:
     """The last result of a world that is to be told of, `TO_COME`, or why there is none."""
     last = [stage for stage in table if not stage.gathers][-1]
     foreseen = world.standing.foreseen()
+    why = failed(world.workspace)
     if last.name not in foreseen:  # behind the plan
+        if why:
+            return f"failed: {why}"
         behind = tuple(s for s in table if s.name not in foreseen)
         record = world.workspace.record(last.name)
         old = record is None or last.name in world.standing.outdated(behind)
         return TO_COME if old or record is None else record.result
     result = foreseen[last.name]
-    return f"failed: {why}" if result == TO_COME and (why := failed(world.workspace)) else result
+    return f"failed: {why}" if result == TO_COME and why else result
 
 
 def drop_others(main: Workspace, worlds: tuple[World, ...]) -> None:
@@ -165,6 +214,7 @@ def drop_others(main: Workspace, worlds: tuple[World, ...]) -> None:
         if not old.name.isdigit() or old.name in kept:
             continue
         workspace = apart_workspace(main, Apart((int(old.name) - 1,)))
+        # Hidden ones too: a killed run delivers before the record is in its place.
         for stage in (old / "stages").iterdir() if (old / "stages").is_dir() else ():
             workspace.drop(stage.name)
         shutil.rmtree(old)

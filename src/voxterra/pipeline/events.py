@@ -153,12 +153,14 @@ class RunFinished:
         seconds: wall time of this run.
         accuracy: how well the model lies in the world, or None when that stage has not run.
         apart: components that lie apart from that world, delivered each in a folder of its own.
+        failed: why that world has no products, though others have; None where nothing failed.
     """
 
     out: str
     seconds: float
     accuracy: str | None
     apart: tuple[ApartFinished, ...] = ()
+    failed: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from voxterra.core.names import nearest
 from voxterra.errors import NoPhotosError, UsageError
+from voxterra.pipeline.run_file import has_run_file
 from voxterra.pipeline.stage import Stage
 
 Source = Path | str | Sequence[Path | str]
@@ -43,7 +45,7 @@ def photo_paths(source: Source, out: Path) -> tuple[Path, ...]:
 
     Raises:
         NoPhotosError: there are none.
-        UsageError: the run folder `out` lies among the photos.
+        UsageError: the run folder `out` lies among the photos, or they are a run folder.
     """
     paths = tuple(Path(p) for p in ([source] if isinstance(source, Path | str) else source))
     if not paths:
@@ -61,4 +63,21 @@ def photo_paths(source: Source, out: Path) -> tuple[Path, ...]:
                 next_step="Give an --out folder beside the photos, so that results are not "
                 "taken for photos.",
             )
+    require_photos_not_runs(paths)
     return paths
+
+
+def require_photos_not_runs(paths: Sequence[Path]) -> None:
+    """Refuse run folders: their pictures are made of photos, and are none themselves.
+
+    Raises:
+        UsageError: one of the paths is a run folder.
+    """
+    for path in paths:
+        if has_run_file(path):
+            raise UsageError(
+                "This is the folder of a run, not of photos.",
+                where=str(path),
+                next_step="Give the folder of its photos; voxterra run --out "
+                f"{shlex.quote(str(path))} goes on with the run.",
+            )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from voxterra import __version__
+from voxterra.errors import OutsideAreaError
 from voxterra.pipeline import apart
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
@@ -109,6 +110,7 @@ class _Run:
         anyway: whether to start where that hardly suffices.
         worlds: of the components that lie apart, as far as they are known.
         current: the stage at work, and the component of its world where it lies apart.
+        ended: why the main world has no products though the run goes on.
         told: warnings, each of which is told once though it holds in several worlds.
     """
 
@@ -120,6 +122,7 @@ class _Run:
     anyway: bool
     worlds: tuple[World, ...] = ()
     current: tuple[str | None, int | None] = (None, None)
+    ended: str | None = None
     told: set[str] = field(default_factory=set)
 
     @property
@@ -143,11 +146,16 @@ class _Run:
                 if stage.gathers:
                     yield from self._bring_apart()
                 self.current = (stage.name, None)
-                yield from self._once(self.main.bring_up_to_date(stage))
+                try:
+                    yield from self._once(self.main.bring_up_to_date(stage))
+                except OutsideAreaError as error:
+                    yield from self._go_on_without_main(stage, error)
+                    break
                 if known and stage is self.plan[0]:  # photos that are none leave the run as it was
                     self._record_question()
-            if not any(stage.gathers for stage in self.plan):
-                yield from self._bring_apart()
+            else:
+                if not any(stage.gathers for stage in self.plan):
+                    yield from self._bring_apart()
             yield from self._tell_outdated()
         except GeneratorExit:
             log.info("stopped in stage %s", self.current[0])
@@ -159,7 +167,7 @@ class _Run:
             yield from world.products(self.root)
         seconds = round(time.perf_counter() - start, 3)
         ended = tuple(apart.ended(world, self.root) for world in self.worlds)
-        yield ev.RunFinished(str(self.root), seconds, self.main.accuracy(), ended)
+        yield ev.RunFinished(str(self.root), seconds, self.main.accuracy(), ended, self.ended)
 
     def _prepare(self, known: bool) -> Iterator[Event]:
         """Find out what there is and what is to do, and tell of it before anything starts.
@@ -180,11 +188,23 @@ class _Run:
         if any(stage.splits and results[stage.name] != TO_COME for stage in self.plan):
             self.worlds = apart.worlds_of(self.main, results, self.from_stage)
             standing.apart = apart.gathered(self.worlds, tuple(self.table))
+        yield from self._tell_gone_photos()
         for world in (self.main, *self.worlds):
             for stage in world.standing.to_do():
                 if stage.requires is not None:  # missing things are told before hours of other work
                     stage.requires(world.config)
         yield from self._estimate()
+
+    def _tell_gone_photos(self) -> Iterator[Event]:
+        """A warning where there is work to do, and the photos are not where they were."""
+        gone = [path for path in self.main.source if not path.exists()]
+        if gone and any(world.standing.to_do() for world in (self.main, *self.worlds)):
+            yield ev.StageWarning(
+                self.plan[0].name,
+                f"the photos are not at {gone[0]} any more, and steps that read them will fail: "
+                "say where they are now, by voxterra run PHOTOS --out "
+                f"{shlex.quote(str(self.root))}; finished steps are kept",
+            )
 
     def _estimate(self) -> Iterator[Event]:
         """Tell what the stages to do will take, and refuse what cannot work."""
@@ -215,11 +235,18 @@ class _Run:
         self.worlds = apart.worlds_of(self.main, standing.results, self.from_stage)
         apart.drop_others(self.main.workspace, self.worlds)
         for world in self.worlds:
+            self.current = (world.standing.plan[0].name, world.number)
             for event in self._once(apart.bring_up_to_date(world)):
                 if isinstance(event, ev.StageStarted):
                     self.current = (event.stage, event.component)
                 yield event
         standing.apart = apart.gathered(self.worlds, tuple(self.table))
+
+    def _go_on_without_main(self, stage: Stage, error: OutsideAreaError) -> Iterator[Event]:
+        """The worlds apart only, where the area of interest lies in one of them."""
+        yield from self._bring_apart()
+        self.current, self.ended = (stage.name, None), error.what
+        yield from apart.go_on_without(self.main, self.worlds, stage, error)
 
     def _once(self, events: Iterator[Event]) -> Iterator[Event]:
         """Without warnings of worlds apart that the run's own world has told already."""

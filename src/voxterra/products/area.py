@@ -10,7 +10,7 @@ import numpy as np
 from voxterra.core.area import Polygon, inside
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud, TriMesh
-from voxterra.errors import ReconstructionError
+from voxterra.errors import OutsideAreaError
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def cut_to_area(
     A model that is not on the map is not cut, with a warning.
 
     Raises:
-        ReconstructionError: nothing of the surface lies inside.
+        OutsideAreaError: nothing of the surface lies inside.
     """
     if frame.is_local:
         log.warning("the area of interest has no effect: the model is not on the map")
@@ -31,7 +31,7 @@ def cut_to_area(
     middles = mesh.vertices.astype(np.float64)[mesh.faces].mean(axis=1)
     kept = inside(frame.to_lonlat(middles)[:, :2], area)
     if not kept.any():
-        raise ReconstructionError(
+        raise OutsideAreaError(
             "Nothing of the surface lies in the area of interest.",
             where="--aoi",
             next_step="Compare the polygon with cameras.geojson of a run without --aoi: are its "
