@@ -3,7 +3,8 @@
     python benchmarks/voxels_survey.py RUN TRUTH OUT [--n_iter 800 ...]
 
 RUN has been worked on up to its depth stage (voxterra depth); TRUTH is a synthetic set's folder.
-Every test_every-th photo is kept from training and from `fusion` (stereo has had all of them).
+Options on top of the preset `preview` of a CPU. Every test_every-th photo is kept from training and
+from `fusion` (stereo has had all of them).
 Fusion's images are its mesh with vertex colours, drawn with the voxels' background.
 """
 
@@ -14,6 +15,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
@@ -21,6 +23,7 @@ import yaml
 from mesh_scores import draw, run_mesh
 from voxels import surface_scores_true
 from voxterra.io.depth_store import DepthStore
+from voxterra.pipeline.voxel_presets import voxel_preset
 from voxterra.surface.fusion.fuse import fuse
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.evaluate import evaluate_views, means, score_view
@@ -124,8 +127,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     source, truth, out, *options = sys.argv[1:]
     names = (o.lstrip("-").replace("-", "_") for o in options[::2])
-    values = {"eval": True, **dict(zip(names, map(yaml.safe_load, options[1::2])))}
-    config = resolve(values, preset=values.pop("preset", None)).config
+    base = {k: v for k, v in asdict(voxel_preset("preview", "cpu")).items() if v is not None}
+    values = {**base, "eval": True, **dict(zip(names, map(yaml.safe_load, options[1::2])))}
+    config = resolve(values).config
     print(json.dumps(run(Path(source), Path(truth), Path(out), config), indent=1))
 
 
