@@ -176,7 +176,7 @@ def _measured(mesh: TriMesh, maps: DepthMaps) -> TriMesh:
     kept = only_measured(mesh, (maps.load(i) for i in range(len(maps.views))))
     if len(kept.faces) == 0:
         raise ReconstructionError(
-            "No depth map measured any of this surface.",
+            "No two depth maps measured any of this surface.",
             where="--measured",
             next_step="Look at it without --measured; train longer if it is far off.",
         )
