@@ -46,8 +46,8 @@ _HELPS = {
     "method": "sdf: from the voxels; tsdf: from the depths that the training views see.",
     "out": "The file: .ply or .glb. Without it, mesh.ply and mesh.glb in the model's folder, with "
     "tsdf mesh_tsdf.ply and mesh_tsdf.glb.",
-    "measured": "Only what two depth maps of the training's stereo measured: without what was made up "
-    "where there is nothing to see, as a table around an object.",
+    "measured": "Only what two depth maps of the training's stereo measured: without what was made "
+    "up where there is nothing to see, as a table around an object.",
     "bound": "World box to clip to, instead of the main bound of the training.",
     "voxel_size": "Cells of tsdf, in world units; without it, from the size of a pixel.",
     "device": "Where tsdf renders.",
