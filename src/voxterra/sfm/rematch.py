@@ -15,6 +15,7 @@ import hashlib
 import os
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,18 +30,22 @@ from voxterra.sfm.database import PairCounts, pair_counts, raw_pair_counts, writ
 from voxterra.sfm.features import extract_features
 from voxterra.sfm.matching import match_pairs
 from voxterra.sfm.staging import StagedPhotos
+from voxterra.sfm.unregistered import BY_CHANCE
 
 Way = Literal["guided", "hardened"]
 Pairs = NDArray[np.int64]
 
 # Photos that one without a place is matched with again, by their matches so far.
-_PARTNERS: dict[Way, int] = {"guided": 8, "hardened": 6}
+_PARTNERS: dict[Way, int] = {"guided": 6, "hardened": 4}
 
 # So many photos get hardened features at most: each takes seconds.
 _MOST_HARDENED = 60
 
 # Pairs lie at most this many times as far apart by GPS as the farthest pair that matches.
 _FARTHER = 2.0
+
+# Most hardened features of a photo, the largest in scale; matching takes time by their square.
+_MOST_FEATURES = 4096
 
 # Two ways to describe a feature place it within this of each other, where features are found [px].
 _SAME_PLACE_PX = 1.0
@@ -86,8 +91,9 @@ def rematch(
     if not source.exists():
         _copy(database, source, without=None)
     names = frozenset(staged.names[i] for i in photos)
+    fewer = replace(config, max_features=min(config.max_features, _MOST_FEATURES))
     extract_features(
-        source, staged, config, only=names, hardened=True, progress=part(progress, 0.0, 0.5)
+        source, staged, fewer, only=names, hardened=True, progress=part(progress, 0.0, 0.5)
     )
     match_pairs(source, staged, pairs, config, guided=True, progress=part(progress, 0.5, 1.0))
     _merge(source, database, target, pairs, config.max_image_size)
@@ -106,7 +112,9 @@ def _pairs_again(
     related = pair_counts(database)
     counts = related
     if way == "hardened":
-        counts = _near(raw_pair_counts(database), related, positions_m)
+        raw = raw_pair_counts(database)
+        more = raw.inliers >= BY_CHANCE
+        counts = _near(PairCounts(raw.pairs[more], raw.inliers[more]), related, positions_m)
     chosen = _best_of(left, counts, _PARTNERS[way])
     partners = np.setdiff1d(chosen, left)
     among = related.pairs[np.isin(related.pairs, partners).all(axis=1)]
