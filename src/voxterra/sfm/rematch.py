@@ -30,7 +30,7 @@ from voxterra.sfm.database import PairCounts, pair_counts, raw_pair_counts, writ
 from voxterra.sfm.features import extract_features
 from voxterra.sfm.matching import match_pairs
 from voxterra.sfm.staging import StagedPhotos
-from voxterra.sfm.unregistered import BY_CHANCE
+from voxterra.sfm.unregistered import MIN_INLIERS
 
 Way = Literal["guided", "hardened"]
 Pairs = NDArray[np.int64]
@@ -113,7 +113,7 @@ def _pairs_again(
     counts = related
     if way == "hardened":
         raw = raw_pair_counts(database)
-        more = raw.inliers >= BY_CHANCE
+        more = raw.inliers >= MIN_INLIERS  # what has less cannot come to agree on a view
         counts = _near(PairCounts(raw.pairs[more], raw.inliers[more]), related, positions_m)
     chosen = _best_of(left, counts, _PARTNERS[way])
     partners = np.setdiff1d(chosen, left)

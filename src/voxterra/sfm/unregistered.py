@@ -20,7 +20,7 @@ MIN_FEATURES = 30
 # COLMAP relates two photos from this number of matches on; twice as many unchecked ones are what
 # any two photos have by chance.
 MIN_INLIERS = 15
-BY_CHANCE = 2 * MIN_INLIERS
+_BY_CHANCE = 2 * MIN_INLIERS
 
 _ADVICE: dict[UnregisteredKind, str] = {
     "few_features": "Take it again in focus and well lit, with textured surfaces rather than sky, "
@@ -102,7 +102,7 @@ def _reason(
         return "no_matches", f"none of its {features} features is seen in another photo"
     name, raw = ties.best(ties.raw, photos)
     related = ties.agreeing >= MIN_INLIERS
-    if raw < BY_CHANCE and not related.any():
+    if raw < _BY_CHANCE and not related.any():
         return "no_matches", (
             f"it shows hardly anything that another photo shows: {raw} features at best look "
             f"alike (in {name}), no more than by chance"
