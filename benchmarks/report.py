@@ -28,6 +28,7 @@ def write_table() -> Path:
     sections = [_section(name) for name in ROWS if read_result(name)]
     if read_result("mvs"):
         sections.append(_mvs(read_result("mvs")))
+    sections.append((RESULTS / "left_out.md").read_text())
     path = RESULTS / "README.md"
     path.write_text("\n".join([HEAD, *sections]))
     return path

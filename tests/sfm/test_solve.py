@@ -19,7 +19,7 @@ from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.georef.georeference import georeference
 from voxterra.ingest.ingest import ingest_photos
-from voxterra.sfm import solve as solve_module
+from voxterra.sfm import trying as trying_module
 from voxterra.sfm.attempts import Attempt, further_attempts
 from voxterra.sfm.background import quiet_colmap
 from voxterra.sfm.cameras import CameraGroup
@@ -37,13 +37,13 @@ FindData = Callable[[str], Path]
 def attempts(monkeypatch: pytest.MonkeyPatch) -> list[Attempt]:
     """The attempts that `solve` makes, as it makes them."""
     made: list[Attempt] = []
-    map_photos = solve_module.map_photos
+    map_photos = trying_module.map_photos
 
     def spy(*args: object, **options: object) -> list[pycolmap.Reconstruction]:
         made.append(options["attempt"])  # type: ignore[arg-type]
         return map_photos(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(solve_module, "map_photos", spy)
+    monkeypatch.setattr(trying_module, "map_photos", spy)
     return made
 
 

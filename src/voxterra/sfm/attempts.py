@@ -20,6 +20,9 @@ Start = Literal["usual", "forward", "weak"]
 # 35 mm film. Tried where metadata says nothing.
 COMMON_FOCAL_FACTORS = (0.67, 0.97, 1.4, 1.95)
 
+# More photos than this take so long to map that only the likeliest other ways are tried.
+MANY_PHOTOS = 150
+
 
 @dataclass(frozen=True)
 class Attempt:

@@ -69,7 +69,7 @@ def open_database(
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[pycolmap.Database]:
+def writing(path: Path) -> Iterator[pycolmap.Database]:
     """The database, open in a transaction; on a full disk COLMAP would end the whole process."""
     require_space(path.parent)
     with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
@@ -111,7 +111,7 @@ def _size(path: Path | None) -> tuple[int, int] | None:
 
 
 def _create(path: Path, staged: StagedPhotos, groups: tuple[CameraGroup, ...]) -> None:
-    with _writing(path) as database:
+    with writing(path) as database:
         camera_of_image = {}
         for camera_id, group in enumerate(groups, 1):
             camera = _camera(camera_id, group, group.focal_px)
@@ -136,7 +136,7 @@ def write_focal_lengths(
 
     `focal_factor` None stands for the usual guess.
     """
-    with _writing(path) as database:
+    with writing(path) as database:
         for camera_id, group in enumerate(groups, 1):
             focal_px = group.focal_px
             if focal_factor is not None and not group.focal_known:
@@ -164,7 +164,7 @@ def write_position_priors(
         positions: (N, 3) in a local metric frame [m]; rows with NaN get no prior.
         sigmas_m: (N, 3) standard deviations [m].
     """
-    with _writing(path) as database:
+    with writing(path) as database:
         database.clear_pose_priors()
         images = {image.image_id: image for image in database.read_all_images()}
         for index in np.flatnonzero(np.isfinite(positions).all(axis=1)):

@@ -86,6 +86,7 @@ def reconstruct(
         )  # fmt: skip
         if not solved.models:
             raise _no_model(database, len(photos))
+        database = solved.database
         components, warnings = [], list(solved.warnings)
         for index, model in enumerate(solved.models):
             share = part(progress, 0.9 + 0.1 * index / len(solved.models), 1.0)

@@ -148,12 +148,23 @@ def misplaced_images(model: pycolmap.Reconstruction, database: Path) -> list[int
     The best pair is that with most matches; of photos taken from nearly one place, too, where
     only the rotation counts.
     """
-    registered = set(model.reg_image_ids())
     best: dict[int, tuple[int, bool]] = {}
+    for a, b, count, fits in pair_fits(model, database, STRONG_PAIR):
+        for i in (a, b):
+            best[i] = max(best.get(i, (0, False)), (count, fits))
+    return sorted(i for i, (_, fits) in best.items() if not fits)
+
+
+def pair_fits(
+    model: pycolmap.Reconstruction, database: Path, min_matches: int
+) -> list[tuple[int, int, int, bool]]:
+    """Pairs of registered images: ids, number of matches, whether these fit the model's poses."""
+    registered = set(model.reg_image_ids())
+    found: list[tuple[int, int, int, bool]] = []
     rays: dict[int, Float] = {}
     with closing(pycolmap.Database.open(database)) as opened:
         for a, b, count in _pairs(opened):
-            if count < STRONG_PAIR or a not in registered or b not in registered:
+            if count < min_matches or a not in registered or b not in registered:
                 continue
             for i in (a, b):
                 if i not in rays:
@@ -163,9 +174,8 @@ def misplaced_images(model: pycolmap.Reconstruction, database: Path) -> list[int
                     rays[i] = np.column_stack([xy, np.ones(len(xy))])
             matches = opened.read_two_view_geometry(a, b).inlier_matches
             fits = _epipolar_fits(model, a, b, rays[a][matches[:, 0]], rays[b][matches[:, 1]])
-            for i in (a, b):
-                best[i] = max(best.get(i, (0, False)), (count, fits))
-    return sorted(i for i, (_, fits) in best.items() if not fits)
+            found.append((a, b, count, fits))
+    return found
 
 
 def _epipolar_fits(

@@ -12,25 +12,19 @@ import pycolmap
 
 from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress, part
-from voxterra.sfm.attempts import Attempt, first_attempt, further_attempts
-from voxterra.sfm.calibrate import calibrate
-from voxterra.sfm.cameras import CameraGroup, calibrated_ids, known_focals
+from voxterra.sfm.again import bring_in
+from voxterra.sfm.attempts import MANY_PHOTOS, Attempt, first_attempt, further_attempts
+from voxterra.sfm.cameras import CameraGroup
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import write_focal_lengths
-from voxterra.sfm.mapping import map_photos
-from voxterra.sfm.positions import USUAL_SIGMA_M, positions_m
 from voxterra.sfm.refine import has_weak_focal_length
-from voxterra.sfm.shape import Shape, judge
 from voxterra.sfm.staging import StagedPhotos
+from voxterra.sfm.trying import Task, Tried, try_attempt
 
 _log = logging.getLogger(__name__)
 
 # A held focal length is contradicted when the photos fit so much worse with it, or so many fewer
 # observations do, than with a free one.
 _WORSE_ERROR, _FEWER_OBSERVATIONS = 1.25, 0.75
-
-# More photos than this take so long to map that only the likeliest other ways are tried.
-_MANY_PHOTOS = 150
 
 
 @dataclass(frozen=True)
@@ -40,46 +34,14 @@ class Solved:
     Attributes:
         models: may be none.
         focal_refined: whether their focal lengths were estimated rather than taken from metadata.
-        warnings: what speaks against their shape.
+        warnings: what speaks against their shape, and what was relaxed to place photos.
+        database: with the matches that they are of.
     """
 
     models: tuple[pycolmap.Reconstruction, ...]
     focal_refined: bool
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Tried:
-    attempt: Attempt
-    models: tuple[pycolmap.Reconstruction, ...]
-    focal_refined: bool
-    shape: Shape
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What all attempts share."""
-
+    warnings: tuple[str, ...]
     database: Path
-    photos: tuple[Photo, ...]
-    staged: StagedPhotos
-    groups: tuple[CameraGroup, ...]
-    config: SfmConfig
-    use_position_priors: bool
-
-    @property
-    def known_focal_px(self) -> dict[int, float]:
-        return known_focals(self.groups)
-
-    @property
-    def calibrated(self) -> frozenset[int]:
-        return calibrated_ids(self.groups)
-
-    @property
-    def focal_known(self) -> bool:
-        """Whether metadata states the focal length of most photos."""
-        known = sum(len(group.members) for group in self.groups if group.focal_known)
-        return 2 * known > len(self.photos)
 
 
 def solve(
@@ -95,87 +57,42 @@ def solve(
     """Map the photos; when too few find a place or the shape is doubtful, map them in other ways.
 
     The first result that is complete and beyond doubt is taken, else the one with most photos and
-    least against it.
+    least against it. Photos that it leaves out are then matched again in stronger ways.
     """
-    task = _Task(database, photos, staged, groups, config, use_position_priors)
-    tried = [_try(task, first_attempt(config), part(progress, 0.0, 0.5))]
+    task = Task(database, photos, staged, groups, config, use_position_priors)
+    tried = [try_attempt(task, first_attempt(config), part(progress, 0.0, 0.5))]
     further = _further(task, tried[0])
     for index, attempt in enumerate(further):
         if _settled(tried):
             break
         share = part(
-            progress, 0.5 + 0.4 * index / len(further), 0.5 + 0.4 * (index + 1) / len(further)
+            progress, 0.5 + 0.3 * index / len(further), 0.5 + 0.3 * (index + 1) / len(further)
         )
-        tried.append(_try(task, attempt, share))
+        tried.append(try_attempt(task, attempt, share))
     best = max(tried, key=lambda t: _merit(t, tried))
     if len(tried) > 1:
         _log.info("Taken: %s.", best.attempt)
+    task, best, brought = bring_in(task, best, part(progress, 0.8, 0.9))
     weak = _is_weak(task, best, part(progress, 0.9, 0.92))
     if weak and all(group.focal_known for group in groups):
         best = _with_known_focal(task, best, part(progress, 0.92, 1.0))
     wrong_metadata = any(_contradicted(t, tried) for t in tried if t is not best)
     warnings = _warnings(task, best, wrong_metadata=wrong_metadata, weak_focal=weak)
-    return Solved(best.models, best.focal_refined, tuple(warnings))
+    return Solved(best.models, best.focal_refined, (*brought, *warnings), task.database)
 
 
-def _further(task: _Task, first: _Tried) -> tuple[Attempt, ...]:
+def _further(task: Task, first: Tried) -> tuple[Attempt, ...]:
     if task.config.mapper == "global":
         return ()
     further = further_attempts(task.config, focal_known=task.focal_known)
-    if len(task.photos) > _MANY_PHOTOS:
+    if len(task.photos) > MANY_PHOTOS:
         further = further[:2]
     if first.shape.doubts == {"focal"} and task.config.refine_focal_length == "auto":
         return (Attempt(free_focal=False), *further)
     return further
 
 
-def _try(task: _Task, attempt: Attempt, progress: Progress) -> _Tried:
-    write_focal_lengths(task.database, task.groups, attempt.focal_factor)
-    models = map_photos(
-        task.database,
-        task.staged.image_dir,
-        len(task.photos),
-        task.config,
-        use_position_priors=task.use_position_priors,
-        attempt=attempt,
-        calibrated=task.calibrated,
-        priors=tuple((photo.id, photo.gps) for photo in task.photos),
-        progress=part(progress, 0.0, 0.9),
-    )
-    focal_refined = attempt.free_focal
-    # Position priors hold the model in place; an adjustment without them would let go of it.
-    if attempt.held and not task.use_position_priors:
-        share = part(progress, 0.9, 1.0)
-        known = task.known_focal_px
-        found = [
-            calibrate(
-                model, task.config, known_focal_px=known, fixed=task.calibrated, progress=share
-            )
-            for model in models
-        ]
-        models = [model for model, _ in found]
-        focal_refined = all(free for _, free in found)
-    shape = judge(
-        models,
-        task.database,
-        known_focal_px=task.known_focal_px,
-        positions_m=positions_m(task.photos),
-        gps_sigma_m=_gps_sigma_m(task.photos),
-    )
-    _log.info(
-        "%s: %d of %d related photos placed, %.2f px, %d observations, against it: %s.",
-        attempt, shape.placed, shape.tied, shape.error_px, shape.observations,
-        ", ".join(sorted(shape.doubts)) or "nothing",
-    )  # fmt: skip
-    return _Tried(attempt, tuple(models), focal_refined, shape)
-
-
-def _gps_sigma_m(photos: Sequence[Photo]) -> float:
-    stated = [p.gps.sigma_horizontal_m or USUAL_SIGMA_M for p in photos if p.gps is not None]
-    return max(float(np.median(stated)), USUAL_SIGMA_M) if stated else USUAL_SIGMA_M
-
-
-def _settled(tried: Sequence[_Tried]) -> bool:
+def _settled(tried: Sequence[Tried]) -> bool:
     """Whether the last result is complete and beyond doubt, or others came to the same."""
     last, first = tried[-1], tried[0]
     if not last.shape.complete:
@@ -187,7 +104,7 @@ def _settled(tried: Sequence[_Tried]) -> bool:
     return not last.shape.doubts or last.shape.doubts in before
 
 
-def _contradicted(one: _Tried, tried: Sequence[_Tried]) -> bool:
+def _contradicted(one: Tried, tried: Sequence[Tried]) -> bool:
     """Whether the photos fit clearly worse with the held focal length than with a free one."""
     return not one.focal_refined and any(
         other.focal_refined
@@ -201,7 +118,7 @@ def _contradicted(one: _Tried, tried: Sequence[_Tried]) -> bool:
     )
 
 
-def _merit(one: _Tried, tried: Sequence[_Tried]) -> tuple[float, ...]:
+def _merit(one: Tried, tried: Sequence[Tried]) -> tuple[float, ...]:
     """Larger is better: photos placed (coarsely), little against it, photos, fit."""
     shape = one.shape
     share = round(10 * shape.placed / max(shape.tied, 1))
@@ -210,7 +127,7 @@ def _merit(one: _Tried, tried: Sequence[_Tried]) -> tuple[float, ...]:
     return share, -against, shape.placed, fit
 
 
-def _is_weak(task: _Task, best: _Tried, progress: Progress) -> bool:
+def _is_weak(task: Task, best: Tried, progress: Progress) -> bool:
     """Whether the photos determine the focal lengths badly that were estimated of them."""
     auto = task.config.refine_focal_length == "auto" and not task.use_position_priors
     auto = auto and not task.calibrated
@@ -221,18 +138,18 @@ def _is_weak(task: _Task, best: _Tried, progress: Progress) -> bool:
     return has_weak_focal_length(best.models[0], task.config, progress=progress)
 
 
-def _with_known_focal(task: _Task, best: _Tried, progress: Progress) -> _Tried:
+def _with_known_focal(task: Task, best: Tried, progress: Progress) -> Tried:
     """The same with focal lengths of the metadata, unless fewer photos fit with them."""
     if not best.focal_refined:
         return best
     _log.info("The photos do not determine the focal length; using that of the metadata.")
-    fixed = _try(task, Attempt(free_focal=False), progress)
+    fixed = try_attempt(task, Attempt(free_focal=False), progress)
     placed, before = (sum(m.num_reg_images() for m in t.models) for t in (fixed, best))
     # A wrong focal length in the metadata shows in photos that no longer fit.
     return fixed if placed >= before and not _contradicted(fixed, [best]) else best
 
 
-def _warnings(task: _Task, best: _Tried, *, wrong_metadata: bool, weak_focal: bool) -> list[str]:
+def _warnings(task: Task, best: Tried, *, wrong_metadata: bool, weak_focal: bool) -> list[str]:
     """What a user should know about the shape of the models."""
     shape, found = best.shape, []
     if "focal" in shape.doubts:

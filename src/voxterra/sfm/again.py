@@ -1,0 +1,152 @@
+"""Photos left out of the largest model: matched again, mapped again, and judged against before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from voxterra.core.names import listed
+from voxterra.core.progress import Progress, part
+from voxterra.sfm.attempts import MANY_PHOTOS, first_attempt, further_attempts
+from voxterra.sfm.positions import positions_m
+from voxterra.sfm.rematch import Way, rematch
+from voxterra.sfm.shape import misplaced_images, pair_fits
+from voxterra.sfm.trying import Task, Tried, try_attempt
+from voxterra.sfm.unregistered import MIN_INLIERS
+
+_log = logging.getLogger(__name__)
+
+_WAYS: tuple[Way, ...] = ("guided", "hardened")
+_TOLD: dict[Way, str] = {
+    "guided": "a second search for matches along the lines where they can be",
+    "hardened": "fainter features that bear wider baselines",
+}
+
+# Share of a newcomer's matches, by pairs, that must agree with the place it got.
+_AGREEING = 0.75
+
+
+def bring_in(task: Task, best: Tried, progress: Progress) -> tuple[Task, Tried, tuple[str, ...]]:
+    """The same with photos that were left out, where stronger matching gives them a place.
+
+    A result is taken only if more photos are in and nothing more speaks against it, by the matches
+    before and those now.
+
+    Returns:
+        The task with the matches that the result is of, the result, and a line for the user about
+        each way that brought something.
+    """
+    told = []
+    for index, way in enumerate(_WAYS):
+        left = left_out(best, len(task.photos))
+        if not len(left) or _not_worth_it(left, len(task.photos)):
+            break
+        share = part(progress, index / len(_WAYS), (index + 1) / len(_WAYS))
+        database = rematch(
+            way, task.database, left, positions_m(task.photos), task.staged, task.config,
+            progress=part(share, 0.0, 0.5),
+        )  # fmt: skip
+        if database is None:
+            continue
+        _log.info("Photos out of the largest model: %d; matched again (%s).", len(left), way)
+        found = _map_again(replace(task, database=database), task, best, part(share, 0.5, 1.0))
+        if found is not None:
+            told.append(_gain(task, way, best, found))
+            task, best = replace(task, database=database), found
+    return task, best, tuple(told)
+
+
+def left_out(best: Tried, photo_count: int) -> NDArray[np.int64]:
+    """Indices of photos that are not in the largest model; all where there is none."""
+    return np.array(sorted(set(range(photo_count)) - _largest(best)), np.int64)
+
+
+def _not_worth_it(left: NDArray[np.int64], photo_count: int) -> bool:
+    """Mapping many photos anew is too long a time for a few of them."""
+    return photo_count > MANY_PHOTOS and len(left) < 0.1 * photo_count
+
+
+def _map_again(task: Task, old: Task, best: Tried, progress: Progress) -> Tried | None:
+    """The best of the usual attempt and that which went best before (all, where none did).
+
+    None where none is better than before.
+    """
+    attempts = dict.fromkeys((first_attempt(task.config), best.attempt))
+    if not best.models and task.config.mapper != "global":
+        further = further_attempts(task.config, focal_known=task.focal_known)
+        attempts |= dict.fromkeys(further)
+    found: Tried | None = None
+    for index, attempt in enumerate(attempts):
+        share = part(progress, index / len(attempts), (index + 1) / len(attempts))
+        one = try_attempt(task, attempt, share)
+        before = best if found is None else found
+        if not _brings_photos(before, one):
+            continue
+        against = _against(best, one, old.database, task.database)
+        if against:
+            _log.info("Not taken, though more photos are in: %s.", "; ".join(against))
+            continue
+        found = one
+        if not len(left_out(one, len(task.photos))):
+            break
+    return found
+
+
+def _largest(one: Tried) -> set[int]:
+    return {i - 1 for i in one.models[0].reg_image_ids()} if one.models else set()
+
+
+def _all(one: Tried) -> set[int]:
+    return {i - 1 for model in one.models for i in model.reg_image_ids()}
+
+
+def _brings_photos(before: Tried, after: Tried) -> bool:
+    """Whether more photos are in the largest model, or as many in it and more in all."""
+    sizes = [(len(_largest(one)), len(_all(one))) for one in (before, after)]
+    return sizes[1] > sizes[0] and sizes[1][1] >= sizes[0][1]
+
+
+def _against(before: Tried, after: Tried, old: Path, new: Path) -> list[str]:
+    """What speaks against a result that did not speak against the one before, in words."""
+    found: list[str] = sorted(after.shape.doubts - before.shape.doubts)
+    known = set(before.shape.misplaced)
+    for database in (old, new):
+        off = {i - 1 for model in after.models for i in misplaced_images(model, database)} - known
+        if off:
+            found.append(f"matches contradict the places of {len(off)} photos")
+        strays = _contradicted(after.models[0], database, _largest(after) - _largest(before))
+        if strays:
+            found.append(f"{strays} new photos do not agree with most that they match")
+    return found
+
+
+def _contradicted(model: pycolmap.Reconstruction, database: Path, newcomers: set[int]) -> int:
+    """Newcomers of whose matches too many are with photos that contradict their place.
+
+    Where a pattern repeats, a photo may agree with its best pair and be a period off for others.
+    """
+    fits = pair_fits(model, database, MIN_INLIERS)
+    count = 0
+    for index in newcomers:
+        mine = [(matches, fit) for a, b, matches, fit in fits if index + 1 in (a, b)]
+        all_matches = sum(matches for matches, _ in mine)
+        count += sum(matches for matches, fit in mine if fit) < _AGREEING * all_matches
+    return count
+
+
+def _gain(task: Task, way: Way, before: Tried, after: Tried) -> str:
+    """Such as "2 photos (a.jpg, b.jpg) came to the others by ...; look at them"."""
+    new = sorted(_largest(after) - _largest(before))
+    names: Sequence[str] = [task.photos[i].id for i in new or sorted(_all(after) - _all(before))]
+    plural = "s" * (len(names) != 1)
+    return (
+        f"{len(names)} photo{plural} ({listed(names)}) came to the others only by {_TOLD[way]}; "
+        "their places agree with most of their matches, but rest on fewer clear ones: photos in between "
+        "would make them as sure as the others"
+    )
