@@ -147,6 +147,6 @@ def _gain(task: Task, way: Way, before: Tried, after: Tried) -> str:
     plural = "s" * (len(names) != 1)
     return (
         f"{len(names)} photo{plural} ({listed(names)}) came to the others only by {_TOLD[way]}; "
-        "their places agree with most of their matches, but rest on fewer clear ones: photos in between "
-        "would make them as sure as the others"
+        "their places agree with most of their matches, but rest on fewer clear ones: photos in "
+        "between would make them as sure as the others"
     )
