@@ -26,10 +26,7 @@ from voxterra.io.depth_store import DepthStore
 from voxterra.io.undistort import undistort
 from voxterra.pipeline.voxel_presets import voxel_preset
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.evaluate import (
-    evaluate_views,
-    means,
-)
+from voxterra.surface.voxels.evaluate import evaluate_views, means
 from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.options import resolve
 from voxterra.surface.voxels.render import Voxels

@@ -181,7 +181,8 @@ class VoxelConfig:
     """Weight of the rise of the distance along a ray up to its first hit, in voxels (SVRaster, of
     densities: 0.01). With it voxels that lose no light are visited too, which takes time."""
     lambda_start: float = 0.0
-    """Weight of the distances against those of a start from depth maps, where these measured."""
+    """Weight of the distances against those of a start from depth maps, where these measured; a
+    training that was begun without it goes on without."""
     lambda_sparse_depth: float = 0.01
     """Weight of depth at the sparse points that a view sees (DS-NeRF)."""
     sparse_depth_until: int = 4000

@@ -139,7 +139,7 @@ def state_of(data: dict[str, Any]) -> TrainState:
     octree = make_octree(Cube(tuple(center), edge, outside), data["path"], data["level"])
     generator = torch.Generator()
     generator.set_state(data["generator"].cpu())
-    exposure, sharpness, anchor = (data.get(k) for k in ("exposure", "sharpness", "anchor"))
+    exposure, sharpness, anchor = data["exposure"], data.get("sharpness"), data.get("anchor")
     state = TrainState(
         voxels=Voxels(octree, **data["parameters"]),
         moments={k: (m, v) for k, (m, v) in data["moments"].items()},
