@@ -104,9 +104,15 @@ EXIT_CODES: dict[type[VoxterraError], int] = {
 }
 
 
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "failed to map segment")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "failed to map segment",
+    "CUDA error: out of memory",
+)
 """What torch says as a RuntimeError, and the loader of libraries as an ImportError, where the
-machine has no memory left."""
+machine, or the GPU without torch having asked for memory itself, has none left."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -47,7 +47,7 @@ def test_depth_on_a_gpu_is_as_good(survey, store, tmp_path):
     assert right["gpu"] > 0.99 * right["cpu"]
 
 
-def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch):
+def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch, caplog):
     """Both levels and the check of one small view, with what is kept of its sources."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("numba_cuda")
@@ -92,16 +92,25 @@ def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch):
     stereo._keep("new", 0, lambda: np.zeros(3, np.float32))
     assert list(stereo._kept) == [("new", 0)] and stereo._bytes == 12
 
-    def full(*args):
-        raise torch.OutOfMemoryError("full")
+    full = [
+        torch.OutOfMemoryError("full"),
+        RuntimeError("CUDA error: out of memory\nSearch for ..."),  # torch's AcceleratorError
+    ]
+    for error in full:
 
-    monkeypatch.setattr(stereo, "_solve", full)
-    with pytest.raises(VoxterraError, match="memory") as caught:
-        mvs._solve_view(0, tasks[0], level, stereo, config, False)
-    assert "--depth.max-size" in caught.value.next_step
-    stereo._otherwise = OnCpu(level, images, Level(tmp_path / "OnCpu0", coarse))
-    found, _ = mvs._solve_view(0, tasks[0], level, stereo, config, False)
-    assert found.shape == planes.shape
+        def solve(*args, error=error):
+            raise error
+
+        stereo._otherwise = None
+        monkeypatch.setattr(stereo, "_solve", solve)
+        with pytest.raises(VoxterraError, match="memory") as caught:
+            mvs._solve_view(0, tasks[0], level, stereo, config, False)
+        assert "--depth.max-size" in caught.value.next_step
+        stereo._otherwise = OnCpu(level, images, Level(tmp_path / "OnCpu0", coarse))
+        found, _ = mvs._solve_view(0, tasks[0], level, stereo, config, False)
+        assert found.shape == planes.shape
+    told = [r.message for r in caplog.records if "The CPU takes over" in r.message]
+    assert len(told) == 1, "as often as photos"
     asked = []
 
     def too_old(*args):

@@ -240,6 +240,7 @@ def test_what_a_machine_without_memory_raises_is_known_by_it():
             work()
         assert is_out_of_memory(error.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory\nSearch for ..."))
     assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
     assert is_out_of_memory(ImportError("libm.so: failed to map segment from shared object"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
@@ -399,6 +400,15 @@ def test_when_nothing_helps_it_is_told(bare, monkeypatch):
 
 
 ADAPTS = {"adapt_every": 2000, "n_iter": 8}  # after 2, 4 and 6
+
+
+@pytest.mark.parametrize("name", ["make_tables", "clear_free_space"])
+def test_memory_that_is_full_after_a_split_or_at_the_end_is_freed(bare, monkeypatch, name):
+    expected = train(bare, **ADAPTS)
+    failing = Failing(getattr(training, name), lambda self, *args: self.calls % 2 == 1)
+    monkeypatch.setattr(training, name, failing)
+    assert voxel_training.same(train(bare, **ADAPTS), expected)
+    assert failing.calls == (8 if name == "make_tables" else 2)
 
 
 def test_a_split_that_does_not_fit_is_smaller(bare, monkeypatch, caplog):

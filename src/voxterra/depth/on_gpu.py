@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from voxterra.depth.geometry import maps_between
 from voxterra.depth.level import Level, LevelImages
 from voxterra.depth.on_cpu import Bytes, Float, OnCpu
-from voxterra.errors import VoxterraError
+from voxterra.errors import VoxterraError, is_out_of_memory
 from voxterra.kernels import patchmatch_cuda as pm
 from voxterra.kernels.hypotheses import Matching, Search
 
@@ -49,6 +50,7 @@ class OnGpu:
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._bytes, self._most = 0, _room(self._device)
         self._failed: VoxterraError | None = None
+        self._told: set[str] = set()
 
     @property
     def compiled(self) -> bool:
@@ -67,11 +69,8 @@ class OnGpu:
         if self._failed is None:
             try:
                 return self._solve(*arguments)
-            except torch.OutOfMemoryError:
-                self._do_without(self._full(index, chosen))
-            except VoxterraError as error:
-                self._failed = error
-                self._do_without(error)
+            except (RuntimeError, VoxterraError) as error:
+                self._after(error, index, chosen)
         return self._instead().solve(*arguments)
 
     def check(
@@ -86,18 +85,16 @@ class OnGpu:
         if self._failed is None:
             try:
                 return self._check(*arguments)
-            except torch.OutOfMemoryError:
-                self._do_without(self._full(index, chosen))
-            except VoxterraError as error:
-                self._failed = error
-                self._do_without(error)
+            except (RuntimeError, VoxterraError) as error:
+                self._after(error, index, chosen)
         return self._instead().check(*arguments)
 
     def give_back(self) -> None:
         """Free the GPU's memory, also for others."""
         self._kept.clear()
         self._bytes = 0
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # a GPU so full that CUDA cannot start on it
+            torch.cuda.empty_cache()
 
     def _check(
         self,
@@ -196,12 +193,22 @@ class OnGpu:
             "--depth.sources.",
         )
 
-    def _do_without(self, error: VoxterraError) -> None:
-        """Raise the error, unless the CPU is there to take over."""
+    def _after(
+        self, error: RuntimeError | VoxterraError, index: int, chosen: tuple[int, ...]
+    ) -> None:
+        """Raise what the GPU could not do, unless the CPU is there to take over."""
+        if isinstance(error, VoxterraError):
+            self._failed = error  # the driver's, and so of all photos
+        elif is_out_of_memory(error):
+            error = self._full(index, chosen)
+        else:
+            raise error
         if self._otherwise is None:
             raise error
         self.give_back()
-        logger.warning("%s The CPU takes over.", error.what)
+        if error.what not in self._told:
+            self._told.add(error.what)
+            logger.warning("%s The CPU takes over.", error.what)
 
     def _instead(self) -> OnCpu:
         assert self._otherwise is not None
@@ -211,4 +218,9 @@ class OnGpu:
 def _room(device: torch.device) -> int:
     if device.type != "cuda":
         return 1 << 30
-    return int(_CACHE_SHARE * torch.cuda.mem_get_info(device)[0])
+    try:
+        return int(_CACHE_SHARE * torch.cuda.mem_get_info(device)[0])
+    except RuntimeError as error:  # so full that CUDA cannot start on it: each photo will say so
+        if is_out_of_memory(error):
+            return 0
+        raise

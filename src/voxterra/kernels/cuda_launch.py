@@ -103,6 +103,7 @@ class Kernel:
 
         Raises:
             TypeError: a tensor's type, device or layout is not the signature's.
+            torch.OutOfMemoryError: the GPU's memory is full.
             VoxterraError: the driver refused.
         """
         gx, gy = (grid, 1) if isinstance(grid, int) else grid
@@ -263,6 +264,8 @@ def _float_bits(value: float) -> int:
 def _check(driver: Any, code: Any, doing: str) -> None:
     if code == driver.CUresult.CUDA_SUCCESS:
         return
+    if code == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+        raise torch.OutOfMemoryError(f"CUDA out of memory: could not {doing}.")
     _, text = driver.cuGetErrorString(code)
     newer = code == driver.CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION
     raise VoxterraError(

@@ -24,6 +24,7 @@ from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.recorded import Recorder
 from voxterra.surface.voxels.render import kernel_view
 from voxterra.surface.voxels.state import TrainState, consistent, contents, state_of
+from voxterra.surface.voxels.step import Tables
 from voxterra.surface.voxels.targets import Prior, Target
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Room:
         companions: what multi-view terms need of them.
         max_voxels: no more than this many voxels.
         losses: the losses, with what was recorded of them.
+        tables: of the octree as it is; None: to be made.
         freed: how often memory was given back.
     """
 
@@ -52,6 +54,7 @@ class Room:
     companions: Companions | None
     max_voxels: int
     losses: Recorder = field(default_factory=Recorder)
+    tables: Tables | None = None
     freed: int = 0
 
     @property
@@ -185,6 +188,7 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
             return work(room.max_voxels)
         except Full as error:
             reason = reason_of(error)
+        room.losses.drop()
         free()
         if not (state.voxels.octree is before and consistent(state)):
             if kept is not None:

@@ -26,7 +26,7 @@ from voxterra.surface.voxels.adapt import adapt
 from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import fitting_voxels, require_devices
-from voxterra.surface.voxels.free_space import clear_free_space
+from voxterra.surface.voxels.free_space import FreeSpace, clear_free_space
 from voxterra.surface.voxels.memory import (
     Full,
     Room,
@@ -46,7 +46,7 @@ from voxterra.surface.voxels.scene import Scene
 from voxterra.surface.voxels.schedule import Schedule
 from voxterra.surface.voxels.start import start
 from voxterra.surface.voxels.state import TrainState, save_state
-from voxterra.surface.voxels.step import Tables, make_tables, require_finite, step
+from voxterra.surface.voxels.step import make_tables, require_finite, step
 from voxterra.surface.voxels.targets import Target, make_targets
 from voxterra.surface.voxels.usable import usable_scene
 
@@ -106,7 +106,7 @@ def train(
             started(state.voxels)
         room = Room(targets, make_companions(targets, cube, config), max_voxels)
         _iterate(state, room, held_out, config, out, progress)
-        clear_free_space(state.voxels, [target.kernel for target in room.targets])
+        _clear(state, room, config)
     except Full as error:
         raise too_full("train", config.max_voxels, reason_of(error), device) from error
     model = to_model(state.voxels)
@@ -142,12 +142,12 @@ def _iterate(
     out: Path | None,
     progress: Progress,
 ) -> None:
-    schedule, tables, cube = Schedule(config), make_tables(state.voxels), state.voxels.octree.cube
+    schedule, cube = Schedule(config), state.voxels.octree.cube
     begun, first = time.monotonic(), state.iteration
     saved, read_every = begun, max(1, min(TOLD_EVERY, config.n_iter // 20))
     while state.iteration < config.n_iter:
         chosen = state.next_view(len(room.targets))
-        once = partial(_once, state, room, chosen, tables, config)
+        once = partial(_once, state, room, chosen, config)
         objective = within_memory(once, room, cube, config, f"iteration {state.iteration}")
         at, last = state.iteration, state.iteration == config.n_iter
         due = time.monotonic() - saved > SAVE_SECONDS
@@ -157,7 +157,7 @@ def _iterate(
         if at % read_every == 0 or last:
             _read(state, objective)
         if schedule.adapts(at) and not last:
-            tables = _adapt(state, room, tables, config)
+            _adapt(state, room, config)
         if out is not None:
             _write(state, room.targets, held_out, config, out, saves)
             saved = time.monotonic() if saves else saved
@@ -170,12 +170,25 @@ def _iterate(
             raise
 
 
-def _once(
-    state: TrainState, room: Room, chosen: int, tables: Tables, config: VoxelConfig
-) -> Objective:
+def _once(state: TrainState, room: Room, chosen: int, config: VoxelConfig) -> Objective:
+    if room.tables is None:
+        room.tables = make_tables(state.voxels)
     target = room.targets[chosen]
     extra = neighbor_terms(state, target, room.companions, config)
-    return step(state, target, tables, config, extra, room.losses)
+    return step(state, target, room.tables, config, extra, room.losses)
+
+
+def _clear(state: TrainState, room: Room, config: VoxelConfig) -> None:
+    """Take false surfaces out of the finished model; what only training needs goes first."""
+    room.tables = None
+    room.losses.drop()
+    state.moments.clear()
+    cube = state.voxels.octree.cube
+
+    def clear() -> FreeSpace:
+        return clear_free_space(state.voxels, [target.kernel for target in room.targets])
+
+    within_memory(clear, room, cube, config, "the end of the training")
 
 
 def _read(state: TrainState, objective: Objective) -> None:
@@ -201,16 +214,15 @@ def _tell(state: TrainState, config: VoxelConfig, seconds: float, progress: Prog
     )
 
 
-def _adapt(state: TrainState, room: Room, tables: Tables, config: VoxelConfig) -> Tables:
+def _adapt(state: TrainState, room: Room, config: VoxelConfig) -> None:
+    room.tables = None  # of other voxels soon, and what they take is needed here
     kernels, views = [t.kernel for t in room.targets], [t.view for t in room.targets]
     done = adapted(state, lambda most: adapt(state, kernels, views, config, most), room)
-    if done is None:
-        return tables
-    logger.info(
-        "iteration %d: %d voxels, %d pruned, %d split, now %d",
-        state.iteration, done.before, done.pruned, done.split, done.after,
-    )  # fmt: skip
-    return make_tables(state.voxels)
+    if done is not None:
+        logger.info(
+            "iteration %d: %d voxels, %d pruned, %d split, now %d",
+            state.iteration, done.before, done.pruned, done.split, done.after,
+        )  # fmt: skip
 
 
 def _write(
