@@ -280,3 +280,16 @@ def test_gpu_kernels_compile_without_double_precision():
         assert ".entry" in ptx and ".target sm_90" in ptx, kernel.name
         assert ".f64" not in ptx, f"{kernel.name} computes in double precision"
         assert "atom." not in ptx and "red." not in ptx, f"{kernel.name} is not repeatable"
+
+
+def test_where_corners_occur_is_the_same_in_blocks(scene, monkeypatch):
+    rows = lattice_rows(scene)[0]
+    corners = int(scene.corner_index.max()) + 1
+    start, slot = ops_train.stencil_adjacency(rows, corners)
+    flat = rows.reshape(-1)
+    for corner in range(corners):
+        mine = slot[start[corner] : start[corner + 1]]
+        assert torch.equal(mine, torch.nonzero(flat == corner)[:, 0].int())
+    monkeypatch.setattr(ops_train, "_SORTED_TOGETHER", 17)
+    again = ops_train.stencil_adjacency(rows, corners)
+    assert torch.equal(again[0], start) and torch.equal(again[1], slot)

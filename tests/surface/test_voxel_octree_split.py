@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from voxterra.surface.voxels import octree_stencils  # noqa: E402
 from voxterra.surface.voxels.octree import (  # noqa: E402
     LATTICE,
     MAX_LEVEL,
@@ -200,9 +201,10 @@ def brute_stencils(octree, first):
 
 
 @pytest.mark.parametrize("outside", [0, 1])
-def test_stencils_are_those_of_a_plain_search(outside):
+def test_stencils_are_those_of_a_plain_search(outside, monkeypatch):
     octree, _ = random_octree(3, base=2, rounds=4, cube=Cube((0, 0, 0), 2.0, outside))
     expected = brute_stencils(octree, 1)
+    monkeypatch.setattr(octree_stencils, "_LOOKED_UP_TOGETHER", 7)
     found = stencils(octree, first_level=1)
     level = torch.log2(octree.cube.edge / found.h).round().int().tolist()
     rows = {(a, r[0]): r[1:] for a, r in zip(level, found.rows.tolist())}

@@ -352,6 +352,43 @@ def test_renders_become_as_small_as_the_images(bare, monkeypatch, caplog):
     ]
 
 
+def test_images_become_half_as_large(scene, monkeypatch, caplog):
+    """After renders have become as small as they; with depth maps, points and neighbours."""
+    from voxterra.surface.voxels import memory
+
+    def large(self, state, target, *args):
+        return state.iteration >= 4 and target.kernel.width > 30
+
+    monkeypatch.setattr(memory, "_SMALLEST_SIDE", 15)
+    monkeypatch.setattr(training, "step", Failing(training.step, large))
+    model = train(scene, ss=1.5, lambda_mv_geo=0.1, lambda_sparse_depth=0.1, mv_from=0, n_iter=8)
+    assert model.metadata["iterations"] == 8
+    assert "going on with images half as large (24x18 at most)" in caplog.text
+
+
+def test_halved_targets_show_the_same(scene):
+    """Colours are means, depths samples, points at the same places of the picture."""
+    from voxterra.surface.voxels.bounds import main_bound
+    from voxterra.surface.voxels.targets import halved, make_targets
+
+    mask = np.zeros(scene.views[0].rgb.shape[:2], np.uint8)
+    mask[:, 20:] = 255
+    cube, cpu = main_bound(scene, CONFIG), torch.device("cpu")
+    targets, _ = make_targets(changed(scene, [0], mask=mask), cube, CONFIG, cpu)
+    whole, half = targets[0], halved(targets[0], cube)
+    height, width = whole.rgb.shape[0] // 2, whole.rgb.shape[1] // 2
+    assert (half.kernel.height, half.kernel.width) == (height, width) == half.rgb.shape[:2]
+    blocks = whole.rgb.reshape(height, 2, width, 2, 3).float().mean((1, 3))
+    assert (half.rgb.float() - blocks).abs().max() <= 0.5
+    assert torch.equal(half.mask, whole.mask[::2, ::2])
+    assert torch.equal(half.prior.depth, whole.prior.depth[1::2, 1::2])
+    known = whole.sparse_depth > 0
+    assert torch.equal(half.sparse_xy[known], whole.sparse_xy[known] / 2)
+    assert torch.equal(half.sparse_xy[~known], whole.sparse_xy[~known])
+    at = scene.points.positions[scene.points.seen_by(0)]
+    np.testing.assert_allclose(half.view.project(at)[0], whole.view.project(at)[0] / 2, atol=1e-4)
+
+
 def test_images_move_to_the_cpu_first(bare):
     """On a device that is not there: `meta` has no memory at all."""
     from voxterra.surface.voxels import memory

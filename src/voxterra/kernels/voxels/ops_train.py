@@ -17,6 +17,10 @@ Reduction = Literal["mean", "sum"]
 Moments = tuple[Tensor, Tensor]
 
 
+_SORTED_TOGETHER = 1 << 18
+"""Corners whose entries are sorted at once."""
+
+
 def stencil_adjacency(stencil: Tensor, corners: int) -> tuple[Tensor, Tensor]:
     """Where each corner occurs in a stencil, which `stencil_loss` needs on a GPU: compute it once
     for an octree.
@@ -30,10 +34,19 @@ def stencil_adjacency(stencil: Tensor, corners: int) -> tuple[Tensor, Tensor]:
         the slots `slot[start[i]:start[i + 1]]`, ascending.
     """
     flat = stencil.reshape(-1)
-    slots = torch.nonzero(flat >= 0)[:, 0]
-    ordered, by_corner = torch.sort(flat[slots], stable=True)
-    bounds = torch.arange(corners + 1, dtype=ordered.dtype, device=flat.device)
-    return torch.searchsorted(ordered, bounds).int(), slots[by_corner].int()
+    start = torch.zeros(corners + 1, dtype=torch.int32, device=flat.device)
+    slots = torch.empty(int((flat >= 0).sum()), dtype=torch.int32, device=flat.device)
+    done = 0
+    # Sorting takes many times what it sorts: block by block of corners.
+    for first in range(0, corners, _SORTED_TOGETHER):
+        last = min(first + _SORTED_TOGETHER, corners)
+        part = torch.nonzero((flat >= first) & (flat < last))[:, 0]
+        ordered, by_corner = torch.sort(flat[part], stable=True)
+        slots[done : done + len(part)] = part[by_corner]
+        bounds = torch.arange(first + 1, last + 1, dtype=ordered.dtype, device=flat.device)
+        start[first + 1 : last + 1] = torch.searchsorted(ordered, bounds) + done
+        done += len(part)
+    return start, slots
 
 
 def stencil_loss(

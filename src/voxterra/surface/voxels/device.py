@@ -17,6 +17,9 @@ CPU_BYTES = 650
 """Bytes a voxel that a CPU needs more than a GPU; measured (peak of 0.9 million voxels, degree 3,
 four views of 240x180 pixels: 1718 bytes a voxel in all)."""
 
+PIXEL_BYTES = 400
+"""Bytes that a pixel of a render takes on a GPU, with its gradients and losses, by estimate."""
+
 
 def choose_device(config: VoxelConfig) -> torch.device:
     """The device that `config.device` asks for; auto: a GPU where kernels can run on one.
@@ -63,15 +66,24 @@ def voxel_bytes(degree: int, device: torch.device) -> int:
     return bytes_ if device.type == "cuda" else bytes_ + CPU_BYTES
 
 
-def fitting_voxels(config: VoxelConfig, device: torch.device, known: int = 0) -> int:
+def fitting_voxels(
+    config: VoxelConfig, device: torch.device, known: int = 0, pixels: int = 0
+) -> int:
     """`config.max_voxels`, or as many as the free memory takes, with a warning.
 
-    `known` voxels are there already.
+    Args:
+        config: how many are wanted, of what degree.
+        device: where.
+        known: voxels that are there already.
+        pixels: of the largest render.
     """
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
     if free is None:
         return config.max_voxels
-    fits = known + int(0.8 * free / voxel_bytes(config.sh_degree, device))
+    usable = 0.8 * free
+    if device.type == "cuda":  # renders can be made smaller, but half of it is for voxels
+        usable -= min(0.5 * usable, PIXEL_BYTES * pixels)
+    fits = known + int(usable / voxel_bytes(config.sh_degree, device))
     if fits < config.max_voxels:
         logger.warning(
             "Only %.1f GB of %s are free: at most %d voxels instead of %d.",

@@ -2,8 +2,8 @@
 says so.
 
 In turn: memory that torch keeps for later is given back, then that of recorded losses, the images
-of a GPU move to the CPU, renders get as small as the images (`ss` 1). A start that does not fit is
-made with fewer voxels; a split is halved, and at last left out.
+of a GPU move to the CPU, renders get as small as the images (`ss` 1), images half as large. A start
+that does not fit is made with fewer voxels; a split is halved, and at last left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from voxterra.surface.voxels.recorded import Recorder
 from voxterra.surface.voxels.render import kernel_view
 from voxterra.surface.voxels.state import TrainState, consistent, contents, state_of
 from voxterra.surface.voxels.step import Tables
-from voxterra.surface.voxels.targets import Prior, Target
+from voxterra.surface.voxels.targets import Prior, Target, halved
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ Full = (MemoryError, RuntimeError)
 """To catch where memory may be full; `reason_of` lets pass what is another error."""
 T = TypeVar("T")
 
+_SMALLEST_SIDE = 100
+"""Images are not made smaller than this [px]."""
 _FREED_AT_MOST = 20
 """Where giving memory back is not enough this often, something else has to go."""
 
@@ -156,6 +158,10 @@ def _relieve(room: Room, cube: Cube, config: VoxelConfig) -> str | None:
             replace(t, kernel=kernel_view(t.view, cube, t.kernel.camera.device)) for t in targets
         )
         told = "renders as small as the images (--ss 1)"
+    elif min(min(target.rgb.shape[:2]) for target in targets) >= 2 * _SMALLEST_SIDE:
+        room.targets = tuple(halved(target, cube) for target in targets)
+        view = max((target.view for target in room.targets), key=lambda v: v.width * v.height)
+        told = f"images half as large ({view.width}x{view.height} at most)"
     else:
         return None
     if room.companions is not None:

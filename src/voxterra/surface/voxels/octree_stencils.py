@@ -38,6 +38,10 @@ class Stencils:
     h: Tensor
 
 
+_LOOKED_UP_TOGETHER = 1 << 18
+"""Corners whose neighbours are looked for at once: looking takes many times what is found."""
+
+
 def stencils(octree: Octree, first_level: int = FIRST_LEVEL) -> Stencils:
     """Rows for the eikonal and the Laplacian terms, level by level, coarse to fine.
 
@@ -50,17 +54,23 @@ def stencils(octree: Octree, first_level: int = FIRST_LEVEL) -> Stencils:
     rows, h = [torch.empty((0, 7), dtype=torch.int32, device=octree.device)], [0.0]
     finest = int(octree.level.max())
     for level in range(octree.cube.outside_level + first_level, finest + 1):
-        rows.append(_rows(octree, level))
-        h.append(octree.cube.edge / 2**level)
+        parts = _rows(octree, level)
+        rows += parts
+        h += [octree.cube.edge / 2**level] * len(parts)
     counts = torch.tensor([len(part) for part in rows], device=octree.device)
     distance = torch.tensor(h, dtype=torch.float32, device=octree.device)
     return Stencils(torch.cat(rows), distance.repeat_interleave(counts))
 
 
-def _rows(octree: Octree, level: int) -> Tensor:
-    """int32[R, 7] of one level."""
+def _rows(octree: Octree, level: int) -> list[Tensor]:
+    """int32[R, 7] of one level, in parts."""
+    centers = _corners_of_cells(octree, level)
+    return [_rows_around(octree, level, part) for part in centers.split(_LOOKED_UP_TOGETHER)]
+
+
+def _rows_around(octree: Octree, level: int, center: Tensor) -> Tensor:
+    """int32[R, 7] around these corners, int64."""
     step = 1 << (MAX_LEVEL - level)
-    center = _corners_of_cells(octree, level)
     x, y, z = coordinates_of(octree.corner_key[center])
     low, high = octree.cube.inside
     inside = torch.minimum(torch.minimum(x, y), z) >= low

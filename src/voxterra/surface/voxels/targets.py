@@ -12,7 +12,7 @@ from voxterra.core.camera import PinholeView
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.octree import Cube
-from voxterra.surface.voxels.render import kernel_view
+from voxterra.surface.voxels.render import kernel_view, nearest_samples
 from voxterra.surface.voxels.scene import Scene, SceneView
 
 IMAGE_SHARE = 0.3
@@ -89,6 +89,40 @@ def make_targets(
         return _alike(targets)
 
     return make(False), make(True)
+
+
+def halved(target: Target, cube: Cube) -> Target:
+    """The target with half as many pixels a side, rendered as large as its image."""
+    height, width = (max(1, n // 2) for n in target.rgb.shape[:2])
+    device = target.kernel.camera.device
+    view = target.view.resized(width, height)
+    kernel = kernel_view(view, cube, device)
+
+    def averaged(image: Tensor) -> Tensor:
+        mean = torch.nn.functional.interpolate(
+            image.movedim(-1, 0)[None].float(), size=(height, width), mode="area"
+        )
+        return mean[0].movedim(0, -1).round_().to(torch.uint8).contiguous()
+
+    prior = target.prior
+    if prior is not None:
+        rows, columns = nearest_samples(prior.depth, height, width)
+        maps = (prior.depth, prior.normal, prior.confidence)
+        prior = Prior(*(m[rows, columns].contiguous() for m in maps))
+    share = torch.tensor([width, height], device=device) / torch.tensor(
+        [target.view.width, target.view.height], device=device
+    )
+    outside = (target.sparse_xy < 0).any(dim=1, keepdim=True)  # see `_alike`
+    return replace(
+        target,
+        view=view,
+        kernel=kernel,
+        camera=kernel.camera,
+        rgb=averaged(target.rgb),
+        mask=None if target.mask is None else averaged(target.mask[..., None])[..., 0],
+        prior=prior,
+        sparse_xy=torch.where(outside, target.sparse_xy, target.sparse_xy * share),
+    )
 
 
 def _alike(targets: list[Target]) -> tuple[Target, ...]:

@@ -97,14 +97,16 @@ def train(
             progress(START_SHARE if state else 0.0, f"going on {begins}")
         cube = main_bound(scene, config) if state is None else state.voxels.octree.cube
         targets, held_out = make_targets(scene, cube, config, device)
-        max_voxels = fitting_voxels(config, device, known)
+        largest = max(target.kernel.width * target.kernel.height for target in targets)
+        max_voxels = fitting_voxels(config, device, known, largest)
         if state is None:
             state, max_voxels = _started(scene, cube, targets, config, device, max_voxels, progress)
         source = scene.source
-        del scene  # what lies on a GPU now need not lie here too
+        room = Room(targets, make_companions(targets, cube, config), max_voxels)
+        # What lies on a GPU now need not lie here too, and `room` may let go of what it has.
+        del scene, targets
         if started is not None:
             started(state.voxels)
-        room = Room(targets, make_companions(targets, cube, config), max_voxels)
         _iterate(state, room, held_out, config, out, progress)
         _clear(state, room, config)
     except Full as error:
