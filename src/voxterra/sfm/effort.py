@@ -17,17 +17,17 @@ from voxterra.core.photos import Photo
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import feature_counts, pair_counts, tried_pairs
 
-# Measured on one core, `benchmarks/results/left_out.md`: features of a megapixel the hardened way;
-# two features of a pair compared, as usual and guided; a match that agrees, mapped in one way.
-_HARDENED = 2.5
-_COMPARED, _GUIDED = 1.4e-9, 4.4e-8
+# Measured on one core, `benchmarks/results/left_out.md`: hardened features of a photo; two features
+# of a pair compared, as usual and guided; a match that agrees, mapped in one way.
+_HARDENED = 3.5
+_COMPARED, _GUIDED = 1.1e-9, 1.8e-8
 _MAPPED = 1e-4
-# Fainter features are at most about so many times as many.
-_FAINTER = 2
+# Fainter features are about so many times as many; the hardened have more orientations each.
+_FAINTER, _ORIENTATIONS = 2.0, 1.5
 
-# Guided and hardened matching look at so many features of a photo, the largest in scale: guided
-# matching compares all with all, thirty times as slowly as the usual one.
-MOST_FEATURES = 4096
+# So many features of a photo are matched guided, the largest in scale, and so many are hardened:
+# guided matching compares all with all, and takes ten times as long as the usual one and more.
+MOST_GUIDED, MOST_HARDENED = 8192, 4096
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,17 @@ class Effort:
         return _MAPPED * self.matches * attempts
 
     def of_hardened(self, photo: int) -> float:
-        """Hardened features of a photo."""
-        return _HARDENED * float(self.megapixels[photo])
+        """Hardened features of a photo: by their number, hardly by its size."""
+        return _HARDENED * self._fainter(photo) / MOST_HARDENED
 
     def of_guided(self, first: int, second: int, *, hardened: bool = False) -> float:
         """Matching two photos guided, by their largest features, or by hardened ones."""
-        found = self.features[[first, second]] * (_FAINTER if hardened else 1)
-        used = np.minimum(found, MOST_FEATURES).astype(float)
-        return _GUIDED * float(used[0] * used[1])
+        if hardened:
+            return _GUIDED * _ORIENTATIONS**2 * self._fainter(first) * self._fainter(second)
+        return _GUIDED * float(np.minimum(self.features[[first, second]], MOST_GUIDED).prod())
+
+    def _fainter(self, photo: int) -> float:
+        return float(min(_FAINTER * self.features[photo], MOST_HARDENED))
 
 
 def count_effort(database: Path, photos: Sequence[Photo], config: SfmConfig) -> Effort:

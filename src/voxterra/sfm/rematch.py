@@ -25,8 +25,8 @@ from scipy.spatial import cKDTree
 
 from voxterra.core.progress import Progress, part
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import writing
-from voxterra.sfm.effort import MOST_FEATURES
+from voxterra.sfm.database import is_damaged, writing
+from voxterra.sfm.effort import MOST_GUIDED, MOST_HARDENED
 from voxterra.sfm.features import extract_features
 from voxterra.sfm.matching import match_pairs
 from voxterra.sfm.promising import Pairs, Way
@@ -57,15 +57,19 @@ def rematch(
     """
     name = hashlib.sha256(pairs.tobytes()).hexdigest()[:12]
     target = database.with_name(f"{database.name}.{way}-{name}.db")
+    source = target.with_name(f"{target.name}.features.db")
+    for path in (target, source):
+        if path.exists() and is_damaged(path):
+            for leftover in path.parent.glob(f"{path.name}*"):
+                leftover.unlink()
     if target.exists():
         return target
     photos = np.unique(pairs)
-    source = target.with_name(f"{target.name}.features.db")
     if not source.exists():
         _start(database, source, photos if way == "guided" else np.empty(0, np.int64))
     matching = progress
     if way == "hardened":
-        fewer = replace(config, max_features=min(config.max_features, MOST_FEATURES))
+        fewer = replace(config, max_features=min(config.max_features, MOST_HARDENED))
         names = frozenset(staged.names[i] for i in photos)
         share = part(progress, 0.0, 0.5)
         extract_features(source, staged, fewer, only=names, hardened=True, progress=share)
@@ -96,7 +100,7 @@ def _start(database: Path, target: Path, photos: NDArray[np.int64]) -> None:
     os.replace(partial, target)
 
 
-def largest(keypoints: NDArray[np.float32], most: int = MOST_FEATURES) -> NDArray[np.int64]:
+def largest(keypoints: NDArray[np.float32], most: int = MOST_GUIDED) -> NDArray[np.int64]:
     """Rows of the `most` keypoints that are largest in scale, in their order.
 
     Args:
