@@ -17,7 +17,7 @@ from killed_sfm import killed_while
 from voxterra.core.photos import PhotoSet
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
-from voxterra.errors import Cancelled
+from voxterra.errors import Cancelled, NoOverlapError
 from voxterra.sfm import again, features, matching
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.reconstruct import reconstruct
@@ -157,6 +157,22 @@ def test_too_much_work_is_left_out_and_told(
     always = reconstruct(photos, replace(CONFIG, rematch="always"), work_dir=tmp_path)
     assert len(always.components[0].images) == 5
     assert not any("--sfm.rematch" in w for w in always.warnings)
+
+
+def test_without_any_model_what_was_not_tried_is_told_too(
+    shared_data: FindData,
+    photo_set: BuildSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    photos = every(photo_set(shared_data("fountain_p11") / "images", focal_px=1380.0), 0, 5)
+    monkeypatch.setattr(again, "_ALWAYS", 0.0)
+    monkeypatch.setattr(again, "_TIMES", 0.01)
+    with pytest.raises(NoOverlapError):
+        reconstruct(photos, replace(CONFIG, max_image_size=768), work_dir=tmp_path)
+    (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert told.startswith("3 photos (0000.jpg") and "--sfm.rematch always" in told
 
 
 @pytest.mark.parametrize("kind", ["", ".features.db"])

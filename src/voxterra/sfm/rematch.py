@@ -63,6 +63,7 @@ def rematch(
             for leftover in path.parent.glob(f"{path.name}*"):
                 leftover.unlink()
     if target.exists():
+        source.unlink(missing_ok=True)
         return target
     photos = np.unique(pairs)
     if not source.exists():
@@ -83,20 +84,17 @@ def rematch(
 def _start(database: Path, target: Path, photos: NDArray[np.int64]) -> None:
     """Copy without matches, and of features only the largest of these photos."""
     partial = _partial(database, target)
-    with writing(partial) as opened:
-        kept = []
-        for image_id in (photos + 1).tolist():
-            keypoints, found = opened.read_keypoints(image_id), opened.read_descriptors(image_id)
-            rows = largest(keypoints)
-            descriptors = pycolmap.FeatureDescriptors(found.type, found.data[rows])
-            kept.append((image_id, keypoints[rows], descriptors))
+    with closing(pycolmap.Database.open(database)) as whole, writing(partial) as opened:
         opened.clear_matches()
         opened.clear_two_view_geometries()
         opened.clear_descriptors()
         opened.clear_keypoints()
-        for image_id, keypoints, descriptors in kept:
-            opened.write_keypoints(image_id, keypoints)
-            opened.write_descriptors(image_id, descriptors)
+        for image_id in (photos + 1).tolist():
+            keypoints, found = whole.read_keypoints(image_id), whole.read_descriptors(image_id)
+            rows = largest(keypoints)
+            opened.write_keypoints(image_id, keypoints[rows])
+            fewer = pycolmap.FeatureDescriptors(found.type, found.data[rows])
+            opened.write_descriptors(image_id, fewer)
     os.replace(partial, target)
 
 
