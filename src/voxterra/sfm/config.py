@@ -67,7 +67,7 @@ class SfmConfig:
     """Stated horizontal accuracy up to which GPS counts as good as RTK [m]."""
 
     rematch: Choice = "auto"
-    """Whether photos without a place are matched again; auto: for as long as all before took."""
+    """Whether photos without a place are matched again; auto: with as much work as all before."""
 
     random_seed: int = 1
     """Seed of all random choices; -1 takes another one each time."""
