@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pycolmap
 import pytest
+from killed_sfm import killed_while
 
 from voxterra.core.photos import PhotoSet
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
-from voxterra.errors import Cancelled
-from voxterra.sfm import again, matching
+from voxterra.errors import Cancelled, NoOverlapError
+from voxterra.sfm import again, features, matching
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.reconstruct import reconstruct
-from voxterra.sfm.rematch import joined
+from voxterra.sfm.rematch import joined, largest
 
 BuildSet = Callable[..., PhotoSet]
 FindData = Callable[[str], Path]
@@ -95,6 +98,117 @@ def test_a_stopped_retry_goes_on_to_the_same(
     )
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_killed_while_hardened_it_goes_on_to_the_same(
+    shared_data: FindData, photo_set: BuildSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 3, 6)
+    config = replace(CONFIG, deterministic=True, max_features=1500)
+    whole = reconstruct(photos, config, work_dir=tmp_path / "whole")
+    assert any("fainter features" in told for told in whole.warnings)
+
+    def count(path: Path) -> int:
+        with closing(pycolmap.Database.open(path)) as database:
+            return sum(database.exists_keypoints(i + 1) for i in range(len(photos)))
+
+    def left() -> tuple[int, int]:
+        (path,) = (tmp_path / "killed").glob("*.hardened-*.features.db")
+        with closing(pycolmap.Database.open(path)) as database:
+            return count(path), database.num_matched_image_pairs()
+
+    assert killed_while("features in", photos, config, tmp_path / "killed") == -signal.SIGKILL
+    with_features, matched = left()
+    assert 0 < with_features < len(photos) and not matched
+    assert killed_while("matched", photos, config, tmp_path / "killed") == -signal.SIGKILL
+    assert left()[0] == len(photos) and left()[1] > 0
+    extracted: list[str] = []
+    usual = pycolmap.extract_features
+
+    def counted(database, *args, **options):
+        before = count(database)
+        usual(database, *args, **options)
+        extracted.extend([str(database)] * (count(database) - before))
+
+    monkeypatch.setattr(features.pycolmap, "extract_features", counted)
+    messages: list[str] = []
+    found = reconstruct(
+        photos, config, work_dir=tmp_path / "killed", progress=lambda _, m="": messages.append(m)
+    )
+    assert not extracted and not any(m.startswith("matched 0/") for m in messages)
+    assert found.warnings == whole.warnings and found.unregistered == whole.unregistered
+    for one, other in zip(found.components, whole.components, strict=True):
+        assert [i.name for i in one.images] == [i.name for i in other.images]
+        np.testing.assert_array_equal(one.centers_in_world(), other.centers_in_world())
+        np.testing.assert_array_equal(
+            one.points.positions_in_world, other.points.positions_in_world
+        )
+
+
+def test_too_much_work_is_left_out_and_told(
+    shared_data: FindData, photo_set: BuildSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
+    monkeypatch.setattr(again, "_ALWAYS", 0.0)
+    monkeypatch.setattr(again, "_TIMES", 0.01)
+    found = reconstruct(photos, CONFIG, work_dir=tmp_path)
+    assert len(found.components[0].images) == 3
+    (told,) = [w for w in found.warnings if "--sfm.rematch always" in w]
+    assert told.startswith("2 photos (frame-")
+    always = reconstruct(photos, replace(CONFIG, rematch="always"), work_dir=tmp_path)
+    assert len(always.components[0].images) == 5
+    assert not any("--sfm.rematch" in w for w in always.warnings)
+
+
+def test_without_any_model_what_was_not_tried_is_told_too(
+    shared_data: FindData,
+    photo_set: BuildSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    photos = every(photo_set(shared_data("fountain_p11") / "images", focal_px=1380.0), 0, 5)
+    monkeypatch.setattr(again, "_ALWAYS", 0.0)
+    monkeypatch.setattr(again, "_TIMES", 0.01)
+    with pytest.raises(NoOverlapError):
+        reconstruct(photos, replace(CONFIG, max_image_size=768), work_dir=tmp_path)
+    (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert told.startswith("3 photos (0000.jpg") and "--sfm.rematch always" in told
+
+
+@pytest.mark.parametrize("kind", ["", ".features.db"])
+def test_a_damaged_database_of_it_is_made_anew(
+    shared_data: FindData, photo_set: BuildSet, tmp_path: Path, kind: str
+) -> None:
+    photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
+    before = reconstruct(photos, replace(CONFIG, deterministic=True), work_dir=tmp_path)
+    (path,) = tmp_path.glob("*.guided-*.db")
+    damaged = path.with_name(path.name + kind)
+    path.rename(damaged)
+    damaged.write_bytes(damaged.read_bytes()[:5000] + b"x" * 20000)
+    after = reconstruct(photos, replace(CONFIG, deterministic=True), work_dir=tmp_path)
+    assert after.warnings == before.warnings and path.is_file()
+    assert not list(tmp_path.glob("*.features.db*"))
+
+
+def test_never(shared_data: FindData, photo_set: BuildSet, tmp_path: Path) -> None:
+    photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
+    found = reconstruct(photos, replace(CONFIG, rematch="never"), work_dir=tmp_path)
+    assert len(found.components[0].images) == 3 and len(found.unregistered) == 2
+    assert not any("rematch" in w or "came to" in w for w in found.warnings)
+    assert not list(tmp_path.glob("*.guided-*"))
+
+
+def test_without_a_model_before_there_are_no_others(
+    shared_data: FindData, photo_set: BuildSet, tmp_path: Path
+) -> None:
+    photos = every(photo_set(shared_data("fountain_p11") / "images", focal_px=1380.0), 0, 5)
+    found = reconstruct(photos, replace(CONFIG, max_image_size=768), work_dir=tmp_path)
+    assert len(found.components[0].images) == 3
+    (told,) = [w for w in found.warnings if "only by" in w]
+    assert told.startswith("3 photos (0000.jpg, 0005.jpg, 0010.jpg) found a place only by")
+    assert "others" not in told
+
+
 def test_what_speaks_against_it_keeps_the_result_before(
     shared_data: FindData,
     photo_set: BuildSet,
@@ -134,6 +248,14 @@ def test_joined_features_keep_their_rows() -> None:
     np.testing.assert_array_equal(table[:2], old)
     assert row.tolist() == [1, 2, 2] and len(table) == 3
     np.testing.assert_array_equal(table[2, :2], [30, 30])
+
+
+def test_largest_features_stay_in_order() -> None:
+    round_ = np.array([[0, 0, 2, 0], [1, 0, 5, 0], [2, 0, 1, 0], [3, 0, 5, 0]], np.float32)
+    assert largest(round_, 3).tolist() == [0, 1, 3]
+    affine = np.array([[0, 0, 4, 0, 0, 1], [0, 0, 0, -3, 3, 0], [0, 0, 1, 0, 0, 1]], np.float32)
+    assert largest(affine, 2).tolist() == [0, 1]
+    assert largest(affine, 1).tolist() == [1]
 
 
 @pytest.mark.slow

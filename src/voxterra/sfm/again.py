@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pycolmap
-from numpy.typing import NDArray
 
 from voxterra.core.names import listed
 from voxterra.core.progress import Progress, part
-from voxterra.sfm.attempts import MANY_PHOTOS, first_attempt, further_attempts
+from voxterra.sfm.attempts import MANY_PHOTOS, Attempt, first_attempt, further_attempts
+from voxterra.sfm.database import pair_counts
+from voxterra.sfm.effort import count_effort
 from voxterra.sfm.positions import positions_m
-from voxterra.sfm.rematch import Way, rematch
+from voxterra.sfm.promising import Way, choose_again
+from voxterra.sfm.rematch import rematch
 from voxterra.sfm.shape import misplaced_images, pair_fits
 from voxterra.sfm.trying import Task, Tried, try_attempt
 from voxterra.sfm.unregistered import MIN_INLIERS
@@ -31,56 +33,100 @@ _TOLD: dict[Way, str] = {
 # Share of a newcomer's matches, by pairs, that must agree with the place it got.
 _AGREEING = 0.75
 
+# Most work, as a multiple of all before; and what is always worth it, in features of megapixels
+# (see `effort`): about a minute.
+_TIMES, _ALWAYS = 1.0, 60.0
+
 
 def bring_in(task: Task, best: Tried, progress: Progress) -> tuple[Task, Tried, tuple[str, ...]]:
     """The same with photos that were left out, where stronger matching gives them a place.
 
     A result is taken only if more photos are in and nothing more speaks against it, by the matches
-    before and those now.
+    before and those now. Unless `config.rematch` is "always", it is about as much work as all
+    before at most; the most promising photos come first.
 
     Returns:
-        The task with the matches that the result is of, the result, and a line for the user about
-        each way that brought something.
+        The task with the matches that the result is of, the result, and lines for the user: about
+        each way that brought something, and what was not tried.
     """
-    told = []
+    told: list[str] = []
+    cut: set[int] = set()
+    rest = _limit(task, best)
     for index, way in enumerate(_WAYS):
         left = left_out(best, len(task.photos))
-        if not len(left) or _not_worth_it(left, len(task.photos)):
+        if not left or task.config.rematch == "never":
             break
-        share = part(progress, index / len(_WAYS), (index + 1) / len(_WAYS))
-        database = rematch(
-            way, task.database, left, positions_m(task.photos), task.staged, task.config,
-            progress=part(share, 0.0, 0.5),
-        )  # fmt: skip
-        if database is None:
+        if _not_worth_it(left, task):
+            cut |= set(left)
+            break
+        effort = count_effort(task.database, task.photos, task.config)
+        mapping = effort.of_mapping(len(_attempts(task, best)))
+        share = (rest / (len(_WAYS) - index)) - mapping
+        models = [{i - 1 for i in model.reg_image_ids()} for model in best.models]
+        choice = choose_again(
+            way, task.database, left, models, positions_m(task.photos), effort, share
+        )
+        cut |= choice.cut
+        if not len(choice.pairs):
             continue
-        _log.info("Photos out of the largest model: %d; matched again (%s).", len(left), way)
-        found = _map_again(replace(task, database=database), task, best, part(share, 0.5, 1.0))
+        rest -= choice.effort
+        both = part(progress, index / len(_WAYS), (index + 1) / len(_WAYS))
+        database = rematch(
+            way, task.database, choice.pairs, task.staged, task.config,
+            progress=part(both, 0.0, 0.5),
+        )  # fmt: skip
+        _log.info(
+            "Photos out of the largest model: %d; %d pairs matched again (%s).",
+            len(left), len(choice.pairs), way,
+        )  # fmt: skip
+        if not _matches_more(task.database, database):
+            continue
+        rest -= mapping
+        found = _map_again(replace(task, database=database), task, best, part(both, 0.5, 1.0))
         if found is not None:
             told.append(_gain(task, way, best, found))
             task, best = replace(task, database=database), found
-    return task, best, tuple(told)
+    still = sorted(cut & left_out(best, len(task.photos)))
+    return task, best, (*told, *_not_tried(task, still))
 
 
-def left_out(best: Tried, photo_count: int) -> NDArray[np.int64]:
+def left_out(best: Tried, photo_count: int) -> frozenset[int]:
     """Indices of photos that are not in the largest model; all where there is none."""
-    return np.array(sorted(set(range(photo_count)) - _largest(best)), np.int64)
+    return frozenset(range(photo_count)) - _largest(best)
 
 
-def _not_worth_it(left: NDArray[np.int64], photo_count: int) -> bool:
+def _limit(task: Task, best: Tried) -> float:
+    """Most work that matching again may be, in units of `Effort`."""
+    if task.config.rematch == "always":
+        return np.inf
+    effort = count_effort(task.database, task.photos, task.config)
+    # As many ways of mapping were tried before at least.
+    return max(_TIMES * effort.of_all_before(len(_attempts(task, best))), _ALWAYS)
+
+
+def _not_worth_it(left: Collection[int], task: Task) -> bool:
     """Mapping many photos anew is too long a time for a few of them."""
-    return photo_count > MANY_PHOTOS and len(left) < 0.1 * photo_count
+    many = len(task.photos) > MANY_PHOTOS and task.config.rematch == "auto"
+    return many and len(left) < 0.1 * len(task.photos)
 
 
-def _map_again(task: Task, old: Task, best: Tried, progress: Progress) -> Tried | None:
-    """The best of the usual attempt and that which went best before (all, where none did).
+def _matches_more(before: Path, after: Path) -> bool:
+    old, new = pair_counts(before), pair_counts(after)
+    return not (np.array_equal(old.pairs, new.pairs) and np.array_equal(old.inliers, new.inliers))
 
-    None where none is better than before.
-    """
+
+def _attempts(task: Task, best: Tried) -> tuple[Attempt, ...]:
+    """The usual attempt and that which went best before (all, where none did)."""
     attempts = dict.fromkeys((first_attempt(task.config), best.attempt))
     if not best.models and task.config.mapper != "global":
         further = further_attempts(task.config, focal_known=task.focal_known)
         attempts |= dict.fromkeys(further)
+    return tuple(attempts)
+
+
+def _map_again(task: Task, old: Task, best: Tried, progress: Progress) -> Tried | None:
+    """The best of the attempts; None where none is better than before."""
+    attempts = _attempts(task, best)
     found: Tried | None = None
     for index, attempt in enumerate(attempts):
         share = part(progress, index / len(attempts), (index + 1) / len(attempts))
@@ -93,7 +139,7 @@ def _map_again(task: Task, old: Task, best: Tried, progress: Progress) -> Tried 
             _log.info("Not taken, though more photos are in: %s.", "; ".join(against))
             continue
         found = one
-        if not len(left_out(one, len(task.photos))):
+        if not left_out(one, len(task.photos)):
             break
     return found
 
@@ -141,12 +187,25 @@ def _contradicted(model: pycolmap.Reconstruction, database: Path, newcomers: set
 
 
 def _gain(task: Task, way: Way, before: Tried, after: Tried) -> str:
-    """Such as "2 photos (a.jpg, b.jpg) came to the others by ...; look at them"."""
+    """Such as "2 photos (a.jpg, b.jpg) came to the others only by ...; look at them"."""
     new = sorted(_largest(after) - _largest(before))
     names: Sequence[str] = [task.photos[i].id for i in new or sorted(_all(after) - _all(before))]
     plural = "s" * (len(names) != 1)
+    came = "came to the others" if before.models and new else "found a place"
     return (
-        f"{len(names)} photo{plural} ({listed(names)}) came to the others only by {_TOLD[way]}; "
+        f"{len(names)} photo{plural} ({listed(names)}) {came} only by {_TOLD[way]}; "
         "their places agree with most of their matches, but rest on fewer clear ones: photos in "
-        "between would make them as sure as the others"
+        "between would make them surer"
     )
+
+
+def _not_tried(task: Task, photos: Sequence[int]) -> list[str]:
+    """What the user may have done in addition, where photos are still out."""
+    if not photos:
+        return []
+    plural = "s" * (len(photos) != 1)
+    return [
+        f"{len(photos)} photo{plural} ({listed([task.photos[i].id for i in photos])}) found no "
+        "place among most others and could be matched again more thoroughly, which would take "
+        "longer than all before: --sfm.rematch always does it"
+    ]

@@ -66,6 +66,9 @@ class SfmConfig:
     max_prior_sigma_m: float = 0.2
     """Stated horizontal accuracy up to which GPS counts as good as RTK [m]."""
 
+    rematch: Choice = "auto"
+    """Whether photos without a place are matched again; auto: with as much work as all before."""
+
     random_seed: int = 1
     """Seed of all random choices; -1 takes another one each time."""
 

@@ -85,6 +85,8 @@ def reconstruct(
             use_position_priors=priors is not None, progress=part(progress, 0.65, 0.9),
         )  # fmt: skip
         if not solved.models:
+            for line in solved.warnings:
+                _log.warning("%s%s.", line[0].upper(), line[1:])
             raise _no_model(database, len(photos))
         database = solved.database
         components, warnings = [], list(solved.warnings)

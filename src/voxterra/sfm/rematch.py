@@ -5,8 +5,8 @@ looks alike elsewhere in a photo is no rival; repetitive facades gain most. Hard
 features that bear wide baselines, in these photos and the likeliest partners. What they match is
 added to the features that are there, so the points of photos with a place stay the same points.
 
-Each way works on a copy of the database, beside it and under a name that says what of it is matched
-again: a stopped run goes on with the copy.
+Each way works in a database of its own, beside the first and under a name that says what of it is
+matched again: a stopped run goes on with it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pycolmap
@@ -26,26 +25,12 @@ from scipy.spatial import cKDTree
 
 from voxterra.core.progress import Progress, part
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import PairCounts, pair_counts, raw_pair_counts, writing
+from voxterra.sfm.database import is_damaged, writing
+from voxterra.sfm.effort import MOST_GUIDED, MOST_HARDENED
 from voxterra.sfm.features import extract_features
 from voxterra.sfm.matching import match_pairs
+from voxterra.sfm.promising import Pairs, Way
 from voxterra.sfm.staging import StagedPhotos
-from voxterra.sfm.unregistered import MIN_INLIERS
-
-Way = Literal["guided", "hardened"]
-Pairs = NDArray[np.int64]
-
-# Photos that one without a place is matched with again, by their matches so far.
-_PARTNERS: dict[Way, int] = {"guided": 6, "hardened": 4}
-
-# So many photos get hardened features at most: each takes seconds.
-_MOST_HARDENED = 60
-
-# Pairs lie at most this many times as far apart by GPS as the farthest pair that matches.
-_FARTHER = 2.0
-
-# Most hardened features of a photo, the largest in scale; matching takes time by their square.
-_MOST_FEATURES = 4096
 
 # Two ways to describe a feature place it within this of each other, where features are found [px].
 _SAME_PLACE_PX = 1.0
@@ -54,111 +39,76 @@ _SAME_PLACE_PX = 1.0
 def rematch(
     way: Way,
     database: Path,
-    left: NDArray[np.int64],
-    positions_m: NDArray[np.float64],
+    pairs: Pairs,
     staged: StagedPhotos,
     config: SfmConfig,
     *,
     progress: Progress,
-) -> Path | None:
-    """A database in which the photos `left` are matched again; None where there is nothing to do.
+) -> Path:
+    """A database with what these pairs match in a stronger way, where that is more.
 
     Args:
         way: guided or hardened.
         database: with features and matches; it stays as it is.
-        left: indices of photos without a place.
-        positions_m: (N, 3) by GPS in a local metric frame, NaN where unknown.
+        pairs: (N, 2) photo indices, first < second, sorted.
         staged: the photos.
         config: sizes, threads, seed.
         progress: called often.
     """
-    pairs = _pairs_again(way, database, left, positions_m)
-    if not len(pairs):
-        return None
     name = hashlib.sha256(pairs.tobytes()).hexdigest()[:12]
     target = database.with_name(f"{database.name}.{way}-{name}.db")
-    if way == "guided":
-        if not target.exists():
-            _copy(database, target, without=pairs)
-        match_pairs(target, staged, pairs, config, guided=True, progress=progress)
-        return target
+    source = target.with_name(f"{target.name}.features.db")
+    for path in (target, source):
+        if path.exists() and is_damaged(path):
+            for leftover in path.parent.glob(f"{path.name}*"):
+                leftover.unlink()
     if target.exists():
+        source.unlink(missing_ok=True)
         return target
     photos = np.unique(pairs)
-    if len(photos) > _MOST_HARDENED:
-        return None
-    source = target.with_name(f"{target.name}.features.db")
     if not source.exists():
-        _copy(database, source, without=None)
-    names = frozenset(staged.names[i] for i in photos)
-    fewer = replace(config, max_features=min(config.max_features, _MOST_FEATURES))
-    extract_features(
-        source, staged, fewer, only=names, hardened=True, progress=part(progress, 0.0, 0.5)
-    )
-    match_pairs(source, staged, pairs, config, guided=True, progress=part(progress, 0.5, 1.0))
-    _merge(source, database, target, pairs, config.max_image_size)
+        _start(database, source, photos if way == "guided" else np.empty(0, np.int64))
+    matching = progress
+    if way == "hardened":
+        fewer = replace(config, max_features=min(config.max_features, MOST_HARDENED))
+        names = frozenset(staged.names[i] for i in photos)
+        share = part(progress, 0.0, 0.5)
+        extract_features(source, staged, fewer, only=names, hardened=True, progress=share)
+        matching = part(progress, 0.5, 1.0)
+    match_pairs(source, staged, pairs, config, guided=True, progress=matching)
+    _merge(way, source, database, target, pairs, config.max_image_size)
     source.unlink()
     return target
 
 
-def _pairs_again(
-    way: Way, database: Path, left: NDArray[np.int64], positions_m: NDArray[np.float64]
-) -> Pairs:
-    """Pairs to match again, (N, 2), first < second, sorted.
-
-    Of a photo without a place those with most matches, which for guided have to be checked ones;
-    and pairs that match among the partners: their points are what fixes a photo's place.
-    """
-    related = pair_counts(database)
-    counts = related
-    if way == "hardened":
-        raw = raw_pair_counts(database)
-        more = raw.inliers >= MIN_INLIERS  # what has less cannot come to agree on a view
-        counts = _near(PairCounts(raw.pairs[more], raw.inliers[more]), related, positions_m)
-    chosen = _best_of(left, counts, _PARTNERS[way])
-    partners = np.setdiff1d(chosen, left)
-    among = related.pairs[np.isin(related.pairs, partners).all(axis=1)]
-    return np.unique(np.concatenate([chosen, among]), axis=0)
-
-
-def _best_of(left: NDArray[np.int64], counts: PairCounts, most: int) -> Pairs:
-    """Of each photo in `left`, its pairs with most matches."""
-    found = [np.empty((0, 2), np.int64)]
-    for index in left:
-        mine = np.flatnonzero((counts.pairs == index).any(axis=1) & (counts.inliers > 0))
-        order = np.argsort(-counts.inliers[mine], kind="stable")[:most]
-        found.append(counts.pairs[mine[order]])
-    return np.concatenate(found)
-
-
-def _near(tried: PairCounts, related: PairCounts, positions_m: NDArray[np.float64]) -> PairCounts:
-    """Without pairs that lie much farther apart by GPS than any that match."""
-
-    def apart(pairs: Pairs) -> NDArray[np.float64]:
-        steps = positions_m[pairs[:, 0], :2] - positions_m[pairs[:, 1], :2]
-        return np.asarray(np.linalg.norm(steps, axis=1))
-
-    known = apart(related.pairs)
-    if not np.isfinite(known).any():
-        return tried
-    near = ~(apart(tried.pairs) > _FARTHER * np.nanmax(known))  # unknown distances stay
-    return PairCounts(tried.pairs[near], tried.inliers[near])
-
-
-def _copy(database: Path, target: Path, *, without: Pairs | None) -> None:
-    """Copy without the matches of these pairs; None: without all features and matches."""
+def _start(database: Path, target: Path, photos: NDArray[np.int64]) -> None:
+    """Copy without matches, and of features only the largest of these photos."""
     partial = _partial(database, target)
-    with writing(partial) as opened:
-        if without is None:
-            opened.clear_matches()
-            opened.clear_two_view_geometries()
-            opened.clear_descriptors()
-            opened.clear_keypoints()
-        else:
-            for a, b in without + 1:
-                opened.delete_matches(int(a), int(b))
-                opened.delete_two_view_geometry(int(a), int(b))
+    with closing(pycolmap.Database.open(database)) as whole, writing(partial) as opened:
+        opened.clear_matches()
+        opened.clear_two_view_geometries()
+        opened.clear_descriptors()
+        opened.clear_keypoints()
+        for image_id in (photos + 1).tolist():
+            keypoints, found = whole.read_keypoints(image_id), whole.read_descriptors(image_id)
+            rows = largest(keypoints)
+            opened.write_keypoints(image_id, keypoints[rows])
+            fewer = pycolmap.FeatureDescriptors(found.type, found.data[rows])
+            opened.write_descriptors(image_id, fewer)
     os.replace(partial, target)
+
+
+def largest(keypoints: NDArray[np.float32], most: int = MOST_GUIDED) -> NDArray[np.int64]:
+    """Rows of the `most` keypoints that are largest in scale, in their order.
+
+    Args:
+        keypoints: (N, 4) x, y, scale, angle, or (N, 6) x, y and the 2 x 2 shape.
+        most: at most so many.
+    """
+    scale = keypoints[:, 2]
+    if keypoints.shape[1] >= 6:
+        scale = np.abs(keypoints[:, 2] * keypoints[:, 5] - keypoints[:, 3] * keypoints[:, 4])
+    return np.sort(np.argsort(-scale, kind="stable")[:most])
 
 
 def _partial(database: Path, target: Path) -> Path:
@@ -169,21 +119,26 @@ def _partial(database: Path, target: Path) -> Path:
     return partial
 
 
-def _merge(source: Path, database: Path, target: Path, pairs: Pairs, max_image_size: int) -> None:
+def _merge(
+    way: Way, source: Path, database: Path, target: Path, pairs: Pairs, max_image_size: int
+) -> None:
     """Copy of `database` with what `source` matches in `pairs` where it matches more."""
     partial = _partial(database, target)
     with closing(pycolmap.Database.open(source)) as other, writing(partial) as opened:
-        added: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
-        for image_id in np.unique(pairs) + 1:
-            camera = opened.read_camera(opened.read_image(int(image_id)).camera_id)
+        row: dict[int, NDArray[np.int64]] = {}
+        for image_id in (np.unique(pairs) + 1).tolist():
+            new, old = (d.read_keypoints(image_id) for d in (other, opened))
+            if way == "guided":
+                row[image_id] = largest(old)
+                continue
+            camera = opened.read_camera(opened.read_image(image_id).camera_id)
             scale = max(1.0, max(camera.width, camera.height) / max_image_size)
-            new, old = (d.read_keypoints(int(image_id)) for d in (other, opened))
-            added[int(image_id)] = joined(old, new, _SAME_PLACE_PX * scale)
-            opened.update_keypoints(int(image_id), added[int(image_id)][1])
+            row[image_id], table = joined(old, new, _SAME_PLACE_PX * scale)
+            opened.update_keypoints(image_id, table)
         for a, b in (pairs + 1).tolist():
             geometry = other.read_two_view_geometry(a, b)
             rows = np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
-            rows = _one_to_one(np.column_stack([added[a][0][rows[:, 0]], added[b][0][rows[:, 1]]]))
+            rows = _one_to_one(np.column_stack([row[a][rows[:, 0]], row[b][rows[:, 1]]]))
             before = opened.exists_two_view_geometry(a, b)
             if before and len(opened.read_two_view_geometry(a, b).inlier_matches) >= len(rows):
                 continue
