@@ -17,6 +17,7 @@ from voxterra.sfm.database import pair_counts
 from voxterra.sfm.effort import count_effort
 from voxterra.sfm.positions import positions_m
 from voxterra.sfm.promising import Way, choose_again
+from voxterra.sfm.pull_apart import laid_over
 from voxterra.sfm.rematch import rematch
 from voxterra.sfm.shape import misplaced_images, pair_fits
 from voxterra.sfm.trying import Task, Tried, try_attempt
@@ -135,6 +136,8 @@ def _map_again(task: Task, old: Task, best: Tried, progress: Progress) -> Tried 
         if not _brings_photos(before, one):
             continue
         against = _against(best, one, old.database, task.database)
+        if laid_over(task, one):
+            against.append("two places that look alike would be one")
         if against:
             _log.info("Not taken, though more photos are in: %s.", "; ".join(against))
             continue

@@ -69,6 +69,9 @@ class SfmConfig:
     rematch: Choice = "auto"
     """Whether photos without a place are matched again; auto: with as much work as all before."""
 
+    split_lookalikes: Choice = "auto"
+    """Whether parts that look alike but are two places are parted; auto: unless GPS says one."""
+
     random_seed: int = 1
     """Seed of all random choices; -1 takes another one each time."""
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -74,6 +76,18 @@ def writing(path: Path) -> Iterator[pycolmap.Database]:
     require_space(path.parent)
     with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
         yield database
+
+
+@contextmanager
+def derived(database: Path, target: Path) -> Iterator[pycolmap.Database]:
+    """A copy of a database, open to be changed; it is at `target` only once all is in it."""
+    partial = target.with_name(f"{database.name}.partial.db")
+    for leftover in partial.parent.glob(f"{partial.name}*"):  # with SQLite's journals
+        leftover.unlink()
+    shutil.copyfile(database, partial)
+    with writing(partial) as opened:
+        yield opened
+    os.replace(partial, target)
 
 
 def is_damaged(path: Path) -> bool:

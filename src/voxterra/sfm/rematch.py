@@ -12,8 +12,6 @@ matched again: a stopped run goes on with it.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +23,7 @@ from scipy.spatial import cKDTree
 
 from voxterra.core.progress import Progress, part
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import is_damaged, writing
+from voxterra.sfm.database import derived, is_damaged
 from voxterra.sfm.effort import MOST_GUIDED, MOST_HARDENED
 from voxterra.sfm.features import extract_features
 from voxterra.sfm.matching import match_pairs
@@ -83,8 +81,7 @@ def rematch(
 
 def _start(database: Path, target: Path, photos: NDArray[np.int64]) -> None:
     """Copy without matches, and of features only the largest of these photos."""
-    partial = _partial(database, target)
-    with closing(pycolmap.Database.open(database)) as whole, writing(partial) as opened:
+    with closing(pycolmap.Database.open(database)) as whole, derived(database, target) as opened:
         opened.clear_matches()
         opened.clear_two_view_geometries()
         opened.clear_descriptors()
@@ -95,7 +92,6 @@ def _start(database: Path, target: Path, photos: NDArray[np.int64]) -> None:
             opened.write_keypoints(image_id, keypoints[rows])
             fewer = pycolmap.FeatureDescriptors(found.type, found.data[rows])
             opened.write_descriptors(image_id, fewer)
-    os.replace(partial, target)
 
 
 def largest(keypoints: NDArray[np.float32], most: int = MOST_GUIDED) -> NDArray[np.int64]:
@@ -111,20 +107,11 @@ def largest(keypoints: NDArray[np.float32], most: int = MOST_GUIDED) -> NDArray[
     return np.sort(np.argsort(-scale, kind="stable")[:most])
 
 
-def _partial(database: Path, target: Path) -> Path:
-    partial = target.with_name(f"{database.name}.partial.db")
-    for leftover in partial.parent.glob(f"{partial.name}*"):  # with SQLite's journals
-        leftover.unlink()
-    shutil.copyfile(database, partial)
-    return partial
-
-
 def _merge(
     way: Way, source: Path, database: Path, target: Path, pairs: Pairs, max_image_size: int
 ) -> None:
     """Copy of `database` with what `source` matches in `pairs` where it matches more."""
-    partial = _partial(database, target)
-    with closing(pycolmap.Database.open(source)) as other, writing(partial) as opened:
+    with closing(pycolmap.Database.open(source)) as other, derived(database, target) as opened:
         row: dict[int, NDArray[np.int64]] = {}
         for image_id in (np.unique(pairs) + 1).tolist():
             new, old = (d.read_keypoints(image_id) for d in (other, opened))
@@ -147,7 +134,6 @@ def _merge(
                 opened.update_two_view_geometry(a, b, geometry)
             else:
                 opened.write_two_view_geometry(a, b, geometry)
-    os.replace(partial, target)
 
 
 def joined(

@@ -16,6 +16,7 @@ from voxterra.sfm.again import bring_in
 from voxterra.sfm.attempts import MANY_PHOTOS, Attempt, first_attempt, further_attempts
 from voxterra.sfm.cameras import CameraGroup
 from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.pull_apart import pull_apart
 from voxterra.sfm.refine import has_weak_focal_length
 from voxterra.sfm.staging import StagedPhotos
 from voxterra.sfm.trying import Task, Tried, try_attempt
@@ -57,7 +58,8 @@ def solve(
     """Map the photos; when too few find a place or the shape is doubtful, map them in other ways.
 
     The first result that is complete and beyond doubt is taken, else the one with most photos and
-    least against it. Photos that it leaves out are then matched again in stronger ways.
+    least against it. Parts of it that only look alike are pulled apart. Photos that it leaves out
+    are then matched again in stronger ways.
     """
     task = Task(database, photos, staged, groups, config, use_position_priors)
     tried = [try_attempt(task, first_attempt(config), part(progress, 0.0, 0.5))]
@@ -72,13 +74,14 @@ def solve(
     best = max(tried, key=lambda t: _merit(t, tried))
     if len(tried) > 1:
         _log.info("Taken: %s.", best.attempt)
-    task, best, brought = bring_in(task, best, part(progress, 0.8, 0.9))
+    task, best, parted = pull_apart(task, best, part(progress, 0.8, 0.85))
+    task, best, brought = bring_in(task, best, part(progress, 0.85, 0.9))
     weak = _is_weak(task, best, part(progress, 0.9, 0.92))
     if weak and all(group.focal_known for group in groups):
         best = _with_known_focal(task, best, part(progress, 0.92, 1.0))
     wrong_metadata = any(_contradicted(t, tried) for t in tried if t is not best)
     warnings = _warnings(task, best, wrong_metadata=wrong_metadata, weak_focal=weak)
-    return Solved(best.models, best.focal_refined, (*brought, *warnings), task.database)
+    return Solved(best.models, best.focal_refined, (*parted, *brought, *warnings), task.database)
 
 
 def _further(task: Task, first: Tried) -> tuple[Attempt, ...]:

@@ -93,7 +93,7 @@ def try_attempt(task: Task, attempt: Attempt, progress: Progress) -> Tried:
         task.database,
         known_focal_px=task.known_focal_px,
         positions_m=positions_m(task.photos),
-        gps_sigma_m=_gps_sigma_m(task.photos),
+        gps_sigma_m=gps_sigma_m(task.photos),
     )
     _log.info(
         "%s: %d of %d related photos placed, %.2f px, %d observations, against it: %s.",
@@ -103,6 +103,8 @@ def try_attempt(task: Task, attempt: Attempt, progress: Progress) -> Tried:
     return Tried(attempt, tuple(models), focal_refined, shape)
 
 
-def _gps_sigma_m(photos: Sequence[Photo]) -> float:
+def gps_sigma_m(photos: Sequence[Photo]) -> float:
+    """Horizontal standard deviation of the photos' GPS, where it states none or too small a one
+    that of a usual receiver [m]."""
     stated = [p.gps.sigma_horizontal_m or USUAL_SIGMA_M for p in photos if p.gps is not None]
     return max(float(np.median(stated)), USUAL_SIGMA_M) if stated else USUAL_SIGMA_M

@@ -1,0 +1,172 @@
+"""Parts of a model that look alike and are laid over each other, though they are two places.
+
+Windows, bays and whole houses repeat. Matches between them fit one pose without a flaw, and no
+photo contradicts its neighbours; what tells the places apart is what does not repeat: points that
+one part sees and the other, from the same side, does not, and pictures that differ there. Groups
+by what photos do not share are those of Heinly, Dunn and Frahm (Correcting for duplicate scene
+structure in sparse 3D reconstruction, ECCV 2014); here pictures have to differ too, so that a
+place seen at two times, of which few features match, stays one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from voxterra.core.progress import Progress
+from voxterra.sfm.database import PairCounts
+from voxterra.sfm.patches import Patches
+from voxterra.sfm.sharing import AlikeViews, Sharing, alike_views, sharing_of
+
+_log = logging.getLogger(__name__)
+
+Ints = NDArray[np.int64]
+Float = NDArray[np.float64]
+
+# Views that share no less than this of what such views of the set share agree without a look at
+# the pictures.
+_AGREE = 0.75
+# Matches between views that are laid over each other; where nothing matches, a wall may stand
+# between what one sees and the other.
+_TIED = 30
+# Two views agree up to this share of patches that differ, and two parts show two places from this
+# median on. Views of one place come to 0.05 mostly, to 0.15 where trees stand or edges before far
+# things; of places that are alike by 80 % to 0.2, by 65 % to 0.3.
+_AGREE_DIFFERING, _TWO_PLACES = 0.1, 0.15
+# Most pairs whose pictures are compared (a tenth of a second each), those that share least first.
+_MOST_COMPARED = 1000
+# Photos of a part: fewer make no model.
+_MIN_PART = 3
+# So many pairs of views between two parts are needed for a verdict.
+_MIN_PAIRS = 3
+
+
+@dataclass(frozen=True)
+class Overlaid:
+    """Two parts of one model that are laid over each other.
+
+    Attributes:
+        parts: image ids of each.
+        pairs: (K, 2) image ids of compared views, one of each part.
+        differing: median share of patches that differ in them.
+    """
+
+    parts: tuple[frozenset[int], frozenset[int]]
+    pairs: Ints
+    differing: float
+
+
+def overlaid_parts(
+    model: pycolmap.Reconstruction,
+    image_dir: Path,
+    related: PairCounts,
+    seed: int,
+    progress: Progress,
+) -> list[Overlaid]:
+    """Parts of a model that show two places at one; none for nearly all models.
+
+    Args:
+        model: of any photos.
+        image_dir: folder of its photos, under the model's names.
+        related: matches of all photos.
+        seed: of random choices.
+        progress: called often.
+    """
+    if model.num_reg_images() < 2 * _MIN_PART:
+        return []
+    sharing = sharing_of(model, seed)
+    alike = alike_views(model, sharing)
+    differing = _compared(model, image_dir, sharing, alike, related, seed, progress)
+    if np.isfinite(differing).sum() < _MIN_PAIRS:
+        return []
+    agree = (alike.shared >= _AGREE * _usual(sharing, alike)) | (differing <= _AGREE_DIFFERING)
+    part_of = _parts(sharing, alike.pairs[agree], related)
+    return _pairs_of_parts(sharing, alike, part_of, differing)
+
+
+def _pairs_of_parts(
+    sharing: Sharing, alike: AlikeViews, part_of: Ints, differing: Float
+) -> list[Overlaid]:
+    found = []
+    between = np.sort(part_of[alike.pairs], axis=1)
+    for p, q in np.unique(between[np.isfinite(differing)], axis=0).tolist():
+        mine = (between == (p, q)).all(axis=1) & np.isfinite(differing)
+        if p == q or mine.sum() < _MIN_PAIRS:
+            continue
+        median = float(np.median(differing[mine]))
+        first, second = (frozenset(sharing.ids[part_of == k].tolist()) for k in (p, q))
+        if median >= _TWO_PLACES and min(len(first), len(second)) >= _MIN_PART:
+            found.append(Overlaid((first, second), sharing.ids[alike.pairs[mine]], median))
+    return found
+
+
+def _usual(sharing: Sharing, alike: AlikeViews) -> float:
+    """What an image shares with the view that it shares most with, usually."""
+    best = np.zeros(len(sharing.ids))
+    for column in (0, 1):
+        np.maximum.at(best, alike.pairs[:, column], alike.shared)
+    return float(np.median(best[best > 0])) if (best > 0).any() else 0.0
+
+
+def _tied(sharing: Sharing, alike: AlikeViews, related: PairCounts) -> NDArray[np.bool_]:
+    """(K,) pairs of views with enough matches to have been put together by them."""
+    tied = {tuple(pair) for pair in related.pairs[related.inliers >= _TIED].tolist()}
+    indices = (sharing.ids - 1)[alike.pairs]
+    return np.array([tuple(pair) in tied for pair in indices.tolist()], bool)
+
+
+def _compared(
+    model: pycolmap.Reconstruction,
+    image_dir: Path,
+    sharing: Sharing,
+    alike: AlikeViews,
+    related: PairCounts,
+    seed: int,
+    progress: Progress,
+) -> Float:
+    """(K,) share of patches that differ, of pairs that share little though many matches tie them;
+    NaN for others."""
+    out = np.full(len(alike.pairs), np.nan)
+    doubtful = alike.shared < _AGREE * _usual(sharing, alike)
+    chosen = np.flatnonzero(doubtful & _tied(sharing, alike, related))
+    chosen = chosen[np.argsort(alike.shared[chosen], kind="stable")][:_MOST_COMPARED]
+    patches = Patches(model, image_dir, seed)
+    for done, k in enumerate(np.sort(chosen)):  # photos stay in memory for their next pair
+        progress(done / len(chosen), f"comparing photos that look alike {done}/{len(chosen)}")
+        a, b = alike.pairs[k]
+        shares = [patches.differing(sharing, i, j) for i, j in ((a, b), (b, a))]
+        known = [share for share in shares if share is not None]
+        out[k] = max(known, default=np.nan)
+    return out
+
+
+def _parts(sharing: Sharing, agree: Ints, related: PairCounts) -> Ints:
+    """(N,) number of the part of each image: what views of one place connect.
+
+    An image that this leaves in less than a part goes to that with which it has most matches.
+    """
+    count = len(sharing.ids)
+    graph = coo_array((np.ones(len(agree)), (agree[:, 0], agree[:, 1])), shape=(count, count))
+    part = connected_components(graph, directed=False)[1].astype(np.int64)
+    large = np.isin(part, [k for k, size in Counter(part.tolist()).items() if size >= _MIN_PART])
+    row = {int(i) - 1: k for k, i in enumerate(sharing.ids)}
+    order = np.argsort(-related.inliers, kind="stable")
+    changed = True
+    while changed:
+        changed = False
+        for a, b in related.pairs[order].tolist():
+            i, j = row.get(a), row.get(b)
+            if i is None or j is None or large[i] == large[j]:
+                continue
+            small, other = (j, i) if large[i] else (i, j)
+            part[small], large[small], changed = part[other], True, True
+            break
+    return part

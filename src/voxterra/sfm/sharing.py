@@ -1,0 +1,121 @@
+"""What photos of a model could share and do share: the points one sees and another should.
+
+Of two photos taken side by side, nearly all points of one that lie in the other's frame are found
+there too. Where they are missing, the photos may not show the same place (Zach, Irschara and
+Bischof, What can missing correspondences tell us about 3D structure and motion?, CVPR 2008).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+Float = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# Points that fewer photos see are often wrong.
+_MIN_TRACK = 3
+# So many points say enough of any model; more are left out at random.
+_MOST_POINTS = 100_000
+# Pairs with fewer points that one sees and the other should are not judged.
+MIN_POINTS = 30
+# Photos look at a thing alike when their rays to it are no further apart [deg], and its size in
+# them by no larger a factor.
+_MOST_ANGLE_DEG, _MOST_SCALE = 20.0, 1.5
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Points of a model and who sees them.
+
+    Attributes:
+        ids: (N,) image ids, ascending.
+        points: (P, 3) in the model's frame.
+        depths: (N, P) along the optical axes over the focal lengths: the size of a pixel there.
+        seen: (N, P) bool, points of which the image has an observation.
+        framed: (N, P) bool, points that lie in the image's frame.
+        features: (N,) of each image.
+    """
+
+    ids: Ints
+    points: Float
+    depths: NDArray[np.float32]
+    seen: NDArray[np.bool_]
+    framed: NDArray[np.bool_]
+    features: Ints
+
+
+@dataclass(frozen=True)
+class AlikeViews:
+    """Pairs of images that look at the same points from nearly the same direction and distance.
+
+    Attributes:
+        pairs: (K, 2) rows of `Sharing.ids`, first < second.
+        shared: (K,) share of the points of one in the frame of the other that the other has too,
+            the less of both ways.
+    """
+
+    pairs: Ints
+    shared: Float
+
+
+def sharing_of(model: pycolmap.Reconstruction, seed: int) -> Sharing:
+    """Read who sees what of a model."""
+    ids = np.array(sorted(model.reg_image_ids()), np.int64)
+    row = {int(i): k for k, i in enumerate(ids)}
+    kept = [p for p in model.points3D.values() if p.track.length() >= _MIN_TRACK]
+    if len(kept) > _MOST_POINTS:
+        chosen = np.random.default_rng(max(seed, 0)).choice(len(kept), _MOST_POINTS, replace=False)
+        kept = [kept[i] for i in np.sort(chosen)]
+    points = np.array([p.xyz for p in kept]).reshape(-1, 3)
+    seen = np.zeros((len(ids), len(kept)), bool)
+    for column, point in enumerate(kept):
+        seen[[row[e.image_id] for e in point.track.elements], column] = True
+    depths = np.zeros(seen.shape, np.float32)
+    framed = np.zeros(seen.shape, bool)
+    for k, image_id in enumerate(ids):
+        image = model.image(int(image_id))
+        camera = model.camera(image.camera_id)
+        in_cam = to_cam(image, points)
+        ahead = np.flatnonzero(in_cam[:, 2] > 0)
+        xy = np.asarray(camera.img_from_cam(in_cam[ahead])).reshape(-1, 2)
+        inside = (xy > 0).all(axis=1) & (xy < [camera.width, camera.height]).all(axis=1)
+        framed[k, ahead[inside]] = True
+        depths[k] = in_cam[:, 2] / camera.mean_focal_length()
+    features = np.array([model.image(int(i)).num_points2D() for i in ids], np.int64)
+    return Sharing(ids, points, depths, seen, framed, features)
+
+
+def to_cam(image: pycolmap.Image, points: Float) -> Float:
+    """(P, 3) points in the camera frame of an image."""
+    matrix = image.cam_from_world().matrix()
+    return np.asarray(points @ matrix[:, :3].T + matrix[:, 3])
+
+
+def alike_views(model: pycolmap.Reconstruction, sharing: Sharing) -> AlikeViews:
+    """Pairs that look alike, and what they share."""
+    seen, framed = (csr_array(m.astype(np.int32)) for m in (sharing.seen, sharing.framed))
+    could = (seen @ framed.T).toarray()  # points of a in the frame of b
+    enough = np.triu((could >= MIN_POINTS) & (could.T >= MIN_POINTS), 1)
+    centers = np.array([model.image(int(i)).projection_center() for i in sharing.ids])
+    pairs, shared = [], []
+    for a, b in np.argwhere(enough):
+        common = np.flatnonzero(
+            (sharing.seen[a] & sharing.framed[b]) | (sharing.seen[b] & sharing.framed[a])
+        )
+        rays = [sharing.points[common] - centers[k] for k in (a, b)]
+        cosine = (rays[0] * rays[1]).sum(1) / np.prod([np.linalg.norm(r, axis=1) for r in rays], 0)
+        scale = float(np.median(sharing.depths[b, common] / sharing.depths[a, common]))
+        angle = float(np.degrees(np.arccos(np.clip(np.median(cosine), -1, 1))))
+        if angle > _MOST_ANGLE_DEG or not 1 / _MOST_SCALE < scale < _MOST_SCALE:
+            continue
+        both = int((sharing.seen[a] & sharing.seen[b]).sum())
+        # A blurred photo cannot have more of the other's points than it has features.
+        most = [min(could[i, j], sharing.features[j]) for i, j in ((a, b), (b, a))]
+        pairs.append((a, b))
+        shared.append(both / max(*most, 1))
+    return AlikeViews(np.array(pairs, np.int64).reshape(-1, 2), np.array(shared))
