@@ -86,14 +86,30 @@ def photograph(
     return np.rint(255 * small.clip(0, 1)).astype(np.uint8)
 
 
+def at_another_time(facade: Facade, seed: int = 5) -> Facade:
+    """The same under another sun: shadows with sharp edges, other contrast and colour."""
+    rng = np.random.default_rng(seed)
+    rows, columns = facade.own.shape
+    light = np.ones((rows, columns), np.float32)
+    for _ in range(150):
+        corners = rng.uniform([-200, -200], [columns, rows], 2) + rng.uniform(0, 400, (3, 2))
+        cv2.fillPoly(light, [corners.astype(np.int32)], 0.35)
+    light = cv2.GaussianBlur(light, (0, 0), 3)
+    colors = facade.colors ** np.array([0.6, 0.8, 1.3], np.float32) * light[..., None]
+    return Facade(colors, facade.relief_m, facade.own)
+
+
 def write_walk(
-    folder: Path, facade: Facade, xs: list[float], seed: int = 1
+    folder: Path, facade: Facade, xs: list[float], seed: int = 1, first: int = 0
 ) -> dict[str, np.ndarray]:
-    """Photos from in front of the façade at these places; the camera's centre of each by name."""
+    """Photos from in front of the façade at these places; the camera's centre of each by name.
+
+    Names count from `first` on.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     centers = {}
-    for i, x in enumerate(xs):
+    for i, x in enumerate(xs, first):
         center = np.array([x, 0.55 * HEIGHT_M + rng.normal(0, 0.3), -10 + rng.normal(0, 0.6)])
         picture = photograph(facade, center, rng.normal(0, 6), rng.normal(0, 2))
         name = f"{i:03d}.png"

@@ -83,7 +83,7 @@ def overlaid_parts(
     if model.num_reg_images() < 2 * _MIN_PART:
         return []
     sharing = sharing_of(model, seed)
-    alike = alike_views(model, sharing)
+    alike = alike_views(sharing)
     differing = _compared(model, image_dir, sharing, alike, related, seed, progress)
     if np.isfinite(differing).sum() < _MIN_PAIRS:
         return []

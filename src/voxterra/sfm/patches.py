@@ -57,7 +57,7 @@ class Patches:
         right, down = images[0].cam_from_world().matrix()[:2, :3]
         camera = self._model.camera(images[0].camera_id)
         pixel = max(1.0, max(camera.width, camera.height) / _LONGER_SIDE)
-        size = sharing.depths[a, points] * pixel
+        size = sharing.pixel_sizes(a, points) * pixel
         mine = self._around(images[0], sharing.points[points], size, right, down, _HALF)
         other = self._around(images[1], sharing.points[points], size, right, down, _HALF + _SEARCH)
         whole = (mine >= 0).all(axis=(1, 2)) & (other >= 0).all(axis=(1, 2))
@@ -70,7 +70,7 @@ class Patches:
         self,
         image: pycolmap.Image,
         centers: Float,
-        size: NDArray[np.float32],
+        size: Float,
         right: Float,
         down: Float,
         half: int,

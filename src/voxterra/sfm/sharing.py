@@ -35,7 +35,9 @@ class Sharing:
     Attributes:
         ids: (N,) image ids, ascending.
         points: (P, 3) in the model's frame.
-        depths: (N, P) along the optical axes over the focal lengths: the size of a pixel there.
+        centers: (N, 3) of projection.
+        pixel_axes: (N, 3) optical axes over the focal lengths: what lies at depth d along one has
+            pixels of the size d times its length.
         seen: (N, P) bool, points of which the image has an observation.
         framed: (N, P) bool, points that lie in the image's frame.
         features: (N,) of each image.
@@ -43,10 +45,16 @@ class Sharing:
 
     ids: Ints
     points: Float
-    depths: NDArray[np.float32]
+    centers: Float
+    pixel_axes: Float
     seen: NDArray[np.bool_]
     framed: NDArray[np.bool_]
     features: Ints
+
+    def pixel_sizes(self, image: int, points: Ints) -> Float:
+        """(K,) size of a pixel of an image (a row) at these points, in units of the model."""
+        rays = self.points[points] - self.centers[image]
+        return np.asarray(rays @ self.pixel_axes[image])
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,8 @@ def sharing_of(model: pycolmap.Reconstruction, seed: int) -> Sharing:
     seen = np.zeros((len(ids), len(kept)), bool)
     for column, point in enumerate(kept):
         seen[[row[e.image_id] for e in point.track.elements], column] = True
-    depths = np.zeros(seen.shape, np.float32)
     framed = np.zeros(seen.shape, bool)
+    pixel_axes = np.zeros((len(ids), 3))
     for k, image_id in enumerate(ids):
         image = model.image(int(image_id))
         camera = model.camera(image.camera_id)
@@ -85,9 +93,11 @@ def sharing_of(model: pycolmap.Reconstruction, seed: int) -> Sharing:
         xy = np.asarray(camera.img_from_cam(in_cam[ahead])).reshape(-1, 2)
         inside = (xy > 0).all(axis=1) & (xy < [camera.width, camera.height]).all(axis=1)
         framed[k, ahead[inside]] = True
-        depths[k] = in_cam[:, 2] / camera.mean_focal_length()
-    features = np.array([model.image(int(i)).num_points2D() for i in ids], np.int64)
-    return Sharing(ids, points, depths, seen, framed, features)
+        pixel_axes[k] = image.cam_from_world().matrix()[2, :3] / camera.mean_focal_length()
+    images = [model.image(int(i)) for i in ids]
+    centers = np.array([image.projection_center() for image in images])
+    features = np.array([image.num_points2D() for image in images], np.int64)
+    return Sharing(ids, points, centers, pixel_axes, seen, framed, features)
 
 
 def to_cam(image: pycolmap.Image, points: Float) -> Float:
@@ -96,20 +106,20 @@ def to_cam(image: pycolmap.Image, points: Float) -> Float:
     return np.asarray(points @ matrix[:, :3].T + matrix[:, 3])
 
 
-def alike_views(model: pycolmap.Reconstruction, sharing: Sharing) -> AlikeViews:
+def alike_views(sharing: Sharing) -> AlikeViews:
     """Pairs that look alike, and what they share."""
-    seen, framed = (csr_array(m.astype(np.int32)) for m in (sharing.seen, sharing.framed))
+    seen, framed = (csr_array(m).astype(np.int32) for m in (sharing.seen, sharing.framed))
     could = (seen @ framed.T).toarray()  # points of a in the frame of b
     enough = np.triu((could >= MIN_POINTS) & (could.T >= MIN_POINTS), 1)
-    centers = np.array([model.image(int(i)).projection_center() for i in sharing.ids])
     pairs, shared = [], []
     for a, b in np.argwhere(enough):
         common = np.flatnonzero(
             (sharing.seen[a] & sharing.framed[b]) | (sharing.seen[b] & sharing.framed[a])
         )
-        rays = [sharing.points[common] - centers[k] for k in (a, b)]
+        rays = [sharing.points[common] - sharing.centers[k] for k in (a, b)]
         cosine = (rays[0] * rays[1]).sum(1) / np.prod([np.linalg.norm(r, axis=1) for r in rays], 0)
-        scale = float(np.median(sharing.depths[b, common] / sharing.depths[a, common]))
+        sizes = [sharing.pixel_sizes(k, common) for k in (a, b)]
+        scale = float(np.median(sizes[1] / sizes[0]))
         angle = float(np.degrees(np.arccos(np.clip(np.median(cosine), -1, 1))))
         if angle > _MOST_ANGLE_DEG or not 1 / _MOST_SCALE < scale < _MOST_SCALE:
             continue

@@ -1,0 +1,208 @@
+"""Two places that look alike: laid over each other before, two now; and what must stay one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import repeating_facade as facade
+
+from voxterra.core.photos import Gps, PhotoSet
+from voxterra.core.registration import Registration
+from voxterra.core.transforms import fit_similarity
+from voxterra.errors import Cancelled
+from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.database import PairCounts
+from voxterra.sfm.lookalike import Overlaid, _parts
+from voxterra.sfm.patches import _best_correlation
+from voxterra.sfm.pull_apart import gps_says_one
+from voxterra.sfm.reconstruct import reconstruct
+from voxterra.sfm.sharing import Sharing, alike_views
+
+BuildSet = Callable[..., PhotoSet]
+CONFIG = SfmConfig(max_image_size=480, max_features=3000, threads=1, deterministic=True)
+WALK = [8.0, 9.5, 11.0, 12.5, 14.0]
+AWAY_M = 8 * facade.BAY_M
+
+
+def errors_m(found: Registration, centers: dict[str, np.ndarray]) -> list[float]:
+    """Largest error of a camera in each component after a similarity fit."""
+    out = []
+    for component in found.components:
+        true = np.array([centers[image.name] for image in component.images])
+        mine = component.centers_in_world()
+        off = fit_similarity(mine, true).apply(mine) - true
+        out.append(float(np.linalg.norm(off, axis=1).max()))
+    return out
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    """Photos of two far parts of a facade that repeats by 65 %."""
+    root = tmp_path_factory.mktemp("facade")
+    xs = [*WALK, *(x + AWAY_M for x in WALK)]
+    return root, facade.write_walk(root, facade.build(0.35), xs)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features and matches are found once."""
+    return tmp_path_factory.mktemp("work")
+
+
+def test_two_parts_that_look_alike_are_two(
+    walk: tuple[Path, dict[str, np.ndarray]], photo_set: BuildSet, work: Path
+) -> None:
+    root, centers = walk
+    photos = photo_set(root, focal_px=facade.FOCAL_PX)
+    one = reconstruct(photos, replace(CONFIG, split_lookalikes="never"), work_dir=work)
+    assert len(one.components) == 1 and errors_m(one, centers)[0] > 5, "else this tests nothing"
+    two = reconstruct(photos, CONFIG, work_dir=work)
+    names = [{image.name for image in c.images} for c in two.components]
+    assert sorted(map(sorted, names)) == [
+        [f"{i:03d}.png" for i in range(5)], [f"{i:03d}.png" for i in range(5, 10)]
+    ]  # fmt: skip
+    assert max(errors_m(two, centers)) < 0.15
+    (told,) = [w for w in two.warnings if "look like" in w]
+    assert told.startswith("5 photos (000.png") and "--sfm.split-lookalikes never" in told
+
+
+def test_where_gps_has_them_side_by_side_they_stay_one(
+    walk: tuple[Path, dict[str, np.ndarray]],
+    photo_set: BuildSet,
+    work: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """GPS decides: with the true positions they are two, at one place they would be one."""
+    root, centers = walk
+    photos = photo_set(root, focal_px=facade.FOCAL_PX)
+
+    def with_gps(far: float) -> PhotoSet:
+        placed = []
+        for photo in photos.photos:
+            x = centers[photo.id][0]
+            x -= (AWAY_M - far) if x > AWAY_M else 0
+            gps = Gps(15.0 + x / 66_000, 54.0, height_m=2.0)
+            placed.append(replace(photo, gps=gps))
+        return replace(photos, photos=tuple(placed))
+
+    assert len(reconstruct(with_gps(AWAY_M), CONFIG, work_dir=work).components) == 2
+    with caplog.at_level(logging.INFO):
+        found = reconstruct(with_gps(0.5), CONFIG, work_dir=work)
+    assert len(found.components) == 1 and not any("look like" in w for w in found.warnings)
+    assert any("lie over each other" in r.getMessage() for r in caplog.records)
+
+
+def test_stopped_while_mapped_apart_it_goes_on_to_the_same(
+    walk: tuple[Path, dict[str, np.ndarray]], photo_set: BuildSet, work: Path, tmp_path: Path
+) -> None:
+    root, _ = walk
+    photos = photo_set(root, focal_px=facade.FOCAL_PX)
+    whole = reconstruct(photos, CONFIG, work_dir=work)
+    stopped = tmp_path / "work"
+    stopped.mkdir()
+    (database,) = (p for p in work.glob("database-*.db") if p.name.count(".db") == 1)
+    (stopped / database.name).write_bytes(database.read_bytes())
+
+    def stop(fraction: float, message: str = "") -> None:
+        if any(stopped.glob("*.apart-*.db")):
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        reconstruct(photos, CONFIG, work_dir=stopped, progress=stop)
+    again = reconstruct(photos, CONFIG, work_dir=stopped)
+    assert again.warnings == whole.warnings
+    for a, b in zip(again.components, whole.components, strict=True):
+        np.testing.assert_array_equal(a.centers_in_world(), b.centers_in_world())
+
+
+def test_one_place_at_two_times_stays_one(photo_set: BuildSet, tmp_path: Path) -> None:
+    """Other shadows, contrast and colours are no other place."""
+    wall, root = facade.build(0.35), tmp_path / "photos"
+    centers = facade.write_walk(root, wall, WALK[:4])
+    later = facade.at_another_time(wall)
+    centers |= facade.write_walk(root, later, [x + 0.7 for x in WALK[:4]], seed=2, first=4)
+    photos = photo_set(root, focal_px=facade.FOCAL_PX)
+    found = reconstruct(photos, CONFIG, work_dir=tmp_path / "work")
+    assert len(found.components) == 1 and errors_m(found, centers)[0] < 0.15
+    assert not any("look like" in w for w in found.warnings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own", "offsets"),
+    [(0.2, (0, 8)), (0.6, (0, 8)), (0.35, (0, 5, 10)), (0.35, (0, 8.175))],
+    ids=["80 % alike", "40 % alike", "three places", "no whole number of bays"],
+)
+def test_more_facades(
+    photo_set: BuildSet, tmp_path: Path, own: float, offsets: tuple[float, ...]
+) -> None:
+    root = tmp_path / "photos"
+    xs = [x + n * facade.BAY_M for n in offsets for x in (*WALK, 15.5)]
+    centers = facade.write_walk(root, facade.build(own), xs)
+    photos = photo_set(root, focal_px=facade.FOCAL_PX)
+    found = reconstruct(photos, SfmConfig(deterministic=True), work_dir=tmp_path / "work")
+    assert [len(c.images) for c in found.components] == [6] * len(offsets)
+    assert max(errors_m(found, centers)) < 0.5
+
+
+@pytest.mark.slow
+def test_a_whole_walk_along_it_is_one(photo_set: BuildSet, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    centers = facade.write_walk(root, facade.build(0.35), list(np.arange(8, 56, 1.5)))
+    photos = photo_set(root, focal_px=facade.FOCAL_PX)
+    found = reconstruct(photos, replace(CONFIG, deterministic=False), work_dir=tmp_path / "work")
+    assert [len(c.images) for c in found.components] == [32]
+    assert errors_m(found, centers)[0] < 0.5
+
+
+def test_gps_says_one_only_where_it_is_near() -> None:
+    parts = (frozenset({1, 2, 3}), frozenset({4, 5, 6}))
+    overlaid = Overlaid(parts, np.array([[1, 4], [2, 5], [3, 6]]), 0.3)
+    first = np.array([[0.0, 0, 0], [2, 0, 0], [4, 0, 0]])
+
+    def says(step: float, sigma_m: float = 3.0) -> bool:
+        places = np.concatenate([first, first + np.array([step, 0, 0])])
+        return gps_says_one(overlaid, places, sigma_m)
+
+    assert says(0.5) and says(5.9) and not says(6.5) and not says(32.0)
+    assert says(3.9, 0.02) and not says(4.1, 0.02)  # twice the distance of neighbours
+    assert not gps_says_one(overlaid, np.full((6, 3), np.nan), 3.0)
+
+
+def test_leftovers_go_to_the_part_they_match_most() -> None:
+    ids = np.arange(1, 9)
+    sharing = Sharing(ids, *(np.empty(0),) * 6)  # type: ignore[arg-type]
+    agree = np.array([[0, 1], [1, 2], [3, 4], [4, 5]])
+    pairs = np.array([[6, 0], [5, 6], [6, 7], [2, 7]])
+    related = PairCounts(np.sort(pairs, axis=1), np.array([90, 200, 80, 70]))
+    part = _parts(sharing, agree, related)
+    assert part[6] == part[5] == part[7] != part[0] == part[2]
+
+
+def test_patches_are_found_where_they_are() -> None:
+    rng = np.random.default_rng(0)
+    large = rng.random((50, 25, 25)).astype(np.float32)
+    inside = 40 + 3 * large[:, 5:22, 2:19]  # other light
+    assert _best_correlation(inside, large).min() > 0.999
+    assert np.median(_best_correlation(rng.random((50, 17, 17)).astype(np.float32), large)) < 0.3
+
+
+def test_what_alike_views_share() -> None:
+    """Three images of 100 points in a row; the third is far, and the second has few features."""
+    points = np.column_stack([np.linspace(-1, 1, 100), np.zeros(100), np.full(100, 4.0)])
+    centers = np.array([[0.0, 0, 0], [0.2, 0, 0], [0, 0, -4]])
+    seen = np.ones((3, 100), bool)
+    seen[1, 40:] = False
+    sharing = Sharing(
+        np.array([1, 2, 3]), points, centers, np.tile([0, 0, 1 / 500], (3, 1)),
+        seen, np.ones((3, 100), bool), np.array([500, 80, 500]),
+    )  # fmt: skip
+    found = alike_views(sharing)
+    assert found.pairs.tolist() == [[0, 1]]  # the third sees all at half the size
+    assert found.shared[0] == pytest.approx(40 / 80)
+    np.testing.assert_allclose(sharing.pixel_sizes(2, np.array([0, 50])), 8 / 500)
