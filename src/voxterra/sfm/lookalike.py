@@ -41,7 +41,7 @@ _TIED = 30
 # median on. Views of one place come to 0.05 mostly, to 0.15 where trees stand or edges before far
 # things; of places that are alike by 80 % to 0.2, by 65 % to 0.3.
 _AGREE_DIFFERING, _TWO_PLACES = 0.1, 0.15
-# Most pairs whose pictures are compared (a tenth of a second each), those that share least first.
+# Most pairs whose pictures are compared (a tenth of a second each), those that share most first.
 _MOST_COMPARED = 1000
 # Photos of a part: fewer make no model.
 _MIN_PART = 3
@@ -84,11 +84,12 @@ def overlaid_parts(
         return []
     sharing = sharing_of(model, seed)
     alike = alike_views(sharing)
-    differing = _compared(model, image_dir, sharing, alike, related, seed, progress)
+    agree = alike.shared >= _AGREE * _usual(sharing, alike)
+    doubtful = ~agree & _tied(sharing, alike, related)
+    differing = _compared(model, image_dir, sharing, alike, agree, doubtful, seed, progress)
     if np.isfinite(differing).sum() < _MIN_PAIRS:
         return []
-    agree = (alike.shared >= _AGREE * _usual(sharing, alike)) | (differing <= _AGREE_DIFFERING)
-    part_of = _parts(sharing, alike.pairs[agree], related)
+    part_of = _parts(sharing, alike.pairs[agree | (differing <= _AGREE_DIFFERING)], related)
     return _pairs_of_parts(sharing, alike, part_of, differing)
 
 
@@ -128,24 +129,36 @@ def _compared(
     image_dir: Path,
     sharing: Sharing,
     alike: AlikeViews,
-    related: PairCounts,
+    agree: NDArray[np.bool_],
+    doubtful: NDArray[np.bool_],
     seed: int,
     progress: Progress,
 ) -> Float:
-    """(K,) share of patches that differ, of pairs that share little though many matches tie them;
-    NaN for others."""
+    """(K,) share of patches that differ, of doubtful pairs that nothing else connects; else NaN."""
     out = np.full(len(alike.pairs), np.nan)
-    doubtful = alike.shared < _AGREE * _usual(sharing, alike)
-    chosen = np.flatnonzero(doubtful & _tied(sharing, alike, related))
-    chosen = chosen[np.argsort(alike.shared[chosen], kind="stable")][:_MOST_COMPARED]
-    patches = Patches(model, image_dir, seed)
-    for done, k in enumerate(np.sort(chosen)):  # photos stay in memory for their next pair
-        progress(done / len(chosen), f"comparing photos that look alike {done}/{len(chosen)}")
+    part = _connected(alike.pairs[agree], len(sharing.ids))
+    chosen = np.flatnonzero(doubtful)
+    patches, compared = Patches(model, image_dir, seed), 0
+    for done, k in enumerate(chosen[np.argsort(-alike.shared[chosen], kind="stable")]):
         a, b = alike.pairs[k]
+        if part[a] == part[b]:
+            continue
+        if compared == _MOST_COMPARED:
+            break
+        progress(done / len(chosen), f"comparing photos that look alike {done}/{len(chosen)}")
         shares = [patches.differing(sharing, i, j) for i, j in ((a, b), (b, a))]
         known = [share for share in shares if share is not None]
         out[k] = max(known, default=np.nan)
+        compared += 1
+        if out[k] <= _AGREE_DIFFERING:
+            part[part == part[b]] = part[a]
     return out
+
+
+def _connected(pairs: Ints, count: int) -> Ints:
+    """(count,) number of the part of each image that pairs connect."""
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def _parts(sharing: Sharing, agree: Ints, related: PairCounts) -> Ints:
@@ -153,9 +166,7 @@ def _parts(sharing: Sharing, agree: Ints, related: PairCounts) -> Ints:
 
     An image that this leaves in less than a part goes to that with which it has most matches.
     """
-    count = len(sharing.ids)
-    graph = coo_array((np.ones(len(agree)), (agree[:, 0], agree[:, 1])), shape=(count, count))
-    part = connected_components(graph, directed=False)[1].astype(np.int64)
+    part = _connected(agree, len(sharing.ids))
     large = np.isin(part, [k for k, size in Counter(part.tolist()).items() if size >= _MIN_PART])
     row = {int(i) - 1: k for k, i in enumerate(sharing.ids)}
     order = np.argsort(-related.inliers, kind="stable")
