@@ -17,7 +17,7 @@ from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import PairCounts
-from voxterra.sfm.lookalike import Overlaid, _parts
+from voxterra.sfm.lookalike import Overlaid, _far, _parts
 from voxterra.sfm.patches import _best_correlation
 from voxterra.sfm.pull_apart import gps_says_one
 from voxterra.sfm.reconstruct import reconstruct
@@ -38,6 +38,16 @@ def errors_m(found: Registration, centers: dict[str, np.ndarray]) -> list[float]
         off = fit_similarity(mine, true).apply(mine) - true
         out.append(float(np.linalg.norm(off, axis=1).max()))
     return out
+
+
+def with_gps(photos: PhotoSet, centers: dict[str, np.ndarray], away_m: float) -> PhotoSet:
+    """The photos with positions, as if the second part lay so far from the first."""
+    placed = []
+    for photo in photos.photos:
+        x = centers[photo.id][0]
+        x -= (AWAY_M - away_m) if x > AWAY_M else 0
+        placed.append(replace(photo, gps=Gps(15.0 + x / 65_540, 54.0, height_m=2.0)))
+    return replace(photos, photos=tuple(placed))
 
 
 @pytest.fixture(scope="module")
@@ -80,19 +90,11 @@ def test_where_gps_has_them_side_by_side_they_stay_one(
     """GPS decides: with the true positions they are two, at one place they would be one."""
     root, centers = walk
     photos = photo_set(root, focal_px=facade.FOCAL_PX)
-
-    def with_gps(far: float) -> PhotoSet:
-        placed = []
-        for photo in photos.photos:
-            x = centers[photo.id][0]
-            x -= (AWAY_M - far) if x > AWAY_M else 0
-            gps = Gps(15.0 + x / 66_000, 54.0, height_m=2.0)
-            placed.append(replace(photo, gps=gps))
-        return replace(photos, photos=tuple(placed))
-
-    assert len(reconstruct(with_gps(AWAY_M), CONFIG, work_dir=work).components) == 2
+    true = with_gps(photos, centers, AWAY_M)
+    assert len(reconstruct(true, CONFIG, work_dir=work).components) == 2
+    near = with_gps(photos, centers, 0.5)
     with caplog.at_level(logging.INFO):
-        found = reconstruct(with_gps(0.5), CONFIG, work_dir=work)
+        found = reconstruct(near, CONFIG, work_dir=work)
     assert len(found.components) == 1 and not any("look like" in w for w in found.warnings)
     assert any("lie over each other" in r.getMessage() for r in caplog.records)
 
@@ -151,6 +153,20 @@ def test_more_facades(
 
 
 @pytest.mark.slow
+def test_where_a_tenth_differs_gps_tells(photo_set: BuildSet, tmp_path: Path) -> None:
+    """Without it that is too little: one part lies over the other, and nothing is told."""
+    root = tmp_path / "photos"
+    xs = [*WALK, *(x + AWAY_M for x in WALK)]
+    centers = facade.write_walk(root, facade.build(0.1), xs)
+    photos = photo_set(root, focal_px=facade.FOCAL_PX)
+    assert len(reconstruct(photos, CONFIG, work_dir=tmp_path / "work").components) == 1
+    photos = with_gps(photos, centers, AWAY_M)
+    found = reconstruct(photos, CONFIG, work_dir=tmp_path / "work")
+    assert [len(c.images) for c in found.components] == [5, 5]
+    assert max(errors_m(found, centers)) < 0.5
+
+
+@pytest.mark.slow
 def test_a_whole_walk_along_it_is_one(photo_set: BuildSet, tmp_path: Path) -> None:
     root = tmp_path / "photos"
     centers = facade.write_walk(root, facade.build(0.35), list(np.arange(8, 56, 1.5)))
@@ -172,6 +188,15 @@ def test_gps_says_one_only_where_it_is_near() -> None:
     assert says(0.5) and says(5.9) and not says(6.5) and not says(32.0)
     assert says(3.9, 0.02) and not says(4.1, 0.02)  # twice the distance of neighbours
     assert not gps_says_one(overlaid, np.full((6, 3), np.nan), 3.0)
+
+
+def test_far_by_gps_is_beyond_its_noise_and_all_that_agree() -> None:
+    places = np.zeros((5, 2, 2))
+    places[:, 1, 0] = [2, 6, 11, 13, np.nan]
+    agree = np.array([True, True, False, False, False])
+    assert _far(places, agree, 0.5).tolist() == [False, False, False, True, False]
+    assert not _far(places, agree, 4.0).any()
+    assert not _far(places, ~agree & False, 0.5).any()
 
 
 def test_leftovers_go_to_the_part_they_match_most() -> None:

@@ -41,6 +41,9 @@ _TIED = 30
 # median on. Views of one place come to 0.05 mostly, to 0.15 where trees stand or edges before far
 # things; of places that are alike by 80 % to 0.2, by 65 % to 0.3.
 _AGREE_DIFFERING, _TWO_PLACES = 0.1, 0.15
+# Where GPS has views further apart than any that agree, and than its noise, this is enough.
+_TWO_PLACES_BY_GPS = 0.05
+_FARTHER, _SIGMAS = 2.0, 4.0
 # Most pairs whose pictures are compared (a tenth of a second each), those that share most first.
 _MOST_COMPARED = 1000
 # Photos of a part: fewer make no model.
@@ -68,6 +71,8 @@ def overlaid_parts(
     model: pycolmap.Reconstruction,
     image_dir: Path,
     related: PairCounts,
+    positions_m: Float,
+    sigma_m: float,
     seed: int,
     progress: Progress,
 ) -> list[Overlaid]:
@@ -77,6 +82,8 @@ def overlaid_parts(
         model: of any photos.
         image_dir: folder of its photos, under the model's names.
         related: matches of all photos.
+        positions_m: (N, 3) by GPS in a local metric frame, NaN where unknown; photo i is image i+1.
+        sigma_m: horizontal standard deviation of the positions.
         seed: of random choices.
         progress: called often.
     """
@@ -86,15 +93,30 @@ def overlaid_parts(
     alike = alike_views(sharing)
     agree = alike.shared >= _AGREE * _usual(sharing, alike)
     doubtful = ~agree & _tied(sharing, alike, related)
-    differing = _compared(model, image_dir, sharing, alike, agree, doubtful, seed, progress)
+    far = _far(positions_m[(sharing.ids - 1)[alike.pairs], :2], agree, sigma_m)
+    limit = np.where(far, _TWO_PLACES_BY_GPS, _AGREE_DIFFERING)
+    differing = _compared(model, image_dir, sharing, alike, agree, doubtful, limit, seed, progress)
     if np.isfinite(differing).sum() < _MIN_PAIRS:
         return []
-    part_of = _parts(sharing, alike.pairs[agree | (differing <= _AGREE_DIFFERING)], related)
-    return _pairs_of_parts(sharing, alike, part_of, differing)
+    part_of = _parts(sharing, alike.pairs[agree | (differing <= limit)], related)
+    return _pairs_of_parts(sharing, alike, part_of, differing, far)
+
+
+def _far(places_m: Float, agree: NDArray[np.bool_], sigma_m: float) -> NDArray[np.bool_]:
+    """(K,) pairs of views, (K, 2, 2) on the ground, that GPS has further apart than any agree."""
+    steps = np.linalg.norm(places_m[:, 0] - places_m[:, 1], axis=1)
+    usual = steps[agree & np.isfinite(steps)]
+    if not len(usual):
+        return np.zeros(len(steps), bool)
+    return np.nan_to_num(steps) > max(_SIGMAS * sigma_m, _FARTHER * float(usual.max()))
 
 
 def _pairs_of_parts(
-    sharing: Sharing, alike: AlikeViews, part_of: Ints, differing: Float
+    sharing: Sharing,
+    alike: AlikeViews,
+    part_of: Ints,
+    differing: Float,
+    far: NDArray[np.bool_],
 ) -> list[Overlaid]:
     found = []
     between = np.sort(part_of[alike.pairs], axis=1)
@@ -104,7 +126,8 @@ def _pairs_of_parts(
             continue
         median = float(np.median(differing[mine]))
         first, second = (frozenset(sharing.ids[part_of == k].tolist()) for k in (p, q))
-        if median >= _TWO_PLACES and min(len(first), len(second)) >= _MIN_PART:
+        least = _TWO_PLACES_BY_GPS if far[mine].mean() > 0.5 else _TWO_PLACES
+        if median >= least and min(len(first), len(second)) >= _MIN_PART:
             found.append(Overlaid((first, second), sharing.ids[alike.pairs[mine]], median))
     return found
 
@@ -131,10 +154,14 @@ def _compared(
     alike: AlikeViews,
     agree: NDArray[np.bool_],
     doubtful: NDArray[np.bool_],
+    limit: Float,
     seed: int,
     progress: Progress,
 ) -> Float:
-    """(K,) share of patches that differ, of doubtful pairs that nothing else connects; else NaN."""
+    """(K,) share of patches that differ, of doubtful pairs that nothing else connects; else NaN.
+
+    Pairs up to the limit are one place, and connect.
+    """
     out = np.full(len(alike.pairs), np.nan)
     part = _connected(alike.pairs[agree], len(sharing.ids))
     chosen = np.flatnonzero(doubtful)
@@ -150,7 +177,7 @@ def _compared(
         known = [share for share in shares if share is not None]
         out[k] = max(known, default=np.nan)
         compared += 1
-        if out[k] <= _AGREE_DIFFERING:
+        if out[k] <= limit[k]:
             part[part == part[b]] = part[a]
     return out
 

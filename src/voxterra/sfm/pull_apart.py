@@ -54,19 +54,22 @@ def laid_over(task: Task, best: Tried, progress: Progress = no_progress) -> list
     wanted = task.config.split_lookalikes
     if wanted == "never":
         return []
-    related, seed = pair_counts(task.database), task.config.random_seed
+    related = pair_counts(task.database)
+    positions, sigma_m = positions_m(task.photos), gps_sigma_m(task.photos)
     found = [
         overlaid
         for model in best.models
-        for overlaid in overlaid_parts(model, task.staged.image_dir, related, seed, progress)
-    ]
+        for overlaid in overlaid_parts(
+            model, task.staged.image_dir, related, positions, sigma_m,
+            task.config.random_seed, progress,
+        )
+    ]  # fmt: skip
     for overlaid in found:
         _log.info(
             "%d and %d photos lie over each other and differ in %.0f %% of %d pairs of views.",
             *map(len, overlaid.parts), 100 * overlaid.differing, len(overlaid.pairs),
         )  # fmt: skip
     if wanted == "auto":
-        positions, sigma_m = positions_m(task.photos), gps_sigma_m(task.photos)
         found = [o for o in found if not gps_says_one(o, positions, sigma_m)]
     return found
 
