@@ -26,7 +26,7 @@ class Facade:
     own: np.ndarray
 
 
-def _noise(rng: np.random.Generator, rows: int, columns: int, wrap: bool) -> np.ndarray:
+def noise(rng: np.random.Generator, rows: int, columns: int, wrap: bool) -> np.ndarray:
     """(rows, columns, 3) texture with detail at all sizes, in [0, 1]; `wrap`: ends meet."""
     out = np.zeros((rows, columns, 3), np.float32)
     for size in (2, 4, 8, 16, 32, 64):
@@ -46,12 +46,12 @@ def build(own_share: float, seed: int = 0) -> Facade:
     rng = np.random.default_rng(seed)
     rows, bay, columns = (round(m / TEXEL_M) for m in (HEIGHT_M, BAY_M, LENGTH_M))
     bays = columns // bay
-    colors = np.tile(_noise(rng, rows, bay, True), (1, bays, 1))
+    colors = np.tile(noise(rng, rows, bay, True), (1, bays, 1))
     relief = np.zeros((rows, bay), np.float32)
     for top in range(60, rows - 120, 220):  # a window in each storey stands back
         relief[top : top + 120, 90:230] = 0.3
     relief = cv2.GaussianBlur(np.tile(relief, (1, bays)), (0, 0), 4)
-    fresh = _noise(rng, rows, columns, False)
+    fresh = noise(rng, rows, columns, False)
     own = np.zeros((rows, columns), bool)
     while own.mean() < own_share:
         height, width = rng.integers(40, 120, 2)

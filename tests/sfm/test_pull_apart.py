@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import repeating_facade as facade
+import two_rooms
 
 from voxterra.core.photos import Gps, PhotoSet
 from voxterra.core.registration import Registration
@@ -17,11 +18,11 @@ from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import PairCounts
-from voxterra.sfm.lookalike import Overlaid, _far, _parts
+from voxterra.sfm.lookalike import Overlaid, _far, _pairs_of_parts, _parts
 from voxterra.sfm.patches import _best_correlation
 from voxterra.sfm.pull_apart import gps_says_one
 from voxterra.sfm.reconstruct import reconstruct
-from voxterra.sfm.sharing import Sharing, alike_views
+from voxterra.sfm.sharing import AlikeViews, Sharing, alike_views
 
 BuildSet = Callable[..., PhotoSet]
 CONFIG = SfmConfig(max_image_size=480, max_features=3000, threads=1, deterministic=True)
@@ -134,6 +135,18 @@ def test_one_place_at_two_times_stays_one(photo_set: BuildSet, tmp_path: Path) -
     assert not any("look like" in w for w in found.warnings)
 
 
+def test_rooms_on_both_sides_of_a_door_stay_one(photo_set: BuildSet, tmp_path: Path) -> None:
+    """Before the door a wall hides most of what is seen behind it: hidden is not another place."""
+    root = tmp_path / "photos"
+    walk = [(0.25 * (-1) ** i, -6.0 + i) for i in range(11)]
+    centers = two_rooms.write_photos(root, walk)
+    photos = photo_set(root, focal_px=two_rooms.FOCAL_PX)
+    found = reconstruct(photos, replace(CONFIG, max_image_size=640), work_dir=tmp_path / "work")
+    assert [len(c.images) for c in found.components] == [11]
+    assert errors_m(found, centers)[0] < 0.15
+    assert not any("look like" in w for w in found.warnings)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "offsets"),
@@ -207,6 +220,22 @@ def test_leftovers_go_to_the_part_they_match_most() -> None:
     related = PairCounts(np.sort(pairs, axis=1), np.array([90, 200, 80, 70]))
     part = _parts(sharing, agree, related)
     assert part[6] == part[5] == part[7] != part[0] == part[2]
+
+
+def test_two_places_differ_both_ways() -> None:
+    """Also where the parts come in another order in some pairs."""
+    sharing = Sharing(np.arange(1, 7), *(np.empty(0),) * 6)  # type: ignore[arg-type]
+    part = np.array([0, 1, 0, 1, 0, 1])
+    alike = AlikeViews(np.array([[0, 1], [1, 2], [2, 3], [4, 5]]), np.full(4, 0.3))
+    both = np.array([[0.3, 0.2], [0.2, 0.3], [0.3, 0.2], [np.nan, np.nan]])
+    near, far = np.zeros(len(both), bool), np.ones(len(both), bool)
+    (found,) = _pairs_of_parts(sharing, alike, part, both, near)
+    assert found.differing == pytest.approx(0.3) and len(found.pairs) == 3
+    assert set(found.parts) == {frozenset({1, 3, 5}), frozenset({2, 4, 6})}
+    hidden = np.array([[0.3, 0.0], [0.01, 0.4], [0.3, 0.02], [0.4, 0.0]])
+    assert not _pairs_of_parts(sharing, alike, part, hidden, near)
+    assert not _pairs_of_parts(sharing, alike, part, both / 3, near)
+    assert _pairs_of_parts(sharing, alike, part, both / 3, far)  # GPS says so too
 
 
 def test_patches_are_found_where_they_are() -> None:

@@ -220,7 +220,7 @@ def _report(ctx: StageContext) -> StageOutput:
 STAGES: tuple[Stage, ...] = (
     #      name        reads                                    options                run
     Stage("ingest", ("source",), ("ingest",), _ingest, code_version=3),
-    Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=6, resumable=True),
+    Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=7, resumable=True),
     Stage(
         "georef",
         ("ingest", "sfm"),

@@ -5,7 +5,9 @@ photo contradicts its neighbours; what tells the places apart is what does not r
 one part sees and the other, from the same side, does not, and pictures that differ there. Groups
 by what photos do not share are those of Heinly, Dunn and Frahm (Correcting for duplicate scene
 structure in sparse 3D reconstruction, ECCV 2014); here pictures have to differ too, so that a
-place seen at two times, of which few features match, stays one.
+place seen at two times, of which few features match, stays one. And they have to differ both ways:
+a wall between two rooms, or what else stands in front, hides things from one of two views, while
+the other has nothing that the first does not show there.
 """
 
 from __future__ import annotations
@@ -39,8 +41,12 @@ _AGREE = 0.75
 _TIED = 30
 # Two views agree up to this share of patches that differ, and two parts show two places from this
 # median on. Views of one place come to 0.05 mostly, to 0.15 where trees stand or edges before far
-# things; of places that are alike by 80 % to 0.2, by 65 % to 0.3.
+# things; of places that are alike by 80 % to 0.2, by 65 % to 0.3. Two places differ so both ways,
+# by more than views agree; through a door, 0.01 of what is seen from afar differs from near, and
+# 0.3 of what is seen from near is hidden from afar.
 _AGREE_DIFFERING, _TWO_PLACES = 0.1, 0.15
+# Of this median, the lesser of both ways has to be more than this part.
+_BOTH_WAYS = 2 / 3
 # Where GPS has views further apart than any that agree, and than its noise, this is enough.
 _TWO_PLACES_BY_GPS = 0.05
 _FARTHER, _SIGMAS = 2.0, 4.0
@@ -59,7 +65,7 @@ class Overlaid:
     Attributes:
         parts: image ids of each.
         pairs: (K, 2) image ids of compared views, one of each part.
-        differing: median share of patches that differ in them.
+        differing: median share of patches that differ in them, the larger of both ways.
     """
 
     parts: tuple[frozenset[int], frozenset[int]]
@@ -96,9 +102,10 @@ def overlaid_parts(
     far = _far(positions_m[(sharing.ids - 1)[alike.pairs], :2], agree, sigma_m)
     limit = np.where(far, _TWO_PLACES_BY_GPS, _AGREE_DIFFERING)
     differing = _compared(model, image_dir, sharing, alike, agree, doubtful, limit, seed, progress)
-    if np.isfinite(differing).sum() < _MIN_PAIRS:
+    worse = differing.max(axis=1)
+    if np.isfinite(worse).sum() < _MIN_PAIRS:
         return []
-    part_of = _parts(sharing, alike.pairs[agree | (differing <= limit)], related)
+    part_of = _parts(sharing, alike.pairs[agree | (worse <= limit)], related)
     return _pairs_of_parts(sharing, alike, part_of, differing, far)
 
 
@@ -119,16 +126,22 @@ def _pairs_of_parts(
     far: NDArray[np.bool_],
 ) -> list[Overlaid]:
     found = []
-    between = np.sort(part_of[alike.pairs], axis=1)
-    for p, q in np.unique(between[np.isfinite(differing)], axis=0).tolist():
-        mine = (between == (p, q)).all(axis=1) & np.isfinite(differing)
+    compared = np.isfinite(differing).all(axis=1)
+    parts, swapped = part_of[alike.pairs], np.diff(part_of[alike.pairs], axis=1)[:, 0] < 0
+    between = np.sort(parts, axis=1)
+    # Share of what the first part shows that differs in the second, and the other way round.
+    ways = np.where(swapped[:, None], differing[:, ::-1], differing)
+    for p, q in np.unique(between[compared], axis=0).tolist():
+        mine = (between == (p, q)).all(axis=1) & compared
         if p == q or mine.sum() < _MIN_PAIRS:
             continue
-        median = float(np.median(differing[mine]))
+        median = float(np.median(ways[mine].max(axis=1)))
         first, second = (frozenset(sharing.ids[part_of == k].tolist()) for k in (p, q))
         least = _TWO_PLACES_BY_GPS if far[mine].mean() > 0.5 else _TWO_PLACES
-        if median >= least and min(len(first), len(second)) >= _MIN_PART:
-            found.append(Overlaid((first, second), sharing.ids[alike.pairs[mine]], median))
+        one_sided = np.median(ways[mine], axis=0).min() <= _BOTH_WAYS * least
+        if median < least or one_sided or min(len(first), len(second)) < _MIN_PART:
+            continue
+        found.append(Overlaid((first, second), sharing.ids[alike.pairs[mine]], median))
     return found
 
 
@@ -158,11 +171,12 @@ def _compared(
     seed: int,
     progress: Progress,
 ) -> Float:
-    """(K,) share of patches that differ, of doubtful pairs that nothing else connects; else NaN.
+    """(K, 2) share of patches that differ, of the first view in the second and the other way round.
 
-    Pairs up to the limit are one place, and connect.
+    Of doubtful pairs that nothing else connects and that can be compared both ways; else NaN.
+    Those up to the limit are one place, and connect.
     """
-    out = np.full(len(alike.pairs), np.nan)
+    out = np.full((len(alike.pairs), 2), np.nan)
     part = _connected(alike.pairs[agree], len(sharing.ids))
     chosen = np.flatnonzero(doubtful)
     patches, compared = Patches(model, image_dir, seed), 0
@@ -174,10 +188,11 @@ def _compared(
             break
         progress(done / len(chosen), f"comparing photos that look alike {done}/{len(chosen)}")
         shares = [patches.differing(sharing, i, j) for i, j in ((a, b), (b, a))]
-        known = [share for share in shares if share is not None]
-        out[k] = max(known, default=np.nan)
         compared += 1
-        if out[k] <= limit[k]:
+        if None in shares:
+            continue
+        out[k] = shares
+        if out[k].max() <= limit[k]:
             part[part == part[b]] = part[a]
     return out
 
