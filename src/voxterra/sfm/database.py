@@ -57,10 +57,8 @@ def open_database(
     for other in work_dir.glob("database-*.db*"):
         if not other.name.startswith(path.name):
             other.unlink()
-    if path.exists() and is_damaged(path):
+    if drop_damaged(path):
         _log.warning("The database of features is damaged; beginning anew.")
-        for part in work_dir.glob(f"{path.name}*"):
-            part.unlink()
     if not path.exists():
         partial = work_dir / "partial.db"
         for leftover in work_dir.glob("partial.db*"):
@@ -88,6 +86,15 @@ def derived(database: Path, target: Path) -> Iterator[pycolmap.Database]:
     with writing(partial) as opened:
         yield opened
     os.replace(partial, target)
+
+
+def drop_damaged(path: Path) -> bool:
+    """Delete a damaged database and what was derived of it; whether it was one."""
+    damaged = path.exists() and is_damaged(path)
+    if damaged:
+        for part in path.parent.glob(f"{path.name}*"):
+            part.unlink()
+    return damaged
 
 
 def is_damaged(path: Path) -> bool:

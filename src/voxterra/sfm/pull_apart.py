@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from voxterra.core.names import listed
 from voxterra.core.progress import Progress, no_progress, part
-from voxterra.sfm.database import derived, is_damaged, pair_counts
+from voxterra.sfm.database import derived, drop_damaged, pair_counts
 from voxterra.sfm.lookalike import Overlaid, overlaid_parts
 from voxterra.sfm.positions import positions_m
 from voxterra.sfm.trying import Task, Tried, gps_sigma_m, try_attempt
@@ -110,9 +110,7 @@ def _without(database: Path, found: Sequence[Overlaid]) -> Path:
     pairs = related.pairs[between]
     name = hashlib.sha256(pairs.tobytes()).hexdigest()[:12]
     target = database.with_name(f"{database.name}.apart-{name}.db")
-    if target.exists() and is_damaged(target):
-        for leftover in target.parent.glob(f"{target.name}*"):
-            leftover.unlink()
+    drop_damaged(target)
     if not target.exists():
         with derived(database, target) as opened:
             for a, b in (pairs + 1).tolist():

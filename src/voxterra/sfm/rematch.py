@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 
 from voxterra.core.progress import Progress, part
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import derived, is_damaged
+from voxterra.sfm.database import derived, drop_damaged
 from voxterra.sfm.effort import MOST_GUIDED, MOST_HARDENED
 from voxterra.sfm.features import extract_features
 from voxterra.sfm.matching import match_pairs
@@ -57,9 +57,7 @@ def rematch(
     target = database.with_name(f"{database.name}.{way}-{name}.db")
     source = target.with_name(f"{target.name}.features.db")
     for path in (target, source):
-        if path.exists() and is_damaged(path):
-            for leftover in path.parent.glob(f"{path.name}*"):
-                leftover.unlink()
+        drop_damaged(path)
     if target.exists():
         source.unlink(missing_ok=True)
         return target
