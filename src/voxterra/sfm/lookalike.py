@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pycolmap
@@ -23,10 +22,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from voxterra.core.progress import Progress
+from voxterra.core.progress import Progress, part
 from voxterra.sfm.database import PairCounts
 from voxterra.sfm.patches import Patches
 from voxterra.sfm.sharing import AlikeViews, Sharing, alike_views, sharing_of
+from voxterra.sfm.staging import StagedPhotos
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Overlaid:
 
 def overlaid_parts(
     model: pycolmap.Reconstruction,
-    image_dir: Path,
+    staged: StagedPhotos,
     related: PairCounts,
     seed: int,
     progress: Progress,
@@ -79,7 +79,7 @@ def overlaid_parts(
 
     Args:
         model: of any photos.
-        image_dir: folder of its photos, under the model's names.
+        staged: the photos.
         related: matches of all photos.
         seed: of random choices.
         progress: called often.
@@ -87,10 +87,12 @@ def overlaid_parts(
     if model.num_reg_images() < 2 * _MIN_PART:
         return []
     sharing = sharing_of(model, seed)
-    alike = alike_views(sharing)
+    alike = alike_views(sharing, part(progress, 0.0, 0.3))
     agree = alike.shared >= _AGREE * _usual(sharing, alike)
     doubtful = ~agree & _tied(sharing, alike, related)
-    differing = _compared(model, image_dir, sharing, alike, agree, doubtful, seed, progress)
+    differing = _compared(
+        model, staged, sharing, alike, agree, doubtful, seed, part(progress, 0.3, 1.0)
+    )
     worse = differing.max(axis=1)
     if np.isfinite(worse).sum() < _MIN_PAIRS:
         return []
@@ -137,7 +139,7 @@ def _tied(sharing: Sharing, alike: AlikeViews, related: PairCounts) -> NDArray[n
 
 def _compared(
     model: pycolmap.Reconstruction,
-    image_dir: Path,
+    staged: StagedPhotos,
     sharing: Sharing,
     alike: AlikeViews,
     agree: NDArray[np.bool_],
@@ -150,12 +152,12 @@ def _compared(
     Of doubtful pairs that nothing else connects and that can be compared both ways; else NaN.
     """
     out = np.full((len(alike.pairs), 2), np.nan)
-    part = _connected(alike.pairs[agree], len(sharing.ids))
+    group = _connected(alike.pairs[agree], len(sharing.ids))
     chosen = np.flatnonzero(doubtful)
-    patches, compared = Patches(model, image_dir, seed), 0
+    patches, compared = Patches(model, staged, seed), 0
     for done, k in enumerate(chosen[np.argsort(-alike.shared[chosen], kind="stable")]):
         a, b = alike.pairs[k]
-        if part[a] == part[b]:
+        if group[a] == group[b]:
             continue
         if compared == _MOST_COMPARED:
             break
@@ -166,7 +168,7 @@ def _compared(
             continue
         out[k] = shares
         if out[k].max() <= _AGREE_DIFFERING:
-            part[part == part[b]] = part[a]
+            group[group == group[b]] = group[a]
     return out
 
 

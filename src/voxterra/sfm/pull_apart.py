@@ -58,7 +58,7 @@ def laid_over(task: Task, best: Tried, progress: Progress = no_progress) -> list
     found = [
         overlaid
         for model in best.models
-        for overlaid in overlaid_parts(model, task.staged.image_dir, related, seed, progress)
+        for overlaid in overlaid_parts(model, task.staged, related, seed, progress)
     ]
     for overlaid in found:
         _log.info(
