@@ -57,12 +57,11 @@ def bring_in(task: Task, best: Tried, progress: Progress) -> tuple[Task, Tried, 
         left = left_out(best, len(task.photos))
         if not left or task.config.rematch == "never":
             break
-        if _not_worth_it(left, task):
-            cut |= set(left)
-            break
         effort = count_effort(task.database, task.photos, task.config)
         mapping = effort.of_mapping(len(_attempts(task, best)))
         share = (rest / (len(_WAYS) - index)) - mapping
+        if _not_worth_it(left, task):
+            share = -np.inf
         models = [{i - 1 for i in model.reg_image_ids()} for model in best.models]
         choice = choose_again(
             way, task.database, left, models, positions_m(task.photos), effort, share
