@@ -8,20 +8,25 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pycolmap
 import pytest
 from killed_sfm import killed_while
+from made_database import database_of
 
-from voxterra.core.photos import PhotoSet
+from voxterra.core.photos import Photo, PhotoSet
+from voxterra.core.progress import no_progress
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled, NoOverlapError
 from voxterra.sfm import again, features, matching
+from voxterra.sfm.attempts import Attempt
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.reconstruct import reconstruct
 from voxterra.sfm.rematch import joined, largest
+from voxterra.sfm.trying import Task, Tried
 
 BuildSet = Callable[..., PhotoSet]
 FindData = Callable[[str], Path]
@@ -173,6 +178,23 @@ def test_without_any_model_what_was_not_tried_is_told_too(
         reconstruct(photos, replace(CONFIG, max_image_size=768), work_dir=tmp_path)
     (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert told.startswith("3 photos (0000.jpg") and "--sfm.rematch always" in told
+
+
+def test_of_many_photos_those_are_told_that_could_come_to_others(
+    photo: Callable[..., Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a blank photo, nor a model that nothing ties to the first."""
+    monkeypatch.setattr(again, "MANY_PHOTOS", 20)
+    model = {(a, a + 1): (200, 150) for a in range(36)}
+    other = {(37, 38): (200, 150)}
+    database = database_of(tmp_path / "made.db", [4000] * 41, model | other | {(0, 39): (60, 20)})
+    photos = tuple(photo(i) for i in range(41))
+    task = Task(database, photos, None, (), CONFIG, False)  # type: ignore[arg-type]
+    models = [SimpleNamespace(reg_image_ids=lambda s=s: s) for s in (range(1, 38), (38, 39))]
+    best = Tried(Attempt(), tuple(models), True, None)  # type: ignore[arg-type]
+    same, unchanged, told = again.bring_in(task, best, no_progress)
+    assert same is task and unchanged is best
+    assert [line.split(" found")[0] for line in told] == ["1 photo (0039.jpg)"]
 
 
 @pytest.mark.parametrize("kind", ["", ".features.db"])

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pycolmap
 import pytest
 import repeating_facade as facade
 import two_rooms
@@ -16,13 +18,14 @@ from voxterra.core.photos import Gps, PhotoSet
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled
+from voxterra.sfm import pull_apart
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.database import PairCounts
 from voxterra.sfm.lookalike import Overlaid, _far, _pairs_of_parts, _parts
-from voxterra.sfm.patches import _best_correlation
+from voxterra.sfm.patches import _best_correlation, _read_grey
 from voxterra.sfm.pull_apart import gps_says_one
 from voxterra.sfm.reconstruct import reconstruct
-from voxterra.sfm.sharing import AlikeViews, Sharing, alike_views
+from voxterra.sfm.sharing import AlikeViews, Sharing, _steepest, alike_views
 
 BuildSet = Callable[..., PhotoSet]
 CONFIG = SfmConfig(max_image_size=480, max_features=3000, threads=1, deterministic=True)
@@ -98,6 +101,24 @@ def test_where_gps_has_them_side_by_side_they_stay_one(
         found = reconstruct(near, CONFIG, work_dir=work)
     assert len(found.components) == 1 and not any("look like" in w for w in found.warnings)
     assert any("lie over each other" in r.getMessage() for r in caplog.records)
+
+
+def test_where_they_cannot_be_mapped_apart_it_is_told(
+    walk: tuple[Path, dict[str, np.ndarray]],
+    photo_set: BuildSet,
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = pull_apart.try_attempt
+
+    def lost(*args):
+        return replace(usual(*args), models=())
+
+    monkeypatch.setattr(pull_apart, "try_attempt", lost)
+    photos = photo_set(walk[0], focal_px=facade.FOCAL_PX)
+    found = reconstruct(photos, CONFIG, work_dir=work)
+    assert [len(c.images) for c in found.components] == [10]
+    assert any("may be two places, one laid over the other" in w for w in found.warnings)
 
 
 def test_stopped_while_mapped_apart_it_goes_on_to_the_same(
@@ -260,3 +281,30 @@ def test_what_alike_views_share() -> None:
     assert found.pairs.tolist() == [[0, 1]]  # the third sees all at half the size
     assert found.shared[0] == pytest.approx(40 / 80)
     np.testing.assert_allclose(sharing.pixel_sizes(2, np.array([0, 50])), 8 / 500)
+
+
+def test_what_is_masked_is_compared_with_nothing(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((1200, 3200), 255, np.uint8))
+    mask = np.full((1200, 3200), 255, np.uint8)
+    mask[:, 1000:2000] = 0
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    grey = _read_grey(tmp_path / "a.png", tmp_path / "mask.png")
+    assert grey.shape == (600, 1600)
+    np.testing.assert_array_equal(np.flatnonzero(grey[300] < 0), np.arange(500, 1000))
+    x = np.array([[499.03]], np.float32)  # blended with 3 % of what is masked
+    assert cv2.remap(grey, x, np.full_like(x, 300), cv2.INTER_LINEAR)[0, 0] < 0
+    assert (_read_grey(tmp_path / "a.png", None) >= 0).all()
+
+
+def test_what_a_wide_lens_folds_back_is_not_in_the_frame() -> None:
+    wide = pycolmap.Camera(
+        model="SIMPLE_RADIAL", width=640, height=480, params=[500.0, 320.0, 240.0, -0.2]
+    )
+    folded = np.array([[2.0, 0.0, 1.0]])
+    assert 0 < wide.img_from_cam(folded)[0, 0] < 640, "else this tests nothing"
+    corner = np.linalg.norm(wide.cam_from_img(np.array([[0.0, 0.0]]))[0, :2])
+    assert corner <= _steepest(wide) < 1.05 * corner < 2.0
+    fisheye = pycolmap.Camera(
+        model="OPENCV_FISHEYE", width=640, height=480, params=[200, 200, 320, 240, 0, 0, 0, 0]
+    )
+    assert _steepest(fisheye) > 5

@@ -57,12 +57,11 @@ def bring_in(task: Task, best: Tried, progress: Progress) -> tuple[Task, Tried, 
         left = left_out(best, len(task.photos))
         if not left or task.config.rematch == "never":
             break
-        if _not_worth_it(left, task):
-            cut |= set(left)
-            break
         effort = count_effort(task.database, task.photos, task.config)
         mapping = effort.of_mapping(len(_attempts(task, best)))
         share = (rest / (len(_WAYS) - index)) - mapping
+        if _not_worth_it(left, task):
+            share = -np.inf
         models = [{i - 1 for i in model.reg_image_ids()} for model in best.models]
         choice = choose_again(
             way, task.database, left, models, positions_m(task.photos), effort, share
@@ -131,12 +130,12 @@ def _map_again(task: Task, old: Task, best: Tried, progress: Progress) -> Tried 
     found: Tried | None = None
     for index, attempt in enumerate(attempts):
         share = part(progress, index / len(attempts), (index + 1) / len(attempts))
-        one = try_attempt(task, attempt, share)
+        one = try_attempt(task, attempt, part(share, 0.0, 0.8))
         before = best if found is None else found
         if not _brings_photos(before, one):
             continue
         against = _against(best, one, old.database, task.database)
-        if laid_over(task, one):
+        if laid_over(task, one, part(share, 0.8, 1.0)):
             against.append("two places that look alike would be one")
         if against:
             _log.info("Not taken, though more photos are in: %s.", "; ".join(against))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pycolmap
@@ -23,10 +22,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from voxterra.core.progress import Progress
+from voxterra.core.progress import Progress, part
 from voxterra.sfm.database import PairCounts
 from voxterra.sfm.patches import Patches
 from voxterra.sfm.sharing import AlikeViews, Sharing, alike_views, sharing_of
+from voxterra.sfm.staging import StagedPhotos
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +50,9 @@ _BOTH_WAYS = 2 / 3
 # Where GPS has views further apart than any that agree, and than its noise, this is enough.
 _TWO_PLACES_BY_GPS = 0.05
 _FARTHER, _SIGMAS = 2.0, 4.0
-# Most pairs whose pictures are compared (a tenth of a second each), those that share most first.
-_MOST_COMPARED = 1000
+# Most pairs whose pictures are compared, those that share most first: a tenth of a second each, and
+# half a second where large photos have to be read anew.
+_MOST_COMPARED = 500
 # Photos of a part: fewer make no model.
 _MIN_PART = 3
 # So many pairs of views between two parts are needed for a verdict.
@@ -75,7 +76,7 @@ class Overlaid:
 
 def overlaid_parts(
     model: pycolmap.Reconstruction,
-    image_dir: Path,
+    staged: StagedPhotos,
     related: PairCounts,
     positions_m: Float,
     sigma_m: float,
@@ -86,7 +87,7 @@ def overlaid_parts(
 
     Args:
         model: of any photos.
-        image_dir: folder of its photos, under the model's names.
+        staged: the photos.
         related: matches of all photos.
         positions_m: (N, 3) by GPS in a local metric frame, NaN where unknown; photo i is image i+1.
         sigma_m: horizontal standard deviation of the positions.
@@ -96,12 +97,14 @@ def overlaid_parts(
     if model.num_reg_images() < 2 * _MIN_PART:
         return []
     sharing = sharing_of(model, seed)
-    alike = alike_views(sharing)
+    alike = alike_views(sharing, part(progress, 0.0, 0.3))
     agree = alike.shared >= _AGREE * _usual(sharing, alike)
     doubtful = ~agree & _tied(sharing, alike, related)
     far = _far(positions_m[(sharing.ids - 1)[alike.pairs], :2], agree, sigma_m)
     limit = np.where(far, _TWO_PLACES_BY_GPS, _AGREE_DIFFERING)
-    differing = _compared(model, image_dir, sharing, alike, agree, doubtful, limit, seed, progress)
+    differing = _compared(
+        model, staged, sharing, alike, agree, doubtful, limit, seed, part(progress, 0.3, 1.0)
+    )
     worse = differing.max(axis=1)
     if np.isfinite(worse).sum() < _MIN_PAIRS:
         return []
@@ -162,7 +165,7 @@ def _tied(sharing: Sharing, alike: AlikeViews, related: PairCounts) -> NDArray[n
 
 def _compared(
     model: pycolmap.Reconstruction,
-    image_dir: Path,
+    staged: StagedPhotos,
     sharing: Sharing,
     alike: AlikeViews,
     agree: NDArray[np.bool_],
@@ -177,12 +180,12 @@ def _compared(
     Those up to the limit are one place, and connect.
     """
     out = np.full((len(alike.pairs), 2), np.nan)
-    part = _connected(alike.pairs[agree], len(sharing.ids))
+    group = _connected(alike.pairs[agree], len(sharing.ids))
     chosen = np.flatnonzero(doubtful)
-    patches, compared = Patches(model, image_dir, seed), 0
+    patches, compared = Patches(model, staged, seed), 0
     for done, k in enumerate(chosen[np.argsort(-alike.shared[chosen], kind="stable")]):
         a, b = alike.pairs[k]
-        if part[a] == part[b]:
+        if group[a] == group[b]:
             continue
         if compared == _MOST_COMPARED:
             break
@@ -193,7 +196,7 @@ def _compared(
             continue
         out[k] = shares
         if out[k].max() <= limit[k]:
-            part[part == part[b]] = part[a]
+            group[group == group[b]] = group[a]
     return out
 
 

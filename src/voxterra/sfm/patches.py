@@ -11,6 +11,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from voxterra.sfm.sharing import Sharing, to_cam
+from voxterra.sfm.staging import StagedPhotos
 
 Float = NDArray[np.float64]
 
@@ -23,6 +24,8 @@ _LONGER_SIDE = 1600
 # which a patch says nothing.
 _DIFFERENT, _FLAT = 0.4, 3.0
 _KEPT_PHOTOS = 32
+# Grey level of what is masked or outside: negative however little of it a pixel is blended from.
+_NOTHING = -1e4
 
 
 class Patches:
@@ -30,13 +33,19 @@ class Patches:
 
     Args:
         model: with poses and lenses.
-        image_dir: folder of its photos, under the model's names.
+        staged: its photos, and their masks: what is masked is compared with nothing.
         seed: of the choice of points.
     """
 
-    def __init__(self, model: pycolmap.Reconstruction, image_dir: Path, seed: int):
+    def __init__(self, model: pycolmap.Reconstruction, staged: StagedPhotos, seed: int):
         self._model, self._seed = model, max(seed, 0)
-        self._grey = lru_cache(_KEPT_PHOTOS)(lambda name: _read_grey(image_dir / name))
+        masked = frozenset(staged.masked_names)
+
+        def grey(name: str) -> NDArray[np.float32]:
+            mask = staged.mask_dir / f"{name}.png" if name in masked else None
+            return _read_grey(staged.image_dir / name, mask)
+
+        self._grey = lru_cache(_KEPT_PHOTOS)(grey)
 
     def differing(self, sharing: Sharing, a: int, b: int) -> float | None:
         """Share of the points of image `a` around which image `b` shows something else.
@@ -75,7 +84,7 @@ class Patches:
         down: Float,
         half: int,
     ) -> NDArray[np.float32]:
-        """(P, 2 half + 1, 2 half + 1) grey levels, negative outside of the photo."""
+        """(P, 2 half + 1, 2 half + 1) grey levels, negative where masked or outside."""
         grid = np.arange(-half, half + 1)
         step_x = size[:, None, None, None] * grid[None, None, :, None] * right
         step_y = size[:, None, None, None] * grid[None, :, None, None] * down
@@ -87,12 +96,14 @@ class Patches:
         ahead = at[:, 2] > 0
         xy[ahead] = np.asarray(camera.img_from_cam(at[ahead])) * scale - 0.5
         x, y = (column.reshape(-1, len(grid)) for column in xy.astype(np.float32).T)
-        found = np.asarray(cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderValue=-1e4), np.float32)
+        found = np.asarray(
+            cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderValue=_NOTHING), np.float32
+        )
         return found.reshape(-1, len(grid), len(grid))
 
 
-def _read_grey(path: Path) -> NDArray[np.float32]:
-    """Grey levels of a photo as COLMAP sees it, made smaller where it is large."""
+def _read_grey(path: Path, mask_path: Path | None) -> NDArray[np.float32]:
+    """Grey levels of a photo as COLMAP sees it, smaller where it is large; masked: negative."""
     flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imread(str(path), flags)
     if image is None:
@@ -100,7 +111,14 @@ def _read_grey(path: Path) -> NDArray[np.float32]:
     scale = _LONGER_SIDE / max(image.shape)
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.GaussianBlur(image.astype(np.float32), (0, 0), 0.8), np.float32)
+    grey = np.asarray(cv2.GaussianBlur(image.astype(np.float32), (0, 0), 0.8), np.float32)
+    if mask_path is not None:
+        mask = cv2.imread(str(mask_path), flags)
+        if mask is None:
+            raise FileNotFoundError(mask_path)
+        size = (grey.shape[1], grey.shape[0])
+        grey[cv2.resize(mask, size, interpolation=cv2.INTER_AREA) < 255] = _NOTHING
+    return grey
 
 
 def _best_correlation(mine: NDArray[np.float32], other: NDArray[np.float32]) -> Float:

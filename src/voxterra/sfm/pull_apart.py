@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from voxterra.core.names import listed
-from voxterra.core.progress import Progress, no_progress, part
+from voxterra.core.progress import Progress, part
 from voxterra.sfm.database import derived, drop_damaged, pair_counts
 from voxterra.sfm.lookalike import Overlaid, overlaid_parts
 from voxterra.sfm.positions import positions_m
@@ -42,28 +42,31 @@ def pull_apart(task: Task, best: Tried, progress: Progress) -> tuple[Task, Tried
             break
         parted = replace(task, database=_without(task.database, found))
         one = try_attempt(parted, best.attempt, part(share, 0.4, 1.0))
-        if not one.models:
+        if 2 * _placed(one) < _placed(best):
+            told += [_line(task, overlaid, parted=False) for overlaid in found]
             break
         told += [_line(task, overlaid) for overlaid in found]
         task, best = parted, one
     return task, best, tuple(told)
 
 
-def laid_over(task: Task, best: Tried, progress: Progress = no_progress) -> list[Overlaid]:
+def _placed(one: Tried) -> int:
+    return len({image_id for model in one.models for image_id in model.reg_image_ids()})
+
+
+def laid_over(task: Task, best: Tried, progress: Progress) -> list[Overlaid]:
     """Parts of the models that are two places at one, as far as they are to be parted."""
     wanted = task.config.split_lookalikes
     if wanted == "never":
         return []
     related = pair_counts(task.database)
     positions, sigma_m = positions_m(task.photos), gps_sigma_m(task.photos)
-    found = [
-        overlaid
-        for model in best.models
-        for overlaid in overlaid_parts(
-            model, task.staged.image_dir, related, positions, sigma_m,
-            task.config.random_seed, progress,
+    found: list[Overlaid] = []
+    for index, model in enumerate(best.models):
+        share = part(progress, index / len(best.models), (index + 1) / len(best.models))
+        found += overlaid_parts(
+            model, task.staged, related, positions, sigma_m, task.config.random_seed, share
         )
-    ]  # fmt: skip
     for overlaid in found:
         _log.info(
             "%d and %d photos lie over each other and differ in %.0f %% of %d pairs of views.",
@@ -119,13 +122,19 @@ def _without(database: Path, found: Sequence[Overlaid]) -> Path:
     return target
 
 
-def _line(task: Task, overlaid: Overlaid) -> str:
+def _line(task: Task, overlaid: Overlaid, *, parted: bool = True) -> str:
     """For the user: which photos, why, and what to do."""
     small, large = sorted(overlaid.parts, key=lambda ids: (len(ids), min(ids)))
     names = [listed([task.photos[i - 1].id for i in sorted(ids)]) for ids in (small, large)]
+    done = (
+        "they are taken as two places; photos in between would tie these to each other, and if "
+        "they are one place at two times, --sfm.split-lookalikes never keeps it one"
+        if parted
+        else "they may be two places, one laid over the other, but hardly any photo finds a place "
+        "without their matches, so they are left as they are; do not trust what both show, and "
+        "take more photos of each"
+    )
     return (
         f"{len(small)} photos ({names[0]}) look like {len(large)} others ({names[1]}) and fit onto "
-        f"them, but {100 * overlaid.differing:.0f} % of what they show there differs: they are "
-        "taken as two places; photos in between would tie these to each other, and if they are one "
-        "place at two times, --sfm.split-lookalikes never keeps it one"
+        f"them, but {100 * overlaid.differing:.0f} % of what they show there differs: {done}"
     )

@@ -14,6 +14,8 @@ import pycolmap
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from voxterra.core.progress import Progress, no_progress
+
 Float = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -23,6 +25,8 @@ _MIN_TRACK = 3
 _MOST_POINTS = 100_000
 # Pairs with fewer points that one sees and the other should are not judged.
 MIN_POINTS = 30
+# So many points say from where two images look at what they could share.
+_LOOKED_AT = 100
 # Photos look at a thing alike when their rays to it are no further apart [deg], and its size in
 # them by no larger a factor.
 _MOST_ANGLE_DEG, _MOST_SCALE = 20.0, 1.5
@@ -92,6 +96,7 @@ def sharing_of(model: pycolmap.Reconstruction, seed: int) -> Sharing:
         ahead = np.flatnonzero(in_cam[:, 2] > 0)
         xy = np.asarray(camera.img_from_cam(in_cam[ahead])).reshape(-1, 2)
         inside = (xy > 0).all(axis=1) & (xy < [camera.width, camera.height]).all(axis=1)
+        inside &= _slope(in_cam[ahead]) <= _steepest(camera)
         framed[k, ahead[inside]] = True
         pixel_axes[k] = image.cam_from_world().matrix()[2, :3] / camera.mean_focal_length()
     images = [model.image(int(i)) for i in ids]
@@ -100,32 +105,60 @@ def sharing_of(model: pycolmap.Reconstruction, seed: int) -> Sharing:
     return Sharing(ids, points, centers, pixel_axes, seen, framed, features)
 
 
+def _steepest(camera: pycolmap.Camera) -> float:
+    """Largest tangent of a ray of the frame to the optical axis.
+
+    Beyond it the distortion of a wide lens can fold back: what is far outside seems to lie inside.
+    """
+    t = np.linspace(0.0, 1.0, 9)
+    edges = [np.column_stack([t, np.full(9, k)]) for k in (0.0, 1.0)]
+    border = np.concatenate([*edges, *(edge[:, ::-1] for edge in edges)])
+    rays = np.asarray(camera.cam_from_img(border * [camera.width, camera.height]), float)
+    slopes = np.linalg.norm(rays.reshape(len(border), -1)[:, :2], axis=1)
+    return 1.01 * float(slopes.max()) if np.isfinite(slopes).all() else np.inf
+
+
+def _slope(in_cam: Float) -> Float:
+    """(P,) tangents of the rays to points before a camera to its optical axis."""
+    return np.asarray(np.linalg.norm(in_cam[:, :2], axis=1) / in_cam[:, 2])
+
+
 def to_cam(image: pycolmap.Image, points: Float) -> Float:
     """(P, 3) points in the camera frame of an image."""
     matrix = image.cam_from_world().matrix()
     return np.asarray(points @ matrix[:, :3].T + matrix[:, 3])
 
 
-def alike_views(sharing: Sharing) -> AlikeViews:
+def alike_views(sharing: Sharing, progress: Progress = no_progress) -> AlikeViews:
     """Pairs that look alike, and what they share."""
     seen, framed = (csr_array(m).astype(np.int32) for m in (sharing.seen, sharing.framed))
     could = (seen @ framed.T).toarray()  # points of a in the frame of b
-    enough = np.triu((could >= MIN_POINTS) & (could.T >= MIN_POINTS), 1)
+    both = (seen @ seen.T).toarray()
+    enough = np.argwhere(np.triu((could >= MIN_POINTS) & (could.T >= MIN_POINTS), 1))
     pairs, shared = [], []
-    for a, b in np.argwhere(enough):
-        common = np.flatnonzero(
-            (sharing.seen[a] & sharing.framed[b]) | (sharing.seen[b] & sharing.framed[a])
-        )
-        rays = [sharing.points[common] - sharing.centers[k] for k in (a, b)]
-        cosine = (rays[0] * rays[1]).sum(1) / np.prod([np.linalg.norm(r, axis=1) for r in rays], 0)
-        sizes = [sharing.pixel_sizes(k, common) for k in (a, b)]
-        scale = float(np.median(sizes[1] / sizes[0]))
-        angle = float(np.degrees(np.arccos(np.clip(np.median(cosine), -1, 1))))
-        if angle > _MOST_ANGLE_DEG or not 1 / _MOST_SCALE < scale < _MOST_SCALE:
+    for done, (a, b) in enumerate(enough):
+        if done % 100 == 0:
+            progress(done / len(enough), f"looking for photos that look alike {done}/{len(enough)}")
+        if not _look_alike(sharing, a, b):
             continue
-        both = int((sharing.seen[a] & sharing.seen[b]).sum())
         # A blurred photo cannot have more of the other's points than it has features.
         most = [min(could[i, j], sharing.features[j]) for i, j in ((a, b), (b, a))]
         pairs.append((a, b))
-        shared.append(both / max(*most, 1))
+        shared.append(both[a, b] / max(*most, 1))
     return AlikeViews(np.array(pairs, np.int64).reshape(-1, 2), np.array(shared))
+
+
+def _look_alike(sharing: Sharing, a: int, b: int) -> bool:
+    """Whether two images see what they could share from nearly the same direction and distance."""
+    common = np.flatnonzero(
+        (sharing.seen[a] & sharing.framed[b]) | (sharing.seen[b] & sharing.framed[a])
+    )
+    common = common[:: -(-len(common) // _LOOKED_AT)]
+    sizes = [sharing.pixel_sizes(k, common) for k in (a, b)]
+    if not 1 / _MOST_SCALE < np.median(sizes[1] / sizes[0]) < _MOST_SCALE:
+        return False
+    rays = [sharing.points[common] - sharing.centers[k] for k in (a, b)]
+    lengths = np.sqrt((rays[0] ** 2).sum(1) * (rays[1] ** 2).sum(1))
+    return bool(
+        np.median((rays[0] * rays[1]).sum(1) / lengths) >= np.cos(np.radians(_MOST_ANGLE_DEG))
+    )
