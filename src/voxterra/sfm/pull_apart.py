@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from voxterra.core.names import listed
 from voxterra.core.progress import Progress, part
+from voxterra.sfm.attempts import Attempt, further_attempts
 from voxterra.sfm.database import derived, drop_damaged, pair_counts
 from voxterra.sfm.lookalike import Overlaid, overlaid_parts
 from voxterra.sfm.positions import positions_m
@@ -41,13 +42,27 @@ def pull_apart(task: Task, best: Tried, progress: Progress) -> tuple[Task, Tried
         if not found:
             break
         parted = replace(task, database=_without(task.database, found))
-        one = try_attempt(parted, best.attempt, part(share, 0.4, 1.0))
+        one = _mapped(parted, best.attempt, part(share, 0.4, 1.0))
         if 2 * _placed(one) < _placed(best):
             told += [_line(task, overlaid, parted=False) for overlaid in found]
             break
         told += [_line(task, overlaid) for overlaid in found]
         task, best = parted, one
     return task, best, tuple(told)
+
+
+def _mapped(task: Task, usual: Attempt, progress: Progress) -> Tried:
+    """The first complete result, of the way that went best before and others; else the largest."""
+    attempts = [usual]
+    if task.config.mapper != "global":
+        attempts += further_attempts(task.config, focal_known=task.focal_known)
+    tried: list[Tried] = []
+    for index, attempt in enumerate(dict.fromkeys(attempts)):
+        share = part(progress, index / len(attempts), (index + 1) / len(attempts))
+        tried.append(try_attempt(task, attempt, share))
+        if tried[-1].shape.complete:
+            return tried[-1]
+    return max(tried, key=_placed)
 
 
 def _placed(one: Tried) -> int:
