@@ -40,10 +40,10 @@ _AGREE = 0.75
 # between what one sees and the other.
 _TIED = 30
 # Two views agree up to this share of patches that differ, and two parts show two places from this
-# median on. Views of one place come to 0.05 mostly, to 0.15 where trees stand or edges before far
-# things; of places that are alike by 80 % to 0.2, by 65 % to 0.3. Two places differ so both ways,
-# by more than views agree; through a door, 0.01 of what is seen from afar differs from near, and
-# 0.3 of what is seen from near is hidden from afar.
+# median on. Views of one place come to 0.05 mostly, single pairs to 0.25 where trees stand or edges
+# before far things; of places that are alike by 80 % to 0.2, by 65 % to 0.3. Two places differ so
+# both ways, by more than views agree; through a door, 0.01 of what is seen from afar differs from
+# near, and 0.3 of what is seen from near is hidden from afar.
 _AGREE_DIFFERING, _TWO_PLACES = 0.1, 0.15
 # Of this median, the lesser of both ways has to be more than this part.
 _BOTH_WAYS = 2 / 3
@@ -128,6 +128,7 @@ def _pairs_of_parts(
     differing: Float,
     far: NDArray[np.bool_],
 ) -> list[Overlaid]:
+    """Parts between which the compared pairs, by their median, show two places."""
     found = []
     compared = np.isfinite(differing).all(axis=1)
     parts, swapped = part_of[alike.pairs], np.diff(part_of[alike.pairs], axis=1)[:, 0] < 0
@@ -211,8 +212,8 @@ def _parts(sharing: Sharing, agree: Ints, related: PairCounts) -> Ints:
 
     An image that this leaves in less than a part goes to that with which it has most matches.
     """
-    part = _connected(agree, len(sharing.ids))
-    large = np.isin(part, [k for k, size in Counter(part.tolist()).items() if size >= _MIN_PART])
+    group = _connected(agree, len(sharing.ids))
+    large = np.isin(group, [k for k, size in Counter(group.tolist()).items() if size >= _MIN_PART])
     row = {int(i) - 1: k for k, i in enumerate(sharing.ids)}
     order = np.argsort(-related.inliers, kind="stable")
     changed = True
@@ -223,6 +224,6 @@ def _parts(sharing: Sharing, agree: Ints, related: PairCounts) -> Ints:
             if i is None or j is None or large[i] == large[j]:
                 continue
             small, other = (j, i) if large[i] else (i, j)
-            part[small], large[small], changed = part[other], True, True
+            group[small], large[small], changed = group[other], True, True
             break
-    return part
+    return group
