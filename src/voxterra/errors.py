@@ -110,9 +110,13 @@ _NO_MEMORY = (
     "bad_alloc",
     "failed to map segment",
     "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "when calling `cublasCreate(handle)`",
 )
 """What torch says as a RuntimeError, and the loader of libraries as an ImportError, where the
-machine, or the GPU without torch having asked for memory itself, has none left."""
+machine, or the GPU without torch having asked for memory itself, has none left. A handle of cuBLAS
+that cannot be made has other causes in principle; memory is the one that is met."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

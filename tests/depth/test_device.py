@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 from dataclasses import replace
 
+import full_gpu
 import numpy as np
 import pytest
 
@@ -31,10 +32,7 @@ def store(survey, tmp_path_factory) -> DepthStore:
 
 @pytest.mark.gpu
 def test_depth_on_a_gpu_is_as_good(survey, store, tmp_path):
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("numba_cuda")
-    if not torch.cuda.is_available():
-        pytest.skip("no NVIDIA GPU here")
+    full_gpu.skip_without_gpu()
     config = replace(CONFIG, device="cuda")
     on_gpu = estimate_depth((survey.component,), survey.photos, config, out_dir=tmp_path / "a")
     again = estimate_depth((survey.component,), survey.photos, config, out_dir=tmp_path / "b")
@@ -45,6 +43,23 @@ def test_depth_on_a_gpu_is_as_good(survey, store, tmp_path):
         assert np.array_equal(on_gpu.load(i).depth, again.load(i).depth)
     assert right["cpu"] > 0.8 * sum(t.size for t in survey.truth.depths)
     assert right["gpu"] > 0.99 * right["cpu"]
+
+
+@pytest.mark.gpu
+def test_the_cpu_takes_over_where_a_gpu_is_full(survey, store, tmp_path, caplog):
+    full_gpu.skip_without_gpu()
+    estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=tmp_path / "loads kernels")
+    asked = (survey.component,), survey.photos
+    with full_gpu.leaving(0):
+        maps = estimate_depth(*asked, replace(CONFIG, device="auto"), out_dir=tmp_path / "auto")
+        with pytest.raises(VoxterraError, match="GPU's memory does not hold") as caught:
+            estimate_depth(*asked, replace(CONFIG, device="cuda"), out_dir=tmp_path / "cuda")
+    assert "--depth.device auto" in caught.value.next_step
+    told = [r.message for r in caplog.records if "The CPU takes over" in r.message]
+    assert 1 <= len(told) <= 3, "once a level, not once a photo"
+    for i in range(len(survey.photos.photos)):  # what is small may have been checked on the GPU
+        found, wanted = maps.load(i).depth, store.load(i).depth
+        assert np.isclose(found, wanted, rtol=1e-3).mean() > 0.99
 
 
 def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch, caplog):

@@ -241,6 +241,9 @@ def test_what_a_machine_without_memory_raises_is_known_by_it():
         assert is_out_of_memory(error.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
     assert is_out_of_memory(RuntimeError("CUDA error: out of memory\nSearch for ..."))
+    for code in ("ALLOC_FAILED", "NOT_INITIALIZED"):
+        text = f"CUDA error: CUBLAS_STATUS_{code} when calling `cublasCreate(handle)`"
+        assert is_out_of_memory(RuntimeError(text))
     assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
     assert is_out_of_memory(ImportError("libm.so: failed to map segment from shared object"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))

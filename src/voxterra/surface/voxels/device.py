@@ -13,12 +13,17 @@ from voxterra.surface.voxels.host_memory import available_bytes
 
 logger = logging.getLogger(__name__)
 
-CPU_BYTES = 650
+CPU_BYTES = 520
 """Bytes a voxel that a CPU needs more than a GPU; measured (peak of 0.9 million voxels, degree 3,
 four views of 240x180 pixels: 1718 bytes a voxel in all)."""
 
 PIXEL_BYTES = 400
-"""Bytes that a pixel of a render takes on a GPU, with its gradients and losses, by estimate."""
+"""Bytes that a pixel of a render takes on a GPU, with its gradients and losses; measured (1200x1200
+pixels of 800x800 photos: 225, and as much again for losses that are recorded)."""
+
+LIBRARY_BYTES = 250_000_000
+"""What CUDA's libraries and kernels take on a GPU once a training runs, beyond what they have taken
+when the voxels are counted; measured on an H200 (312 MB beyond CUDA's context)."""
 
 
 def choose_device(config: VoxelConfig) -> torch.device:
@@ -55,14 +60,15 @@ def memory_of(device: torch.device) -> str:
 
 
 def voxel_bytes(degree: int, device: torch.device) -> int:
-    """Memory that training takes for each voxel, by estimate [bytes].
+    """Memory that training takes for each voxel at most, by estimate [bytes].
 
-    Parameters and two moments of colours and (about 1.2) corners, records and their gradients,
-    octree tables and entries; what the split of a level needs on top. On a CPU each entry has a
-    gradient of its own.
+    Colours and their two moments, (about 1.2) corners with theirs, the octree: 640 bytes at degree
+    3. Most is needed while voxels are dropped or split, for one more copy of the colours, the new
+    octree and the corners' way there; measured on a GPU, 1190 to 1220 bytes of 1.15 to 2 million
+    voxels (an iteration: 890). On a CPU each entry has a gradient of its own.
     """
     colors = 3 * (degree + 1) ** 2
-    bytes_ = 4 * (3 * colors + 4 * 2 + 20 + 16 + 40) + 4 * colors
+    bytes_ = 4 * (4 * colors + 116)
     return bytes_ if device.type == "cuda" else bytes_ + CPU_BYTES
 
 
@@ -81,7 +87,9 @@ def fitting_voxels(
     if free is None:
         return config.max_voxels
     usable = 0.8 * free
-    if device.type == "cuda":  # renders can be made smaller, but half of it is for voxels
+    if device.type == "cuda":
+        # Libraries may be there already, and renders can be made smaller: half of it is for voxels.
+        usable = 0.8 * (free - min(0.5 * free, LIBRARY_BYTES))
         usable -= min(0.5 * usable, PIXEL_BYTES * pixels)
     fits = known + int(usable / voxel_bytes(config.sh_degree, device))
     if fits < config.max_voxels:

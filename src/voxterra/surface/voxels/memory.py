@@ -18,7 +18,7 @@ import torch
 
 from voxterra.errors import ReconstructionError, is_out_of_memory
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.device import memory_of, voxel_bytes
+from voxterra.surface.voxels.device import PIXEL_BYTES, memory_of, voxel_bytes
 from voxterra.surface.voxels.neighbor_terms import Companions, make_companions
 from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.recorded import Recorder
@@ -187,7 +187,7 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
     Raises:
         ReconstructionError: it failed halfway, and what it began with is not known.
     """
-    kept = _copied(state) if tight(state, room.max_voxels) else None
+    kept = _copied(state) if tight(state, room) else None
     before = state.voxels.octree
     for attempt in range(4):
         try:
@@ -211,22 +211,27 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
 
 
 def _at_most(room: Room, voxels: int, iteration: int) -> None:
-    if voxels < room.max_voxels:
-        room.max_voxels = voxels
+    less, room.max_voxels = voxels < 0.99 * room.max_voxels, min(room.max_voxels, voxels)
+    if less:
         logger.warning(
             "%s is full at iteration %d: going on with at most %d voxels.",
             _whole(room.device), iteration, voxels,
         )  # fmt: skip
 
 
-def tight(state: TrainState, max_voxels: int) -> bool:
-    """Whether twice the voxels of the state, or all that there may be, may not fit."""
+def tight(state: TrainState, room: Room) -> bool:
+    """Whether an adaptation, which renders all views, may not fit.
+
+    Free memory lies in pieces, so that half of it is counted.
+    """
     device = state.voxels.device
     if device.type != "cuda":
         return False
     available = torch.cuda.mem_get_info(device)[0]
     available += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max_voxels * voxel_bytes(state.voxels.degree, device) > available
+    needed = room.max_voxels * voxel_bytes(state.voxels.degree, device)
+    needed += PIXEL_BYTES * max(t.kernel.width * t.kernel.height for t in room.targets)
+    return needed > 0.5 * available
 
 
 def _copied(state: TrainState) -> dict[str, Any]:
