@@ -43,7 +43,7 @@ from voxterra.errors import EXIT_CODES
 from voxterra.io.colmap import read_colmap
 from voxterra.io.nerf import read_transforms
 
-VOXTERRA = [sys.executable, "-m", "voxterra.cli.main"]
+VOXTERRA = [sys.executable, "-m", "voxterra"]
 LIMIT_S, LIMIT_BYTES = 60.0, 4 << 30
 WORDS = re.compile(r"Traceback|Internal error|Fatal Python|terminate called|Check failed")
 

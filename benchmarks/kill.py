@@ -35,7 +35,7 @@ from typing import Any
 from kill_compare import compare_runs, figures_apart, figures_of
 from measure import REPO, RESULTS, setting
 
-VOXTERRA = [sys.executable, "-m", "voxterra.cli.main"]
+VOXTERRA = [sys.executable, "-m", "voxterra"]
 FILES = ("first file", "record", "in place")
 """Files at whose appearance a stage is killed."""
 

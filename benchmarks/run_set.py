@@ -24,7 +24,7 @@ from measure import DATA, REPO, keep_picture, read_result, run_measured, setting
 from report import write_table
 from sets import ROWS, Row
 
-VOXTERRA = [sys.executable, "-m", "voxterra.cli.main"]
+VOXTERRA = [sys.executable, "-m", "voxterra"]
 
 
 def main() -> int:

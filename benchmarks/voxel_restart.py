@@ -35,7 +35,7 @@ POLL_S = 0.02
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "voxterra.cli.main", "train", *arguments]
+    return [sys.executable, "-m", "voxterra", "train", *arguments]
 
 
 def train(arguments: list[str], out: Path) -> None:

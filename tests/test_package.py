@@ -46,7 +46,7 @@ def test_help_is_quick():
     def once() -> float:
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "voxterra.cli.main", "--help"], check=True, capture_output=True
+            [sys.executable, "-m", "voxterra", "--help"], check=True, capture_output=True
         )
         return time.perf_counter() - start
 

@@ -362,7 +362,7 @@ def test_what_may_not_be_read_or_written(tmp_path: Path) -> None:
 
 def as_anybody(*args: object) -> Told:
     """The program in a process that heeds permissions, as root's do not."""
-    command = [sys.executable, "-m", "voxterra.cli.main", *map(str, args)]
+    command = [sys.executable, "-m", "voxterra", *map(str, args)]
     if os.name != "posix":
         pytest.skip("permissions are tested on POSIX systems")
     if os.geteuid() == 0:
@@ -398,7 +398,7 @@ def run_on_a_small_disk(photos: Path, disk: Path, size: str, script: str) -> str
         pytest.skip("this system lets nobody mount a small file system (unshare -rm)")
     program = """
     run() {
-        "$PYTHON" -m voxterra.cli.main run "$PHOTOS" --out "$DISK/run" --preset preview "$@"
+        "$PYTHON" -m voxterra run "$PHOTOS" --out "$DISK/run" --preset preview "$@"
     }
     """
     paths = {"DISK": str(disk), "PHOTOS": str(photos), "PYTHON": sys.executable}
@@ -508,7 +508,7 @@ END
 def test_output_that_goes_to_a_full_disk(verb: str, tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", "a.jpg", "b.jpg")
     options = ["--out", tmp_path / "o", "--until", "ingest"] if verb == "run" else []
-    command = [sys.executable, "-m", "voxterra.cli.main", verb, folder, *options]
+    command = [sys.executable, "-m", "voxterra", verb, folder, *options]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -523,7 +523,7 @@ def test_output_that_goes_to_a_full_disk(verb: str, tmp_path: Path) -> None:
 def test_a_program_started_without_stdout_works_all_the_same(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", "a.jpg", "b.jpg")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    script = '"$0" -m voxterra.cli.main run "$1" --out "$2" --until ingest >&- 2>&-'
+    script = '"$0" -m voxterra run "$1" --out "$2" --until ingest >&- 2>&-'
     command = ["sh", "-c", script, sys.executable, folder, tmp_path / "o"]
     assert subprocess.run(command, env=environment).returncode == 0
     assert (tmp_path / "o/stages/ingest/photos.json").is_file()

@@ -127,7 +127,7 @@ def test_a_reader_that_goes_away_ends_a_run_quietly(tmp_path, json_flag):
         Image.fromarray(pixels).save(tmp_path / "photos" / name)
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "voxterra.cli.main", "run", str(tmp_path / "photos")]
+    command = [sys.executable, "-m", "voxterra", "run", str(tmp_path / "photos")]
     command += ["--out", str(tmp_path / "out"), "--until", "ingest", *json_flag]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(write)

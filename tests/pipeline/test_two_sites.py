@@ -239,7 +239,7 @@ def test_a_beach_and_a_street_in_one_run_killed_in_the_middle(
         "--texture.max-atlas-px 512 --json"
     )
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "voxterra.cli.main", "run", *map(str, [*beach, *street]),
+    command = [sys.executable, "-m", "voxterra", "run", *map(str, [*beach, *street]),
                "--out", str(out), *options.split()]  # fmt: skip
     program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert program.stdout is not None
