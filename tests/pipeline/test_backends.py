@@ -100,8 +100,10 @@ def test_the_options_of_a_preset_follow_the_machine(tmp_path, monkeypatch):
         on(monkeypatch, "gpu")
         settled = backends.settled(given, Workspace(tmp_path)).voxels
         assert settled == voxel_preset(name, "gpu") != given.voxels
-        kept = having(given, "voxels", n_iter=77)
-        assert backends.settled(kept, Workspace(tmp_path)) == kept  # told by the user
+        told = {"n_iter": 77, "bound": [0, 0, 0, 1, 1, 1], "view_every": 7, "data_device": "cpu"}
+        settled = backends.settled(having(given, "voxels", **told), Workspace(tmp_path))
+        at_once = replace(VOXELS, voxels=voxel_preset(name, "gpu"))
+        assert settled == having(at_once, "voxels", **told)  # by the user, on this machine
         for_cpu = having(given, "voxels", device="cpu")
         assert backends.settled(for_cpu, Workspace(tmp_path)) == for_cpu
 
@@ -116,6 +118,25 @@ def test_what_a_gpu_trained_stays_when_the_run_comes_back(tmp_path, monkeypatch,
     assert back.backend == "voxels" and of(back) == of(trained)
     better = backends.settled(replace(same_command, voxels=voxel_preset("high", "cpu")), workspace)
     assert better.voxels == voxel_preset("high", "cpu")
+    smaller = having(same_command, "voxels", sh_degree=0)
+    assert backends.settled(smaller, workspace).voxels == smaller.voxels  # to be trained here
+
+
+def test_what_was_trained_with_options_of_ones_own_stays_too(tmp_path, monkeypatch):
+    told = {"max_voxels": 400_000, "sh_degree": 0}
+    prepared = having(replace(VOXELS, voxels=voxel_preset("preview", "cpu")), "voxels", **told)
+    on(monkeypatch, "gpu")
+    trained = backends.settled(prepared, Workspace(tmp_path / "new"))
+    workspace = made(tmp_path / "run", trained, "model.npz")
+    on(monkeypatch, "cpu")
+    assert of(backends.settled(prepared, workspace)) == of(trained) != of(prepared)
+    assert of(backends.settled(trained, workspace)) == of(trained)
+
+
+def test_options_that_may_be_of_two_presets_stay(tmp_path, monkeypatch):
+    own = having(VOXELS, "voxels", n_iter=1, res_width=100, max_voxels=10, sh_degree=0)
+    on(monkeypatch, "gpu")
+    assert backends.settled(own, Workspace(tmp_path)) == own
 
 
 def test_auto_leaves_a_fused_surface(tmp_path, monkeypatch):

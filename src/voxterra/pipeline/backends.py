@@ -133,17 +133,32 @@ def named_as_in_a_run() -> Iterator[None]:
 def _for_machine(voxels: VoxelConfig, recorded: Mapping[str, Any] | None) -> VoxelConfig:
     """Options that are a preset's, as the preset has them for the machine of the earlier training
     (`recorded`, its options) or else for this one; other options as they are."""
-    for name in VOXEL_PRESETS:
-        machines: dict[Machine, VoxelConfig] = {
-            m: voxel_preset(name, m) for m in VOXEL_PRESETS[name]
-        }
-        if _counting(voxels) not in map(_counting, machines.values()):
-            continue
-        here: Machine = {"auto": this_machine(), "cpu": "cpu", "cuda": "gpu"}[voxels.device]
-        earlier = [m for m in machines if _counting(machines[m]) == _counting(recorded or {})]
-        kept = {f: getattr(voxels, f) for f in ("device", "data_device")}
-        return replace(machines[earlier[0] if earlier else here], **kept)
-    return voxels
+    base = _preset_of(_counting(voxels))
+    if base is None:
+        return voxels
+    name, machine, given = base
+    here: Machine = {"auto": this_machine(), "cpu": "cpu", "cuda": "gpu"}[voxels.device]
+    earlier = None if recorded is None else _preset_of(_counting(recorded))
+    if earlier is not None and (earlier[0], earlier[2]) == (name, given):
+        here = earlier[1]
+    before, own = voxel_preset(name, machine), vars(voxels)
+    changed = {k: v for k, v in own.items() if v != getattr(before, k)}
+    return replace(voxel_preset(name, here), **changed)
+
+
+def _preset_of(values: Mapping[str, Any]) -> tuple[str, Machine, dict[str, Any]] | None:
+    """The preset and kind of machine that options come from, and those that differ from it.
+
+    The nearest counts; None where two are equally near.
+    """
+    found: list[tuple[str, Machine, dict[str, Any]]] = []
+    for name, machines in VOXEL_PRESETS.items():
+        for machine in machines:
+            of_preset = _counting(voxel_preset(name, machine))
+            given = {k: v for k, v in values.items() if v != of_preset[k]}
+            found.append((name, machine, given))
+    found.sort(key=lambda one: len(one[2]))
+    return None if len(found[0][2]) == len(found[1][2]) else found[0]
 
 
 def _counting(voxels: VoxelConfig | Mapping[str, Any]) -> dict[str, Any]:
