@@ -574,6 +574,15 @@ def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplo
     assert voxel_training.same(train(bare), expected)
 
 
+def test_an_adaptation_may_do_without_a_copy(bare, monkeypatch):
+    from voxterra.surface.voxels import memory
+
+    expected = train(bare, **ADAPTS)
+    monkeypatch.setattr(memory, "tight", lambda *args: True)
+    monkeypatch.setattr(memory, "_copied", Failing(memory._copied, lambda *args: True))
+    assert voxel_training.same(train(bare, **ADAPTS), expected)
+
+
 def test_a_picture_that_does_not_fit_is_left_out(bare, monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(training, "render_view", Failing(training.render_view, lambda *args: True))
     training.train(bare, CONFIG, out=tmp_path, progress=no_progress)

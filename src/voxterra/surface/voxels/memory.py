@@ -187,7 +187,12 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
     Raises:
         ReconstructionError: it failed halfway, and what it began with is not known.
     """
-    kept = _copied(state) if tight(state, room) else None
+    kept = None
+    if tight(state, room):
+        try:
+            kept = _copied(state)
+        except Full as error:  # the machine has no room for it: it may do without
+            reason_of(error)
     before = state.voxels.octree
     for attempt in range(4):
         try:
