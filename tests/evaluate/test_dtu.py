@@ -5,6 +5,7 @@ import pytest
 from benchmark_files import joined, plate, sphere, sphere_points
 
 from voxterra.errors import InputError
+from voxterra.evaluate import geometry
 from voxterra.evaluate.dtu import score_dtu
 from voxterra.evaluate.geometry import Geometry
 from voxterra.io.dtu import DtuTruth
@@ -51,6 +52,17 @@ def test_points_of_the_result_are_0_2_mm_apart_whatever_its_faces():
     # Disks of 0.1 about points 0.2 apart: a random packing covers up to 0.547 of the plane.
     covered = len(score.to_truth) * np.pi * 0.1**2 / 400.0
     assert 0.42 < covered < 0.55
+
+
+def test_a_face_larger_than_a_block_is_spread_in_blocks(monkeypatch):
+    monkeypatch.setattr(geometry, "_BLOCK_POINTS", 1000)
+    corners = np.array([[0.0, 0, 0], [100, 0, 0], [0, 50, 0], [0, 51, 0]])
+    mesh = Geometry(corners, np.array([[0, 1, 2], [1, 2, 3]], np.int32))
+    blocks = list(geometry.spread(mesh, 1.0))
+    assert max(map(len, blocks)) <= 1000 and 2550 <= sum(map(len, blocks)) <= 2552
+    points = np.concatenate(blocks)
+    assert len(np.unique(points, axis=0)) == len(points)
+    np.testing.assert_allclose(points.mean(axis=0), [33.3, 17.0, 0], atol=1.0)
 
 
 def test_only_the_observed_volume_counts_for_accuracy():

@@ -6,9 +6,18 @@ from scipy.spatial.transform import Rotation
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
+from voxterra.core.mesh import TriMesh
 from voxterra.errors import InputError
-from voxterra.evaluate.depth import pixels_in_view, rays_of_pixels, sample_depth, score_depth
+from voxterra.evaluate.depth import (
+    pixels_in_view,
+    rays_of_pixels,
+    sample_depth,
+    score_depth,
+    seen_pixels,
+)
+from voxterra.io.truth import PosedCameras
 from voxterra.io.truth_depth import TruthDepth, read_truth_depth
+from voxterra.io.truth_surface import TruthSurface
 
 CAMERA = Camera("RADIAL", 400, 300, (280.0, 203.0, 148.0, -0.06, 0.02))
 NORMAL, DISTANCE = np.array([0.2, -0.1, -1.0]), 30.0  # of a plane in camera axes: n . x = -d
@@ -88,6 +97,17 @@ def test_only_the_seen_pixels_count_in_the_seen_figures():
     score = score_depth(Maps(["a"], hole=0.25), (truth("a"),), 1.0, seen={"a": seen}).to_dict()
     assert score["pooled_seen"]["pixels"] == seen.sum()
     assert score["pooled_seen"]["completeness"] > 0.99 > score["pooled"]["completeness"]
+
+
+def test_a_photo_that_no_true_camera_names_is_told():
+    corners = np.array([[-9, -9, 5], [9, -9, 5], [0, 9, 5]], np.float32)
+    mesh = TriMesh(corners, np.array([[0, 1, 2]], np.int32))
+    surface = TruthSurface(mesh, np.ones(1, bool))
+    cameras = PosedCameras(("other.jpg",), np.eye(3, 4)[None], (None,))
+    own = Camera("PINHOLE", 400, 300, (350.0, 350.0, 200.0, 150.0))
+    for camera in (None, own):
+        with pytest.raises(InputError, match="no camera for this photo"):
+            seen_pixels((truth("a", camera),), cameras, surface)
 
 
 def test_a_depth_camera_with_its_own_intrinsics():

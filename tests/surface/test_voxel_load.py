@@ -148,7 +148,7 @@ def test_sizes(tmp_path):
             load_scene(source, wrong)
 
 
-def test_masks_beside_photos(tmp_path):
+def test_masks_beside_photos(tmp_path, caplog):
     source = colmap_scene(tmp_path, "OPENCV", n=3)
     (source / "masks").mkdir()
     left = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -157,6 +157,12 @@ def test_masks_beside_photos(tmp_path):
     PilImage.fromarray(left).resize((WIDTH // 2, HEIGHT // 2)).save(source / "masks" / "001.jpg")
     first, second, third = load_scene(source).views
     assert third.mask is None
+    assert not caplog.records
+    PilImage.fromarray(left).save(source / "masks" / "O02.png")
+    assert load_scene(source).views[2].mask is None
+    assert "1 masks belong to no photo (O02.png first)" in caplog.text
+    assert "1 photos count as a whole since they have none (002.png first)" in caplog.text
+    (source / "masks" / "O02.png").unlink()
     for view in (first, second):
         assert view.mask is not None and view.mask.shape == view.rgb.shape[:2]
         middle = round(view.view.K[0, 2] + (WIDTH / 2 - 63.0) * view.view.K[0, 0] / 90.0)

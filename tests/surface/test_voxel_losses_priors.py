@@ -9,6 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch.utils._python_dispatch import TorchDispatchMode
+
 from voxterra.kernels.voxels import math as km
 from voxterra.surface.voxels.losses import priors
 
@@ -94,6 +96,32 @@ def test_sparse_points_are_compared_in_their_pixel():
     loss.backward()
     assert loss.item() == pytest.approx(0.5 * 0.1 * math.log(2), rel=1e-5)
     assert (depth.grad != 0).sum() == 1 and depth.grad[1, 2] > 0
+
+
+def test_many_sparse_points_in_a_pixel_repeat_bit_for_bit():
+    """torch adds the gradients of 2^15 indices or more in any order on a CPU."""
+
+    class Reads(TorchDispatchMode):
+        def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+            out = op(*args, **(kwargs or {}))
+            if op is torch.ops.aten.index.Tensor:
+                reads.append(out.numel())
+            return out
+
+    reads: list[int] = []
+    torch.manual_seed(0)
+    depth = (1 + torch.rand(40, 60)).requires_grad_()
+    xy, points = torch.rand(200_000, 2) * torch.tensor([30.0, 2.0]), 1 + torch.rand(200_000)
+    gradients = [
+        torch.autograd.grad(priors.sparse_depth(depth, xy, points), depth)[0] for _ in range(12)
+    ]
+    assert all(torch.equal(g, gradients[0]) for g in gradients) and gradients[0][0, 0] != 0
+    with Reads():
+        priors.sparse_depth(depth, xy, points)
+    assert sum(reads) == 200_000 and max(reads) < 2**15
+    few = [priors.sparse_depth(depth, xy[i::4], points[i::4]) for i in range(4)]
+    wanted = torch.autograd.grad(torch.stack(few).mean(), depth)[0]
+    torch.testing.assert_close(gradients[0], wanted, rtol=1e-4, atol=1e-8)
 
 
 def test_trust_falls_with_the_reprojection_error():

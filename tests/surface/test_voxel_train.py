@@ -312,6 +312,8 @@ def test_figures_of_a_perfect_render(scene, trained):
     score = score_view(replace(source, rgb=dark, mask=mask), perfect)
     assert score.psnr == pytest.approx(20 * np.log10(255 / 10) + 10 * np.log10(2), abs=1e-3)
     assert score.psnr_in_mask == 100
+    nothing = score_view(replace(source, mask=np.zeros_like(mask)), perfect)
+    assert nothing.psnr_in_mask is None, "no pixel is rendered as well as possible"
     # Photos of the model itself: only the rounding to 8 bits is left.
     voxels = to_device(trained[1], "cpu")
     own = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,7 +119,8 @@ def test_masks_that_hold_everything_or_nothing(bare, caplog):
     assert "invert" in error.value.next_step
     one = changed(changed(bare, range(COUNT), mask=full), [1], mask=np.zeros_like(full))
     train(one)
-    assert "masks without object are not used: 1.png" in caplog.text
+    assert "masks without object are not used for the first surface" in caplog.text
+    assert "all of their photo is background: 1.png" in caplog.text
 
 
 def test_a_bound_that_misses_the_scene(scene, bare):
@@ -272,6 +275,89 @@ def test_voxels_are_no_more_than_the_machine_has_memory_for(monkeypatch, caplog)
     assert device.fitting_voxels(replace(config, max_voxels=5000), cpu) == 5000
     monkeypatch.setattr(device, "available_bytes", lambda: None)
     assert device.fitting_voxels(config, cpu) == 2_000_000
+
+
+def test_renders_count_on_any_device_and_what_torch_keeps_is_free(monkeypatch):
+    from voxterra.surface.voxels import device, memory
+
+    config = replace(CONFIG, sh_degree=3, max_voxels=10_000_000)
+    monkeypatch.setattr(device, "available_bytes", lambda: 4 * 10**9)
+    cpu, cuda, pixels = torch.device("cpu"), torch.device("cuda"), 2_000_000
+    fewer = device.fitting_voxels(config, cpu) - device.fitting_voxels(config, cpu, 0, pixels)
+    wanted = device.PIXEL_BYTES * pixels / device.voxel_bytes(3, cpu)
+    assert fewer == pytest.approx(wanted, abs=2)
+    # On a GPU, of which torch keeps half of what is free for later.
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda at: (2 * 10**9, 8 * 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda at: 3 * 10**9)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda at: 10**9)
+    fits = device.fitting_voxels(config, cuda, 0, pixels)
+    left = 0.8 * (4 * 10**9 - device.LIBRARY_BYTES) - device.PIXEL_BYTES * pixels
+    assert fits == pytest.approx(left / device.voxel_bytes(3, cuda), abs=2)
+
+    class State:
+        class voxels:
+            device, degree = cuda, 3
+
+    class Target:
+        class kernel:
+            width, height = 1000, 1000
+
+    def tight(voxels):
+        return memory.tight(State, memory.Room((Target,), None, voxels))
+
+    most = int((0.5 * 4 * 10**9 - device.PIXEL_BYTES * 10**6) / device.voxel_bytes(3, cuda))
+    assert tight(most + 10) and not tight(most - 10)
+    State.voxels.device = cpu
+    assert not tight(most + 10)
+
+
+def test_all_that_a_training_keeps_is_there_when_its_voxels_are_counted(scene, monkeypatch):
+    """Greys of the neighbours' views are; of the photos held out only the one that is shown."""
+    held = changed(scene, [1, 3, 5], held_out=True)
+    order, kept = [], []
+
+    def counted(*args):
+        gc.collect()
+        order.append("voxels")
+        kept.append([image() is not None for image in images])
+        return real_fitting(*args)
+
+    def companions(*args):
+        order.append("companions")
+        return real_companions(*args)
+
+    def targets(*args):
+        trained, others = real_targets(*args)
+        others = tuple(replace(t, rgb=t.rgb.clone()) for t in others)
+        images.extend(weakref.ref(t.rgb) for t in others)
+        return trained, others
+
+    images = []
+    real_fitting, real_targets = training.fitting_voxels, training.make_targets
+    real_companions = training.make_companions
+    monkeypatch.setattr(training, "fitting_voxels", counted)
+    monkeypatch.setattr(training, "make_companions", companions)
+    monkeypatch.setattr(training, "make_targets", targets)
+    train(held, lambda_mv_geo=0.1, mv_from=0)
+    assert order == ["companions", "voxels"] and kept == [[True, False, False]]
+
+
+def test_a_dense_start_is_coarser_where_memory_has_no_room(bare, monkeypatch, caplog):
+    from voxterra.surface.voxels import start
+
+    dense = Failing(start.graded, lambda self, cube, levels, *args: levels > 3)
+    options = {"init": "sphere", "init_level": 4, "max_voxels": 8000, "n_iter": 1}
+    whole = train(bare, **options)
+    assert "instead of" not in caplog.text
+    # By failing: half as many voxels as there may be are fewer than a start of 4 levels has.
+    with monkeypatch.context() as patch:
+        patch.setattr(start, "graded", dense)
+        coarse = train(bare, **options)
+    assert coarse.n_voxels < 0.3 * whole.n_voxels
+    assert "The start has 3 levels inside the bound instead of 4." in caplog.text
+    # By what is free, and not as an error of an option that nobody gave.
+    monkeypatch.setattr(training, "fitting_voxels", lambda *args: 4000)
+    assert voxel_training.same(train(bare, **options), coarse)
 
 
 LIMITED = """
@@ -486,6 +572,15 @@ def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplo
             train(bare)
         return
     assert voxel_training.same(train(bare), expected)
+
+
+def test_an_adaptation_may_do_without_a_copy(bare, monkeypatch):
+    from voxterra.surface.voxels import memory
+
+    expected = train(bare, **ADAPTS)
+    monkeypatch.setattr(memory, "tight", lambda *args: True)
+    monkeypatch.setattr(memory, "_copied", Failing(memory._copied, lambda *args: True))
+    assert voxel_training.same(train(bare, **ADAPTS), expected)
 
 
 def test_a_picture_that_does_not_fit_is_left_out(bare, monkeypatch, tmp_path, caplog):

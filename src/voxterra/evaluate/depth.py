@@ -227,7 +227,9 @@ def seen_pixels(
     index = dict(match_names(tuple(t.name for t in truths), cameras.names))
     out = {}
     for i, truth in enumerate(truths):
-        camera = truth.camera or (cameras.cameras[index[i]] if i in index else None)
+        camera = None
+        if i in index:
+            camera = truth.camera or cameras.cameras[index[i]]
         if camera is None:
             raise InputError(
                 "The truth gives no camera for this photo.",

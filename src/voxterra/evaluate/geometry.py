@@ -81,8 +81,10 @@ def spread(geometry: Geometry, spacing: float) -> Iterator[Float]:
         cumulative = np.cumsum(area) / spacing**2
         stop = max(int(np.searchsorted(cumulative, _BLOCK_POINTS)), 1)
         count = int(np.ceil(cumulative[:stop][-1]))
-        if count:
-            yield sample_surface(geometry.vertices, faces[:stop], count, seed=start)[0]
+        # A single face may be larger than a block.
+        for part, done in enumerate(range(0, count, _BLOCK_POINTS)):
+            some = min(_BLOCK_POINTS, count - done)
+            yield sample_surface(geometry.vertices, faces[:stop], some, seed=start + part)[0]
         start += min(stop, len(faces))
 
 

@@ -74,30 +74,6 @@ def inverse_direction(d):
 
 
 @scalar
-def segment(ox, oy, oz, ix, iy, iz, lx, ly, lz, size, near):
-    """Depths (t0, t1) at which a ray enters and leaves a voxel; a miss has t1 <= t0.
-
-    Args:
-        ox, oy, oz: ray origin in world.
-        ix, iy, iz: inverse of the direction (`inverse_direction`).
-        lx, ly, lz, size: lower corner of the voxel in world, and its edge.
-        near: nearest depth.
-    """
-    ax, bx = (lx - ox) * ix, (lx + size - ox) * ix
-    ay, by = (ly - oy) * iy, (ly + size - oy) * iy
-    az, bz = (lz - oz) * iz, (lz + size - oz) * iz
-    t0 = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), near))
-    t1 = min(min(max(ax, bx), max(ay, by)), max(az, bz))
-    return t0, t1
-
-
-@scalar
-def unit_coordinate(o, d, t, lo, inverse_size):
-    """Coordinate of the ray's point at depth t inside the voxel, in [0, 1], along one axis."""
-    return min(max((o + t * d - lo) * inverse_size, F0), F1)
-
-
-@scalar
 def trilinear(c0, c1, c2, c3, c4, c5, c6, c7, x, y, z):
     """Value at (x, y, z) in [0, 1]^3 between the 8 corner values."""
     c0 += (c1 - c0) * z

@@ -12,7 +12,6 @@ import numpy as np
 
 from voxterra.kernels.voxels.math import scalar
 
-DEGREE_MAX = 3
 BASIS0 = np.float32(0.28209479177387814)
 """The basis function of degree 0, a constant."""
 _C1 = np.float32(0.4886025119029199)

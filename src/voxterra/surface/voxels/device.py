@@ -18,8 +18,9 @@ CPU_BYTES = 520
 four views of 240x180 pixels: 1718 bytes a voxel in all)."""
 
 PIXEL_BYTES = 400
-"""Bytes that a pixel of a render takes on a GPU, with its gradients and losses; measured (1200x1200
-pixels of 800x800 photos: 225, and as much again for losses that are recorded)."""
+"""Bytes that a pixel of a render takes, with its gradients and losses; measured on a GPU (1200x1200
+pixels of 800x800 photos: 225, and as much again for losses that are recorded) and on a CPU (of
+1200x900 photos: 500 a pixel at `ss` 1, 200 at 1.5)."""
 
 LIBRARY_BYTES = 250_000_000
 """What CUDA's libraries and kernels take on a GPU once a training runs, beyond what they have taken
@@ -72,6 +73,14 @@ def voxel_bytes(degree: int, device: torch.device) -> int:
     return bytes_ if device.type == "cuda" else bytes_ + CPU_BYTES
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that may still be taken, what torch keeps for later included; None: not known."""
+    if device.type != "cuda":
+        return available_bytes()
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
+
+
 def fitting_voxels(
     config: VoxelConfig, device: torch.device, known: int = 0, pixels: int = 0
 ) -> int:
@@ -83,14 +92,14 @@ def fitting_voxels(
         known: voxels that are there already.
         pixels: of the largest render.
     """
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
+    free = free_bytes(device)
     if free is None:
         return config.max_voxels
     usable = 0.8 * free
+    # Libraries may be there already, and renders can be made smaller: half of it is for voxels.
     if device.type == "cuda":
-        # Libraries may be there already, and renders can be made smaller: half of it is for voxels.
         usable = 0.8 * (free - min(0.5 * free, LIBRARY_BYTES))
-        usable -= min(0.5 * usable, PIXEL_BYTES * pixels)
+    usable -= min(0.5 * usable, PIXEL_BYTES * pixels)
     fits = known + int(usable / voxel_bytes(config.sh_degree, device))
     if fits < config.max_voxels:
         logger.warning(

@@ -23,7 +23,7 @@ class ViewScore:
         held_out: whether it was kept from training.
         psnr: [dB], over all pixels.
         ssim: mean over all pixels; NaN where the image is smaller than its window.
-        psnr_in_mask: [dB] over the object's pixels, None without a mask.
+        psnr_in_mask: [dB] over the object's pixels, None without a mask or an object in it.
         depth_smooth: share of the covered pixels whose depth is within 0.5 % of the mean of its
             neighbours to the left and right, and above and below.
     """
@@ -72,7 +72,7 @@ def score_view(image: SceneView, rendered: Rendered) -> ViewScore:
     color = rendered.color.clamp(0, 1)
     photo = torch.from_numpy(image.rgb).to(color.device).float() / 255.0
     inside = None
-    if image.mask is not None:
+    if image.mask is not None and (image.mask > 127).any():
         inside = float(psnr(color, photo, torch.from_numpy(image.mask).to(color.device) > 127))
     large = min(photo.shape[:2]) >= WINDOW
     return ViewScore(

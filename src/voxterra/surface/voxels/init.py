@@ -151,7 +151,10 @@ def _choose(scene: Scene, used: Sequence[int], config: VoxelConfig) -> str:
             next_step="Masks are white (255) on the object; invert them, or leave them out.",
         )
     if empty:
-        logger.warning("masks without object are not used: %s", ", ".join(empty[:5]))
+        logger.warning(
+            "masks without object are not used for the first surface, and say that all of their "
+            "photo is background: %s", ", ".join(empty[:5]),
+        )  # fmt: skip
     depths = [v for v in views if v.prior is not None]
     n_points = 0 if scene.points is None else len(scene.points.positions)
     there = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,8 @@ from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import InputError, NoPhotosError
 from voxterra.io.images import PHOTO_SUFFIXES
 from voxterra.surface.voxels.scene import ScenePoints, WorldBox
+
+logger = logging.getLogger(__name__)
 
 MASK_FOLDERS = ("masks", "mask")
 
@@ -178,7 +181,22 @@ def with_masks(photos: list[PhotoFile], source: Path) -> tuple[PhotoFile, ...]:
             where=str(folder),
             next_step="Name the mask of a/b.jpg a/b.jpg.png or a/b.png, or take the folder away.",
         )
+    _tell_misnamed([p.image.name for p, m in zip(photos, matched) if m is None], matched, files)
     return tuple(replace(photo, mask=mask) for photo, mask in zip(photos, matched))
+
+
+def _tell_misnamed(
+    bare: Sequence[str], matched: Sequence[Path | None], files: dict[str, Path]
+) -> None:
+    """Warn of masks of no photo where photos have none: the whole photo would count."""
+    used = set(matched)
+    spare = sorted(name for name, path in files.items() if path not in used)
+    if bare and spare:
+        logger.warning(
+            "%d masks belong to no photo (%s first), and %d photos count as a whole since they "
+            "have none (%s first): the mask of a/b.jpg is a/b.jpg.png or a/b.png.",
+            len(spare), spare[0], len(bare), bare[0],
+        )  # fmt: skip
 
 
 def _mask_of(name: str, by_stem: dict[str, Path]) -> Path | None:

@@ -18,7 +18,7 @@ import torch
 
 from voxterra.errors import ReconstructionError, is_out_of_memory
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.device import PIXEL_BYTES, memory_of, voxel_bytes
+from voxterra.surface.voxels.device import PIXEL_BYTES, free_bytes, memory_of, voxel_bytes
 from voxterra.surface.voxels.neighbor_terms import Companions, make_companions
 from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.recorded import Recorder
@@ -187,7 +187,12 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
     Raises:
         ReconstructionError: it failed halfway, and what it began with is not known.
     """
-    kept = _copied(state) if tight(state, room) else None
+    kept = None
+    if tight(state, room):
+        try:
+            kept = _copied(state)
+        except Full as error:  # the machine has no room for it: it may do without
+            reason_of(error)
     before = state.voxels.octree
     for attempt in range(4):
         try:
@@ -225,10 +230,9 @@ def tight(state: TrainState, room: Room) -> bool:
     Free memory lies in pieces, so that half of it is counted.
     """
     device = state.voxels.device
-    if device.type != "cuda":
+    available = free_bytes(device) if device.type == "cuda" else None
+    if available is None:
         return False
-    available = torch.cuda.mem_get_info(device)[0]
-    available += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     needed = room.max_voxels * voxel_bytes(state.voxels.degree, device)
     needed += PIXEL_BYTES * max(t.kernel.width * t.kernel.height for t in room.targets)
     return needed > 0.5 * available

@@ -35,14 +35,12 @@ class Objective:
         psnr: () of the composed image against the photo [dB].
         terms: unweighted losses by option name, for the curves.
         grad_exposure: (3, 4) or None.
-        depth: (H, W) mean depth, without gradient; 0 = none.
     """
 
     grad_pixels: Tensor
     psnr: Tensor
     terms: dict[str, Tensor]
     grad_exposure: Tensor | None
-    depth: Tensor
 
 
 def image_loss(
@@ -98,7 +96,6 @@ def image_loss(
         psnr,
         {name: value.detach() for name, (_, value) in terms.items()},
         None if matrix is None else matrix.grad,
-        depth.detach(),
     )
 
 

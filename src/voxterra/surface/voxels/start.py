@@ -40,7 +40,7 @@ from voxterra.surface.voxels.targets import Target
 logger = logging.getLogger(__name__)
 
 LEVELS_ALWAYS = 6
-"""A dense start may have this many levels, whatever `max_voxels`."""
+"""A dense start may have this many levels, whatever `config.max_voxels`; memory may allow fewer."""
 START_BUDGET = 0.6
 """Part of `max_voxels` that a start from depth maps may take; splits need the rest."""
 COLOR_TOLERANCE = 2.0
@@ -129,14 +129,18 @@ def _dense(
 
     In a band around a surface that is far off, the surface would soon be at the band's end.
     """
-    levels = config.init_n_level or config.init_level
-    if 8**levels > max(max_voxels, 8**LEVELS_ALWAYS):
+    wanted = levels = config.init_n_level or config.init_level
+    if 8**levels > max(config.max_voxels, 8**LEVELS_ALWAYS):
         raise UsageError(
             f"A start with {levels} levels inside the bound has {8**levels:,} voxels, more than "
-            f"the {max_voxels:,} there may be.",
+            f"the {config.max_voxels:,} there may be.",
             where="--init_n_level" if config.init_n_level else "--init_level",
             next_step="Give fewer levels (6 is usual: later splits make more), or --max_voxels.",
         )
+    while max_voxels < min(config.max_voxels, 8**levels) and levels > 1:  # memory has no room
+        levels -= 1
+    if levels < wanted:
+        logger.warning("The start has %d levels inside the bound instead of %d.", levels, wanted)
     path, level = graded(cube, levels, SHELL, device)
     octree = make_octree(cube, path, level)
     inside, sdf = inside_main(octree), field(corner_positions(octree))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -107,7 +107,8 @@ def step(
         grad_record, record, octree.lo_size, octree.corner_index, octree.corner_start,
         octree.corner_slot, voxels.sdf,
     )  # fmt: skip
-    objective.terms.update(_grid_terms(state, tables, grad_sdf, config, schedule))
+    # Not in place: a graph returns the same terms again, also after one of these has ended.
+    terms = {**objective.terms, **_grid_terms(state, tables, grad_sdf, config, schedule)}
     state.priority += grad_record[:, layout.G_PRIORITY]  # nothing failed: count this view
     _update(state, target.kernel, tables, grad_sdf, grad_rgb, config, schedule)
     if state.exposure is not None and objective.grad_exposure is not None:
@@ -116,7 +117,7 @@ def step(
         state.sharpness = state.sharpness or sharpness.create(voxels.device)
         sharpness.learn(state.sharpness, record, grad_record, config.sharpness_lr)
     state.iteration += 1
-    return objective
+    return replace(objective, terms=terms)
 
 
 def _grid_terms(

@@ -97,17 +97,20 @@ def train(
             progress(START_SHARE if state else 0.0, f"going on {begins}")
         cube = main_bound(scene, config) if state is None else state.voxels.octree.cube
         targets, held_out = make_targets(scene, cube, config, device)
+        companions = make_companions(targets, cube, config)
+        shown = held_out[:1]  # in the pictures of the progress; the others would fill memory
+        del held_out
         largest = max(target.kernel.width * target.kernel.height for target in targets)
         max_voxels = fitting_voxels(config, device, known, largest)
         if state is None:
             state, max_voxels = _started(scene, cube, targets, config, device, max_voxels, progress)
         source = scene.source
-        room = Room(targets, make_companions(targets, cube, config), max_voxels)
+        room = Room(targets, companions, max_voxels)
         # What lies on a GPU now need not lie here too, and `room` may let go of what it has.
-        del scene, targets
+        del scene, targets, companions
         if started is not None:
             started(state.voxels)
-        _iterate(state, room, held_out, config, out, progress)
+        _iterate(state, room, shown, config, out, progress)
         _clear(state, room, config)
     except Full as error:
         raise too_full("train", config.max_voxels, reason_of(error), device) from error
@@ -139,7 +142,7 @@ def _started(
 def _iterate(
     state: TrainState,
     room: Room,
-    held_out: Sequence[Target],
+    shown: Sequence[Target],
     config: VoxelConfig,
     out: Path | None,
     progress: Progress,
@@ -161,7 +164,7 @@ def _iterate(
         if schedule.adapts(at) and not last:
             _adapt(state, room, config)
         if out is not None:
-            _write(state, room.targets, held_out, config, out, saves)
+            _write(state, room.targets, shown, config, out, saves)
             saved = time.monotonic() if saves else saved
         try:
             _tell(state, config, (time.monotonic() - begun) / max(1, at - first), progress)
@@ -230,7 +233,7 @@ def _adapt(state: TrainState, room: Room, config: VoxelConfig) -> None:
 def _write(
     state: TrainState,
     targets: Sequence[Target],
-    held_out: Sequence[Target],
+    shown: Sequence[Target],
     config: VoxelConfig,
     out: Path,
     saves: bool,
@@ -238,7 +241,7 @@ def _write(
     """Checkpoint, pictures and statistics, where they are due."""
     at, last = state.iteration, state.iteration == config.n_iter
     if last or (config.view_every and at % config.view_every == 0):
-        _picture(state, (held_out or targets)[0], _folder(out, "pg_view") / f"{at:06d}.png")
+        _picture(state, (*shown, targets[0])[0], _folder(out, "pg_view") / f"{at:06d}.png")
         report.draw_curves(state.curves, _folder(out, "test_stat") / "curves.png")
         write_json(state.curves, _folder(out, "test_stat") / "train.json")
     if saves:

@@ -75,7 +75,14 @@ def chunk_of(start, bucket):
 
 @cuda.jit(device=True)
 def crossing(ax, ay, az, size, ix, iy, iz, near):
-    """`math.segment` for the ray's origin (ax, ay, az) relative to the voxel's lower corner."""
+    """Depths (t0, t1) at which a ray enters and leaves a voxel; a miss has t1 <= t0.
+
+    Args:
+        ax, ay, az: the ray's origin relative to the voxel's lower corner.
+        size: edge of the voxel.
+        ix, iy, iz: inverse of the direction (`math.inverse_direction`).
+        near: nearest depth.
+    """
     x0, x1 = -ax * ix, (size - ax) * ix
     y0, y1 = -ay * iy, (size - ay) * iy
     z0, z1 = -az * iz, (size - az) * iz

@@ -42,11 +42,6 @@ def create(count: int, device: torch.device | str = "cpu") -> Exposures:
     )
 
 
-def leaf(exposures: Exposures, view: int) -> Tensor:
-    """Matrix [3, 4] of one photo as a leaf of autograd, for `apply`."""
-    return exposures.matrix[view].clone().requires_grad_()
-
-
 def apply(rgb: Tensor, matrix: Tensor) -> Tensor:
     """The rendered image [H, W, 3] as the photo of this exposure [3, 4] shows it; not clamped."""
     return torch.matmul(rgb, matrix[:, :3].T) + matrix[:, 3]

@@ -14,6 +14,8 @@ from voxterra.surface.voxels.losses.pixels import masked_mean
 
 SCALE = 0.01
 """Relative depth error at which the pull of a prior has halved."""
+_READ_TOGETHER = 1 << 14
+"""Pixels read at once: the gradients of 2^15 or more are added in any order on a CPU (torch)."""
 
 
 def robust(error: Tensor, scale: float) -> Tensor:
@@ -136,7 +138,8 @@ def sparse_depth(
         column = torch.where(inside, column, 0.0).long()
         row = torch.where(inside, row, 0.0).long()
         target = torch.where(inside, point_depth, 0.0)
-    error, known = relative_error(depth[row, column], target)
+    pairs = zip(row.split(_READ_TOGETHER), column.split(_READ_TOGETHER))
+    error, known = relative_error(torch.cat([depth[at] for at in pairs]), target)
     values = robust(error, scale)
     if weight is not None:
         values = values * torch.where(known, weight, 0.0)
