@@ -90,6 +90,13 @@ def test_wrong_options_are_told(tmp_path, args, told):
     assert error.value.where and error.value.next_step
 
 
+def test_a_file_is_no_folder_for_a_model(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UsageError, match="this is a file") as error:
+        parse([*BASIC, str(tmp_path / "out")])
+    assert str(tmp_path / "out") in error.value.where
+
+
 def test_what_must_be_said(tmp_path, capsys):
     assert main(["train", "--source_path", "data"]) == 2
     assert "--model_path OUT" in capsys.readouterr().err
@@ -320,6 +327,22 @@ def test_what_cannot_be_meshed_or_scored(trained, tmp_path, capsys):
     source = str(read_training(trained).source_path)
     assert main(["eval", "views", str(tmp_path), "--source_path", source]) == 3
     assert "No view was held out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (["--bound", "nan", "0", "0", "1", "1", "1"], 2, "no box"),
+        (["--voxel_size", "0.1"], 2, "--method tsdf"),
+        (["--method", "tsdf", "--voxel_size", "0"], 2, "--voxel_size"),
+        (["--method", "tsdf", "--voxel_size", "nan"], 2, "--voxel_size"),
+        (["--bound", "5", "5", "5", "6", "6", "6"], 10, "Give another box"),
+    ],
+)
+def test_numbers_that_make_no_mesh_are_told(trained, tmp_path, capsys, args, code, told):
+    target = tmp_path / "part.ply"
+    assert main(["mesh", str(trained), "--out", str(target), *args]) == code
+    assert told in capsys.readouterr().err and not target.exists()
 
 
 def test_mesh_knows_runs_from_models(tmp_path, trained):

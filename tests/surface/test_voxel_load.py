@@ -354,7 +354,7 @@ def run_folder(folder: Path, n: int = 3) -> Path:
     return folder
 
 
-def test_run_folder(tmp_path):
+def test_run_folder(tmp_path, caplog):
     source = run_folder(tmp_path)
     scene = load_scene(source, VoxelConfig(eval=True, test_every=3))
     assert [v.held_out for v in scene.views] == [True, False, False]
@@ -364,6 +364,8 @@ def test_run_folder(tmp_path):
     prior = scene.views[0].prior
     assert prior is not None and prior.depth.shape == (HEIGHT // 2, WIDTH // 2)
     assert prior.depth[0, 0] == 0 and prior.confidence[0, 0] == 0  # it was no number
+    told = [r.getMessage() for r in caplog.records if "no numbers" in r.getMessage()]
+    assert len(told) == 1 and f"{scene.views[0].view.name}: 1 of " in told[0]
     small = load_scene(source, VoxelConfig(res_downscale=4)).views[0]
     assert small.prior is not None and small.prior.depth.shape == small.rgb.shape[:2] == (24, 32)
     assert small.prior.view.K[0, 0] == pytest.approx(90.0 / 4)

@@ -69,11 +69,17 @@ def train(scene, **options):
 def test_an_empty_cloud_starts_from_a_sphere_and_says_so(bare, caplog):
     none = ScenePoints(np.zeros((0, 3)), np.zeros(COUNT + 1, np.int64), np.zeros(0, np.int64))
     train(replace(bare, points=none))
-    assert "starting from a sphere" in caplog.text
+    assert "starting from a sphere" in caplog.text and "--stereo" in caplog.text
     with pytest.raises(UsageError, match="no sparse points"):
         train(replace(bare, points=none), bound=None, bound_mode="pcd")
     with pytest.raises(InputError, match="too few to start from"):
         train(replace(bare, points=none), init="points")
+
+
+def test_a_start_with_more_voxels_than_there_may_be_says_so(bare, caplog):
+    model = train(bare, n_iter=1, max_voxels=100)
+    assert model.n_voxels > 100
+    assert "more than the 100 of --max_voxels" in caplog.text and "--init_level" in caplog.text
 
 
 def test_points_at_no_place_are_left_out(scene, bare, caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +72,7 @@ def run(args: list[str]) -> int:
         raise SystemExit(0)
     given = {**_DEFAULTS, **read_words(args, _KINDS, verb="mesh", positional=("model_path",))}
     folder: Path = given["model_path"]
+    _check_numbers(given)
     from voxterra.surface.voxels.model_folder import read_model
 
     targets = _targets(given.get("out"), folder, given["method"])
@@ -112,14 +114,37 @@ def _targets(out: Path | None, folder: Path, method: str) -> list[Path]:
     return [out]
 
 
-def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMesh:
-    bounds = given.get("bound")
-    if bounds is not None and any(a >= b for a, b in zip(bounds[:3], bounds[3:])):
+def _check_numbers(given: dict[str, Any]) -> None:
+    """Refuse numbers that no surface can be made with.
+
+    Raises:
+        UsageError: a bound that is no box, or cells without a size.
+    """
+    bounds, size = given.get("bound"), given.get("voxel_size")
+    if bounds is not None and not all(
+        math.isfinite(a) and math.isfinite(b) and a < b for a, b in zip(bounds[:3], bounds[3:])
+    ):
         raise UsageError(
             "The bound is no box.",
             where="--bound",
             next_step="Give x_min y_min z_min x_max y_max z_max in world, each min below its max.",
         )
+    if size is not None and not (math.isfinite(size) and size > 0):
+        raise UsageError(
+            f"Cells cannot have the size {size:g}.",
+            where="--voxel_size",
+            next_step="Give a length above 0 in world units, or leave it to the size of a pixel.",
+        )
+    if size is not None and given["method"] != "tsdf":
+        raise UsageError(
+            "Only the mesh of --method tsdf has cells of a size.",
+            where="--voxel_size",
+            next_step="Add --method tsdf, or leave --voxel_size out.",
+        )
+
+
+def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMesh:
+    bounds = given.get("bound")
     if given["method"] == "sdf":
         from voxterra.surface.voxels.extract import extract_mesh
 

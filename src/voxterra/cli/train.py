@@ -171,6 +171,12 @@ def _check_folder(model_path: Path, *, resume: bool, overwrite: bool) -> None:
             where="--resume, --overwrite",
             next_step="Give one of them.",
         )
+    if model_path.exists() and not model_path.is_dir():
+        raise UsageError(
+            "The model needs a folder; this is a file.",
+            where=f"--model_path {model_path}",
+            next_step="Give a folder; it may be a new one.",
+        )
     if is_model_folder(model_path) and not (resume or overwrite):
         raise UsageError(
             "This folder holds a model already.",

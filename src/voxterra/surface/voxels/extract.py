@@ -75,7 +75,7 @@ def extract_mesh(
     mixed = np.zeros(model.n_voxels, np.uint8)
     mark_mixed(model.path, model.level, keys, table, model.sdf, mixed)
     if not mixed[chosen].any():
-        raise _nothing()
+        raise _nothing(bounds)
     progress(0.3, f"crossing {int(mixed.sum())} voxels")
     lines = _lines(model, keys, table, mixed, chosen)
     progress(0.6, f"filling {len(lines.leaf)} voxels")
@@ -83,7 +83,7 @@ def extract_mesh(
     if bounds is not None:
         mesh = clip_to_box(mesh, np.array(bounds[:3]), np.array(bounds[3:]))
     if len(mesh.faces) == 0:
-        raise _nothing()
+        raise _nothing(bounds)
     logger.info("extracted %d vertices, %d faces", len(mesh.vertices), len(mesh.faces))
     progress(1.0, f"{len(mesh.faces)} faces")
     return mesh
@@ -124,11 +124,17 @@ def extract_tsdf(
     return fuse(maps, config, progress=progress)
 
 
-def _nothing() -> ReconstructionError:
+def _nothing(bounds: Box | None) -> ReconstructionError:
+    if bounds is not None:
+        return ReconstructionError(
+            "There is no surface of the trained voxels in this box.",
+            where=f"bound {' '.join(f'{value:g}' for value in bounds)}",
+            next_step="Give another box, in the world of the cameras, or none.",
+        )
     return ReconstructionError(
         "The trained voxels hold no surface inside the bound.",
         where="mesh",
-        next_step="Train longer, or choose another bound (--bound_mode, --bound_scale).",
+        next_step="Train longer, or train in another bound (--bound_mode, --bound_scale).",
     )
 
 

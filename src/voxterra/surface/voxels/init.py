@@ -178,7 +178,10 @@ def _choose(scene: Scene, used: Sequence[int], config: VoxelConfig) -> str:
         )
     best = next(name for name, present in there.items() if present)
     if best == "sphere":
-        logger.warning("no depth maps, sparse points or masks: starting from a sphere")
+        logger.warning(
+            "no depth maps, sparse points or masks: starting from a sphere, which seldom ends well "
+            "(--stereo makes depth maps first)"
+        )
     return best
 
 

@@ -6,6 +6,7 @@ two megapixels takes 1.8 GB like that and 7.2 GB as float32.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import InputError, TooFewPhotosError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.resize import shrink, shrink_prior, training_size
+
+logger = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
 WorldBox = tuple[float, float, float, float, float, float]
@@ -190,7 +193,8 @@ def _is_black(view: SceneView) -> bool:
 
 
 def checked_prior(depth_map: DepthMap) -> DepthMap:
-    """The depth map with what is no depth told as unknown (0), so that no NaN reaches a loss.
+    """The depth map with what is no number as unknown (0), so that no NaN reaches a loss, and a
+    warning that says how much of it that is.
 
     Raises:
         InputError: no value is a number; such a file is broken, not merely empty.
@@ -205,6 +209,11 @@ def checked_prior(depth_map: DepthMap) -> DepthMap:
             where=depth_map.view.name,
             next_step="Do the depth step again: voxterra depth RUN.",
         )
+    logger.warning(
+        "depth map of %s: %d of %d depths are, or their normals or confidences, no numbers; they "
+        "are taken as unknown",
+        depth_map.view.name, np.count_nonzero(~good), good.size,
+    )  # fmt: skip
     return replace(
         depth_map,
         depth=np.where(good, depth_map.depth, np.float32(0)),

@@ -149,6 +149,12 @@ def _dense(
         lowest = sdf[octree.corner_index.long()].amin(1)
         use &= lowest < 2.0 * octree.lo_size[:, 3]
     octree, _ = keep(octree, use)
+    if len(octree.path) > max_voxels:
+        logger.warning(
+            "the start has %d voxels, more than the %d of --max_voxels; none will be split "
+            "(--init_level %d starts with fewer)",
+            len(octree.path), max_voxels, levels - 1,
+        )  # fmt: skip
     return octree, field(corner_positions(octree))
 
 

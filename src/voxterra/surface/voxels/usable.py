@@ -57,12 +57,9 @@ def _usable(view: SceneView) -> SceneView:
     below = prior.depth < 0
     if below.any():
         prior = replace(prior, depth=np.where(below, np.float32(0), prior.depth))
-    if prior is not view.prior:
-        changed = np.count_nonzero(~(prior.depth == view.prior.depth))
         logger.warning(
-            "depth map of %s: %d of %d depths are negative or, with their normals and "
-            "confidences, no numbers; they are taken as unknown",
-            name, changed, prior.depth.size,
+            "depth map of %s: %d of %d depths are negative; they are taken as unknown",
+            name, np.count_nonzero(below), below.size,
         )  # fmt: skip
     return replace(view, prior=prior)
 
