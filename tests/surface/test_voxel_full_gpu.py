@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from dataclasses import replace
 
@@ -60,9 +61,14 @@ def test_a_training_goes_on_with_less_or_tells_what_to_do(scene, caplog, left):
 
 
 @pytest.mark.gpu
-def test_what_a_full_gpu_took_is_given_back(scene):
+def test_what_a_training_took_is_given_back(scene):
+    """Also one that failed, and nothing of it shows in the next."""
     config = replace(CONFIG, n_iter=8, max_voxels=20_000, deterministic=True)
     before = train(scene, config)
+    gc.collect()
+    taken = torch.cuda.memory_allocated()
     with full_gpu.leaving(0), suppress(ReconstructionError):
-        train(scene, config)
+        train(scene, CONFIG)
     assert voxel_training.same(train(scene, config), before)
+    gc.collect()
+    assert torch.cuda.memory_allocated() < taken + 1 * MB

@@ -23,7 +23,7 @@ Backend = Literal["auto", "fusion", "voxels"]
 MODEL_FILE = "model.npz"
 """In the folder of the surface stage, where voxels made the surface."""
 
-VOXELS_VERSION = 5
+VOXELS_VERSION = 6
 """Raise it when voxels come out otherwise for the same input; fused surfaces stay as they are (the
 stage's `code_version` counts for both)."""
 

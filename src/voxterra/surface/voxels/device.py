@@ -17,11 +17,6 @@ CPU_BYTES = 520
 """Bytes a voxel that a CPU needs more than a GPU; measured (peak of 0.9 million voxels, degree 3,
 four views of 240x180 pixels: 1718 bytes a voxel in all)."""
 
-PIXEL_BYTES = 400
-"""Bytes that a pixel of a render takes, with its gradients and losses; measured on a GPU (1200x1200
-pixels of 800x800 photos: 225, and as much again for losses that are recorded) and on a CPU (of
-1200x900 photos: 500 a pixel at `ss` 1, 200 at 1.5)."""
-
 LIBRARY_BYTES = 250_000_000
 """What CUDA's libraries and kernels take on a GPU once a training runs, beyond what they have taken
 when the voxels are counted; measured on an H200 (312 MB beyond CUDA's context)."""
@@ -60,16 +55,20 @@ def memory_of(device: torch.device) -> str:
     return "the GPU's memory" if device.type == "cuda" else "this machine's memory"
 
 
-def voxel_bytes(degree: int, device: torch.device) -> int:
-    """Memory that training takes for each voxel at most, by estimate [bytes].
+def state_bytes(degree: int) -> int:
+    """Memory of each voxel of a state, by estimate [bytes]: colours and their two moments, (about
+    1.2) corners with theirs, the octree."""
+    return 4 * (9 * (degree + 1) ** 2 + 16)
 
-    Colours and their two moments, (about 1.2) corners with theirs, the octree: 640 bytes at degree
-    3. Most is needed while voxels are dropped or split, for one more copy of the colours, the new
+
+def voxel_bytes(degree: int, device: torch.device) -> int:
+    """Memory that training takes for each voxel at most, its state included, by estimate [bytes].
+
+    Most is needed while voxels are dropped or split, for one more copy of the colours, the new
     octree and the corners' way there; measured on a GPU, 1190 to 1220 bytes of 1.15 to 2 million
-    voxels (an iteration: 890). On a CPU each entry has a gradient of its own.
+    voxels of degree 3 (an iteration: 890). On a CPU each entry has a gradient of its own.
     """
-    colors = 3 * (degree + 1) ** 2
-    bytes_ = 4 * (4 * colors + 116)
+    bytes_ = state_bytes(degree) + 4 * (3 * (degree + 1) ** 2 + 100)
     return bytes_ if device.type == "cuda" else bytes_ + CPU_BYTES
 
 
@@ -89,18 +88,20 @@ def fitting_voxels(
     Args:
         config: how many are wanted, of what degree.
         device: where.
-        known: voxels that are there already.
-        pixels: of the largest render.
+        known: voxels whose state is there already.
+        pixels: memory of an iteration's pixels [bytes] (`targets.pixel_bytes`).
     """
     free = free_bytes(device)
     if free is None:
         return config.max_voxels
     usable = 0.8 * free
-    # Libraries may be there already, and renders can be made smaller: half of it is for voxels.
+    # Libraries may be there already, and images can be made smaller: half of it is for voxels.
     if device.type == "cuda":
         usable = 0.8 * (free - min(0.5 * free, LIBRARY_BYTES))
-    usable -= min(0.5 * usable, PIXEL_BYTES * pixels)
-    fits = known + int(usable / voxel_bytes(config.sh_degree, device))
+        pixels *= 2  # a recording of the losses holds as much again
+    usable -= min(0.5 * usable, pixels)
+    usable += known * state_bytes(config.sh_degree)
+    fits = max(known, int(usable / voxel_bytes(config.sh_degree, device)))
     if fits < config.max_voxels:
         logger.warning(
             "Only %.1f GB of %s are free: at most %d voxels instead of %d.",

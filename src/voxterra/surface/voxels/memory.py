@@ -18,14 +18,14 @@ import torch
 
 from voxterra.errors import ReconstructionError, is_out_of_memory
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.device import PIXEL_BYTES, free_bytes, memory_of, voxel_bytes
+from voxterra.surface.voxels.device import free_bytes, memory_of, state_bytes, voxel_bytes
 from voxterra.surface.voxels.neighbor_terms import Companions, make_companions
 from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.recorded import Recorder
 from voxterra.surface.voxels.render import kernel_view
 from voxterra.surface.voxels.state import TrainState, consistent, contents, state_of
 from voxterra.surface.voxels.step import Tables
-from voxterra.surface.voxels.targets import Prior, Target, halved
+from voxterra.surface.voxels.targets import Prior, Target, halved, pixel_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -233,8 +233,9 @@ def tight(state: TrainState, room: Room) -> bool:
     available = free_bytes(device) if device.type == "cuda" else None
     if available is None:
         return False
-    needed = room.max_voxels * voxel_bytes(state.voxels.degree, device)
-    needed += PIXEL_BYTES * max(t.kernel.width * t.kernel.height for t in room.targets)
+    degree = state.voxels.degree
+    needed = room.max_voxels * voxel_bytes(degree, device) - len(state.voxels) * state_bytes(degree)
+    needed += pixel_bytes(room.targets)
     return needed > 0.5 * available
 
 

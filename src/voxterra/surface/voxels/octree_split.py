@@ -58,7 +58,7 @@ def keep(octree: Octree, mask: Tensor) -> tuple[Octree, Tensor]:
 
 
 def transfer_corners(
-    old: Octree, values: Tensor, new: Octree, *, zero_new: bool = False, missing: float = torch.nan
+    old: Octree, values: Tensor, new: Octree, *, missing: float = torch.nan
 ) -> Tensor:
     """What lies at the corners of `old`, carried to the corners of `new`.
 
@@ -68,7 +68,6 @@ def transfer_corners(
 
     Args:
         values: [M, ...] at the corners of `old`: distances, or moments of an optimiser.
-        zero_new: new corners get 0 instead (moments that shall start afresh).
         missing: value of new corners where no old leaf is.
 
     Returns:
@@ -77,9 +76,6 @@ def transfer_corners(
     at = find(old.corner_key, new.corner_key)
     out = values[at.clamp(min=0)]
     fresh = torch.nonzero(at < 0).flatten()
-    if zero_new:
-        out[fresh] = 0
-        return out
     for part in fresh.split(CHUNK):
         out[part] = _inside(old, values, new.corner_key[part], missing)
     return out

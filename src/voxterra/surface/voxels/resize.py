@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,9 @@ from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.errors import UsageError
 from voxterra.surface.voxels.config import VoxelConfig
+
+_FARTHEST = 0.05
+"""A normal that would move a depth by a larger part of it is seen too flat to be believed."""
 
 
 def training_size(width: int, height: int, config: VoxelConfig) -> tuple[int, int]:
@@ -51,19 +53,34 @@ def shrink(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
 
 
 def shrink_prior(prior: DepthMap, view: PinholeView) -> DepthMap:
-    """The depth map at no more than the size of `view`: the nearest sample, since an average of
-    depths across an edge lies on neither side of it.
-    """
+    """The depth map at no more than the size of `view` (`resized_prior`)."""
     height, width = prior.depth.shape
     if width <= view.width and height <= view.height:
         return prior
-    rows = ((np.arange(view.height) + 0.5) * height / view.height).astype(np.int64)
-    columns = ((np.arange(view.width) + 0.5) * width / view.width).astype(np.int64)
-    at: Any = np.ix_(rows, columns)
-    return replace(
-        prior,
-        view=prior.view.resized(view.width, view.height),
-        depth=prior.depth[at],
-        normal=prior.normal[at],
-        confidence=prior.confidence[at],
-    )
+    return resized_prior(prior, view.width, view.height)
+
+
+def resized_prior(prior: DepthMap, width: int, height: int) -> DepthMap:
+    """The depth map at another size: the nearest sample, since an average of depths across an edge
+    lies on neither side of it, carried to the centre of the new pixel along its plane.
+
+    Every second pixel's depth lies a quarter of a new pixel beside the centre, always on the same
+    side: as it is, it would move a slope.
+    """
+    view = prior.view.resized(width, height)
+    v, u = np.arange(height) + 0.5, np.arange(width) + 0.5
+    row = (v * (prior.view.height / height)).astype(np.int64)
+    column = (u * (prior.view.width / width)).astype(np.int64)
+    at: Any = np.ix_(row, column)
+    depth, normal = prior.depth[at], prior.normal[at]
+
+    def along(u: NDArray[Any], v: NDArray[Any], K: NDArray[Any]) -> NDArray[Any]:
+        """Normal times ray of the pixels' places."""
+        x, y = (u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]
+        return normal[..., 0] * x + normal[..., 1] * y[:, None] + normal[..., 2]
+
+    sampled = along(column + 0.5, row + 0.5, prior.view.K)
+    centre = along(u, v, view.K)
+    ratio = np.divide(sampled, centre, out=np.ones_like(centre), where=np.abs(centre) > 1e-3)
+    ratio = np.where(np.abs(ratio - 1.0) < _FARTHEST, ratio, 1.0)
+    return DepthMap(view, (depth * ratio).astype(np.float32), normal, prior.confidence[at])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,12 +10,17 @@ import torch
 from torch import Tensor
 
 from voxterra.core.camera import PinholeView
+from voxterra.core.depth import DepthMap
 from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.octree import Cube
-from voxterra.surface.voxels.render import kernel_view, nearest_samples
+from voxterra.surface.voxels.render import kernel_view
+from voxterra.surface.voxels.resize import resized_prior
 from voxterra.surface.voxels.scene import Scene, SceneView
 
+IMAGE_BYTES, RENDER_BYTES = 300, 100
+"""What an iteration takes for each pixel of an image and of its render, with gradients and losses;
+measured on a GPU and a CPU at `ss` 1 to 2 (290 to 500 and 50 to 140)."""
 IMAGE_SHARE = 0.3
 """Part of a GPU's free memory that images may take; more of them stay on the CPU."""
 
@@ -91,6 +97,14 @@ def make_targets(
     return make(False), make(True)
 
 
+def pixel_bytes(targets: Sequence[Target]) -> int:
+    """Memory that an iteration takes for the pixels of its view, the largest [bytes]."""
+    images = max(t.rgb.shape[0] * t.rgb.shape[1] for t in targets)
+    return IMAGE_BYTES * images + RENDER_BYTES * max(
+        t.kernel.width * t.kernel.height for t in targets
+    )
+
+
 def halved(target: Target, cube: Cube) -> Target:
     """The target with half as many pixels a side, rendered as large as its image."""
     height, width = (max(1, n // 2) for n in target.rgb.shape[:2])
@@ -106,9 +120,10 @@ def halved(target: Target, cube: Cube) -> Target:
 
     prior = target.prior
     if prior is not None:
-        rows, columns = nearest_samples(prior.depth, height, width)
-        maps = (prior.depth, prior.normal, prior.confidence)
-        prior = Prior(*(m[rows, columns].contiguous() for m in maps))
+        maps = (m.cpu().numpy() for m in (prior.depth, prior.normal, prior.confidence))
+        prior = _tensors(
+            resized_prior(DepthMap(target.view, *maps), width, height), prior.depth.device
+        )
     share = torch.tensor([width, height], device=device) / torch.tensor(
         [target.view.width, target.view.height], device=device
     )
@@ -191,17 +206,17 @@ def _target(
 
 
 def _prior(source: SceneView, store: torch.device) -> Prior | None:
-    """The view's depth map at the size of its image, nearest samples: depths never blend."""
-    if source.prior is None:
+    """The view's depth map at the size of its image."""
+    prior, view = source.prior, source.view
+    if prior is None:
         return None
-    height, width = source.prior.depth.shape
-    arrays = (source.prior.depth, source.prior.normal, source.prior.confidence)
-    if (height, width) == (source.view.height, source.view.width):
-        return Prior(*(_shared(a, store) for a in arrays))
-    row = ((np.arange(source.view.height) + 0.5) * height / source.view.height).astype(int)
-    column = ((np.arange(source.view.width) + 0.5) * width / source.view.width).astype(int)
-    at = np.ix_(row, column)
-    return Prior(*(_shared(a[at], store) for a in arrays))
+    if prior.depth.shape != (view.height, view.width):
+        prior = resized_prior(prior, view.width, view.height)
+    return _tensors(prior, store)
+
+
+def _tensors(prior: DepthMap, store: torch.device) -> Prior:
+    return Prior(*(_shared(a, store) for a in (prior.depth, prior.normal, prior.confidence)))
 
 
 def _shared(array: np.ndarray, store: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -47,7 +48,7 @@ from voxterra.surface.voxels.schedule import Schedule
 from voxterra.surface.voxels.start import start
 from voxterra.surface.voxels.state import TrainState, save_state
 from voxterra.surface.voxels.step import make_tables, require_finite, step
-from voxterra.surface.voxels.targets import Target, make_targets
+from voxterra.surface.voxels.targets import Target, make_targets, pixel_bytes
 from voxterra.surface.voxels.usable import usable_scene
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ SAVE_SECONDS = 60.0
 """A checkpoint is written when the last is this old, whatever `save_every`."""
 TOLD_EVERY = 100
 """Iterations between readings of the statistics; reading makes a GPU wait."""
+TIMED = 20
+"""Iterations whose time tells what is left."""
 START_SHARE = 0.1
 """Share of the progress bar for the start."""
 
@@ -100,8 +103,7 @@ def train(
         companions = make_companions(targets, cube, config)
         shown = held_out[:1]  # in the pictures of the progress; the others would fill memory
         del held_out
-        largest = max(target.kernel.width * target.kernel.height for target in targets)
-        max_voxels = fitting_voxels(config, device, known, largest)
+        max_voxels = fitting_voxels(config, device, known, pixel_bytes(targets))
         if state is None:
             state, max_voxels = _started(scene, cube, targets, config, device, max_voxels, progress)
         source = scene.source
@@ -148,8 +150,10 @@ def _iterate(
     progress: Progress,
 ) -> None:
     schedule, cube = Schedule(config), state.voxels.octree.cube
-    begun, first = time.monotonic(), state.iteration
-    saved, read_every = begun, max(1, min(TOLD_EVERY, config.n_iter // 20))
+    saved, read_every = time.monotonic(), max(1, min(TOLD_EVERY, config.n_iter // 20))
+    # The latest iterations tell how long one takes: the first ones compile kernels, and splits make
+    # all later ones longer.
+    times = deque([saved], maxlen=1 + TIMED)
     while state.iteration < config.n_iter:
         chosen = state.next_view(len(room.targets))
         once = partial(_once, state, room, chosen, config)
@@ -167,7 +171,8 @@ def _iterate(
             _write(state, room.targets, shown, config, out, saves)
             saved = time.monotonic() if saves else saved
         try:
-            _tell(state, config, (time.monotonic() - begun) / max(1, at - first), progress)
+            times.append(time.monotonic())
+            _tell(state, config, (times[-1] - times[0]) / (len(times) - 1), progress)
         except Cancelled:
             if out is not None and not saves:
                 require_finite(state, objective, room.targets[chosen].view.name)

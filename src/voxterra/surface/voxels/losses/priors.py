@@ -99,23 +99,8 @@ def prior_normal(
     return masked_mean(values, known)
 
 
-def reprojection_weights(error_px: Tensor, scale_px: float = 1.0) -> Tensor:
-    """Trust in sparse points [P] from their reprojection errors [px]: exp(-(e / (2 scale))^2).
-
-    `scale_px` is the typical error. (DS-NeRF widens its target by the error instead.)
-    """
-    return torch.exp(-(error_px / (2.0 * scale_px)).square())
-
-
-def sparse_depth(
-    depth: Tensor,
-    xy: Tensor,
-    point_depth: Tensor,
-    weight: Tensor | None = None,
-    *,
-    scale: float = SCALE,
-) -> Tensor:
-    """Weighted robust relative error of the depth at the sparse points that a view sees.
+def sparse_depth(depth: Tensor, xy: Tensor, point_depth: Tensor, *, scale: float = SCALE) -> Tensor:
+    """Robust relative error of the depth at the sparse points that a view sees.
 
     DS-NeRF (arXiv 2107.02791), with a robust error on the rendered depth in place of the
     divergence of the ray's distribution. The depth is that of the pixel in which the point lies:
@@ -125,7 +110,6 @@ def sparse_depth(
         depth: [H, W] rendered mean or median depth, 0 = none.
         xy: [P, 2] positions in the image at the size of `depth` [px]; those outside are left out.
         point_depth: [P] depth of the points along the optical axis; not positive = left out.
-        weight: [P], see `reprojection_weights`; None = 1.
         scale: see `robust`.
     """
     height, width = depth.shape
@@ -140,7 +124,4 @@ def sparse_depth(
         target = torch.where(inside, point_depth, 0.0)
     pairs = zip(row.split(_READ_TOGETHER), column.split(_READ_TOGETHER))
     error, known = relative_error(torch.cat([depth[at] for at in pairs]), target)
-    values = robust(error, scale)
-    if weight is not None:
-        values = values * torch.where(known, weight, 0.0)
-    return masked_mean(values, known)
+    return masked_mean(robust(error, scale), known)
