@@ -240,11 +240,14 @@ def test_mesh_of_what_stereo_measured(trained, tmp_path, scene, capsys):
 
     args = ["mesh", str(trained), "--measured", "--out", str(tmp_path / "part.ply")]
     assert main(args) == 2 and "--stereo" in capsys.readouterr().err
-    maps = depth_maps_of(to_device(scene[1], "cpu"), views_around()[:1])
+    held_out, seen = views_around()[:2]
+    maps = depth_maps_of(to_device(scene[1], "cpu"), (seen,))
     stereo = trained / "stereo" / "depth"
-    write_views(maps.views, stereo)
     write_depth(maps.load(0), depth_path(stereo, 0))
     try:
+        write_views((held_out,), stereo)  # of an earlier model
+        assert main(args) == 2 and "of other cameras" in capsys.readouterr().err
+        write_views(maps.views, stereo)
         assert main(args) == 0
     finally:
         shutil.rmtree(trained / "stereo")
@@ -351,11 +354,13 @@ def test_mesh_knows_runs_from_models(tmp_path, trained):
     assert not _is_for_a_model([str(tmp_path), "--mesh.faces", "10"])
 
 
-def test_training_anew_takes_the_old_pictures_away(trained, scene, tmp_path):
-    import shutil
-
+def test_training_anew_takes_the_old_pictures_and_meshes_away(trained, scene, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(trained, out)
+    left = ("mesh.ply", "mesh.glb", "mesh_tsdf.ply", "mesh_tsdf.glb", "views.json")
+    (out / "stereo").mkdir()
+    for name in (*left, "notes.txt", "stereo/mine"):
+        (out / name).write_text("of the first model")
 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
@@ -367,7 +372,9 @@ def test_training_anew_takes_the_old_pictures_away(trained, scene, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             run(["--source_path", str(scene[0]), "--model_path", str(out), "--overwrite"])
     assert not (out / "model.npz").exists() and not (out / "test_view").exists()
+    assert not any((out / name).exists() for name in left)
     assert (out / "config.yaml").exists()
+    assert (out / "notes.txt").exists() and (out / "stereo" / "mine").exists()
 
 
 def test_lpips_is_measured_only_where_its_weights_are(monkeypatch, tmp_path):

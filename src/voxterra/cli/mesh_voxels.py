@@ -102,10 +102,11 @@ def _is_for_a_model(args: list[str]) -> bool:
 
 def _targets(out: Path | None, folder: Path, method: str) -> list[Path]:
     """Files to write; without `out` no method writes over the mesh of the other."""
+    from voxterra.surface.voxels.model_folder import MESH_KINDS, MESHES
+
     if out is None:
-        stem = "mesh" if method == "sdf" else f"mesh_{method}"
-        return [folder / f"{stem}.ply", folder / f"{stem}.glb"]
-    if out.suffix.lower() not in (".ply", ".glb"):
+        return [folder / f"{MESHES[method]}{kind}" for kind in MESH_KINDS]
+    if out.suffix.lower() not in MESH_KINDS:
         raise UsageError(
             f"A mesh cannot be written as '{out.suffix or out.name}'.",
             where="--out",
@@ -181,7 +182,7 @@ def _stereo_maps(folder: Path) -> DepthMaps:
     """The depth maps that the training of a model made for itself.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or they are of the cameras of an earlier model.
     """
     from voxterra.io.depth_store import DepthStore
 
@@ -192,7 +193,19 @@ def _stereo_maps(folder: Path) -> DepthMaps:
             where=str(maps),
             next_step="Train with --stereo, or leave --measured away.",
         )
-    return DepthStore(maps)
+    stereo = DepthStore(maps)
+    trained = np.array([view.cam_from_world for view in DepthStore(folder).views])
+    # A training without --stereo leaves that of an earlier one alone, whatever its photos were.
+    if not all(
+        np.isclose(trained, view.cam_from_world, 1e-6, 1e-6).all((1, 2)).any()
+        for view in stereo.views
+    ):
+        raise UsageError(
+            "The depth maps beside this model are of other cameras than it was trained with.",
+            where=str(maps),
+            next_step="Train with --stereo, or leave --measured away.",
+        )
+    return stereo
 
 
 def _measured(mesh: TriMesh, maps: DepthMaps) -> TriMesh:
