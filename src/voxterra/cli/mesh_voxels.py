@@ -53,6 +53,8 @@ _HELPS = {
     "voxel_size": "Cells of tsdf, in world units; without it, from the size of a pixel.",
     "device": "Where tsdf renders.",
 }
+_OF_A_RUN = {"--surface.voxel-size-m": "--voxel_size", "--surface.bounds-m": "--bound"}
+"""Options of a run's fusion, which its errors name, and what they are called here."""
 _DEFAULTS = {"method": "sdf", "device": "auto"}
 
 
@@ -164,7 +166,12 @@ def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMes
     voxels = to_device(model, choose_device(VoxelConfig(device=given["device"])))
     size = given.get("voxel_size")
     config = FusionConfig(bounds_m=bounds or _main_bound(model), voxel_size_m=size)
-    mesh = extract_tsdf(depth_maps_of(voxels, views), config, progress=told_progress("mesh"))
+    try:
+        mesh = extract_tsdf(depth_maps_of(voxels, views), config, progress=told_progress("mesh"))
+    except ReconstructionError as error:
+        raise ReconstructionError(
+            error.what, where=_named_here(error.where), next_step=_named_here(error.next_step)
+        ) from error
     if bounds is None:
         return mesh
     # The fusion keeps whole blocks of cells.
@@ -176,6 +183,12 @@ def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMes
             next_step="Give another box, in the world of the cameras, or none.",
         )
     return mesh
+
+
+def _named_here(text: str | None) -> str | None:
+    for theirs, ours in _OF_A_RUN.items():
+        text = text and text.replace(theirs, ours)
+    return text
 
 
 def _stereo_maps(folder: Path) -> DepthMaps:
