@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +97,14 @@ def test_a_file_is_no_folder_for_a_model(tmp_path):
     with pytest.raises(UsageError, match="this is a file") as error:
         parse([*BASIC, str(tmp_path / "out")])
     assert str(tmp_path / "out") in error.value.where
+
+
+def test_warnings_about_options_look_like_all_others(tmp_path):
+    """In a process of its own: pytest has set up logging already."""
+    args = [*BASIC, str(tmp_path / "out"), "--subdivide_save_gpu"]
+    program = [sys.executable, "-m", "voxterra", "train", *args]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr.startswith("warning: --subdivide_save_gpu has no effect")
 
 
 def test_what_must_be_said(tmp_path, capsys):
@@ -380,7 +390,6 @@ def test_training_anew_takes_the_old_pictures_and_meshes_away(trained, scene, tm
 
 
 def test_lpips_is_measured_only_where_its_weights_are(monkeypatch, tmp_path):
-    import sys
     import types
 
     import torch

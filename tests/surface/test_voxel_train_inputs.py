@@ -25,7 +25,7 @@ from voxterra.errors import (  # noqa: E402
     is_out_of_memory,
 )
 from voxterra.surface.voxels import train as training  # noqa: E402
-from voxterra.surface.voxels.scene import ScenePoints  # noqa: E402
+from voxterra.surface.voxels.scene import ScenePoints, finished_scene  # noqa: E402
 from voxterra.surface.voxels.state import load_state  # noqa: E402
 from voxterra.surface.voxels.usable import usable_scene  # noqa: E402
 
@@ -133,9 +133,15 @@ def test_masks_that_hold_everything_or_nothing(bare, caplog):
         train(changed(bare, range(COUNT), mask=np.zeros_like(full)))
     assert "invert" in error.value.next_step
     one = changed(changed(bare, range(COUNT), mask=full), [1], mask=np.zeros_like(full))
-    train(one)
-    assert "masks without object are not used for the first surface" in caplog.text
-    assert "all of their photo is background: 1.png" in caplog.text
+    warned = len(caplog.records)
+    with caplog.at_level("INFO"):
+        train(one)
+    assert "not used for the first surface: 1.png" in caplog.text
+    # The scene's own warnings tell it, once.
+    told = [record.message for record in caplog.records[warned:] if record.levelname == "WARNING"]
+    assert told and not any("mask of" in text or "without object" in text for text in told)
+    (warning,) = finished_scene(one, CONFIG).warnings
+    assert "mask of 1.png is empty" in warning and "take the photo away" in warning
 
 
 def test_a_bound_that_misses_the_scene(scene, bare):

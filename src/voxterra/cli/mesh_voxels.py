@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from voxterra.cli.train import require_torch, told_progress
+from voxterra.cli.train import require_torch, told_progress, warn_on_stderr
 from voxterra.cli.words import option_lines, read_words, wants_help
 from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
@@ -72,6 +72,7 @@ def run(args: list[str]) -> int:
     if wants_help(args):
         print(INTRO, *option_lines(_KINDS, _KINDS, _HELPS, _DEFAULTS), sep="\n")
         raise SystemExit(0)
+    warn_on_stderr()
     given = {**_DEFAULTS, **read_words(args, _KINDS, verb="mesh", positional=("model_path",))}
     folder: Path = given["model_path"]
     _check_numbers(given)

@@ -81,6 +81,7 @@ def run(args: list[str]) -> int:
     if wants_help(args):
         print(help_text())
         raise SystemExit(0)
+    warn_on_stderr()
     given = parse(args)
     require_torch()
     from voxterra.surface.voxels.device import require_devices
@@ -142,6 +143,11 @@ def require_torch() -> None:
             where="torch",
             next_step="pip install 'voxterra[voxels]' (for an NVIDIA GPU: 'voxterra[voxels,gpu]').",
         ) from error
+
+
+def warn_on_stderr() -> None:
+    """Print what the library warns of as the verbs print their own warnings."""
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
 
 
 def told_progress(verb: str) -> Progress:
@@ -248,7 +254,6 @@ def _train(given: Given) -> None:
     from voxterra.surface.voxels.load import load_scene
     from voxterra.surface.voxels.train import train
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     training, out = given.training, given.model_path
     source = training.source_path
     assert source is not None  # parse() has seen to it
