@@ -10,6 +10,8 @@ import tyro
 
 from voxterra.cli.eval_tables import show
 from voxterra.cli.scan_paths import check_names, check_positive, filled, named, stat_folder
+from voxterra.cli.train import told_progress
+from voxterra.core.progress import Progress, no_progress, part
 from voxterra.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,11 +80,15 @@ def dtu(
         settings["dilation_px"] = dilation_px
     for name in names:
         path = filled(result, SCAN, name)
+        tell = no_progress if as_json else told_progress(f"scan {name}")
+        tell(0.0, "reading the truth")
         with named(path, name):
             of = read_dtu_truth(filled(truth, SCAN, name), int(name))
             folder = None if scene is None else filled(scene, SCAN, name)
-            culled = _culled(path, folder, cull, dilation_px, normalised)
-            score: DtuScore = score_dtu(culled, of, gap_mm=gap_mm, limit_mm=limit_mm)
+            culled = _culled(path, folder, cull, dilation_px, normalised, part(tell, 0.1, 0.4))
+            score: DtuScore = score_dtu(
+                culled, of, gap_mm=gap_mm, limit_mm=limit_mm, progress=part(tell, 0.4, 1.0)
+            )
         # Scan by scan, so that what is scored stays when a later scan fails.
         rows = {name: score.to_dict()}
         table = add_rows(stat or stat_folder(result, SCAN), "dtu", settings, rows)
@@ -141,6 +147,8 @@ def tanks(
     settings = {"refine": refine, "threshold": "of the scene" if threshold is None else threshold}
     for name in scenes:
         path = filled(result, SCENE, name)
+        tell = no_progress if as_json else told_progress(name)
+        tell(0.0, "reading the truth")
         with named(path, name):
             of = read_tanks_truth(filled(truth, SCENE, name), name)
             posed = path if cameras is None else filled(cameras, SCENE, name)
@@ -150,7 +158,12 @@ def tanks(
                 move = published_from_world(read(posed), of.published)
             refined = refine == "points"
             score: TanksScore = score_tanks(
-                read_geometry(path), of, thresholds[name], move, refine=refined
+                read_geometry(path),
+                of,
+                thresholds[name],
+                move,
+                refine=refined,
+                progress=part(tell, 0.1, 1.0),
             )
         rows = {name: score.to_dict()}
         table = add_rows(stat or stat_folder(result, SCENE), "tanks", settings, rows)
@@ -162,7 +175,12 @@ def tanks(
 
 
 def _culled(
-    path: Path, scene: Path | None, cull: str, dilation_px: float, normalised: bool
+    path: Path,
+    scene: Path | None,
+    cull: str,
+    dilation_px: float,
+    normalised: bool,
+    progress: Progress,
 ) -> Geometry:
     """The result in the world, without what is not to be scored."""
     from voxterra.evaluate.cull import inside_masks, read_masked_cameras, seen
@@ -188,8 +206,11 @@ def _culled(
             )
         geometry = geometry.moved(cameras.world_from_sphere)
     if cull == "seen":  # before the masks take away what hides other parts
-        geometry = seen(geometry, cameras)
-    return geometry if cull == "none" else inside_masks(geometry, cameras, dilation_px)
+        geometry = seen(geometry, cameras, progress=part(progress, 0.0, 0.5))
+        progress = part(progress, 0.5, 1.0)
+    if cull == "none":
+        return geometry
+    return inside_masks(geometry, cameras, dilation_px, progress=progress)
 
 
 def _trained_on(path: Path) -> Path | None:

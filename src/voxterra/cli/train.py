@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -152,7 +153,8 @@ def warn_on_stderr() -> None:
 
 def told_progress(verb: str) -> Progress:
     """A `Progress` that prints: one line kept up to date on a terminal, else one now and then."""
-    terminal, last = sys.stdout.isatty(), [time.monotonic()]
+    terminal = sys.stdout.isatty()
+    last = [-math.inf if terminal else time.monotonic()]
 
     def tell(fraction: float, message: str = "") -> None:
         now = time.monotonic()
