@@ -75,13 +75,13 @@ def test_the_command_line_overrides_files_and_presets(tmp_path):
         (["-x"], "no option '-x'"),
         (["--n_iter", "many"], "takes a whole number, but 'many'"),
         (["--n_iter", "1.5"], "takes a whole number"),
-        (["--n_iter"], "takes a value, but nothing is given"),
+        (["--n_iter"], "takes a whole number, but nothing is given"),
         (["--n_iter", "0"], "0 is no value for n_iter"),
-        (["--bound", "0", "0", "0"], "takes 6 numbers"),
+        (["--bound", "0", "0", "0"], "takes 6 numbers: x_min y_min z_min x_max y_max z_max"),
         (["--bound_mode", "fowrard"], "did you mean 'forward'"),
         (["--preset", "uva"], "did you mean 'uav'"),
         (["stray"], "'stray' belongs to no option"),
-        (["--cfg_files"], "takes a value"),
+        (["--cfg_files"], "takes a list (each a path)"),
         (["--resume", "--overwrite"], "cannot both"),
     ],
 )
@@ -89,7 +89,29 @@ def test_wrong_options_are_told(tmp_path, args, told):
     with pytest.raises(UsageError) as error:
         parse([*BASIC, str(tmp_path / "out"), *args])
     assert told in error.value.what
-    assert error.value.where and error.value.next_step
+    assert error.value.where and error.value.next_step and "VALUE" not in error.value.next_step
+
+
+def test_the_example_of_a_box_is_one(tmp_path):
+    with pytest.raises(UsageError) as error:
+        parse([*BASIC, str(tmp_path / "out"), "--bound", "1"])
+    example = error.value.next_step.partition(": ")[2].partition(";")[0].split()
+    bound = parse([*BASIC, str(tmp_path / "out"), *example]).training.config.bound
+    assert bound == (-1, -1, -1, 1, 1, 1)
+
+
+def test_a_background_of_two_colours_is_told_with_where_they_come_from(tmp_path):
+    out = str(tmp_path / "out")
+    args = [*BASIC, out, "--preset", "object", "--black_background"]
+    with pytest.raises(UsageError, match="white comes from the preset object") as error:
+        parse(args)
+    assert "--no_white_background" in error.value.next_step
+    config = parse([*args, "--no_white_background"]).training.config
+    assert config.black_background and not config.white_background
+    (tmp_path / "a.yaml").write_text("black-background: true")
+    with pytest.raises(UsageError, match=r"black from .*a\.yaml") as error:
+        parse([*BASIC, out, "--cfg_files", str(tmp_path / "a.yaml"), "--white_background"])
+    assert "--no_black_background" in error.value.next_step
 
 
 def test_a_file_is_no_folder_for_a_model(tmp_path):
@@ -328,7 +350,11 @@ def test_what_cannot_be_meshed_or_scored(trained, tmp_path, capsys):
     assert main(["mesh", str(trained), "--out", "mesh.obj"]) == 2
     assert main(["mesh", str(trained), "--bound", "0", "0", "0", "0", "1", "1"]) == 2
     assert main(["mesh", str(tmp_path)]) == 2  # neither a run nor a model
-    assert "not the folder of a run" in capsys.readouterr().err
+    assert "not the folder of a run or of a trained model" in capsys.readouterr().err
+    assert main(["mesh", str(tmp_path / "nonsuch")]) == 2
+    err = capsys.readouterr().err
+    assert "no such folder of a run or of a trained model" in err and "voxterra train" in err
+    assert main(["depth", str(tmp_path)]) == 2 and "trained" not in capsys.readouterr().err
     assert main(["mesh", "--model_path", str(tmp_path)]) == 3
     assert "no trained model here" in capsys.readouterr().err
     assert main(["eval", "views", str(tmp_path)]) == 3

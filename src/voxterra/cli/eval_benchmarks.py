@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from voxterra.evaluate.tanks_and_temples import TanksScore
 
 SCAN, SCENE = "{scan}", "{scene}"
+# After the help of options that are needed, or whose absence the help explains.
+NEEDED, NOTHING = "(required)", ""
 
 Stat = Annotated[
     Path | None,
-    tyro.conf.arg(help="Folder of the table; without it, test_stat beside the result."),
+    tyro.conf.arg(
+        help="Folder of the table; without it, test_stat beside the result.",
+        help_behavior_hint=NOTHING,
+    ),
 ]
 Json = Annotated[bool, tyro.conf.arg(name="json", help="Print JSON instead of a table.")]
 
@@ -41,12 +46,15 @@ def dtu(
         tyro.conf.Positional[Path],
         tyro.conf.arg(metavar="TRUTH", help="Folder with Points/stl and ObsMask."),
     ],
-    scans: Annotated[tuple[int, ...], tyro.conf.arg(help="Numbers of the scans.")] = (),
+    scans: Annotated[
+        tuple[int, ...], tyro.conf.arg(help="Numbers of the scans.", help_behavior_hint=NEEDED)
+    ] = (),
     scene: Annotated[
         Path | None,
         tyro.conf.arg(
             help="Folder with cameras_sphere.npz and mask/, to cull with; {scan} stands for the "
-            "scan. Without it, what the model in RESULT was trained on."
+            "scan. Without it, what the model in RESULT was trained on.",
+            help_behavior_hint=NOTHING,
         ),
     ] = None,
     cull: Annotated[
@@ -63,7 +71,11 @@ def dtu(
     limit_mm: Annotated[float, tyro.conf.arg(help="Distances from here on are outliers.")] = 20.0,
     stat: Stat = None,
     picture: Annotated[
-        Path | None, tyro.conf.arg(help="Write a PNG of the errors; {scan} stands for the scan.")
+        Path | None,
+        tyro.conf.arg(
+            help="Write a PNG of the errors; {scan} stands for the scan.",
+            help_behavior_hint=NOTHING,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -114,12 +126,15 @@ def tanks(
             metavar="TRUTH", help="Folder of the training scenes' truth: Barn/Barn.ply and so on."
         ),
     ],
-    scenes: Annotated[tuple[str, ...], tyro.conf.arg(help="Names of the scenes.")] = (),
+    scenes: Annotated[
+        tuple[str, ...], tyro.conf.arg(help="Names of the scenes.", help_behavior_hint=NEEDED)
+    ] = (),
     cameras: Annotated[
         Path | None,
         tyro.conf.arg(
             help="Cameras of the result (run, COLMAP model, transforms.json or .log), where its "
-            "world is not that of the published ones; {scene} stands for the scene."
+            "world is not that of the published ones; {scene} stands for the scene.",
+            help_behavior_hint=NOTHING,
         ),
     ] = None,
     refine: Annotated[
@@ -127,11 +142,18 @@ def tanks(
         tyro.conf.arg(help="Fit the result to the truth's points after the cameras."),
     ] = "points",
     threshold: Annotated[
-        float | None, tyro.conf.arg(help="Without it, the benchmark's for the scene.")
+        float | None,
+        tyro.conf.arg(
+            help="Without it, the benchmark's for the scene.", help_behavior_hint=NOTHING
+        ),
     ] = None,
     stat: Stat = None,
     picture: Annotated[
-        Path | None, tyro.conf.arg(help="Write a PNG of the errors; {scene} stands for the scene.")
+        Path | None,
+        tyro.conf.arg(
+            help="Write a PNG of the errors; {scene} stands for the scene.",
+            help_behavior_hint=NOTHING,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
