@@ -46,11 +46,21 @@ def test_run_help_shows_the_defaults_that_hold(capsys):
     assert f"(default: {IngestConfig().gps_heights})" in gps and "--ingest.gps-heights" in gps
 
 
-@pytest.mark.parametrize("verb", [*((name,) for name in VERBS), ("eval", "raster")], ids="-".join)
+EVALS = [("eval", what) for what in ("raster", "dtu", "tanks")]
+
+
+@pytest.mark.parametrize("verb", [*((name,) for name in VERBS), *EVALS], ids="-".join)
 def test_no_help_speaks_python(capsys, verb):
     text = help_of(capsys, *verb)
     assert "{None" not in text and "(default: )" not in text
-    assert "Examples:" in text or verb == ("eval", "raster")
+    assert "Examples:" in text or verb in EVALS
+
+
+@pytest.mark.parametrize("verb", EVALS[1:], ids="-".join)
+def test_no_default_is_told_where_there_is_none(capsys, verb):
+    text = help_of(capsys, *verb)
+    assert "None)" not in text and "(default: " in text
+    assert f"{'scans.' if 'dtu' in verb else 'scenes.'} (required)" in text
 
 
 @pytest.mark.parametrize("verb", [name for name, verb in VERBS.items() if not verb.alone])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,13 +75,13 @@ def test_the_command_line_overrides_files_and_presets(tmp_path):
         (["-x"], "no option '-x'"),
         (["--n_iter", "many"], "takes a whole number, but 'many'"),
         (["--n_iter", "1.5"], "takes a whole number"),
-        (["--n_iter"], "takes a value, but nothing is given"),
+        (["--n_iter"], "takes a whole number, but nothing is given"),
         (["--n_iter", "0"], "0 is no value for n_iter"),
-        (["--bound", "0", "0", "0"], "takes 6 numbers"),
+        (["--bound", "0", "0", "0"], "takes 6 numbers: x_min y_min z_min x_max y_max z_max"),
         (["--bound_mode", "fowrard"], "did you mean 'forward'"),
         (["--preset", "uva"], "did you mean 'uav'"),
         (["stray"], "'stray' belongs to no option"),
-        (["--cfg_files"], "takes a value"),
+        (["--cfg_files"], "takes a list (each a path)"),
         (["--resume", "--overwrite"], "cannot both"),
     ],
 )
@@ -87,7 +89,29 @@ def test_wrong_options_are_told(tmp_path, args, told):
     with pytest.raises(UsageError) as error:
         parse([*BASIC, str(tmp_path / "out"), *args])
     assert told in error.value.what
-    assert error.value.where and error.value.next_step
+    assert error.value.where and error.value.next_step and "VALUE" not in error.value.next_step
+
+
+def test_the_example_of_a_box_is_one(tmp_path):
+    with pytest.raises(UsageError) as error:
+        parse([*BASIC, str(tmp_path / "out"), "--bound", "1"])
+    example = error.value.next_step.partition(": ")[2].partition(";")[0].split()
+    bound = parse([*BASIC, str(tmp_path / "out"), *example]).training.config.bound
+    assert bound == (-1, -1, -1, 1, 1, 1)
+
+
+def test_a_background_of_two_colours_is_told_with_where_they_come_from(tmp_path):
+    out = str(tmp_path / "out")
+    args = [*BASIC, out, "--preset", "object", "--black_background"]
+    with pytest.raises(UsageError, match="white comes from the preset object") as error:
+        parse(args)
+    assert "--no_white_background" in error.value.next_step
+    config = parse([*args, "--no_white_background"]).training.config
+    assert config.black_background and not config.white_background
+    (tmp_path / "a.yaml").write_text("black-background: true")
+    with pytest.raises(UsageError, match=r"black from .*a\.yaml") as error:
+        parse([*BASIC, out, "--cfg_files", str(tmp_path / "a.yaml"), "--white_background"])
+    assert "--no_black_background" in error.value.next_step
 
 
 def test_a_file_is_no_folder_for_a_model(tmp_path):
@@ -95,6 +119,14 @@ def test_a_file_is_no_folder_for_a_model(tmp_path):
     with pytest.raises(UsageError, match="this is a file") as error:
         parse([*BASIC, str(tmp_path / "out")])
     assert str(tmp_path / "out") in error.value.where
+
+
+def test_warnings_about_options_look_like_all_others(tmp_path):
+    """In a process of its own: pytest has set up logging already."""
+    args = [*BASIC, str(tmp_path / "out"), "--subdivide_save_gpu"]
+    program = [sys.executable, "-m", "voxterra", "train", *args]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr.startswith("warning: --subdivide_save_gpu has no effect")
 
 
 def test_what_must_be_said(tmp_path, capsys):
@@ -240,11 +272,14 @@ def test_mesh_of_what_stereo_measured(trained, tmp_path, scene, capsys):
 
     args = ["mesh", str(trained), "--measured", "--out", str(tmp_path / "part.ply")]
     assert main(args) == 2 and "--stereo" in capsys.readouterr().err
-    maps = depth_maps_of(to_device(scene[1], "cpu"), views_around()[:1])
+    held_out, seen = views_around()[:2]
+    maps = depth_maps_of(to_device(scene[1], "cpu"), (seen,))
     stereo = trained / "stereo" / "depth"
-    write_views(maps.views, stereo)
     write_depth(maps.load(0), depth_path(stereo, 0))
     try:
+        write_views((held_out,), stereo)  # of an earlier model
+        assert main(args) == 2 and "of other cameras" in capsys.readouterr().err
+        write_views(maps.views, stereo)
         assert main(args) == 0
     finally:
         shutil.rmtree(trained / "stereo")
@@ -315,7 +350,11 @@ def test_what_cannot_be_meshed_or_scored(trained, tmp_path, capsys):
     assert main(["mesh", str(trained), "--out", "mesh.obj"]) == 2
     assert main(["mesh", str(trained), "--bound", "0", "0", "0", "0", "1", "1"]) == 2
     assert main(["mesh", str(tmp_path)]) == 2  # neither a run nor a model
-    assert "not the folder of a run" in capsys.readouterr().err
+    assert "not the folder of a run or of a trained model" in capsys.readouterr().err
+    assert main(["mesh", str(tmp_path / "nonsuch")]) == 2
+    err = capsys.readouterr().err
+    assert "no such folder of a run or of a trained model" in err and "voxterra train" in err
+    assert main(["depth", str(tmp_path)]) == 2 and "trained" not in capsys.readouterr().err
     assert main(["mesh", "--model_path", str(tmp_path)]) == 3
     assert "no trained model here" in capsys.readouterr().err
     assert main(["eval", "views", str(tmp_path)]) == 3
@@ -337,12 +376,14 @@ def test_what_cannot_be_meshed_or_scored(trained, tmp_path, capsys):
         (["--method", "tsdf", "--voxel_size", "0"], 2, "--voxel_size"),
         (["--method", "tsdf", "--voxel_size", "nan"], 2, "--voxel_size"),
         (["--bound", "5", "5", "5", "6", "6", "6"], 10, "Give another box"),
+        (["--method", "tsdf", "--voxel_size", "1e-5"], 10, "(--voxel_size)"),
     ],
 )
 def test_numbers_that_make_no_mesh_are_told(trained, tmp_path, capsys, args, code, told):
     target = tmp_path / "part.ply"
     assert main(["mesh", str(trained), "--out", str(target), *args]) == code
-    assert told in capsys.readouterr().err and not target.exists()
+    err = capsys.readouterr().err
+    assert told in err and "--surface" not in err and not target.exists()
 
 
 def test_mesh_knows_runs_from_models(tmp_path, trained):
@@ -351,11 +392,13 @@ def test_mesh_knows_runs_from_models(tmp_path, trained):
     assert not _is_for_a_model([str(tmp_path), "--mesh.faces", "10"])
 
 
-def test_training_anew_takes_the_old_pictures_away(trained, scene, tmp_path):
-    import shutil
-
+def test_training_anew_takes_the_old_pictures_and_meshes_away(trained, scene, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(trained, out)
+    left = ("mesh.ply", "mesh.glb", "mesh_tsdf.ply", "mesh_tsdf.glb", "views.json")
+    (out / "stereo").mkdir()
+    for name in (*left, "notes.txt", "stereo/mine"):
+        (out / name).write_text("of the first model")
 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
@@ -367,11 +410,12 @@ def test_training_anew_takes_the_old_pictures_away(trained, scene, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             run(["--source_path", str(scene[0]), "--model_path", str(out), "--overwrite"])
     assert not (out / "model.npz").exists() and not (out / "test_view").exists()
+    assert not any((out / name).exists() for name in left)
     assert (out / "config.yaml").exists()
+    assert (out / "notes.txt").exists() and (out / "stereo" / "mine").exists()
 
 
 def test_lpips_is_measured_only_where_its_weights_are(monkeypatch, tmp_path):
-    import sys
     import types
 
     import torch

@@ -18,6 +18,7 @@ from voxel_models import around_surface, model_of, octants, sphere, tree
 from voxterra.cli.main import main
 from voxterra.cli.viewer import serve
 from voxterra.cli.viewer_scene import load_scene
+from voxterra.core.geo import GeoFrame
 from voxterra.core.voxels import SH_C0, VoxelModel, decode_paths
 from voxterra.errors import MissingPartError
 from voxterra.io.depth_store import write_views
@@ -28,6 +29,7 @@ from voxterra.surface.voxels.options import Training
 from voxterra.testing import look_at
 
 pytest.importorskip("torch")
+from voxterra.cli import viewer_painter
 from voxterra.cli.viewer_painter import SHOWS, Painter
 from voxterra.cli.viewer_voxels import VoxelLayer, view_of
 
@@ -90,6 +92,24 @@ def test_normals_depth_and_levels(painter, model):
     for show in SHOWS[1:]:
         assert tuple(painter.draw(FRONT, show)[2, 2]) == (34, 34, 38)
     assert f"level 6: {model.inside_edge * 2 / 64:.3g}" in painter.legend()
+
+
+def test_large_pictures_of_depth_tell_its_range(painter, model, monkeypatch):
+    told = []
+    real = viewer_painter.with_text
+    monkeypatch.setattr(
+        viewer_painter, "with_text", lambda p, text: told.append(text) or real(p, text)
+    )
+    large = FRONT.resized(480, 360)
+    picture = painter.draw(large, "depth")
+    near, far = (float(word) for word in told[0].split() if word[0].isdigit())
+    assert 2.3 - 0.02 < near < far < 3.0 and told[0].endswith("world units")
+    assert picture.shape == (360, 480, 3) and (picture[-30:, :200] > 200).any()
+    painter.draw(large), painter.draw(large, "normal"), painter.draw(FRONT, "depth")
+    assert len(told) == 1
+    on_the_map = replace(model, metadata={"frame": GeoFrame.local(scale_known=True).to_dict()})
+    Painter(on_the_map, "cpu").draw(large, "depth")
+    assert told[1].endswith(f"{far:g} m")
 
 
 def camera_at(view, width: int = 1200, height: int = 900) -> SimpleNamespace:

@@ -17,6 +17,7 @@ from benchmark_files import (
 )
 from PIL import Image
 
+from voxterra.cli import train
 from voxterra.cli.main import main
 from voxterra.core.transforms import Similarity
 
@@ -90,6 +91,24 @@ def test_scans_one_after_the_other(dtu, capsys, tmp_path):
     assert list(table["scans"]) == ["24", "37"]
     # Without culling the ball aside counts.
     assert table["scans"]["24"]["accuracy_mm"] > 0.7
+
+
+def test_scoring_tells_how_far_it_is(dtu, tanks, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "LINE_EVERY_S", 0.0)
+    scans = ("dtu", dtu / "out/scan{scan}", dtu / "truth", "--scans", 24, 37)
+    scans = (*scans, "--scene", dtu / "scenes/scan{scan}", "--stat", tmp_path)
+    scenes = ("tanks", tanks / "published", tanks, "--scenes", "Courthouse", "--stat", tmp_path)
+    for args, name, messages in (
+        (scans, "scan 37", ("reading the truth", "mask 1/2", "thinning", "truth to result")),
+        (scenes, "Courthouse", ("reading the truth", "alignment, stage 2", "distances")),
+    ):
+        run(*args)
+        lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith(f"{name}:")]
+        assert all(any(message in line for line in lines) for message in messages)
+        told = [int(line.partition("%")[0].split()[-1]) for line in lines if "%" in line]
+        assert told == sorted(told) and told[-1] == 100
+        run(*args, "--json")
+        json.loads(capsys.readouterr().out)  # and nothing beside it
 
 
 def test_a_mesh_in_the_unit_sphere_is_moved_to_the_world(dtu, capsys, tmp_path):

@@ -184,6 +184,24 @@ def test_unknown_camera_model(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("1 PINHOL 4 3 1 1 2 1", "'PINHOL' is no camera model of COLMAP's; did you mean 'PINHOLE'"),
+        ("1 PINHOLE 4 3 1 2 1", "PINHOLE has 4 parameters, and 3 stand here."),
+        ("1 PINHOLE 4 3 1 1 2 x", "cannot be read."),  # and nothing of Python's
+    ],
+)
+def test_a_wrong_camera_is_told_with_the_reason(
+    tmp_path: Path, reconstruction: Reconstruction, line: str, told: str
+) -> None:
+    write_colmap(reconstruction, tmp_path, text=True)
+    (tmp_path / "cameras.txt").write_text(f"# CAMERA_ID\n{line}\n")
+    with pytest.raises(FormatError, match="Line 2 of this COLMAP file") as error:
+        read_colmap(tmp_path)
+    assert told in error.value.what and line in error.value.where
+
+
 def no_points() -> SparsePoints:
     return SparsePoints(
         np.empty((0, 3)),

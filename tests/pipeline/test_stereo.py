@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from box_survey import photos_of_a_box
 
+from voxterra.depth import mvs
 from voxterra.errors import Cancelled, MissingPartError, NoOverlapError
 from voxterra.pipeline.stereo import needs_stereo, with_stereo
 from voxterra.surface.voxels.config import VoxelConfig
@@ -76,6 +78,18 @@ def test_what_was_found_is_used_again(truth, made, monkeypatch):
     monkeypatch.setattr("voxterra.depth.mvs._solve_view", stop)
     again = with_stereo(scene_of(truth), CONFIG, out)
     assert np.array_equal(again.views[0].prior.depth, scene.views[0].prior.depth)
+
+
+def test_what_was_found_of_other_photos_is_not_used(truth, made, monkeypatch, tmp_path):
+    out = tmp_path / "stereo"
+    shutil.copytree(made[1], out)
+    scene = scene_of(truth)
+    darker = [replace(view, rgb=view.rgb // 2) for view in scene.views]
+    solved = []
+    real = mvs._solve_view
+    monkeypatch.setattr(mvs, "_solve_view", lambda *a, **k: solved.append(1) or real(*a, **k))
+    with_stereo(replace(scene, views=tuple(darker)), CONFIG, out)
+    assert len(solved) >= len(scene.training)
 
 
 def test_a_stop_goes_through(truth, tmp_path):

@@ -162,6 +162,21 @@ def test_voxels_too_small_for_the_distance_from_the_origin_are_a_user_error(ball
         fuse(ball, FusionConfig(voxel_size_m=4e-7))
 
 
+@pytest.mark.parametrize("size", [1e-5, 1e-3])  # no pixel fits; too few a block
+def test_voxels_too_small_for_the_pixels_are_a_user_error(ball, size):
+    with pytest.raises(ReconstructionError, match="too small for these depth maps") as error:
+        fuse(ball, FusionConfig(voxel_size_m=size))
+    assert error.value.where == "--surface.voxel-size-m"
+    wanted = float(error.value.next_step.split()[3])
+    assert len(fuse(ball, FusionConfig(voxel_size_m=wanted)).faces) > 1000
+
+
+def test_depths_that_agree_on_nothing_are_not_said_to_be_coarse(ball):
+    with pytest.raises(ReconstructionError, match="do not agree") as error:
+        fuse(ball, FusionConfig(voxel_size_m=0.05, bounds_m=(5, 5, 5, 6, 6, 6)))
+    assert "--surface.bounds-m" in error.value.next_step
+
+
 def test_no_depth_is_a_user_error(ball, scenes):
     empty = [replace(m, depth=np.zeros_like(m.depth)) for m in ball.maps]
     with pytest.raises(ReconstructionError, match="depth"):

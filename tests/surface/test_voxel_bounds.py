@@ -159,5 +159,6 @@ def test_nothing_to_go_by():
     one_place = [look_at(f"{i}", (0, 0, 0), (np.cos(i), np.sin(i), 0)) for i in range(6)]
     with pytest.raises(UsageError, match="one place"):
         main_bound(bare(one_place), VoxelConfig())
-    with pytest.raises(UsageError, match="no sparse points"):
+    with pytest.raises(UsageError, match="no sparse points") as error:
         main_bound(bare(around(5)), VoxelConfig(bound_mode="pcd"))
+    assert "--stereo" in error.value.next_step

@@ -180,7 +180,8 @@ def test_masks_that_say_nothing(tmp_path):
     for i, mask in enumerate((empty, full, full)):
         PilImage.fromarray(mask).save(source / "masks" / f"{i:03d}.png")
     scene = load_scene(source)
-    assert scene.warnings == ("the mask of 000.png is empty: all of it is background",)
+    assert len(scene.warnings) == 1
+    assert "mask of 000.png is empty: all of the photo counts as background" in scene.warnings[0]
     for i in range(3):
         PilImage.fromarray(empty).save(source / "masks" / f"{i:03d}.png")
     with pytest.raises(InputError, match="masks of all 3 images are empty"):
@@ -221,7 +222,12 @@ def test_what_is_wrong_with_photos_is_told(tmp_path):
     source = colmap_scene(tmp_path / "black", n=3)
     black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     PilImage.fromarray(black).save(source / "images" / "001.png")
-    assert load_scene(source).warnings == ("001.png is black",)
+    (warning,) = load_scene(source).warnings
+    assert "001.png is black: it is trained on as it is; take it away unless" in warning
+    more = colmap_scene(tmp_path / "more", n=5)
+    PilImage.fromarray(black).save(more / "images" / "002.png")
+    (warning,) = load_scene(more, VoxelConfig(eval=True, test_every=2)).warnings
+    assert "002.png is black: it is scored as it is" in warning
     with pytest.raises(NoPhotosError, match="folder of photos") as told:
         load_scene(source, image_dir_name="photos")
     assert "images" in str(told.value.next_step)

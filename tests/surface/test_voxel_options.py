@@ -113,6 +113,21 @@ def test_only_what_has_no_effect_is_warned_about(caplog):
             resolve(wrong)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("bound: [1, 2]", "6 numbers: x_min y_min z_min x_max y_max z_max"),
+        ("n_iter: many", "a whole number"),
+        ("ss: [1]", "a number"),
+        ("eval: 3", "true or false"),
+    ],
+)
+def test_values_of_another_kind_are_told_without_python(tmp_path, text, told):
+    with pytest.raises(UsageError) as error:
+        resolve({}, cfg_files=[yaml_file(tmp_path, "a.yaml", text)])
+    assert error.value.what.endswith(f"which takes {told}.")
+
+
 def test_base_holds_where_nobody_says_otherwise():
     base = Training(Path("scene"), "photos", replace(VoxelConfig(), n_iter=50))
     given = resolve({"ss": 1.0}, base=base)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import voxel_training
 
+from voxterra.errors import UsageError
 from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.octree_query import crossing, inside_main, voxel_centers
 from voxterra.surface.voxels.scene import Scene
@@ -66,3 +67,17 @@ def test_without_depth_maps_nothing_counts_as_measured(started):
     state, targets = started
     bare = tuple(replace(target, prior=None) for target in targets)
     assert not measuring_views(state.voxels.octree, bare).any()
+
+
+def test_a_start_from_depth_maps_has_no_more_voxels_than_there_may_be(caplog):
+    scene, device = voxel_training.scene(), torch.device("cpu")
+    cube = main_bound(scene, CONFIG)
+    targets, _ = make_targets(scene, cube, CONFIG, device)
+    for most in (20_000, 1000):
+        assert "--max_voxels" not in caplog.text
+        config = replace(CONFIG, max_voxels=most)
+        state = start(scene, cube, targets, config, device, most)
+        assert 500 < len(state.voxels) <= most
+    assert "The start has 3 levels inside the bound instead of 4." in caplog.text
+    with pytest.raises(UsageError, match="more than the 60 there may be"):
+        start(scene, cube, targets, CONFIG, device, 60)

@@ -351,8 +351,31 @@ def test_curves_are_a_picture_one_can_read(tmp_path):
     assert len(rows) > 300
     # It falls from the left to the right.
     assert rows[columns < 150].min() < 60 and rows[columns > 800].min() > 200
+    assert (picture[-35:-20] < 150).any() and (picture[-20:] < 150).any()  # numbers, a label
     report.draw_curves({}, tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_charts_of_a_training_have_one_scale_of_iterations(tmp_path):
+    whole = [(at, float(at)) for at in range(0, 1001, 100)]
+    report.draw_curves({"whole": whole, "late": whole[5:], "early": whole[:6]}, tmp_path / "c.png")
+    picture = np.asarray(Image.open(tmp_path / "c.png"))
+    ends = []
+    for top in range(0, 3 * report.SIZE[1], report.SIZE[1]):
+        line = (picture[top : top + report.SIZE[1]] == report._LINE).all(-1)
+        columns = np.flatnonzero(line.any(0))
+        ends.append((columns[0], columns[-1]))
+    (first, last), late, early = ends
+    middle = (first + last) / 2
+    assert late == pytest.approx((middle, last), abs=3)
+    assert early == pytest.approx((first, middle), abs=3)
+
+
+@pytest.mark.parametrize(
+    ("last", "step"), [(0, 1), (7, 1), (20, 2), (30, 5), (100, 10), (950, 100), (8000, 1000)]
+)
+def test_ticks_are_round_and_few(last, step):
+    assert report._tick_step(last) == step
 
 
 def test_pictures_of_the_progress(trained):

@@ -25,7 +25,7 @@ from voxterra.errors import (  # noqa: E402
     is_out_of_memory,
 )
 from voxterra.surface.voxels import train as training  # noqa: E402
-from voxterra.surface.voxels.scene import ScenePoints  # noqa: E402
+from voxterra.surface.voxels.scene import ScenePoints, finished_scene  # noqa: E402
 from voxterra.surface.voxels.state import load_state  # noqa: E402
 from voxterra.surface.voxels.usable import usable_scene  # noqa: E402
 
@@ -76,10 +76,19 @@ def test_an_empty_cloud_starts_from_a_sphere_and_says_so(bare, caplog):
         train(replace(bare, points=none), init="points")
 
 
-def test_a_start_with_more_voxels_than_there_may_be_says_so(bare, caplog):
-    model = train(bare, n_iter=1, max_voxels=100)
-    assert model.n_voxels > 100
-    assert "more than the 100 of --max_voxels" in caplog.text and "--init_level" in caplog.text
+def test_no_start_has_more_voxels_than_there_may_be(bare, caplog):
+    for most, levels in ((4000, 3), (200, 2)):
+        caplog.clear()
+        model = train(bare, init="sphere", n_iter=1, max_voxels=most)
+        assert model.n_voxels <= most
+        told = [r.message for r in caplog.records if "--max_voxels" in r.message]
+        assert len(told) == 1  # and nothing else about it
+        assert f"The start has {levels} levels inside the bound instead of 4." in told[0]
+    caplog.clear()
+    train(bare, init="sphere", n_iter=1, max_voxels=6000)
+    assert "--max_voxels" not in caplog.text
+    with pytest.raises(UsageError, match="more than the 8 there may be"):
+        train(bare, init="sphere", n_iter=1, max_voxels=8)
 
 
 def test_points_at_no_place_are_left_out(scene, bare, caplog):
@@ -124,9 +133,15 @@ def test_masks_that_hold_everything_or_nothing(bare, caplog):
         train(changed(bare, range(COUNT), mask=np.zeros_like(full)))
     assert "invert" in error.value.next_step
     one = changed(changed(bare, range(COUNT), mask=full), [1], mask=np.zeros_like(full))
-    train(one)
-    assert "masks without object are not used for the first surface" in caplog.text
-    assert "all of their photo is background: 1.png" in caplog.text
+    warned = len(caplog.records)
+    with caplog.at_level("INFO"):
+        train(one)
+    assert "not used for the first surface: 1.png" in caplog.text
+    # The scene's own warnings tell it, once.
+    told = [record.message for record in caplog.records[warned:] if record.levelname == "WARNING"]
+    assert told and not any("mask of" in text or "without object" in text for text in told)
+    (warning,) = finished_scene(one, CONFIG).warnings
+    assert "mask of 1.png is empty" in warning and "take the photo away" in warning
 
 
 def test_a_bound_that_misses_the_scene(scene, bare):
@@ -185,7 +200,7 @@ def test_a_camera_or_image_that_does_not_fit(bare):
         ({"geo_lr": 1e6}, "--geo_lr"),
         ({"sh0_lr": 1e6}, "--sh0_lr"),
         ({"shs_lr": 1e6}, "--shs_lr"),
-        ({"exposure_lr": 1e6, "exposure": True}, "--exposure_lr"),
+        ({"exposure_lr": 1e6, "exposure": True, "max_voxels": 6000}, "--exposure_lr"),
     ],
 )
 def test_a_training_that_diverges_is_stopped(bare, options, told):

@@ -258,7 +258,8 @@ import voxel_training
 from dataclasses import replace
 from voxterra.surface.voxels.train import train
 config = replace(voxel_training.SMALL, n_iter=30, max_level=5, max_voxels=8000, vg_from=0,
-                 exposure=True, sharpness_lr=0.01, sharpness_from=2000, save_every=1, view_every=15)
+                 exposure=True, lambda_start=0.1, sharpness_lr=0.01, sharpness_from=2000,
+                 save_every=1, view_every=15)
 train(voxel_training.scene(6, (2,)), config, out=Path(sys.argv[1]), resume=True)
 """
 

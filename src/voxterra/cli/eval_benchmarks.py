@@ -10,6 +10,8 @@ import tyro
 
 from voxterra.cli.eval_tables import show
 from voxterra.cli.scan_paths import check_names, check_positive, filled, named, stat_folder
+from voxterra.cli.train import told_progress
+from voxterra.core.progress import Progress, no_progress, part
 from voxterra.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,10 +20,15 @@ if TYPE_CHECKING:
     from voxterra.evaluate.tanks_and_temples import TanksScore
 
 SCAN, SCENE = "{scan}", "{scene}"
+# After the help of options that are needed, or whose absence the help explains.
+NEEDED, NOTHING = "(required)", ""
 
 Stat = Annotated[
     Path | None,
-    tyro.conf.arg(help="Folder of the table; without it, test_stat beside the result."),
+    tyro.conf.arg(
+        help="Folder of the table; without it, test_stat beside the result.",
+        help_behavior_hint=NOTHING,
+    ),
 ]
 Json = Annotated[bool, tyro.conf.arg(name="json", help="Print JSON instead of a table.")]
 
@@ -39,12 +46,15 @@ def dtu(
         tyro.conf.Positional[Path],
         tyro.conf.arg(metavar="TRUTH", help="Folder with Points/stl and ObsMask."),
     ],
-    scans: Annotated[tuple[int, ...], tyro.conf.arg(help="Numbers of the scans.")] = (),
+    scans: Annotated[
+        tuple[int, ...], tyro.conf.arg(help="Numbers of the scans.", help_behavior_hint=NEEDED)
+    ] = (),
     scene: Annotated[
         Path | None,
         tyro.conf.arg(
             help="Folder with cameras_sphere.npz and mask/, to cull with; {scan} stands for the "
-            "scan. Without it, what the model in RESULT was trained on."
+            "scan. Without it, what the model in RESULT was trained on.",
+            help_behavior_hint=NOTHING,
         ),
     ] = None,
     cull: Annotated[
@@ -61,7 +71,11 @@ def dtu(
     limit_mm: Annotated[float, tyro.conf.arg(help="Distances from here on are outliers.")] = 20.0,
     stat: Stat = None,
     picture: Annotated[
-        Path | None, tyro.conf.arg(help="Write a PNG of the errors; {scan} stands for the scan.")
+        Path | None,
+        tyro.conf.arg(
+            help="Write a PNG of the errors; {scan} stands for the scan.",
+            help_behavior_hint=NOTHING,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -78,11 +92,15 @@ def dtu(
         settings["dilation_px"] = dilation_px
     for name in names:
         path = filled(result, SCAN, name)
+        tell = no_progress if as_json else told_progress(f"scan {name}")
+        tell(0.0, "reading the truth")
         with named(path, name):
             of = read_dtu_truth(filled(truth, SCAN, name), int(name))
             folder = None if scene is None else filled(scene, SCAN, name)
-            culled = _culled(path, folder, cull, dilation_px, normalised)
-            score: DtuScore = score_dtu(culled, of, gap_mm=gap_mm, limit_mm=limit_mm)
+            culled = _culled(path, folder, cull, dilation_px, normalised, part(tell, 0.1, 0.4))
+            score: DtuScore = score_dtu(
+                culled, of, gap_mm=gap_mm, limit_mm=limit_mm, progress=part(tell, 0.4, 1.0)
+            )
         # Scan by scan, so that what is scored stays when a later scan fails.
         rows = {name: score.to_dict()}
         table = add_rows(stat or stat_folder(result, SCAN), "dtu", settings, rows)
@@ -108,12 +126,15 @@ def tanks(
             metavar="TRUTH", help="Folder of the training scenes' truth: Barn/Barn.ply and so on."
         ),
     ],
-    scenes: Annotated[tuple[str, ...], tyro.conf.arg(help="Names of the scenes.")] = (),
+    scenes: Annotated[
+        tuple[str, ...], tyro.conf.arg(help="Names of the scenes.", help_behavior_hint=NEEDED)
+    ] = (),
     cameras: Annotated[
         Path | None,
         tyro.conf.arg(
             help="Cameras of the result (run, COLMAP model, transforms.json or .log), where its "
-            "world is not that of the published ones; {scene} stands for the scene."
+            "world is not that of the published ones; {scene} stands for the scene.",
+            help_behavior_hint=NOTHING,
         ),
     ] = None,
     refine: Annotated[
@@ -121,11 +142,18 @@ def tanks(
         tyro.conf.arg(help="Fit the result to the truth's points after the cameras."),
     ] = "points",
     threshold: Annotated[
-        float | None, tyro.conf.arg(help="Without it, the benchmark's for the scene.")
+        float | None,
+        tyro.conf.arg(
+            help="Without it, the benchmark's for the scene.", help_behavior_hint=NOTHING
+        ),
     ] = None,
     stat: Stat = None,
     picture: Annotated[
-        Path | None, tyro.conf.arg(help="Write a PNG of the errors; {scene} stands for the scene.")
+        Path | None,
+        tyro.conf.arg(
+            help="Write a PNG of the errors; {scene} stands for the scene.",
+            help_behavior_hint=NOTHING,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -141,6 +169,8 @@ def tanks(
     settings = {"refine": refine, "threshold": "of the scene" if threshold is None else threshold}
     for name in scenes:
         path = filled(result, SCENE, name)
+        tell = no_progress if as_json else told_progress(name)
+        tell(0.0, "reading the truth")
         with named(path, name):
             of = read_tanks_truth(filled(truth, SCENE, name), name)
             posed = path if cameras is None else filled(cameras, SCENE, name)
@@ -150,7 +180,12 @@ def tanks(
                 move = published_from_world(read(posed), of.published)
             refined = refine == "points"
             score: TanksScore = score_tanks(
-                read_geometry(path), of, thresholds[name], move, refine=refined
+                read_geometry(path),
+                of,
+                thresholds[name],
+                move,
+                refine=refined,
+                progress=part(tell, 0.1, 1.0),
             )
         rows = {name: score.to_dict()}
         table = add_rows(stat or stat_folder(result, SCENE), "tanks", settings, rows)
@@ -162,7 +197,12 @@ def tanks(
 
 
 def _culled(
-    path: Path, scene: Path | None, cull: str, dilation_px: float, normalised: bool
+    path: Path,
+    scene: Path | None,
+    cull: str,
+    dilation_px: float,
+    normalised: bool,
+    progress: Progress,
 ) -> Geometry:
     """The result in the world, without what is not to be scored."""
     from voxterra.evaluate.cull import inside_masks, read_masked_cameras, seen
@@ -188,8 +228,11 @@ def _culled(
             )
         geometry = geometry.moved(cameras.world_from_sphere)
     if cull == "seen":  # before the masks take away what hides other parts
-        geometry = seen(geometry, cameras)
-    return geometry if cull == "none" else inside_masks(geometry, cameras, dilation_px)
+        geometry = seen(geometry, cameras, progress=part(progress, 0.0, 0.5))
+        progress = part(progress, 0.5, 1.0)
+    if cull == "none":
+        return geometry
+    return inside_masks(geometry, cameras, dilation_px, progress=progress)
 
 
 def _trained_on(path: Path) -> Path | None:

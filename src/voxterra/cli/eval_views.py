@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxterra.cli.train import require_torch, told_progress
+from voxterra.cli.train import require_torch, told_progress, warn_on_stderr
 from voxterra.cli.words import option_lines, read_words, wants_help
 from voxterra.core.voxels import VoxelModel
 from voxterra.errors import InputError
@@ -65,6 +65,7 @@ def run(args: list[str]) -> int:
     if wants_help(args):
         print(INTRO, *option_lines(_KINDS, _KINDS, _HELPS, {"device": "auto"}), sep="\n")
         raise SystemExit(0)
+    warn_on_stderr()
     given = read_words(args, _KINDS, verb="eval views", positional=("model_path",))
     folder: Path | None = given.get("model_path")
     if folder is None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from voxterra.cli.train import require_torch, told_progress
+from voxterra.cli.train import require_torch, told_progress, warn_on_stderr
 from voxterra.cli.words import option_lines, read_words, wants_help
 from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
@@ -53,6 +53,8 @@ _HELPS = {
     "voxel_size": "Cells of tsdf, in world units; without it, from the size of a pixel.",
     "device": "Where tsdf renders.",
 }
+_OF_A_RUN = {"--surface.voxel-size-m": "--voxel_size", "--surface.bounds-m": "--bound"}
+"""Options of a run's fusion, which its errors name, and what they are called here."""
 _DEFAULTS = {"method": "sdf", "device": "auto"}
 
 
@@ -70,6 +72,7 @@ def run(args: list[str]) -> int:
     if wants_help(args):
         print(INTRO, *option_lines(_KINDS, _KINDS, _HELPS, _DEFAULTS), sep="\n")
         raise SystemExit(0)
+    warn_on_stderr()
     given = {**_DEFAULTS, **read_words(args, _KINDS, verb="mesh", positional=("model_path",))}
     folder: Path = given["model_path"]
     _check_numbers(given)
@@ -102,10 +105,11 @@ def _is_for_a_model(args: list[str]) -> bool:
 
 def _targets(out: Path | None, folder: Path, method: str) -> list[Path]:
     """Files to write; without `out` no method writes over the mesh of the other."""
+    from voxterra.surface.voxels.model_folder import MESH_KINDS, MESHES
+
     if out is None:
-        stem = "mesh" if method == "sdf" else f"mesh_{method}"
-        return [folder / f"{stem}.ply", folder / f"{stem}.glb"]
-    if out.suffix.lower() not in (".ply", ".glb"):
+        return [folder / f"{MESHES[method]}{kind}" for kind in MESH_KINDS]
+    if out.suffix.lower() not in MESH_KINDS:
         raise UsageError(
             f"A mesh cannot be written as '{out.suffix or out.name}'.",
             where="--out",
@@ -163,7 +167,12 @@ def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMes
     voxels = to_device(model, choose_device(VoxelConfig(device=given["device"])))
     size = given.get("voxel_size")
     config = FusionConfig(bounds_m=bounds or _main_bound(model), voxel_size_m=size)
-    mesh = extract_tsdf(depth_maps_of(voxels, views), config, progress=told_progress("mesh"))
+    try:
+        mesh = extract_tsdf(depth_maps_of(voxels, views), config, progress=told_progress("mesh"))
+    except ReconstructionError as error:
+        raise ReconstructionError(
+            error.what, where=_named_here(error.where), next_step=_named_here(error.next_step)
+        ) from error
     if bounds is None:
         return mesh
     # The fusion keeps whole blocks of cells.
@@ -177,11 +186,17 @@ def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMes
     return mesh
 
 
+def _named_here(text: str | None) -> str | None:
+    for theirs, ours in _OF_A_RUN.items():
+        text = text and text.replace(theirs, ours)
+    return text
+
+
 def _stereo_maps(folder: Path) -> DepthMaps:
     """The depth maps that the training of a model made for itself.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or they are of the cameras of an earlier model.
     """
     from voxterra.io.depth_store import DepthStore
 
@@ -192,7 +207,19 @@ def _stereo_maps(folder: Path) -> DepthMaps:
             where=str(maps),
             next_step="Train with --stereo, or leave --measured away.",
         )
-    return DepthStore(maps)
+    stereo = DepthStore(maps)
+    trained = np.array([view.cam_from_world for view in DepthStore(folder).views])
+    # A training without --stereo leaves that of an earlier one alone, whatever its photos were.
+    if not all(
+        np.isclose(trained, view.cam_from_world, 1e-6, 1e-6).all((1, 2)).any()
+        for view in stereo.views
+    ):
+        raise UsageError(
+            "The depth maps beside this model are of other cameras than it was trained with.",
+            where=str(maps),
+            next_step="Train with --stereo, or leave --measured away.",
+        )
+    return stereo
 
 
 def _measured(mesh: TriMesh, maps: DepthMaps) -> TriMesh:

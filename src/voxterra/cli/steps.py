@@ -49,16 +49,24 @@ def run(args: list[str]) -> int:
         return run_verb.run([*rest, "--until", "ingest"])  # the first step starts a run
     if not (folder / RUN_FILE).exists():
         require_no_component(folder)
-        raise UsageError(
-            "This is not the folder of a run.",
-            where=str(folder),
-            next_step="Start one with: voxterra run PHOTOS --out DIR.",
-        )
+        raise _no_run(step, folder)
     given = _parse(step, rest, run_verb.recorded_options(folder) or RunConfig())
     events = run_pipeline(
         None, given.run, given.options, from_stage=step, until=step, anyway=given.anyway
     )
     return follow(events, as_json=given.json)
+
+
+def _no_run(step: str, folder: Path) -> UsageError:
+    """The error for a folder that is none of a run, and for `mesh` none of a trained model."""
+    what, begin = "of a run", "start a run: voxterra run PHOTOS --out DIR"
+    if step == "mesh":
+        what = "of a run or of a trained model"
+        begin += "; or train: voxterra train --source_path DATA --model_path OUT"
+    is_there = "This is not the folder" if folder.exists() else "There is no such folder"
+    return UsageError(
+        f"{is_there} {what}.", where=str(folder), next_step=f"Check the path, or {begin}."
+    )
 
 
 def _run_folder(step: str, args: list[str]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -81,6 +82,7 @@ def run(args: list[str]) -> int:
     if wants_help(args):
         print(help_text())
         raise SystemExit(0)
+    warn_on_stderr()
     given = parse(args)
     require_torch()
     from voxterra.surface.voxels.device import require_devices
@@ -144,9 +146,15 @@ def require_torch() -> None:
         ) from error
 
 
+def warn_on_stderr() -> None:
+    """Print what the library warns of as the verbs print their own warnings."""
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
+
+
 def told_progress(verb: str) -> Progress:
     """A `Progress` that prints: one line kept up to date on a terminal, else one now and then."""
-    terminal, last = sys.stdout.isatty(), [time.monotonic()]
+    terminal = sys.stdout.isatty()
+    last = [-math.inf if terminal else time.monotonic()]
 
     def tell(fraction: float, message: str = "") -> None:
         now = time.monotonic()
@@ -248,7 +256,6 @@ def _train(given: Given) -> None:
     from voxterra.surface.voxels.load import load_scene
     from voxterra.surface.voxels.train import train
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     training, out = given.training, given.model_path
     source = training.source_path
     assert source is not None  # parse() has seen to it

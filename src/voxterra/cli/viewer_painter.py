@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from voxterra.core.camera import Camera, PinholeView
+from voxterra.core.geo import GeoFrame
 from voxterra.core.voxels import VoxelModel
 
 SHOWS = ("colour", "depth", "normal", "level")
 _EMPTY = (34, 34, 38)
+_TOLD_FROM_PX = 400
+"""Width of a picture of depths from which on there is room to tell their range."""
 _SMALL = Camera("PINHOLE", 32, 24, (32.0, 32.0, 0.0, 0.0))
 
 Pixels = NDArray[np.uint8]
@@ -33,6 +37,8 @@ class Painter:
 
         chosen = choose_device(VoxelConfig(device=device))  # type: ignore[arg-type]
         self.voxels = to_device(model, chosen)
+        frame = model.metadata.get("frame")
+        self._unit = GeoFrame.from_dict(frame).unit if frame else "world units"
         self.full_px = 1600 if chosen.type == "cuda" else 800
         at_surface = crossing(self.voxels.octree, self.voxels.sdf)
         levels = self.voxels.octree.level[at_surface if bool(at_surface.any()) else slice(None)]
@@ -43,9 +49,9 @@ class Painter:
     def draw(self, view: PinholeView, show: str = "colour") -> Pixels:
         """(H, W, 3) uint8 picture of what `view` sees; `show` is one of `SHOWS`.
 
-        Depth is bright where near; normals are (n + 1) / 2 of their direction in world; levels go
-        from blue (coarse voxels) to red (fine ones). Where there is nothing, colour has the
-        model's background and the others are dark.
+        Depth is bright where near, and large pictures tell its range; normals are (n + 1) / 2 of
+        their direction in world; levels go from blue (coarse voxels) to red (fine ones). Where
+        there is nothing, colour has the model's background and the others are dark.
         """
         import torch
 
@@ -56,15 +62,20 @@ class Painter:
             seen = render_view(self.voxels, view)
             if show == "colour":
                 return to_bytes(seen.color)
+            limits = None
             if show == "depth":
-                picture, there = depth_picture(seen.depth)[0], seen.depth > 0
+                (picture, limits), there = depth_picture(seen.depth), seen.depth > 0
             elif show == "normal":
                 picture = to_bytes(0.5 + 0.5 * seen.normal)
                 there = seen.normal.abs().sum(2) > 0
             else:
                 level = self._level(view, seen.median_depth)
                 picture, there = self._level_picture(view, level, seen.normal), level >= 0
-        return np.where(there.cpu().numpy()[..., None], picture, np.array(_EMPTY, np.uint8))
+        picture = np.where(there.cpu().numpy()[..., None], picture, np.array(_EMPTY, np.uint8))
+        if limits is None or view.width < _TOLD_FROM_PX:
+            return picture
+        near, far = limits
+        return with_text(picture, f"bright: {near:.3g}   dark: {far:.3g} {self._unit}")
 
     def _level(self, view: PinholeView, depth: Any) -> Any:
         """(H, W) octree level of the voxel at the median depth, -1 where none."""
@@ -98,6 +109,17 @@ class Painter:
             color = f"rgb({rgb[0]},{rgb[1]},{rgb[2]})"
             rows.append(f'<span style="color:{color}">■</span> level {level}: {size:.3g}')
         return "Edges of voxels:<br/>" + "<br/>".join(rows)
+
+
+def with_text(picture: Pixels, text: str) -> Pixels:
+    """The picture with a line of text in its lower left corner."""
+    image = Image.fromarray(picture)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=15)
+    at = (12, image.height - 14)
+    left, top, right, bottom = draw.textbbox(at, text, font, anchor="ls")
+    draw.rectangle((left - 6, top - 5, right + 6, bottom + 5), fill=_EMPTY)
+    draw.text(at, text, fill=(235, 235, 235), font=font, anchor="ls")
+    return np.asarray(image)
 
 
 def ramp(share: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from voxterra.core.names import nearest
+from voxterra.core.options import in_words
 from voxterra.errors import UsageError
 
 WIDTH = 96
@@ -120,17 +121,17 @@ def _value(name: str, words: list[str], kind: Any) -> Any:
     if inner is bool:
         text = words[0].lower() if words else "true"
         if text not in ("true", "false"):
-            raise _wrong(name, words, "true or false")
+            raise _wrong(name, words, kind)
         return text == "true"
     if kind is not inner and words == ["None"]:
         return None
     if typing.get_origin(inner) is tuple:
         args = typing.get_args(inner)
         if not words or (args[-1] is not Ellipsis and len(words) != len(args)):
-            raise _wrong(name, words, f"{len(args)} numbers" if Ellipsis not in args else "a value")
+            raise _wrong(name, words, kind)
         return tuple(_value(name, [word], args[0]) for word in words)
     if len(words) != 1 or not words[0]:
-        raise _wrong(name, words, "a value")
+        raise _wrong(name, words, kind)
     if typing.get_origin(inner) is Literal:
         return _choice(name, words[0], typing.get_args(inner))
     if inner in (int, float):
@@ -157,15 +158,18 @@ def _number(name: str, word: str, kind: type) -> Any:
             return int(number)
     except (ValueError, OverflowError):
         pass
-    raise _wrong(name, [word], "a whole number" if kind is int else "a number")
+    raise _wrong(name, [word], kind)
 
 
-def _wrong(name: str, words: list[str], wanted: str) -> UsageError:
+def _wrong(name: str, words: list[str], kind: Any) -> UsageError:
     given = f"'{' '.join(words)}' is given" if words else "nothing is given"
+    inner = _inner(kind)
+    box = typing.get_origin(inner) is tuple and len(typing.get_args(inner)) == 6
+    example = f"For example: --{name} -1 -1 -1 1 1 1" if box else f"Write --{name}{_metavar(kind)}"
     return UsageError(
-        f"The option {name} takes {wanted}, but {given}.",
+        f"The option {name} takes {in_words(inner)}, but {given}.",
         where=f"--{name}",
-        next_step=f"For example: --{name} VALUE; --help tells what it takes.",
+        next_step=f"{example}; --help tells what it is for.",
     )
 
 

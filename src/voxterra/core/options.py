@@ -88,9 +88,31 @@ def converted(value: Any, hint: Any, where: str) -> Any:
         return Path(value)
     if isinstance(hint, type) and type(value) is hint:
         return value
-    wanted = getattr(hint, "__name__", str(hint))
     raise UsageError(
-        f"{value!r} is not of the kind that this option takes ({wanted}).",
+        f"{value!r} cannot be the value of this option, which takes {in_words(hint)}.",
         where=where,
         next_step="Give a value of that kind, or leave the option out.",
     )
+
+
+BOX = "x_min y_min z_min x_max y_max z_max"
+"""The numbers of an option that takes six: each of these is a box in world."""
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+}
+
+
+def in_words(hint: Any) -> str:
+    """What an option of an annotated type takes, for people who know no Python."""
+    args = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if typing.get_origin(hint) is not tuple:
+        return _WORDS.get(hint, "a value") if not args else in_words(args[0])
+    if args[-1] is Ellipsis:
+        return f"a list (each {in_words(args[0])})"
+    return f"{len(args)} numbers" + (f": {BOX}" if len(args) == 6 else "")

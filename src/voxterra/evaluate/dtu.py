@@ -83,6 +83,7 @@ def score_dtu(
     Raises:
         InputError: no part of the result is in the observed volume, or no truth above the plane.
     """
+    progress(0.0, "points of the result")
     low, high = truth.low - MARGIN_MM, truth.high + MARGIN_MM
     near = geometry.near(low, high)
     blocks = [

@@ -150,6 +150,7 @@ def score_tanks(
     if published_from_world is not None:
         transform = transform.compose(published_from_world)
     size = threshold / 2.0
+    progress(0.0, "points inside the crop volume")
     target = _cropped(Geometry(truth.points, None), truth.volume, size)
     require_points(
         target,
@@ -157,8 +158,8 @@ def score_tanks(
         None,
         "Check that NAME.ply and NAME.json are of the same scene.",
     )
+    progress(0.05, "distances before the alignment" if refine else "distances")
     score = _score(geometry, truth.volume, target, threshold, transform)
-    progress(0.2)
     if refine:
         refined = refine_on_points(
             geometry, truth, threshold, transform, progress=part(progress, 0.2, 0.8)

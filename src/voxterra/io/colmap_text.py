@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from voxterra.core.camera import Camera
+from voxterra.core.names import nearest
 from voxterra.errors import FormatError
 from voxterra.io.colmap_tables import (
     CAMERA_MODELS,
@@ -58,8 +59,9 @@ def _read(path: Path, fill: Callable[[ColmapTables, _Lines], None], tables: Colm
     try:
         fill(tables, lines)
     except (ValueError, IndexError, OverflowError) as error:
+        reason = f": {error}" if isinstance(error, _Wrong) else "."
         raise FormatError(
-            f"Line {lines.number} of this COLMAP file cannot be read.",
+            f"Line {lines.number} of this COLMAP file cannot be read{reason}",
             where=f"{path}:{lines.number}: {lines.text[:_PATH_CHARACTERS]}",
             next_step="Correct that line, or export the model again from COLMAP.",
         ) from error
@@ -80,6 +82,10 @@ def _empty() -> ColmapTables:
         track_image_ids=np.empty(0, np.int64),
         track_keypoints=np.empty(0, np.int64),
     )
+
+
+class _Wrong(ValueError):
+    """Something whose text, the end of a sentence, is for people."""
 
 
 class _Lines:
@@ -111,8 +117,10 @@ def _fill_cameras(tables: ColmapTables, lines: _Lines) -> None:
         if not line.strip():
             continue
         camera_id, model, width, height, *params = line.split()
-        if model not in CAMERA_MODELS or len(params) != CAMERA_MODELS[model][1]:
-            raise ValueError("camera model or number of its parameters")
+        if model not in CAMERA_MODELS:
+            raise _Wrong(f"'{model}' is no camera model of COLMAP's{nearest(model, CAMERA_MODELS)}")
+        if len(params) != (count := CAMERA_MODELS[model][1]):
+            raise _Wrong(f"{model} has {count} parameters, and {len(params)} stand here.")
         values = tuple(float(value) for value in params)
         tables.cameras[int(camera_id)] = Camera(model, int(width), int(height), values)
 
@@ -147,10 +155,10 @@ def _fill_points(tables: ColmapTables, lines: _Lines) -> None:
         tracks.append(np.array(fields[8:], np.int64).reshape(-1, 2))
     values = np.array(heads, np.float64).reshape(-1, 7)
     if np.any((values[:, 3:6] < 0) | (values[:, 3:6] > 255)):
-        raise ValueError("colour outside 0..255")
+        raise _Wrong("a colour is outside of 0 to 255.")
     joined = np.concatenate([np.empty((0, 2), np.int64), *tracks])
     if joined.min(initial=0) < 0:
-        raise ValueError("negative index in a track")
+        raise _Wrong("an index in a track is negative.")
     tables.positions, tables.errors = values[:, :3].copy(), values[:, 6].copy()
     tables.colors = values[:, 3:6].astype(np.uint8)
     tables.track_lengths = np.array([len(track) for track in tracks], np.int64)

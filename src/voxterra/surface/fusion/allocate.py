@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _MIN_SAMPLES = 4
 # Stray samples may touch so many blocks for each wanted one before the search is given up.
 _STRAY_BLOCKS = 8
+# Voxels of less than this many pixels may be why there is no surface.
+_SMALLEST = 0.5
 # A volume is at most so many blocks wide, so that a lattice edge has a number of 63 bits.
 _MAX_WIDTH = (1 << 20) // BLOCK
 
@@ -77,23 +79,39 @@ def allocate(
             n_voxels = len(keys) * BLOCK**3
         coarser = voxel * max(1.1, 1.05 * np.sqrt(n_voxels / config.max_voxels))
         logger.warning(
-            "voxels of size %.3g would be %.3g in number, more than --surface.max-voxels (%.3g): "
-            "they get the size %.3g",
+            "voxels of size %.3g would be %.3g in number, more than there may be (%.3g; in a run "
+            "--surface.max-voxels): they get the size %.3g",
             voxel, n_voxels, config.max_voxels, coarser,
         )  # fmt: skip
         voxel = float(coarser)
     if len(coords) == 0:
-        raise ReconstructionError(
-            "The depth maps do not agree on any surface.",
-            where="depth maps",
-            next_step="Add photos with more overlap, or give --surface.bounds-m around the scene.",
-        )
+        raise no_surface(voxel, statistics, config)
     band = np.array(
         [config.truncation_voxels * voxel, config.noise_factor * statistics.relative_noise]
     )
     logger.info("%d blocks of voxels of %.4g", len(coords), voxel)
     limit = config.max_footprint_voxels * voxel
     return Volume(voxel, coords, _neighbors(coords), band, limit)
+
+
+def no_surface(
+    voxel: float, statistics: DepthStatistics, config: FusionConfig
+) -> ReconstructionError:
+    """Why no surface came out: too small voxels take no pixel in, or are met by too few each."""
+    if voxel < _SMALLEST * statistics.footprint:
+        return ReconstructionError(
+            f"Voxels of {voxel:.3g} are too small for these depth maps, a pixel of which covers "
+            f"{statistics.footprint:.3g}: no surface comes out.",
+            where="--surface.voxel-size-m",
+            next_step=f"Choose voxels of {config.voxel_factor * statistics.footprint:.2g} or so "
+            "(--surface.voxel-size-m), or leave their size to the depth maps.",
+        )
+    return ReconstructionError(
+        "The depth maps do not agree on any surface.",
+        where="depth maps",
+        next_step="Add photos that overlap by 60 % or more and show texture, or give "
+        "--surface.bounds-m around the scene.",
+    )
 
 
 def _touched(

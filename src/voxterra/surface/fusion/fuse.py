@@ -27,7 +27,7 @@ from voxterra.kernels.marching_cubes import (
     emit_triangles,
 )
 from voxterra.kernels.tsdf import VOXELS, finish_blocks, integrate_view
-from voxterra.surface.fusion.allocate import Volume, allocate
+from voxterra.surface.fusion.allocate import Volume, allocate, no_surface
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.fusion.kept import KeptWork, Piece
 from voxterra.surface.fusion.statistics import DepthStatistics, depth_statistics
@@ -66,7 +66,11 @@ def fuse(
         ReconstructionError: the depth maps hold no surface.
     """
     if len(maps.views) == 0:
-        raise _nothing()
+        raise ReconstructionError(
+            "There are no depth maps.",
+            where="depth maps",
+            next_step="Add photos that overlap by 60 % or more and show texture.",
+        )
     statistics = depth_statistics(maps)
     kept = KeptWork(work_dir)
     volume = kept.volume()
@@ -86,20 +90,12 @@ def fuse(
         if len(piece.faces):
             pieces.append(piece)
     if not pieces:
-        raise _nothing()
+        raise no_surface(volume.voxel, statistics, config)
     progress(0.95, "joining regions")
     mesh = _weld(pieces)
     logger.info("fused %d vertices, %d faces", len(mesh.vertices), len(mesh.faces))
     progress(1.0, f"{len(mesh.faces)} faces")
     return mesh
-
-
-def _nothing() -> ReconstructionError:
-    return ReconstructionError(
-        "No surface came out of the depth maps.",
-        where="depth maps",
-        next_step="Add photos that overlap by 60 % or more and show texture.",
-    )
 
 
 def _regions(volume: Volume) -> list[NDArray[np.int64]]:

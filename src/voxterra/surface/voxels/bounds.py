@@ -171,7 +171,8 @@ def _of_points(
         raise UsageError(
             "There are no sparse points and no depths to take the bound from.",
             where=where,
-            next_step="Choose --bound_mode camera_median or forward, or give --bound.",
+            next_step="Train with --stereo, which finds both, choose --bound_mode camera_median "
+            "or forward, or give --bound.",
         )
     low, high = np.quantile(samples, quantiles, axis=0)
     center, half = (low + high) / 2, _MARGIN * (high - low) / 2

@@ -73,7 +73,8 @@ class VoxelConfig:
     max_level: int = 11
     """Finest level inside the main bound."""
     max_voxels: int = 4_000_000
-    """Voxels at most; no more are split once this many are there. Lowered to what fits."""
+    """Voxels at most: a start that has more is made coarser, and no more are split once this many
+    are there. Lowered to what fits."""
 
     # --- procedure --------------------------------------------------------------------------
     n_iter: int = 8000

@@ -150,11 +150,8 @@ def _choose(scene: Scene, used: Sequence[int], config: VoxelConfig) -> str:
             where=f"mask of {empty[0]}" + (f" and {len(empty) - 1} more" if empty[1:] else ""),
             next_step="Masks are white (255) on the object; invert them, or leave them out.",
         )
-    if empty:
-        logger.warning(
-            "masks without object are not used for the first surface, and say that all of their "
-            "photo is background: %s", ", ".join(empty[:5]),
-        )  # fmt: skip
+    if empty:  # of what `finished_scene` warns
+        logger.info("masks without object, not used for the first surface: %s", ", ".join(empty))
     depths = [v for v in views if v.prior is not None]
     n_points = 0 if scene.points is None else len(scene.points.positions)
     there = {

@@ -23,6 +23,11 @@ CHECKPOINTS = "checkpoints"
 PROGRESS_VIEW = "pg_view"
 TEST_STAT = "test_stat"
 TEST_VIEW = "test_view"
+VIEWS = "views.json"
+MESHES = {"sdf": "mesh", "tsdf": "mesh_tsdf"}
+"""Names of the meshes of each method, without their endings ..."""
+MESH_KINDS = (".ply", ".glb")
+"""... and these."""
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -35,11 +40,14 @@ def is_model_folder(folder: Path) -> bool:
 def clear(folder: Path) -> None:
     """Take away what an earlier training left, so that nothing of it passes for the next one's.
 
+    Its meshes too. `stereo/` stays: it is of the photos, and checked against them when it is used.
+
     Raises:
         OutputError: the file system refuses.
     """
     try:
-        for name in (CONFIG, MODEL):
+        meshes = (stem + kind for stem in MESHES.values() for kind in MESH_KINDS)
+        for name in (CONFIG, MODEL, VIEWS, *meshes):
             (folder / name).unlink(missing_ok=True)
         for name in (CHECKPOINTS, PROGRESS_VIEW, TEST_STAT, TEST_VIEW):
             if (folder / name).is_dir():

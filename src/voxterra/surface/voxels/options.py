@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,39 @@ def resolve(
             wrong kind or out of its range, or an unknown preset.
         FormatError: a file is no YAML.
     """
-    training = base
+    sources: list[tuple[str, Mapping[str, Any]]] = []
     if preset is not None:
-        training = _with(training, read_values(preset_file(preset)), preset_file(preset).name)
-    for file in cfg_files:
-        training = _with(training, read_values(Path(file)), str(file))
-    training = _with(training, values, where)
+        sources.append((f"the preset {preset}", read_values(preset_file(preset))))
+    sources += [(str(file), read_values(Path(file))) for file in cfg_files]
+    sources.append((where, values))
+    training = base
+    for name, given in sources:
+        training = _with(training, given, name)
+    _check_background(training.config, sources)
     return replace(training, config=checked(training.config))
+
+
+def _check_background(
+    config: VoxelConfig, sources: Sequence[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """Refuse a background of both colours, and say where each comes from.
+
+    Raises:
+        UsageError: it is white and black.
+    """
+    if not (config.white_background and config.black_background):
+        return
+    by = dict.fromkeys(("white_background", "black_background"), "the training so far")
+    for name, given in sources:
+        by |= {key: name for key in by if key in {str(k).replace("-", "_") for k in given}}
+    order = ["the training so far", *(name for name, _ in sources)]
+    first = min(by, key=lambda key: order.index(by[key]))
+    raise UsageError(
+        "The background cannot be white and black: "
+        f"white comes from {by['white_background']}, black from {by['black_background']}.",
+        where="--white_background, --black_background",
+        next_step=f"Add --no_{first} to take off what comes from {by[first]}.",
+    )
 
 
 def preset_names() -> tuple[str, ...]:

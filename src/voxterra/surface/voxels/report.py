@@ -87,15 +87,17 @@ def _legend(width: int, limits: tuple[float, float] | None) -> np.ndarray:
 
 
 def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
-    """One chart a curve, value over iteration, as PNG."""
+    """One chart a curve, value over iteration, as PNG; all from 0 to the last iteration of any, so
+    that a term that counts from later on, or no longer, is seen to."""
     shown = [(name, points) for name, points in curves.items() if _finite(points) > 1]
     if not shown:
         return
     width, height = SIZE
     image = Image.new("RGB", (width, height * len(shown)), "white")
     draw = ImageDraw.Draw(image)
+    last = max(at for _, points in shown for at, _ in points)
     for i, (name, points) in enumerate(shown):
-        _chart(draw, name, np.array(points, float), i * height)
+        _chart(draw, name, np.array(points, float), i * height, last)
     write_png(np.asarray(image), path)
 
 
@@ -103,19 +105,32 @@ def _finite(points: Sequence[tuple[int, float]]) -> int:
     return sum(math.isfinite(value) for _, value in points)
 
 
-def _chart(draw: ImageDraw.ImageDraw, name: str, points: np.ndarray, top: int) -> None:
+def _chart(draw: ImageDraw.ImageDraw, name: str, points: np.ndarray, top: int, last: float) -> None:
     width, height = SIZE
-    x, y = points[:, 0], points[:, 1]
-    finite = np.isfinite(y)
-    low, high = float(y[finite].min()), float(y[finite].max())
+    x, y = points[np.isfinite(points[:, 1])].T
+    low, high = float(y.min()), float(y.max())
     span = (high - low) or 1.0
-    left, right, above, below = MARGIN + 20, width - MARGIN, top + 30, top + height - 30
+    left, right, above, below = MARGIN + 20, width - MARGIN, top + 30, top + height - 42
     for k in range(5):
         level = below - (below - above) * k / 4
         draw.line([(left, level), (right, level)], fill=_GRID)
-        draw.text((4, level - 6), f"{low + span * k / 4:.4g}", fill=_INK)
-    across = left + (x - x.min()) / max(x.max() - x.min(), 1) * (right - left)
-    up = below - (y - low) / span * (below - above)
-    line = [(float(a), float(b)) for a, b, ok in zip(across, up, finite) if ok]
-    draw.line(line, fill=_LINE, width=2)
-    draw.text((left, top + 8), f"{name}: {y[finite][-1]:.4g} at iteration {int(x[-1])}", fill=_INK)
+        draw.text((4, level - 6), _number(low + span * k / 4), fill=_INK)
+    scale = (right - left) / max(last, 1)
+    for at in range(0, int(last) + 1, _tick_step(last)):
+        place = left + at * scale
+        draw.line([(place, above), (place, below + 4)], fill=_GRID)
+        draw.text((place, below + 6), str(at), fill=_INK, anchor="ma")
+    draw.text(((left + right) / 2, below + 20), "iteration", fill=_INK, anchor="ma")
+    across, up = left + x * scale, below - (y - low) / span * (below - above)
+    draw.line([(float(a), float(b)) for a, b in zip(across, up)], fill=_LINE, width=2)
+    draw.text((left, top + 8), f"{name}: {_number(y[-1])} at iteration {int(x[-1])}", fill=_INK)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _tick_step(last: float) -> int:
+    """Iterations between ticks: 1, 2 or 5 times a power of ten, for ten ticks at most."""
+    power = 10 ** max(0, math.ceil(math.log10(max(last, 1))) - 2)
+    return next(step * power for step in (1, 2, 5, 10, 20, 50) if last <= 10 * step * power)

@@ -163,8 +163,18 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
             where=scene.source or masked[0].view.name,
             next_step="Masks are white where the object is; invert them, or take them away.",
         )
-    warnings = [f"the mask of {view.view.name} is empty: all of it is background" for view in empty]
-    warnings += [f"{v.view.name} is black" for v in views if _is_black(v)]
+    warnings = [
+        f"the mask of {view.view.name} is empty: all of the photo counts as background, and "
+        "nothing of the first surface comes from it; mend the mask, or take the photo away"
+        for view in empty
+    ]
+    for view in views:
+        if _is_black(view):
+            what = "scored" if view.held_out else "trained on"
+            warnings.append(
+                f"{view.view.name} is black: it is {what} as it is; take it away unless the scene "
+                "is as dark there"
+            )
     return replace(scene, views=views, warnings=(*scene.warnings, *warnings))
 
 

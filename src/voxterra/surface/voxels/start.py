@@ -40,7 +40,8 @@ from voxterra.surface.voxels.targets import Target
 logger = logging.getLogger(__name__)
 
 LEVELS_ALWAYS = 6
-"""A dense start may have this many levels, whatever `config.max_voxels`; memory may allow fewer."""
+"""A dense start of up to this many levels has fewer where `max_voxels` has no room for them; to ask
+for more than there can be is an error."""
 START_BUDGET = 0.6
 """Part of `max_voxels` that a start from depth maps may take; splits need the rest."""
 COLOR_TOLERANCE = 2.0
@@ -100,16 +101,20 @@ def _around_surface(
     views = [target.view for target in targets]
     coarse = 0.5 * COARSER * config.init_pixels
     finest = min(16, cube.outside_level + (config.init_n_level or config.max_level))
-    octree, sdf = allocate(
-        cube,
-        field,
-        lambda points: coarse * smallest_footprint(points, views),
-        start_level=cube.outside_level + config.init_level,
-        max_level=finest,
-        max_voxels=int(START_BUDGET * max_voxels),
-        band=config.init_band,
-        device=device,
-    )
+    for levels in range(config.init_level, 0, -1):
+        octree, sdf = allocate(
+            cube,
+            field,
+            lambda points: coarse * smallest_footprint(points, views),
+            start_level=cube.outside_level + levels,
+            max_level=finest,
+            max_voxels=int(START_BUDGET * max_voxels),
+            band=config.init_band,
+            device=device,
+        )
+        if len(octree.path) <= max_voxels:  # a level at least is there whatever the budget
+            break
+    _check_room(octree, levels, config.init_level, max_voxels)
     return divide_seen(
         octree,
         sdf,
@@ -139,23 +144,44 @@ def _dense(
         )
     while max_voxels < min(config.max_voxels, 8**levels) and levels > 1:  # memory has no room
         levels -= 1
-    if levels < wanted:
-        logger.warning("The start has %d levels inside the bound instead of %d.", levels, wanted)
-    path, level = graded(cube, levels, SHELL, device)
+    octree = _dense_octree(field, cube, levels, device)
+    while len(octree.path) > max_voxels and levels > 1:
+        levels -= 1
+        octree = _dense_octree(field, cube, levels, device)
+    _check_room(octree, levels, wanted, max_voxels)
+    return octree, field(corner_positions(octree))
+
+
+def _dense_octree(field: InitialField, cube: Cube, levels: int, device: torch.device) -> Octree:
+    """All of the main bound in cells of one level, and what the surface crosses outside."""
+    path, level = graded(cube, levels, min(levels, SHELL), device)
     octree = make_octree(cube, path, level)
     inside, sdf = inside_main(octree), field(corner_positions(octree))
     use = inside | crossing(octree, sdf)
     if field.report.evidence == "masks":  # nothing can be outside of the visual hull
         lowest = sdf[octree.corner_index.long()].amin(1)
         use &= lowest < 2.0 * octree.lo_size[:, 3]
-    octree, _ = keep(octree, use)
+    return keep(octree, use)[0]
+
+
+def _check_room(octree: Octree, levels: int, wanted: int, max_voxels: int) -> None:
+    """Tell of a start that is coarser than it should be, for there to be room for its voxels.
+
+    Raises:
+        UsageError: it has more voxels than there may be all the same.
+    """
     if len(octree.path) > max_voxels:
+        raise UsageError(
+            f"The coarsest start has {len(octree.path):,} voxels, more than the {max_voxels:,} "
+            "there may be.",
+            where="--max_voxels",
+            next_step="Allow more of them; thousands make a shape, millions a likeness.",
+        )
+    if levels < wanted:
         logger.warning(
-            "the start has %d voxels, more than the %d of --max_voxels; none will be split "
-            "(--init_level %d starts with fewer)",
-            len(octree.path), max_voxels, levels - 1,
+            "The start has %d levels inside the bound instead of %d. More would be over the %d "
+            "voxels there may be (--max_voxels).", levels, wanted, max_voxels,
         )  # fmt: skip
-    return octree, field(corner_positions(octree))
 
 
 def set_sharpness(voxels: Voxels, value: float) -> None:
