@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# As the program does (`cli.main`): tests run side by side, more of their threads than there are cores.
+# As the program does (`cli.main`): tests side by side have more threads than there are cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPO = Path(__file__).resolve().parent.parent
