@@ -109,6 +109,15 @@ def test_more_iterations_saved_with_8_bits(whole, tmp_path):
     assert plain > 10 and abs(quantised - plain) < 0.2
 
 
+def test_what_is_scored_is_what_was_saved(source, tmp_path, monkeypatch):
+    from voxterra.cli import eval_views
+
+    scored = []
+    monkeypatch.setattr(eval_views, "score_views", lambda model, *rest: scored.append(model))
+    assert go(source, tmp_path / "out", "--eval", "--save_quantized") == 0
+    assert voxel_training.same(scored[0], read_voxels(tmp_path / "out" / "model.npz"))
+
+
 def test_a_diverging_training_and_other_photos(source, whole, tmp_path, capsys):
     assert go(source, tmp_path / "out", "--geo_lr", "1e6") == 10
     err = capsys.readouterr().err

@@ -296,7 +296,8 @@ def _train(given: Given) -> None:
     if scene.held_out:
         from voxterra.cli.eval_views import score_views
 
-        score_views(model, scene, out, training.config)
+        # What is on disk, which may have been quantised.
+        score_views(folder.read_model(out), scene, out, training.config)
     print(f"Next: voxterra mesh {out}")
 
 
