@@ -142,8 +142,8 @@ def help_text() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit code (`errors.EXIT_CODES`, 70 for an internal error)."""
     args = list(sys.argv[1:] if argv is None else argv)
-    # Threads that wait for work spin otherwise, and take the time slice of those that have some:
-    # beside any other program, or Numba's threads beside torch's, that costs half and more.
+    # Threads that wait for work spin otherwise, and take the time of those that have some: beside
+    # other programs a training took 1.4 to ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _open_closed_streams()
     try:
