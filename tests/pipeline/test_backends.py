@@ -24,6 +24,7 @@ from voxterra.pipeline.stages import STAGES
 from voxterra.pipeline.voxel_presets import VOXEL_PRESETS, this_machine, voxel_preset
 from voxterra.pipeline.workspace import Workspace
 from voxterra.surface.fusion.config import FusionConfig
+from voxterra.surface.voxels.config import VoxelConfig
 
 SURFACE = next(stage for stage in STAGES if stage.name == "surface")
 FUSION = replace(RunConfig(), backend="fusion")
@@ -136,6 +137,14 @@ def test_what_was_trained_with_options_of_ones_own_stays_too(tmp_path, monkeypat
 def test_options_that_may_be_of_two_presets_stay(tmp_path, monkeypatch):
     own = having(VOXELS, "voxels", n_iter=1, res_width=100, max_voxels=10, sh_degree=0)
     on(monkeypatch, "gpu")
+    assert backends.settled(own, Workspace(tmp_path)) == own
+
+
+@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+@pytest.mark.parametrize("values", [{}, {"n_iter": 5000}, {"n_iter": 5000, "res_width": 1600}])
+def test_options_of_no_preset_stay(tmp_path, monkeypatch, machine, values):
+    own = replace(VOXELS, voxels=replace(VoxelConfig(), **values))
+    on(monkeypatch, machine)
     assert backends.settled(own, Workspace(tmp_path)) == own
 
 

@@ -149,16 +149,21 @@ def _for_machine(voxels: VoxelConfig, recorded: Mapping[str, Any] | None) -> Vox
 def _preset_of(values: Mapping[str, Any]) -> tuple[str, Machine, dict[str, Any]] | None:
     """The preset and kind of machine that options come from, and those that differ from it.
 
-    The nearest counts; None where two are equally near.
+    The nearest counts; None where two are equally near, or options that come from no preset are.
     """
-    found: list[tuple[str, Machine, dict[str, Any]]] = []
-    for name, machines in VOXEL_PRESETS.items():
-        for machine in machines:
-            of_preset = _counting(voxel_preset(name, machine))
-            given = {k: v for k, v in values.items() if v != of_preset[k]}
-            found.append((name, machine, given))
-    found.sort(key=lambda one: len(one[2]))
-    return None if len(found[0][2]) == len(found[1][2]) else found[0]
+
+    def changed(base: VoxelConfig) -> dict[str, Any]:
+        before = _counting(base)
+        return {k: v for k, v in values.items() if v != before[k]}
+
+    found = [
+        (name, machine, changed(voxel_preset(name, machine)))
+        for name, machines in VOXEL_PRESETS.items()
+        for machine in machines
+    ]
+    nearest, second = sorted(found, key=lambda one: len(one[2]))[:2]
+    others = min(len(second[2]), len(changed(VoxelConfig())))
+    return nearest if len(nearest[2]) < others else None
 
 
 def _counting(voxels: VoxelConfig | Mapping[str, Any]) -> dict[str, Any]:

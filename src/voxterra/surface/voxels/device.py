@@ -98,7 +98,7 @@ def fitting_voxels(
     # Libraries may be there already, and images can be made smaller: half of it is for voxels.
     if device.type == "cuda":
         usable = 0.8 * (free - min(0.5 * free, LIBRARY_BYTES))
-        pixels *= 2  # a recording of the losses holds as much again
+        pixels *= 2  # a recording of the losses has a pool of its own
     usable -= min(0.5 * usable, pixels)
     usable += known * state_bytes(config.sh_degree)
     fits = max(known, int(usable / voxel_bytes(config.sh_degree, device)))

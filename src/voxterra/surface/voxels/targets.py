@@ -19,8 +19,9 @@ from voxterra.surface.voxels.resize import resized_prior
 from voxterra.surface.voxels.scene import Scene, SceneView
 
 IMAGE_BYTES, RENDER_BYTES = 300, 100
-"""What an iteration takes for each pixel of an image and of its render, with gradients and losses;
-measured on a GPU and a CPU at `ss` 1 to 2 (290 to 500 and 50 to 140)."""
+"""What an iteration takes for each pixel of an image and of its render, with gradients and losses,
+by estimate: 290 and 140 of live tensors at `ss` 1 to 2. In whole trainings a GPU took 225 bytes a
+pixel of the render at `ss` 1.5, a CPU 500 at `ss` 1."""
 IMAGE_SHARE = 0.3
 """Part of a GPU's free memory that images may take; more of them stay on the CPU."""
 
