@@ -80,4 +80,6 @@ def test_a_start_from_depth_maps_has_no_more_voxels_than_there_may_be(caplog):
         assert 500 < len(state.voxels) <= most
     assert "The start has 3 levels inside the bound instead of 4." in caplog.text
     with pytest.raises(UsageError, match="more than the 60 there may be"):
+        start(scene, cube, targets, replace(CONFIG, max_voxels=60), device, 60)
+    with pytest.raises(MemoryError, match="and 60 fit"):
         start(scene, cube, targets, CONFIG, device, 60)

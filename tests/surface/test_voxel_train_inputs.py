@@ -285,6 +285,14 @@ def test_a_start_that_does_not_fit_has_fewer_voxels(bare, monkeypatch, caplog):
     assert "memory is full at the start: going on with at most 8000 voxels" in caplog.text
 
 
+@pytest.mark.parametrize("evidence", ["sphere", "depth"])
+def test_memory_too_small_for_the_coarsest_start_is_told_as_that(scene, monkeypatch, evidence):
+    monkeypatch.setattr(training, "fitting_voxels", lambda *args: 9)
+    with pytest.raises(ReconstructionError, match=r"memory is too small .* fit") as error:
+        train(scene, init=evidence)
+    assert "--res_downscale" in error.value.next_step
+
+
 def test_voxels_are_no_more_than_the_machine_has_memory_for(monkeypatch, caplog):
     from voxterra.surface.voxels import device
 

@@ -114,7 +114,7 @@ def _around_surface(
         )
         if len(octree.path) <= max_voxels:  # a level at least is there whatever the budget
             break
-    _check_room(octree, levels, config.init_level, max_voxels)
+    _check_room(octree, levels, config.init_level, max_voxels, config)
     return divide_seen(
         octree,
         sdf,
@@ -148,7 +148,7 @@ def _dense(
     while len(octree.path) > max_voxels and levels > 1:
         levels -= 1
         octree = _dense_octree(field, cube, levels, device)
-    _check_room(octree, levels, wanted, max_voxels)
+    _check_room(octree, levels, wanted, max_voxels, config)
     return octree, field(corner_positions(octree))
 
 
@@ -164,12 +164,19 @@ def _dense_octree(field: InitialField, cube: Cube, levels: int, device: torch.de
     return keep(octree, use)[0]
 
 
-def _check_room(octree: Octree, levels: int, wanted: int, max_voxels: int) -> None:
+def _check_room(
+    octree: Octree, levels: int, wanted: int, max_voxels: int, config: VoxelConfig
+) -> None:
     """Tell of a start that is coarser than it should be, for there to be room for its voxels.
 
     Raises:
-        UsageError: it has more voxels than there may be all the same.
+        UsageError: it has more voxels than `config` allows all the same.
+        MemoryError: it has more than memory allows.
     """
+    if len(octree.path) > max_voxels and max_voxels < config.max_voxels:
+        raise MemoryError(
+            f"the coarsest start has {len(octree.path):,} voxels, and {max_voxels:,} fit"
+        )
     if len(octree.path) > max_voxels:
         raise UsageError(
             f"The coarsest start has {len(octree.path):,} voxels, more than the {max_voxels:,} "
