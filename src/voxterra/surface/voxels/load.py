@@ -46,8 +46,8 @@ def load_scene(
     Args:
         source_path: a run of Voxterra that got as far as depth, or a folder with `sparse/0`
             (COLMAP, any camera model but the panorama's), `transforms.json`,
-            `transforms_train.json` (with `transforms_test.json`), or `cameras_sphere.npz`. Masks lie in `masks/`, not 0 where
-            the object is, or are the photos' own transparency.
+            `transforms_train.json` (with `transforms_test.json`), or `cameras_sphere.npz`. Masks
+            lie in `masks/`, not 0 where the object is, or are the photos' own transparency.
         config: what counts here are `res_downscale`, `res_width`, `eval`, `test_every`,
             `white_background` and `black_background`.
         image_dir_name: folder of the photos, for COLMAP, Nerfstudio and IDR.
