@@ -23,6 +23,7 @@ from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
 from voxterra.io.disk import cannot_read
+from voxterra.io.panorama import PANORAMA
 
 # Names of a model's parameters, in COLMAP's order, by the keys of transforms.json.
 _PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -106,6 +107,8 @@ def write_transforms(
 
 def _intrinsics(camera: Camera) -> dict[str, Any]:
     model, params = camera.model, camera.params
+    if model == PANORAMA:
+        return {"camera_model": model, "w": camera.width, "h": camera.height, **_sphere(camera)}
     if model in ("SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"):
         f, cx, cy, *k = params
         model, params = "OPENCV_FISHEYE", (f, f, cx, cy, *k, *([0.0] * (4 - len(k))))
@@ -113,7 +116,8 @@ def _intrinsics(camera: Camera) -> dict[str, Any]:
         raise FormatError(
             f"Nerfstudio's transforms.json cannot express the camera model {camera.model}.",
             where="camera model",
-            next_step=f"Export the COLMAP model, or use one of {', '.join(_PARAMETERS)}.",
+            next_step="Export the COLMAP model, or use one of "
+            f"{', '.join(_PARAMETERS)}, {PANORAMA}.",
         )
     values = dict(zip(_PARAMETERS[model], params, strict=True))
     values.setdefault("fl_y", values["fl_x"])
@@ -167,6 +171,8 @@ def _matrix(rows: Any) -> NDArray[np.float64]:
 def _camera(values: Mapping[str, Any], path: Path) -> Camera:
     numbers = {key: _number(values, key) for key in _INTRINSICS if values.get(key) is not None}
     width, height = _size(values, path)
+    if values.get("camera_model") == PANORAMA:
+        return _panorama(numbers, width, height)
     if "fl_x" not in numbers and values.get("camera_angle_x") is not None:
         angle = _number(values, "camera_angle_x")
         if not 0 < angle < math.pi:
@@ -177,7 +183,8 @@ def _camera(values: Mapping[str, Any], path: Path) -> Camera:
     numbers.setdefault("cy", height / 2)
     model = values.get("camera_model") or _model_of(numbers)
     if model not in _PARAMETERS:
-        raise ValueError(f"camera_model {model} is not one of {', '.join(_PARAMETERS)}")
+        known = ", ".join((*_PARAMETERS, PANORAMA))
+        raise ValueError(f"camera_model {model} is not one of {known}")
     names = _PARAMETERS[model]
     lost = [k for k in _INTRINSICS if k not in names and k != "fl_y" and numbers.get(k)]
     if "fl_y" not in names and numbers["fl_y"] != numbers["fl_x"]:
@@ -185,6 +192,20 @@ def _camera(values: Mapping[str, Any], path: Path) -> Camera:
     if lost:
         raise ValueError(f"camera_model {model} has no {', '.join(lost)}")
     return Camera(model, width, height, tuple(numbers.get(name, 0.0) for name in names))
+
+
+def _panorama(numbers: Mapping[str, float], width: int, height: int) -> Camera:
+    camera = Camera(PANORAMA, width, height, (float(width), float(height)))
+    for key, whole in _sphere(camera).items():
+        if not math.isclose(numbers.get(key, whole), whole, rel_tol=0.01):
+            raise ValueError(f"{key} of an {PANORAMA} photo is {numbers[key]:g}, not {whole:g}")
+    return camera
+
+
+def _sphere(camera: Camera) -> dict[str, float]:
+    """What Nerfstudio calls the focal lengths of a panorama: pixels for half a turn each way."""
+    width, height = float(camera.width), float(camera.height)
+    return {"fl_x": width / 2, "fl_y": height, "cx": width / 2, "cy": height / 2}
 
 
 def _model_of(numbers: Mapping[str, float]) -> str:

@@ -33,7 +33,8 @@ def pinhole_view(image: Image, camera: Camera, component: int, max_size: int) ->
         raise InputError(
             f"A photo of camera model {camera.model} cannot become a pinhole image.",
             where=image.name,
-            next_step="Leave panoramas out, or cut them into perspective photos first.",
+            next_step="Leave panoramas out, or cut them into perspective photos first; "
+            "voxterra train takes them as they are.",
         )
     options = pycolmap.UndistortCameraOptions()
     options.blank_pixels = 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import FormatError, InputError, MissingPartError, NoPhotosError, UsageError
 from voxterra.io.images import read_mask, read_rgb_alpha, same_shape
 from voxterra.surface.voxels import load_formats as formats
+from voxterra.surface.voxels import load_panoramas as panoramas
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.load_files import Listing, PhotoFile, run_points
 from voxterra.surface.voxels.resize import shrink, training_size
@@ -31,6 +33,7 @@ from voxterra.surface.voxels.scene import (
 _WORKERS = 8
 _PINHOLE = ("PINHOLE", "SIMPLE_PINHOLE")
 
+Pixels = NDArray[np.uint8]
 Loaded = tuple[SceneView, bool]  # the mask of a view, and whether it masks anything
 
 
@@ -45,9 +48,9 @@ def load_scene(
 
     Args:
         source_path: a run of Voxterra that got as far as depth, or a folder with `sparse/0`
-            (COLMAP, any camera model but the panorama's), `transforms.json`,
-            `transforms_train.json` (with `transforms_test.json`), or `cameras_sphere.npz`. Masks
-            lie in `masks/`, not 0 where the object is, or are the photos' own transparency.
+            (COLMAP, any camera model), `transforms.json`, `transforms_train.json` (with
+            `transforms_test.json`), or `cameras_sphere.npz`. Masks lie in `masks/`, not 0 where
+            the object is, or are the photos' own transparency. Panoramas become six views each.
         config: what counts here are `res_downscale`, `res_width`, `eval`, `test_every`,
             `white_background` and `black_background`.
         image_dir_name: folder of the photos, for COLMAP, Nerfstudio and IDR.
@@ -79,8 +82,12 @@ def load_scene(
     loaded = _load_all(listing.photos, config, progress)
     # Opaque PNG files have an alpha channel too; it tells nothing about the object.
     any_mask = any(masks for _, masks in loaded)
-    views = tuple(view if any_mask else _without_mask(view) for view, _ in loaded)
-    return finished_scene(Scene(views, listing.points, listing.world_box, str(source_path)), config)
+    views = tuple(view if any_mask else replace(view, mask=None) for view, _ in loaded)
+    points = listing.points
+    if any(map(panoramas.is_panorama, listing.photos)):
+        panoramas.check_names(views, str(source_path))
+        points = points and panoramas.points_by_view(points, listing.photos)
+    return finished_scene(Scene(views, points, listing.world_box, str(source_path)), config)
 
 
 def list_photos(source: Path, image_dir_name: str) -> Listing:
@@ -122,12 +129,30 @@ def _load_all(
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(photos), workers):
             some = photos[start : start + workers]
-            loaded += pool.map(lambda photo: _load(photo, config), some)
-            progress(len(loaded) / len(photos), f"{len(loaded)}/{len(photos)} photos")
+            for views in pool.map(lambda photo: _load(photo, config), some):
+                loaded += views
+            done = start + len(some)
+            progress(done / len(photos), f"{done}/{len(photos)} photos")
     return loaded
 
 
-def _load(photo: PhotoFile, config: VoxelConfig) -> Loaded:
+def _load(photo: PhotoFile, config: VoxelConfig) -> list[Loaded]:
+    """The view of a photo, or the six of a panorama."""
+    rgb, mask = _read(photo, config)
+    if panoramas.is_panorama(photo):
+        cut = panoramas.cut_panorama(photo, rgb, mask)
+        return [_at_training_size(photo, config, *face, cut_from=photo.image.name) for face in cut]
+    view = _view(photo, rgb.shape[1], rgb.shape[0])
+    if photo.camera.model not in _PINHOLE:
+        from voxterra.io.undistort import undistort
+
+        rgb = undistort(rgb, view)
+        mask = None if mask is None else undistort(mask, view, is_mask=True)
+    return [_at_training_size(photo, config, view, rgb, mask)]
+
+
+def _read(photo: PhotoFile, config: VoxelConfig) -> tuple[Pixels, Pixels | None]:
+    """(H, W, 3) colours over their background, and (H, W) mask or None, as the camera saw them."""
     rgb, alpha = read_rgb_alpha(photo.path)
     height, width = rgb.shape[:2]
     if not same_shape((width, height), (photo.camera.width, photo.camera.height)):
@@ -145,18 +170,23 @@ def _load(photo: PhotoFile, config: VoxelConfig) -> Loaded:
     plain = config.white_background or config.black_background
     if mask is not None and (alpha is not None or plain):
         rgb = _over_background(rgb, mask, 255 if config.white_background else 0)
-    view = _view(photo, width, height)
-    if photo.camera.model not in _PINHOLE:
-        from voxterra.io.undistort import undistort
+    return rgb, mask
 
-        rgb = undistort(rgb, view)
-        mask = None if mask is None else undistort(mask, view, is_mask=True)
+
+def _at_training_size(
+    photo: PhotoFile,
+    config: VoxelConfig,
+    view: PinholeView,
+    rgb: Pixels,
+    mask: Pixels | None,
+    cut_from: str = "",
+) -> Loaded:
     wanted = training_size(view.width, view.height, config)
     view = view.resized(*wanted)
     rgb = shrink(rgb, *wanted)
     mask = None if mask is None else shrink(mask, *wanted)
     masks = mask is not None and not bool((mask == 255).all())
-    return SceneView(view, rgb, mask, None, photo.held_out), masks
+    return SceneView(view, rgb, mask, None, photo.held_out, cut_from), masks
 
 
 def _view(photo: PhotoFile, width: int, height: int) -> PinholeView:
@@ -190,17 +220,11 @@ def _matrix(camera: Camera) -> NDArray[np.float64]:
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
 
-def _over_background(
-    rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], background: int
-) -> NDArray[np.uint8]:
+def _over_background(rgb: Pixels, alpha: Pixels, background: int) -> Pixels:
     """Straight (not premultiplied) colours over a grey of one value."""
     opacity = alpha[..., None].astype(np.uint16)
     mixed = rgb * opacity + np.uint16(background) * (255 - opacity)
     return ((mixed + 127) // 255).astype(np.uint8)
-
-
-def _without_mask(view: SceneView) -> SceneView:
-    return SceneView(view.view, view.rgb, None, view.prior, view.held_out)
 
 
 def _load_run(folder: Path, config: VoxelConfig, progress: Progress) -> Scene:

@@ -36,6 +36,7 @@ class SceneView:
             whole image counts.
         prior: depth map of a size of its own, or None.
         held_out: not for training, but for measuring what the model is good for.
+        cut_from: name of the panorama that this is a face of; "" for a photo of its own.
     """
 
     view: PinholeView
@@ -43,6 +44,7 @@ class SceneView:
     mask: NDArray[np.uint8] | None = None
     prior: DepthMap | None = None
     held_out: bool = False
+    cut_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,14 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
         f"the mask of {view.view.name} is empty: all of the photo counts as background, and "
         "nothing of the first surface comes from it; mend the mask, or take the photo away"
         for view in empty
+        if not view.cut_from  # the mask of a panorama may well leave out what is below it
     ]
     for view in views:
         if _is_black(view):
             what = "scored" if view.held_out else "trained on"
+            cure = "mask it" if view.cut_from else "take it away"
             warnings.append(
-                f"{view.view.name} is black: it is {what} as it is; take it away unless the scene "
+                f"{view.view.name} is black: it is {what} as it is; {cure} unless the scene "
                 "is as dark there"
             )
     return replace(scene, views=views, warnings=(*scene.warnings, *warnings))
@@ -189,8 +193,12 @@ def _hold_out(views: tuple[SceneView, ...], config: VoxelConfig) -> tuple[SceneV
             where="--test_every",
             next_step="Give 2 or more: 8 holds every eighth image out.",
         )
+    # The faces of a panorama go together: what one shows, the next one's edge gives away.
+    photos = [view.cut_from or view.view.name for view in views]
+    number = {photo: index for index, photo in enumerate(dict.fromkeys(photos))}
     return tuple(
-        replace(view, held_out=index % config.test_every == 0) for index, view in enumerate(views)
+        replace(view, held_out=number[photo] % config.test_every == 0)
+        for photo, view in zip(photos, views)
     )
 
 

@@ -1,0 +1,67 @@
+"""Panoramas in a scene: each becomes the six views of a cube's faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.camera import PinholeView
+from voxterra.errors import FormatError
+from voxterra.io.panorama import FACES, PANORAMA, cut_face, face_view, faces_seeing
+from voxterra.surface.voxels.load_files import PhotoFile
+from voxterra.surface.voxels.scene import ScenePoints, SceneView
+
+Pixels = NDArray[np.uint8]
+
+
+def is_panorama(photo: PhotoFile) -> bool:
+    """Whether a photo shows the whole sphere."""
+    return photo.camera.model == PANORAMA
+
+
+def cut_panorama(
+    photo: PhotoFile, rgb: Pixels, mask: Pixels | None
+) -> list[tuple[PinholeView, Pixels, Pixels | None]]:
+    """View, (S, S, 3) pixels and (S, S) mask of each face of (H, W, 3) and (H, W)."""
+    out = []
+    for face in FACES:
+        view = face_view(photo.image, face, rgb.shape[1])
+        cut = None if mask is None else cut_face(mask, face, view.width, is_mask=True)
+        out.append((view, cut_face(rgb, face, view.width), cut))
+    return out
+
+
+def points_by_view(points: ScenePoints, photos: Sequence[PhotoFile]) -> ScenePoints:
+    """The points with each panorama's observations given to the faces that show them.
+
+    Args:
+        points: of the photos, in their order.
+        photos: those that are panoramas have a view for each of `FACES`, in that order.
+    """
+    seen: list[NDArray[np.int64]] = []
+    for index, photo in enumerate(photos):
+        mine = points.seen_by(index)
+        if not is_panorama(photo):
+            seen.append(mine)
+            continue
+        pose = photo.image.cam_from_world
+        face = faces_seeing(points.positions[mine] @ pose[:, :3].T + pose[:, 3])
+        seen += [mine[face == number] for number in range(len(FACES))]
+    start = np.concatenate([[0], np.cumsum([len(some) for some in seen])]).astype(np.int64)
+    return replace(points, view_start=start, point=np.concatenate(seen))
+
+
+def check_names(views: Sequence[SceneView], source: str) -> None:
+    """Raises FormatError where a photo has the name that a panorama's face gets."""
+    names: set[str] = set()
+    for view in views:
+        if view.view.name in names:
+            raise FormatError(
+                f"Two views are named {view.view.name}: a photo, and a face of a panorama.",
+                where=source,
+                next_step="Rename the panorama, here and in the file of its camera.",
+            )
+        names.add(view.view.name)
