@@ -165,7 +165,7 @@ def test_a_photo_with_the_name_of_a_face(tmp_path):
     images = [Image("0.png", 1, pose(0)), Image("0_front.png", 2, pose(0))]
     write_colmap(Reconstruction({1: PANORAMA, 2: PINHOLE}, tuple(images), points(images)), model)
     (source / "images" / "p0.png").rename(source / "images" / "0_front.png")
-    with pytest.raises(FormatError, match="0_front.png"):
+    with pytest.raises(FormatError, match=r"0_front\.png"):
         load_scene(source)
 
 
