@@ -58,23 +58,29 @@ def photo_of(camera: Camera, cam_from_world: np.ndarray, factor: int = 1) -> np.
     return room_color(rays.reshape(*u.shape, 3), cam_from_world)
 
 
-def points(images: list[Image]) -> SparsePoints:
-    """Eight points of the walls, each seen by all images."""
-    signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
-    positions = HALF * signs * [1.0, 0.7, 0.45]
-    n = len(images)
+EIGHT = HALF * np.array(np.meshgrid([-1, 1], [-0.7, 0.7], [-0.45, 0.45])).reshape(3, -1).T
+"""Points on two of the walls."""
+
+
+def points(images: list[Image], positions: np.ndarray = EIGHT) -> SparsePoints:
+    """Points of the walls, each seen by all images."""
+    n, count = len(images), len(positions)
     return SparsePoints(
-        positions, color_at(positions), np.full(8, 0.5), n * np.arange(9),
-        np.tile(np.arange(n), 8).astype(np.int32), np.full((8 * n, 2), 10.0),
+        positions, color_at(positions), np.full(count, 0.5), n * np.arange(count + 1),
+        np.tile(np.arange(n), count).astype(np.int32), np.full((count * n, 2), 10.0),
     )  # fmt: skip
 
 
-def scene_folder(folder: Path, n: int = 4, *, pinholes: int = 0, factor: int = 1) -> Path:
+def scene_folder(
+    folder: Path, n: int = 4, *, pinholes: int = 0, factor: int = 1, positions: np.ndarray = EIGHT
+) -> Path:
     """`n` panoramas, and photos of a pinhole camera, all of the room."""
     images = [Image(f"{i}.png", 1, pose(i)) for i in range(n)]
     images += [Image(f"p{i}.png", 2, pose(i)) for i in range(pinholes)]
     cameras = {1: PANORAMA, 2: PINHOLE} if pinholes else {1: PANORAMA}
-    write_colmap(Reconstruction(cameras, tuple(images), points(images)), folder / "sparse" / "0")
+    write_colmap(
+        Reconstruction(cameras, tuple(images), points(images, positions)), folder / "sparse" / "0"
+    )
     (folder / "images").mkdir()
     for image in images:
         pixels = photo_of(cameras[image.camera_id], image.cam_from_world, factor)
@@ -178,3 +184,39 @@ def test_a_black_face_is_told(tmp_path, caplog):
         scene = load_scene(source)
     assert len(scene.warnings) == 1 and "0_down.png is black" in scene.warnings[0]
     assert "mask it" in scene.warnings[0]
+
+
+def test_a_room_is_trained_from_panoramas(tmp_path):
+    pytest.importorskip("torch")
+    from voxterra.surface.voxels.evaluate import evaluate_views, means
+    from voxterra.surface.voxels.render import render_view, to_device
+    from voxterra.surface.voxels.train import train
+
+    rng = np.random.default_rng(0)
+    walls = rng.uniform(-1, 1, (900, 3))
+    axis = np.arange(900) % 3
+    walls[np.arange(900), axis] = np.sign(walls[np.arange(900), axis])
+    config = VoxelConfig(
+        device="cpu", eval=True, test_every=4, n_iter=60, bound=(-3.6, -3.6, -4.4, 3.6, 3.6, 4.4),
+        init_level=4, max_level=6, max_voxels=40_000, ss=1.0, sh_degree=1, save_every=0,
+        view_every=0, res_width=48,
+    )  # fmt: skip
+    scene = load_scene(scene_folder(tmp_path, 5, positions=HALF * walls), config)
+    first = []
+    model = train(
+        scene,
+        config,
+        started=lambda voxels: first.append(means(evaluate_views(voxels, scene))["psnr"]),
+    )
+    voxels = to_device(model, "cpu")
+    assert means(evaluate_views(voxels, scene))["psnr"] > first[0] + 2
+    errors = []
+    for image in scene.held_out:  # the walls stand where they are, seen from a panorama held out
+        view = image.view
+        y, x = np.mgrid[: view.height, : view.width] + 0.5
+        rays = view.unproject(np.column_stack([x.ravel(), y.ravel()]), np.ones(x.size))
+        rays -= view.center_in_world
+        reach = ((np.sign(rays) * HALF - view.center_in_world) / rays).min(axis=1)
+        depth = render_view(voxels, view).depth.numpy().ravel()
+        errors.append(np.abs(depth - reach) / reach)
+    assert np.median(np.concatenate(errors)) < 0.025

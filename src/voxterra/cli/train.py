@@ -26,7 +26,7 @@ usage: voxterra train --source_path DATA --model_path OUT [options]
 
 Train sparse voxels with signed distances on photos whose cameras are known. DATA is the folder of
 a run (voxterra run PHOTOS --out DATA --until depth), a COLMAP folder (images/ and sparse/0, any
-camera model but the panorama's), or one with transforms.json or transforms_train.json (NeRF,
+camera model, panoramas too), or one with transforms.json or transforms_train.json (NeRF,
 Nerfstudio) or with cameras_sphere.npz (NeuS). Masks lie in masks/, or are the photos' own
 transparency.
 
