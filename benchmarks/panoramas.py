@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pycolmap
@@ -22,7 +23,6 @@ import trimesh
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from scipy.ndimage import map_coordinates
-from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
@@ -53,6 +53,8 @@ def camera_centers(truth: Path) -> Float:
 
 
 def draw(truth: Path, out: Path, width: int, *, colmap: bool) -> None:
+    from trimesh.ray.ray_pyembree import RayMeshIntersector  # scoring does without embree
+
     mesh = scene_mesh(truth)
     rays = RayMeshIntersector(mesh)
     (out / "images").mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,7 @@ def draw(truth: Path, out: Path, width: int, *, colmap: bool) -> None:
 
 def _shot(
     mesh: trimesh.Trimesh,
-    rays: RayMeshIntersector,
+    rays: Any,
     center: Float,
     axes: Float,
     width: int,

@@ -82,7 +82,7 @@ def make_target(voxels: Voxels, width: int, height: int, config: VoxelConfig) ->
     prior = Prior(pixels[..., 5].contiguous(), normal, seen.float())
     return Target(
         index=0, order=0, view=view, kernel=kernel_view(view, cube, device, config.ss),
-        camera=own.camera, rgb=rgb.contiguous(), mask=None, prior=prior,
+        camera=own.camera, rgb=rgb.contiguous(), mask=None, ignored=None, prior=prior,
         sparse_xy=torch.zeros(0, 2, device=device), sparse_depth=torch.zeros(0, device=device),
     )  # fmt: skip
 

@@ -137,6 +137,7 @@ GOOD_FRAME = {"file_path": "a.jpg", "transform_matrix": np.eye(4).tolist()}
         ({"fl_x": None}, "'fl_x' is missing"),
         ({"fl_x": float("nan")}, "finite"),
         ({"camera_model": "EQUIRECTANGULAR"}, "fl_x of an EQUIRECTANGULAR photo is 60, not 32"),
+        ({"camera_model": "EQUIRECTANGULAR", "fl_x": None, "k1": 0.5}, "has no k1"),
         ({"camera_model": "ORTHOPHOTO"}, "ORTHOPHOTO is not one of"),
         ({"camera_model": "PINHOLE", "k1": 0.1}, "has no k1"),
         ({"w": None}, "no size"),

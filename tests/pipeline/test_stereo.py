@@ -69,6 +69,18 @@ def test_points_lie_on_the_surface_and_belong_to_their_views(truth, made):
         assert np.median(error) < 0.02
 
 
+def test_what_is_ignored_has_no_depth(truth, tmp_path):
+    ignored = np.zeros(truth.colors[0].shape[:2], bool)
+    ignored[:, : ignored.shape[1] // 3] = True
+    scene = scene_of(truth)
+    views = (replace(scene.views[0], ignored=ignored), *scene.views[1:])
+    found = with_stereo(replace(scene, views=views), CONFIG, tmp_path).views[0].prior
+    assert found is not None
+    hidden = ignored[:: ignored.shape[0] // found.depth.shape[0]][: found.depth.shape[0]]
+    hidden = hidden[:, :: ignored.shape[1] // found.depth.shape[1]][:, : found.depth.shape[1]]
+    assert (found.depth[hidden] > 0).mean() < 0.05 and (found.depth[~hidden] > 0).mean() > 0.5
+
+
 def test_what_was_found_is_used_again(truth, made, monkeypatch):
     scene, out = made
 

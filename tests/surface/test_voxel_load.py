@@ -24,7 +24,14 @@ from voxterra.errors import (
     UsageError,
 )
 from voxterra.io.colmap import to_pycolmap_camera, write_colmap
-from voxterra.io.depth_store import color_path, depth_path, write_depth, write_image, write_views
+from voxterra.io.depth_store import (
+    color_path,
+    depth_path,
+    mask_path,
+    write_depth,
+    write_image,
+    write_views,
+)
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.scene import SceneView
@@ -376,6 +383,18 @@ def test_run_folder(tmp_path, caplog):
     assert small.prior is not None and small.prior.depth.shape == small.rgb.shape[:2] == (24, 32)
     assert small.prior.view.K[0, 0] == pytest.approx(90.0 / 4)
     assert color_error(small).max() <= 8  # JPEG
+
+
+def test_masks_of_a_run_say_what_they_are_told_to(tmp_path):
+    source = run_folder(tmp_path)
+    mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    mask[:, :40] = 0
+    write_image(mask, mask_path(source / "stages" / "depth", 1))
+    view = load_scene(source).views[1]
+    assert view.mask is not None and not view.mask[:, :40].any() and view.ignored is None
+    view = load_scene(source, VoxelConfig(mask_mode="ignore")).views[1]
+    assert view.mask is None and view.ignored is not None
+    assert view.ignored[:, :40].all() and not view.ignored[:, 40:].any()
 
 
 def test_run_without_depth(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pycolmap
 import pytest
 from PIL import Image as PilImage
 
-from voxterra.core.camera import Camera
+from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
-from voxterra.errors import FormatError
+from voxterra.errors import FormatError, TooFewPhotosError, UsageError
 from voxterra.io.colmap import write_colmap
+from voxterra.io.nerf import write_transforms
 from voxterra.io.panorama import FACES
+from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.load import load_scene
 from voxterra.surface.voxels.scene import SceneView
@@ -146,23 +149,131 @@ def test_the_faces_of_a_panorama_are_held_out_together(tmp_path):
     assert len(scene.held_out) == 18
 
 
-def test_masks_of_panoramas(tmp_path):
+def test_points_are_given_by_where_the_panorama_stands(tmp_path):
+    positions = np.random.default_rng(3).uniform(-1, 1, (300, 3)) * HALF
+    scene = load_scene(scene_folder(tmp_path, 3, positions=positions))
+    assert scene.points is not None
+    for index, view in enumerate(scene.views):
+        pixels, depth = view.view.project(positions)
+        inside = (depth > 0) & ((pixels > 0) & (pixels < SIDE)).all(axis=1)
+        assert scene.points.seen_by(index).tolist() == np.flatnonzero(inside).tolist()
+
+
+def test_panoramas_without_points(tmp_path):
+    source = scene_folder(tmp_path, 2, positions=np.empty((0, 3)))
+    assert load_scene(source).points is None
+
+
+@pytest.mark.parametrize("transparent", [False, True], ids=["masks", "alpha"])
+def test_what_a_panoramas_mask_hides_is_ignored(tmp_path, transparent):
     source = scene_folder(tmp_path, 2)
-    (source / "masks").mkdir()
     mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
     mask[2 * HEIGHT // 3 :] = 0  # what is more than 30 degrees below: the tripod
+    (source / "masks").mkdir()
     for name in ("0.png", "1.png"):
-        PilImage.fromarray(mask).save(source / "masks" / name)
+        if transparent:
+            pixels = np.array(PilImage.open(source / "images" / name))
+            PilImage.fromarray(np.dstack([pixels, mask])).save(source / "images" / name)
+        else:
+            PilImage.fromarray(mask).save(source / "masks" / name)
+    if transparent:
+        (source / "masks").rmdir()
     scene = load_scene(source)
     assert not scene.warnings
     for view in scene.views:
-        assert view.mask is not None and view.mask.shape == (SIDE, SIDE)
+        assert view.mask is None
+        if view.view.name.endswith("_up.png"):
+            assert view.ignored is None
+            continue
+        assert view.ignored is not None and view.ignored.shape == (SIDE, SIDE)
         if view.view.name.endswith("_down.png"):
-            assert not view.mask.any()
-        elif view.view.name.endswith("_up.png"):
-            assert (view.mask == 255).all()
+            assert view.ignored.all()
         else:
-            assert (view.mask[: SIDE // 2] == 255).all() and not view.mask[-1].any()
+            assert not view.ignored[: SIDE // 2].any() and view.ignored[-1].all()
+    objects = load_scene(source, VoxelConfig(mask_mode="object"))
+    for view, other in zip(objects.views, scene.views):
+        assert view.ignored is None and view.mask is not None
+        ignored = np.zeros((SIDE, SIDE), bool) if other.ignored is None else other.ignored
+        assert ((view.mask < 255) == ignored).all()
+
+
+def test_photos_may_have_masks_that_are_ignored_too(tmp_path):
+    source = scene_folder(tmp_path, 1, pinholes=3)
+    (source / "masks").mkdir()
+    mask = np.full((PINHOLE.height, PINHOLE.width), 255, np.uint8)
+    mask[:, :20] = 0
+    PilImage.fromarray(mask).save(source / "masks" / "p1.png")
+    auto = {view.view.name: view for view in load_scene(source).views}
+    assert auto["p1.png"].mask is not None and auto["p1.png"].ignored is None
+    views = load_scene(source, VoxelConfig(mask_mode="ignore")).views
+    told = {view.view.name: view for view in views}["p1.png"]
+    assert told.mask is None and told.ignored is not None
+    assert told.ignored[:, :20].all() and not told.ignored[:, 20:].any()
+
+
+def test_a_panorama_that_is_masked_as_a_whole_is_told(tmp_path):
+    source = scene_folder(tmp_path, 3)
+    (source / "masks").mkdir()
+    for name in ("0.png", "2.png"):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        PilImage.fromarray(mask).save(source / "masks" / name)
+    warnings = load_scene(source).warnings
+    assert len(warnings) == 1
+    assert "mask of 0.png is all black" in warnings[0] and "1 more" in warnings[0]
+
+
+def test_one_panorama_is_one_photo(tmp_path):
+    with pytest.raises(TooFewPhotosError, match="one view"):
+        load_scene(scene_folder(tmp_path / "one", 1))
+    two = scene_folder(tmp_path / "two", 2)
+    with pytest.raises(TooFewPhotosError, match="one view"):
+        load_scene(two, VoxelConfig(eval=True, test_every=2))
+
+
+def test_panoramas_at_one_place_are_told(tmp_path):
+    source = scene_folder(tmp_path, 2, positions=np.empty((0, 3)))
+    center = np.array([0.3, 0.1, 0.2])
+    images = [
+        Image(f"{i}.png", 1, np.column_stack([pose(i)[:, :3], -pose(i)[:, :3] @ center]))
+        for i in (0, 1)
+    ]
+    write_colmap(
+        Reconstruction({1: PANORAMA}, tuple(images), points(images, np.empty((0, 3)))),
+        source / "sparse" / "0",
+    )
+    with pytest.raises(UsageError, match="stand at one place"):
+        main_bound(load_scene(source), VoxelConfig())
+
+
+def test_transforms_of_panoramas_for_training_and_testing(tmp_path):
+    images = {"train": [Image(f"train/{i}.png", 1, pose(i)) for i in (0, 1)]}
+    images["test"] = [Image("test/2.png", 1, pose(2))]
+    for part, listed in images.items():
+        (tmp_path / part).mkdir()
+        file = tmp_path / f"transforms_{part}.json"
+        model = Reconstruction({1: PANORAMA}, tuple(listed), points(listed))
+        write_transforms(model, file, image_folder="")
+        for image in listed:
+            pixels = photo_of(PANORAMA, image.cam_from_world)
+            PilImage.fromarray(pixels).save(tmp_path / image.name)
+    scene = load_scene(tmp_path, VoxelConfig(eval=True))
+    assert [view.held_out for view in scene.views] == 12 * [False] + 6 * [True]
+    assert scene.held_out[0].view.name == "test/2_front.png"
+    assert max(np.percentile(color_error(view), 99) for view in scene.views) <= 4
+
+
+def test_a_cropped_panorama_is_told(tmp_path):
+    source = scene_folder(tmp_path, 2)
+    cropped = Camera("EQUIRECTANGULAR", WIDTH, HEIGHT - 20, (float(WIDTH), float(HEIGHT)))
+    images = [Image(f"{i}.png", 1, pose(i)) for i in (0, 1)]
+    write_colmap(
+        Reconstruction({1: cropped}, tuple(images), points(images)), source / "sparse" / "0"
+    )
+    for image in images:
+        pixels = photo_of(PANORAMA, image.cam_from_world)[: HEIGHT - 20]
+        PilImage.fromarray(pixels).save(source / "images" / image.name)
+    with pytest.raises(FormatError, match="a part of 240 x 120"):
+        load_scene(source)
 
 
 def test_a_photo_with_the_name_of_a_face(tmp_path):
@@ -182,8 +293,33 @@ def test_a_black_face_is_told(tmp_path, caplog):
     PilImage.fromarray(pixels).save(source / "images" / "0.png")
     with caplog.at_level(logging.WARNING):
         scene = load_scene(source)
-    assert len(scene.warnings) == 1 and "0_down.png is black" in scene.warnings[0]
-    assert "mask it" in scene.warnings[0]
+    assert len(scene.warnings) == 1 and "1 of 12 (0_down.png first)" in scene.warnings[0]
+    assert "mask them" in scene.warnings[0]
+
+
+def walls(count: int = 900) -> np.ndarray:
+    """(count, 3) points of all six walls."""
+    points = np.random.default_rng(0).uniform(-1, 1, (count, 3))
+    axis = np.arange(count) % 3
+    points[np.arange(count), axis] = np.sign(points[np.arange(count), axis])
+    return HALF * points
+
+
+TRAINING = VoxelConfig(
+    device="cpu", eval=True, test_every=4, n_iter=60, bound=(-3.6, -3.6, -4.4, 3.6, 3.6, 4.4),
+    init_level=4, max_level=6, max_voxels=40_000, ss=1.0, sh_degree=1, save_every=0,
+    view_every=0, res_width=48,
+)  # fmt: skip
+
+
+def depth_to_walls(view: PinholeView) -> np.ndarray:
+    """(H, W) depth along the optical axis."""
+    y, x = np.mgrid[: view.height, : view.width] + 0.5
+    pixels = np.column_stack([x.ravel(), y.ravel()])
+    center = view.center_in_world
+    rays = view.unproject(pixels, np.ones(len(pixels))) - center
+    reach = ((np.sign(rays) * HALF - center) / rays).min(axis=1)
+    return reach.reshape(view.height, view.width)
 
 
 def test_a_room_is_trained_from_panoramas(tmp_path):
@@ -192,31 +328,57 @@ def test_a_room_is_trained_from_panoramas(tmp_path):
     from voxterra.surface.voxels.render import render_view, to_device
     from voxterra.surface.voxels.train import train
 
-    rng = np.random.default_rng(0)
-    walls = rng.uniform(-1, 1, (900, 3))
-    axis = np.arange(900) % 3
-    walls[np.arange(900), axis] = np.sign(walls[np.arange(900), axis])
-    config = VoxelConfig(
-        device="cpu", eval=True, test_every=4, n_iter=60, bound=(-3.6, -3.6, -4.4, 3.6, 3.6, 4.4),
-        init_level=4, max_level=6, max_voxels=40_000, ss=1.0, sh_degree=1, save_every=0,
-        view_every=0, res_width=48,
-    )  # fmt: skip
-    scene = load_scene(scene_folder(tmp_path, 5, positions=HALF * walls), config)
+    scene = load_scene(scene_folder(tmp_path, 5, positions=walls()), TRAINING)
     first = []
     model = train(
         scene,
-        config,
+        TRAINING,
         started=lambda voxels: first.append(means(evaluate_views(voxels, scene))["psnr"]),
     )
     voxels = to_device(model, "cpu")
     assert means(evaluate_views(voxels, scene))["psnr"] > first[0] + 2
     errors = []
     for image in scene.held_out:  # the walls stand where they are, seen from a panorama held out
-        view = image.view
-        y, x = np.mgrid[: view.height, : view.width] + 0.5
-        rays = view.unproject(np.column_stack([x.ravel(), y.ravel()]), np.ones(x.size))
-        rays -= view.center_in_world
-        reach = ((np.sign(rays) * HALF - view.center_in_world) / rays).min(axis=1)
-        depth = render_view(voxels, view).depth.numpy().ravel()
+        depth, reach = render_view(voxels, image.view).depth.numpy(), depth_to_walls(image.view)
         errors.append(np.abs(depth - reach) / reach)
-    assert np.median(np.concatenate(errors)) < 0.025
+    assert np.median(errors) < 0.025
+
+
+def test_a_masked_tripod_leaves_the_floor_as_it_is(tmp_path):
+    pytest.importorskip("torch")
+    from voxterra.surface.voxels.render import render_view, to_device
+    from voxterra.surface.voxels.train import train
+
+    clean = load_scene(scene_folder(tmp_path / "clean", 5, positions=walls()), TRAINING)
+    source = scene_folder(tmp_path / "tripod", 5, positions=walls())
+    (source / "masks").mkdir()
+    below = np.zeros((HEIGHT, WIDTH), bool)
+    below[13 * HEIGHT // 15 :] = True  # 66 degrees down and more
+    for file in (source / "images").iterdir():
+        pixels = np.array(PilImage.open(file))
+        pixels[below] = (255, 0, 255)
+        PilImage.fromarray(pixels).save(file)
+        PilImage.fromarray(np.where(below, 0, 255).astype(np.uint8)).save(
+            source / "masks" / file.name
+        )
+    hidden = [view.ignored for view in load_scene(source, TRAINING).held_out]
+
+    def floor(config: VoxelConfig) -> tuple[float, float, float]:
+        """Error of colour, relative error of depth, and light that passes, where it is hidden."""
+        voxels = to_device(train(load_scene(source, config), config), "cpu")
+        colors, depths, lights = [], [], []
+        for view, at in zip(clean.held_out, hidden):
+            if at is not None:
+                seen = render_view(voxels, view.view)
+                colors.append(np.abs(255 * seen.color.numpy() - view.rgb)[at].ravel())
+                reach = depth_to_walls(view.view)[at]
+                depths.append(np.abs(seen.depth.numpy()[at] - reach) / reach)
+                lights.append(seen.transmittance.numpy()[at])
+        color, depth, light = map(np.concatenate, (colors, depths, lights))
+        return float(np.median(color)), float(np.median(depth)), float(light.mean())
+
+    color, depth, light = floor(TRAINING)
+    # The other panoramas see it: the floor's own colour, at its own depth, and no hole.
+    assert color < 10 and depth < 0.025 and light < 0.01
+    as_object = floor(replace(TRAINING, mask_mode="object"))
+    assert as_object[0] > 1.5 * color and as_object[2] > 5 * light

@@ -68,10 +68,36 @@ def test_terms_that_ended_are_not_told_again():
     assert all("photo" in n and "ls_density" in n for n in names)
 
 
+def partly_ignored(target):
+    """The target with its left third looked away from."""
+    ignored = torch.zeros(target.rgb.shape[:2], dtype=torch.bool, device=target.rgb.device)
+    ignored[:, : ignored.shape[1] // 3] = True
+    return replace(target, ignored=ignored)
+
+
+def test_what_a_photo_shows_where_it_is_ignored_does_not_matter():
+    state, targets, companions, config = trained_from("cpu")
+    whole = targets[0]
+    target = partly_ignored(whole)
+    spoilt = target.rgb.clone()
+    spoilt[target.ignored] = torch.tensor([255, 0, 255], dtype=torch.uint8)
+    full, _, *rest = arguments(state, target, companions, config)
+    one = image_loss(full, target, *rest)
+    other = image_loss(full, replace(target, rgb=spoilt), *rest)
+    torch.testing.assert_close(one.grad_pixels, other.grad_pixels, rtol=0, atol=0)
+    assert float(one.psnr) == float(other.psnr)
+    looked_at = image_loss(full, replace(whole, rgb=spoilt), *rest)
+    assert float(looked_at.psnr) < float(one.psnr) - 3
+    assert not torch.equal(looked_at.grad_pixels, one.grad_pixels)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
-def test_replayed_losses_are_those_computed_step_by_step():
+@pytest.mark.parametrize("ignoring", [False, True], ids=["whole", "ignoring"])
+def test_replayed_losses_are_those_computed_step_by_step(ignoring):
     state, targets, companions, config = trained_from("cuda")
+    if ignoring:
+        targets = tuple(map(partly_ignored, targets))
     recorder, compared = Recorder(), 0
     for _ in range(3):
         for target in targets:

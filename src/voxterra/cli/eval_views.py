@@ -165,6 +165,9 @@ class _Views:
 
         photo = torch.from_numpy(image.rgb).to(rendered.color.device).float() / 255.0
         write_png(panel(rendered, photo), self.folder / picture_name(image.view.name))
+        if image.ignored is not None:
+            ignored = torch.from_numpy(image.ignored).to(photo.device)[..., None]
+            photo = torch.where(ignored, rendered.color, photo)
         self.lpips.append(self.distance(rendered.color, photo) if self.distance else None)
         self.done += 1
         if not self.silent:

@@ -235,7 +235,7 @@ def _resolved(values: Mapping[str, Any], resumed: Path | None) -> Training:
 _BEGUN = (
     "bound", "bound_mode", "bound_scale", "outside_level", "init", "stereo", "stereo_size",
     "init_level", "init_n_level", "init_pixels", "init_band", "seed", "white_background",
-    "black_background",
+    "black_background", "mask_mode",
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
 from voxterra.io.disk import cannot_read
-from voxterra.io.panorama import PANORAMA
+from voxterra.io.panorama import PANORAMA, require_whole_sphere
 
 # Names of a model's parameters, in COLMAP's order, by the keys of transforms.json.
 _PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -108,6 +108,7 @@ def write_transforms(
 def _intrinsics(camera: Camera) -> dict[str, Any]:
     model, params = camera.model, camera.params
     if model == PANORAMA:
+        require_whole_sphere(camera, "camera model")
         return {"camera_model": model, "w": camera.width, "h": camera.height, **_sphere(camera)}
     if model in ("SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"):
         f, cx, cy, *k = params
@@ -196,6 +197,8 @@ def _camera(values: Mapping[str, Any], path: Path) -> Camera:
 
 def _panorama(numbers: Mapping[str, float], width: int, height: int) -> Camera:
     camera = Camera(PANORAMA, width, height, (float(width), float(height)))
+    if lost := [key for key in _INTRINSICS[4:] if numbers.get(key)]:
+        raise ValueError(f"camera_model {PANORAMA} has no {', '.join(lost)}")
     for key, whole in _sphere(camera).items():
         if not math.isclose(numbers.get(key, whole), whole, rel_tol=0.01):
             raise ValueError(f"{key} of an {PANORAMA} photo is {numbers[key]:g}, not {whole:g}")

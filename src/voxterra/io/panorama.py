@@ -7,19 +7,23 @@ along z, its right half to the right, its top row up.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.reconstruction import Image
+from voxterra.errors import FormatError
 
 PANORAMA = "EQUIRECTANGULAR"
 
 _BORDER = 4
 """Columns repeated beyond the seam, for the interpolation across it [px]."""
+_BAND = 256
+"""Rows of a face that are cut at once, so that their rays take little memory."""
 
 
 @dataclass(frozen=True)
@@ -66,38 +70,63 @@ def face_view(image: Image, face: Face, width: int) -> PinholeView:
     return PinholeView(name, K, face.axes @ image.cam_from_world, side, side, camera)
 
 
-def cut_face(
-    panorama: NDArray[np.uint8], face: Face, side: int, *, is_mask: bool = False
-) -> NDArray[np.uint8]:
-    """(side, side) or (side, side, 3) pixels of a face.
+def cut_faces(
+    panorama: NDArray[np.uint8], side: int, *, is_mask: bool = False
+) -> Iterator[NDArray[np.uint8]]:
+    """(side, side) or (side, side, 3) pixels of each of `FACES`, one by one.
 
     Args:
         panorama: (H, W) or (H, W, 3).
-        face: one of `FACES`.
-        side: of the face [px].
+        side: of the faces [px].
         is_mask: take the nearest pixel, mix none.
     """
     import cv2
 
-    height, width = panorama.shape[:2]
-    at = (np.arange(side) + 0.5) * (2.0 / side) - 1.0
-    rays = np.ones((side, side, 3))
-    rays[..., 0], rays[..., 1] = at, at[:, None]
-    x, y, z = np.moveaxis(rays @ face.axes, -1, 0)
-    column = width * (0.5 + np.arctan2(x, z) / (2 * np.pi)) - 0.5
-    row = height * (0.5 + np.arctan2(y, np.hypot(x, z)) / np.pi) - 0.5
     wide = cv2.copyMakeBorder(panorama, 0, 0, _BORDER, _BORDER, cv2.BORDER_WRAP)
-    out = cv2.remap(
-        wide,
-        (column + _BORDER).astype(np.float32),
-        row.astype(np.float32),
-        cv2.INTER_NEAREST if is_mask else cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
+    method = cv2.INTER_NEAREST if is_mask else cv2.INTER_CUBIC
+    for face in FACES:
+        out = np.empty((side, side, *panorama.shape[2:]), np.uint8)
+        for top in range(0, side, _BAND):
+            rows = slice(top, min(top + _BAND, side))
+            u, v = _pixels_of(face, side, rows, panorama.shape)
+            out[rows] = cv2.remap(wide, u + _BORDER, v, method, borderMode=cv2.BORDER_REPLICATE)
+        yield out
+
+
+def _pixels_of(
+    face: Face, side: int, rows: slice, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Columns and rows of a panorama of `shape` under a face's pixels [px, first centre at 0]."""
+    height, width = shape[:2]
+    at = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / side) - 1
+    axes = face.axes.astype(np.float32)
+    down = at[rows, None]
+    x, y, z = (at * axes[0, k] + down * axes[1, k] + axes[2, k] for k in range(3))
+    lon, lat = np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))
+    half = np.float32(0.5)
+    return (
+        width * (half + lon / np.float32(2 * np.pi)) - half,
+        height * (half + lat / np.float32(np.pi)) - half,
     )
-    return np.asarray(out, np.uint8)
 
 
 def faces_seeing(points_in_photo: NDArray[np.float64]) -> NDArray[np.int64]:
     """(N,) index into `FACES` of the face that shows each of (N, 3) points in the photo's axes."""
     forwards = np.array([face.axes[2] for face in FACES])
     return np.argmax(points_in_photo @ forwards.T, axis=1)
+
+
+def require_whole_sphere(camera: Camera, where: str | Path) -> None:
+    """Refuse a panorama's camera whose parameters are not its size, as after cropping.
+
+    Raises:
+        FormatError: what is missing cannot be told from such a file.
+    """
+    if camera.params != (camera.width, camera.height):
+        w, h = camera.params
+        raise FormatError(
+            f"The panorama's camera is {camera.width} x {camera.height} pixels, the sphere it "
+            f"is a part of {w:g} x {h:g}.",
+            where=str(where),
+            next_step="Give panoramas of the whole sphere, not cropped, with their own cameras.",
+        )

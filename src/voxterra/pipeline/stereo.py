@@ -93,9 +93,12 @@ def _photos(views: list[SceneView], names: list[str], folder: Path) -> PhotoSet:
         path, mask_path = folder / f"{name}.png", None
         digest = hashlib.sha256(view.rgb.tobytes())
         _write_once(view.rgb, path)
-        if view.mask is not None:
+        counts = None if view.mask is None else view.mask > 127
+        if view.ignored is not None:
+            counts = ~view.ignored
+        if counts is not None:
             mask_path = folder / f"{name}_mask.png"
-            mask = np.where(view.mask > 127, 255, 0).astype(np.uint8)
+            mask = np.where(counts, 255, 0).astype(np.uint8)
             digest.update(mask.tobytes())
             _write_once(mask, mask_path)
         photos.append(

@@ -28,6 +28,8 @@ from voxterra.sfm.staging import StagedPhotos, stage_photos, with_photo_ids
 
 MIN_POINTS = 12
 """Photos that observe fewer points do not agree with their cameras; some always match by chance."""
+SAME_PLACE = 1e-6
+"""Photos nearer to each other than this part of the scene's extent stand at one place."""
 SAME_WAY = 0.3
 """Least cosine between the optical axes of two photos that are matched: 72 degrees."""
 
@@ -98,13 +100,23 @@ def _groups(views: tuple[PinholeView, ...]) -> tuple[CameraGroup, ...]:
 
 
 def _pairs(views: tuple[PinholeView, ...], config: SfmConfig) -> NDArray[np.int64]:
-    """All pairs of a small set, else each photo with the nearest; only such that look alike."""
+    """All pairs of a small set, else the photos of each place with those of the nearest places;
+    only such that look the same way.
+    """
     axes = np.array([view.cam_from_world[2, :3] for view in views])
     if len(views) <= config.max_exhaustive_photos:
         pairs = exhaustive_pairs(len(views))
     else:
+        # Faces of a panorama are at one place: its nearest views would be all its own.
         centers = np.array([view.center_in_world for view in views])
-        pairs = spatial_pairs(centers, config.spatial_neighbours)
+        tolerance = SAME_PLACE * np.linalg.norm(centers - centers.mean(axis=0), axis=1).max()
+        at = np.rint((centers - centers[0]) / max(tolerance, 1e-300))
+        places, place = np.unique(at, axis=0, return_inverse=True)
+        near = spatial_pairs(places, config.spatial_neighbours)
+        of_place = [np.flatnonzero(place.ravel() == index) for index in range(len(places))]
+        crossed = [np.stack(np.meshgrid(of_place[a], of_place[b]), -1) for a, b in near]
+        pairs = np.concatenate([np.empty((0, 2), np.int64), *(c.reshape(-1, 2) for c in crossed)])
+        pairs = np.unique(np.sort(pairs, axis=1), axis=0)
     same_way = (axes[pairs[:, 0]] * axes[pairs[:, 1]]).sum(1) > SAME_WAY
     return pairs[same_way] if same_way.any() else pairs
 

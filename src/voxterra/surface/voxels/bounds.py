@@ -208,7 +208,7 @@ def _around_cameras(rig: Rig, farthest: bool, where: str) -> tuple[Float, Float]
     center = rig.centers.mean(axis=0)
     away = np.linalg.norm(rig.centers - center, axis=1)
     radius = float(away.max() if farthest else np.median(away))
-    _check_spread(radius, where)
+    _check_spread(radius, rig.centers, where)
     return center - radius, center + radius
 
 
@@ -236,15 +236,15 @@ def _forward(
         depth = float((rig.focus - center) @ forward)
     else:
         depth = 5.0 * float(np.linalg.norm(rig.centers - center, axis=1).max())
-    _check_spread(depth, where)
+    _check_spread(depth, rig.centers, where)
     wide = [max(v.width / v.K[0, 0], v.height / v.K[1, 1]) for v in views]
     half = depth * float(np.median(wide)) / 2 * _MARGIN
     middle = center + depth * forward
     return middle - half, middle + half
 
 
-def _check_spread(size: float, where: str) -> None:
-    if not size > 0:
+def _check_spread(size: float, centers: Float, where: str) -> None:
+    if not size > 1e-12 * float(np.abs(centers).max()):  # rounding parts cameras at one place
         raise UsageError(
             "All cameras stand at one place, which says nothing of how large the scene is.",
             where=where,

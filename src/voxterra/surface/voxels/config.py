@@ -33,6 +33,9 @@ class VoxelConfig:
     """What no voxel covers is white."""
     black_background: bool = False
     """What no voxel covers is black. Neither: it is the mean colour of the images' borders."""
+    mask_mode: Literal["auto", "object", "ignore"] = "auto"
+    """What masks tell. object: where the object is, and that nothing is beside it; ignore: what to
+    look away from, such as a tripod; auto: ignore in panoramas, object else."""
     data_device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the images lie; auto: with the model where they fit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -75,11 +75,13 @@ def score_view(image: SceneView, rendered: Rendered) -> ViewScore:
     if image.mask is not None and (image.mask > 127).any():
         inside = float(psnr(color, photo, torch.from_numpy(image.mask).to(color.device) > 127))
     large = min(photo.shape[:2]) >= WINDOW
+    counts = None if image.ignored is None else torch.from_numpy(~image.ignored).to(color.device)
+    anything = counts is None or bool(counts.any())
     return ViewScore(
         image.view.name,
         image.held_out,
-        float(psnr(color, photo)),
-        float(ssim(color, photo)) if large else float("nan"),
+        float(psnr(color, photo, counts)) if anything else float("nan"),
+        float(ssim(color, photo, counts)) if large and anything else float("nan"),
         inside,
         smooth_share(rendered.depth),
     )

@@ -27,6 +27,7 @@ from voxterra.surface.voxels.scene import (
     Scene,
     SceneView,
     finished_scene,
+    masked_view,
     scene_from_depth_maps,
 )
 
@@ -50,9 +51,10 @@ def load_scene(
         source_path: a run of Voxterra that got as far as depth, or a folder with `sparse/0`
             (COLMAP, any camera model), `transforms.json`, `transforms_train.json` (with
             `transforms_test.json`), or `cameras_sphere.npz`. Masks lie in `masks/`, not 0 where
-            the object is, or are the photos' own transparency. Panoramas become six views each.
+            the object is (or where the photo counts, see `mask_mode`), or are the photos' own
+            transparency. Panoramas become six views each.
         config: what counts here are `res_downscale`, `res_width`, `eval`, `test_every`,
-            `white_background` and `black_background`.
+            `white_background`, `black_background` and `mask_mode`.
         image_dir_name: folder of the photos, for COLMAP, Nerfstudio and IDR.
         progress: told after every photo.
 
@@ -86,7 +88,8 @@ def load_scene(
     points = listing.points
     if any(map(panoramas.is_panorama, listing.photos)):
         panoramas.check_names(views, str(source_path))
-        points = points and panoramas.points_by_view(points, listing.photos)
+        if points is not None:
+            points = panoramas.points_by_view(points, listing.photos)
     return finished_scene(Scene(views, points, listing.world_box, str(source_path)), config)
 
 
@@ -185,8 +188,8 @@ def _at_training_size(
     view = view.resized(*wanted)
     rgb = shrink(rgb, *wanted)
     mask = None if mask is None else shrink(mask, *wanted)
-    masks = mask is not None and not bool((mask == 255).all())
-    return SceneView(view, rgb, mask, None, photo.held_out, cut_from), masks
+    masked = masked_view(SceneView(view, rgb, mask, None, photo.held_out, cut_from), config)
+    return masked, masked.mask is not None and not bool((masked.mask == 255).all())
 
 
 def _view(photo: PhotoFile, width: int, height: int) -> PinholeView:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.camera import PinholeView
 from voxterra.errors import FormatError
-from voxterra.io.panorama import FACES, PANORAMA, cut_face, face_view, faces_seeing
+from voxterra.io.panorama import (
+    FACES,
+    PANORAMA,
+    cut_faces,
+    face_view,
+    faces_seeing,
+    require_whole_sphere,
+)
 from voxterra.surface.voxels.load_files import PhotoFile
 from voxterra.surface.voxels.scene import ScenePoints, SceneView
 
@@ -24,14 +32,17 @@ def is_panorama(photo: PhotoFile) -> bool:
 
 def cut_panorama(
     photo: PhotoFile, rgb: Pixels, mask: Pixels | None
-) -> list[tuple[PinholeView, Pixels, Pixels | None]]:
-    """View, (S, S, 3) pixels and (S, S) mask of each face of (H, W, 3) and (H, W)."""
-    out = []
-    for face in FACES:
-        view = face_view(photo.image, face, rgb.shape[1])
-        cut = None if mask is None else cut_face(mask, face, view.width, is_mask=True)
-        out.append((view, cut_face(rgb, face, view.width), cut))
-    return out
+) -> Iterator[tuple[PinholeView, Pixels, Pixels | None]]:
+    """View, (S, S, 3) pixels and (S, S) mask of each face of (H, W, 3) and (H, W), one by one.
+
+    Raises:
+        FormatError: the camera is not of the whole sphere.
+    """
+    require_whole_sphere(photo.camera, photo.path)
+    views = [face_view(photo.image, face, rgb.shape[1]) for face in FACES]
+    side = views[0].width
+    masks = repeat(None) if mask is None else cut_faces(mask, side, is_mask=True)
+    yield from zip(views, cut_faces(rgb, side), masks)
 
 
 def points_by_view(points: ScenePoints, photos: Sequence[PhotoFile]) -> ScenePoints:

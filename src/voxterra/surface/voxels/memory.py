@@ -176,7 +176,8 @@ def _on_cpu(target: Target) -> Target:
     if prior is not None:
         prior = Prior(prior.depth.cpu(), prior.normal.cpu(), prior.confidence.cpu())
     mask = None if target.mask is None else target.mask.cpu()
-    return replace(target, rgb=target.rgb.cpu(), mask=mask, prior=prior)
+    ignored = None if target.ignored is None else target.ignored.cpu()
+    return replace(target, rgb=target.rgb.cpu(), mask=mask, ignored=ignored, prior=prior)
 
 
 def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None:

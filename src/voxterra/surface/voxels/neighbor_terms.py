@@ -128,8 +128,8 @@ class Comparison:
         """The two terms, of the pixels where something is rendered."""
         with torch.no_grad():
             valid = (channels.transmittance < 0.5) & (channels.median > 0)
-            if target.mask is not None:
-                valid &= target.mask.to(valid.device) > 127
+            if (counts := target.counts) is not None:
+                valid &= counts
         loss = multiview.multiview_loss(
             MultiviewView(target.camera, self.mine),
             MultiviewView(self.camera, self.theirs, self.hidden),
@@ -160,8 +160,8 @@ def _comparison(
     device = voxels.device
     neighbor = companions.targets[other]
     hidden = _median_depth(voxels, companions.views[other])
-    if neighbor.mask is not None:  # what is no part of the scene there compares with nothing
-        hidden = torch.where(neighbor.mask.to(device) > 127, hidden, 0.0)
+    if (counts := neighbor.counts) is not None:  # what is no part of the scene there
+        hidden = torch.where(counts, hidden, 0.0)
     mine, theirs = (companions.greys[i].to(device) for i in (target.order, other))
     generator = torch.Generator(device).manual_seed(seed)
     height, width = mine.shape

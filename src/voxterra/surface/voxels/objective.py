@@ -77,6 +77,8 @@ def image_loss(
     if exposure_matrix is not None:
         matrix = exposure_matrix.detach().requires_grad_()
         color = exposure.apply(color, matrix)
+    if target.ignored is not None:  # what is rendered there is right, whatever it is
+        photo = torch.where(target.ignored.to(photo.device)[..., None], color.detach(), photo)
     depth = pixels.mean_depth(channels.depth_sum, channels.transmittance)
     terms = _terms(channels, color, depth, photo, mask, target, config, iteration)
     for more in extra:
@@ -90,7 +92,7 @@ def image_loss(
         grad[..., layout.P_MEDIAN] = 0.0
         grad[*at, layout.P_MEDIAN] = of_median
     with torch.no_grad():
-        psnr = photometric.psnr(color, photo)
+        psnr = photometric.psnr(color, photo, None if target.ignored is None else target.counts)
     return Objective(
         grad.contiguous(),
         psnr,

@@ -29,7 +29,7 @@ GRAPHS = 4
 """Graphs kept at most; views of still other shapes are computed step by step."""
 WARM = 2
 """Runs before a recording, in which libraries set themselves up."""
-_OF_TARGET = ("camera", "rgb", "mask", "prior", "sparse_xy", "sparse_depth")
+_OF_TARGET = ("camera", "rgb", "mask", "ignored", "prior", "sparse_xy", "sparse_depth")
 
 
 @dataclass(frozen=True)

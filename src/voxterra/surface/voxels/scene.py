@@ -33,10 +33,11 @@ class SceneView:
         view: pinhole view at the image's size.
         rgb: (H, W, 3) uint8, undistorted.
         mask: (H, W) uint8, 255 = object, 0 = no part of the scene; between at the edge. None: the
-            whole image counts.
+            whole image shows the scene.
         prior: depth map of a size of its own, or None.
         held_out: not for training, but for measuring what the model is good for.
         cut_from: name of the panorama that this is a face of; "" for a photo of its own.
+        ignored: (H, W) bool, what is looked away from: nothing is compared there. None: nothing.
     """
 
     view: PinholeView
@@ -45,6 +46,12 @@ class SceneView:
     prior: DepthMap | None = None
     held_out: bool = False
     cut_from: str = ""
+    ignored: NDArray[np.bool_] | None = None
+
+    @property
+    def photo(self) -> str:
+        """Name of the photo that this is, or is a part of."""
+        return self.cut_from or self.view.name
 
 
 @dataclass(frozen=True)
@@ -133,9 +140,20 @@ def scene_from_depth_maps(
         rgb = shrink(np.ascontiguousarray(maps.load_color(index)), width, height)
         if mask is not None:
             mask = shrink(mask, width, height)
-        views.append(SceneView(view, rgb, mask, shrink_prior(prior, view)))
+        views.append(masked_view(SceneView(view, rgb, mask, shrink_prior(prior, view)), config))
         progress((index + 1) / len(maps.views), f"{index + 1}/{len(maps.views)} views")
     return finished_scene(Scene(tuple(views), points, None, source), config)
+
+
+def masked_view(view: SceneView, config: VoxelConfig) -> SceneView:
+    """The view with its mask as what is ignored, where `mask_mode` has it so."""
+    mode = config.mask_mode
+    if mode == "auto":  # a camera that looks all around has no object, but what carries it
+        mode = "ignore" if view.cut_from else "object"
+    if view.mask is None or mode == "object":
+        return view
+    ignored = view.mask < 255
+    return replace(view, mask=None, ignored=ignored if ignored.any() else None)
 
 
 def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
@@ -149,7 +167,7 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
         UsageError: `test_every` leaves nothing to train on.
     """
     views = _hold_out(scene.views, config)
-    training = sum(not view.held_out for view in views)
+    training = len({view.photo for view in views if not view.held_out})
     if training < 2:
         count = {0: "no view", 1: "one view"}[training]
         raise TooFewPhotosError(
@@ -169,17 +187,39 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
         f"the mask of {view.view.name} is empty: all of the photo counts as background, and "
         "nothing of the first surface comes from it; mend the mask, or take the photo away"
         for view in empty
-        if not view.cut_from  # the mask of a panorama may well leave out what is below it
     ]
     for view in views:
-        if _is_black(view):
+        if _is_black(view) and not view.cut_from:
             what = "scored" if view.held_out else "trained on"
-            cure = "mask it" if view.cut_from else "take it away"
             warnings.append(
-                f"{view.view.name} is black: it is {what} as it is; {cure} unless the scene "
+                f"{view.view.name} is black: it is {what} as it is; take it away unless the scene "
                 "is as dark there"
             )
+    warnings += _of_panoramas(views)
     return replace(scene, views=views, warnings=(*scene.warnings, *warnings))
+
+
+def _of_panoramas(views: tuple[SceneView, ...]) -> list[str]:
+    """Warnings for faces, one for all that are alike: a tripod is in every panorama."""
+    faces = [view for view in views if view.cut_from]
+    warnings = []
+    black = [view.view.name for view in faces if _is_black(view)]
+    if black:
+        warnings.append(
+            f"black faces of panoramas: {len(black)} of {len(faces)} ({black[0]} first); they "
+            "become a black surface, so mask them (masks/, black = look away) unless the scene is "
+            "as dark there"
+        )
+    unseen: dict[str, bool] = {}
+    for view in faces:
+        unseen[view.cut_from] = unseen.get(view.cut_from, True) and not _shows(view)
+    if gone := [name for name, all_of_it in unseen.items() if all_of_it]:
+        warnings.append(
+            f"the mask of {gone[0]} is all black, and nothing of the panorama counts"
+            + (f"; {len(gone) - 1} more are like that" if gone[1:] else "")
+            + ": masks are white where the photo counts"
+        )
+    return warnings
 
 
 def _hold_out(views: tuple[SceneView, ...], config: VoxelConfig) -> tuple[SceneView, ...]:
@@ -194,7 +234,7 @@ def _hold_out(views: tuple[SceneView, ...], config: VoxelConfig) -> tuple[SceneV
             next_step="Give 2 or more: 8 holds every eighth image out.",
         )
     # The faces of a panorama go together: what one shows, the next one's edge gives away.
-    photos = [view.cut_from or view.view.name for view in views]
+    photos = [view.photo for view in views]
     number = {photo: index for index, photo in enumerate(dict.fromkeys(photos))}
     return tuple(
         replace(view, held_out=number[photo] % config.test_every == 0)
@@ -204,10 +244,21 @@ def _hold_out(views: tuple[SceneView, ...], config: VoxelConfig) -> tuple[SceneV
 
 def _is_black(view: SceneView) -> bool:
     """Whether a photo shows nothing: a lens cap, a broken file; JPEG makes black up to 8."""
-    if view.mask is not None and not view.mask.any():
-        return False  # told already
-    shown = view.rgb if view.mask is None else view.rgb[view.mask > 0]
+    if not _shows(view):
+        return False  # told already, or as it should be
+    shown = view.rgb
+    if view.mask is not None:
+        shown = view.rgb[view.mask > 0]
+    elif view.ignored is not None:
+        shown = view.rgb[~view.ignored]
     return int(shown.max(initial=0)) <= 8
+
+
+def _shows(view: SceneView) -> bool:
+    """Whether the mask of a view leaves anything of it."""
+    if view.ignored is not None and view.ignored.all():
+        return False
+    return view.mask is None or bool(view.mask.any())
 
 
 def checked_prior(depth_map: DepthMap) -> DepthMap:

@@ -211,8 +211,12 @@ def seed_colors(voxels: Voxels, targets: tuple[Target, ...]) -> None:
         row, column, depth, seen = pixels_of(center, target)
         near = (pixels[row, column, layout.P_MEDIAN] - depth).abs() < COLOR_TOLERANCE * edge
         color = target.color
-        use = (seen & near).float()[:, None]
-        total[:, :3] += use * color[scaled(row, column, target, color)]
+        at = scaled(row, column, target, color)
+        use = seen & near
+        if target.ignored is not None:
+            use &= ~target.ignored.to(use.device)[at]
+        use = use.float()[:, None]
+        total[:, :3] += use * color[at]
         total[:, 3:] += use
     known = total[:, 3] > 0
     mean = total[:, :3] / total[:, 3:].clamp_min(1.0)

@@ -53,6 +53,7 @@ class Target:
         camera: (20,) float32 the camera at the image's own size, as the kernels lay it out.
         rgb: (H, W, 3) uint8.
         mask: (H, W) uint8, 255 = object, or None.
+        ignored: (H, W) bool, where nothing is compared, or None.
         prior: depth map, or None.
         sparse_xy, sparse_depth: (P, 2) pixels and (P,) depths of the sparse points it sees.
     """
@@ -64,6 +65,7 @@ class Target:
     camera: Tensor
     rgb: Tensor
     mask: Tensor | None
+    ignored: Tensor | None
     prior: Prior | None
     sparse_xy: Tensor
     sparse_depth: Tensor
@@ -80,6 +82,16 @@ class Target:
         if self.mask is None:
             return None
         return self.mask.to(self.kernel.camera.device, non_blocking=True).float() / 255.0
+
+    @property
+    def counts(self) -> Tensor | None:
+        """(H, W) bool on the kernels' device, where the view shows what is compared with others:
+        neither ignored nor beside the object; None: everywhere.
+        """
+        device = self.kernel.camera.device
+        if self.ignored is not None:
+            return ~self.ignored.to(device, non_blocking=True)
+        return None if self.mask is None else self.mask.to(device, non_blocking=True) > 127
 
 
 def make_targets(
@@ -136,6 +148,9 @@ def halved(target: Target, cube: Cube) -> Target:
         camera=kernel.camera,
         rgb=averaged(target.rgb),
         mask=None if target.mask is None else averaged(target.mask[..., None])[..., 0],
+        ignored=None
+        if target.ignored is None
+        else averaged(255 * target.ignored[..., None].byte())[..., 0] > 0,
         prior=prior,
         sparse_xy=torch.where(outside, target.sparse_xy, target.sparse_xy * share),
     )
@@ -173,7 +188,7 @@ def _image_device(scene: Scene, config: VoxelConfig, device: torch.device) -> to
 def _bytes(source: SceneView) -> int:
     """Memory of a view: image, mask, prior (20 bytes a pixel), grey image for its neighbours."""
     pixels = source.rgb.shape[0] * source.rgb.shape[1]
-    masked = pixels if source.mask is not None else 0
+    masked = pixels if source.mask is not None or source.ignored is not None else 0
     return (
         source.rgb.nbytes + masked + (20 * pixels if source.prior is not None else 0) + 4 * pixels
     )
@@ -191,6 +206,7 @@ def _target(
     source = scene.views[index]
     rgb = _shared(source.rgb, store)
     mask = None if source.mask is None else _shared(source.mask, store)
+    ignored = None if source.ignored is None else _shared(source.ignored, store)
     xy, depth = _sparse(index, scene)
     return Target(
         index=index,
@@ -200,6 +216,7 @@ def _target(
         camera=kernel_view(source.view, cube, device).camera,
         rgb=rgb,
         mask=mask,
+        ignored=ignored,
         prior=None if source.held_out else _prior(source, store),
         sparse_xy=torch.from_numpy(xy).to(device),
         sparse_depth=torch.from_numpy(depth).to(device),

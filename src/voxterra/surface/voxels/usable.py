@@ -24,9 +24,9 @@ def usable_scene(scene: Scene) -> Scene:
         InputError: a camera that is no camera, a photo or mask of another size than its camera's,
             or a depth map without any number.
     """
-    if len(scene.training) < 2:
+    if len({view.photo for view in scene.training}) < 2:
         raise TooFewPhotosError(
-            "Training needs at least two views.",
+            "Training needs at least two photos.",
             where=scene.source or None,
             next_step="Add photos, or hold fewer out (--test_every).",
         )
@@ -43,7 +43,7 @@ def _usable(view: SceneView) -> SceneView:
             next_step="Do structure from motion again, or leave this photo out.",
         )
     size = (camera.height, camera.width)
-    for what, image in (("photo", view.rgb), ("mask", view.mask)):
+    for what, image in (("photo", view.rgb), ("mask", view.mask), ("mask", view.ignored)):
         if image is not None and image.shape[:2] != size:
             raise InputError(
                 f"The {what} is {image.shape[1]} x {image.shape[0]} pixels, its camera "
