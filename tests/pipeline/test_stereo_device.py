@@ -30,6 +30,7 @@ def test_stereo_goes_where_the_training_goes(tmp_path, monkeypatch):
             view=look_at(str(x), (x, 0, 5), (x, 0, 0), up=(0, 1, 0), width=32, height=24),
             held_out=False,
             mask=None,
+            ignored=None,
             rgb=np.zeros((24, 32, 3), np.uint8),
         )
         for x in (0.0, 1.0)

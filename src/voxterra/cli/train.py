@@ -7,11 +7,12 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from voxterra.cli.stopping import telling_that_it_stops
 from voxterra.cli.words import option_lines, read_words, wants_help
 from voxterra.core.progress import Progress
 from voxterra.errors import FormatError, InputError, MissingPartError, UsageError
@@ -89,8 +90,21 @@ def run(args: list[str]) -> int:
     from voxterra.surface.voxels.device import require_devices
 
     require_devices(given.training.config)  # before photos are read, or an old model is cleared
-    _train(given)
+    try:
+        with telling_that_it_stops() as listen:
+            _train(given, listen)
+    except KeyboardInterrupt:
+        print(_how_to_go_on(given.model_path), file=sys.stderr)
+        raise
     return 0
+
+
+def _how_to_go_on(out: Path) -> str:
+    from voxterra.surface.voxels.resume import checkpoint_of
+
+    if checkpoint_of(out).is_file():
+        return f"Go on from the last checkpoint: voxterra train --model_path {out} --resume"
+    return "Nothing was trained long enough to be kept; the same command begins again."
 
 
 def parse(args: list[str]) -> Given:
@@ -250,7 +264,8 @@ def _check_unchanged(begun: VoxelConfig, now: VoxelConfig) -> None:
             )
 
 
-def _train(given: Given) -> None:
+def _train(given: Given, listen: Callable[[], None]) -> None:
+    """Load, train, write and score; `listen` as in `telling_that_it_stops`."""
     from voxterra.io.depth_store import write_views
     from voxterra.pipeline.stereo import needs_stereo, with_stereo
     from voxterra.surface.voxels import model_folder as folder
@@ -269,14 +284,23 @@ def _train(given: Given) -> None:
     )
     for warning in scene.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    listen()  # what undistorts photos may have imported COLMAP
     held_out = f", {len(scene.held_out)} held out" if scene.held_out else ""
+    faces = [view for view in scene.views if view.cut_from]
+    if faces:
+        size = f"{faces[0].view.width} x {faces[0].view.height}"
+        held_out += f"; {len(faces)} of them are faces of panoramas, of {size} pixels"
     print(f"{len(scene.views)} views of {source}{held_out}", flush=True)
     if not given.resume:
         folder.clear(out)
     if needs_stereo(scene, training.config):
-        scene = with_stereo(
-            scene, training.config, out / "stereo", progress=told_progress("stereo")
-        )
+        tell = told_progress("stereo")
+
+        def told(fraction: float, message: str = "") -> None:
+            listen()
+            tell(fraction, message)
+
+        scene = with_stereo(scene, training.config, out / "stereo", progress=told)
     before = folder.read_training(out) if (out / folder.CONFIG).is_file() else None
     folder.write_training(training, out)
     try:

@@ -177,6 +177,14 @@ def _about_cameras(photos: Sequence[Photo]) -> list[str]:
             f"{model} took photos with focal lengths from {min(focal):g} to {max(focal):g} mm: "
             "each is calibrated by itself; do not zoom during a survey"
         )
+    around = [p.id for p in photos if p.width == 2 * p.height and p.focal_px is None]
+    if around:
+        warnings.append(
+            f"{len(around)} photos are twice as wide as high and tell no focal length "
+            f"({around[0]} first): of panoramas a run makes nothing that is right, since it takes "
+            "photos for what one lens sees; find their cameras with COLMAP (EQUIRECTANGULAR), and "
+            "use voxterra train"
+        )
     unknown = sum(photo.focal_px is None for photo in photos)
     if unknown:
         photos_are = f"{unknown} photo" + ("s" if unknown > 1 else "")

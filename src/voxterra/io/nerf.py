@@ -19,6 +19,8 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from voxterra.core.camera import Camera
+from voxterra.core.geo import GeoFrame
+from voxterra.core.mesh import PointCloud
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError
 from voxterra.io.atomic import atomic_path
@@ -79,12 +81,13 @@ def read_transforms(path: Path, *, image_folder: str = "images") -> Reconstructi
 def write_transforms(
     reconstruction: Reconstruction, path: Path, *, image_folder: str = "images"
 ) -> None:
-    """Write cameras and poses as `transforms.json`; points are not part of the format.
+    """Write cameras and poses as `transforms.json`, and sparse points as the PLY file it names.
 
     Args:
         reconstruction: SIMPLE_RADIAL_FISHEYE and RADIAL_FISHEYE cameras are written as the
             OPENCV_FISHEYE they equal; models Nerfstudio has no name for are refused.
-        path: the file; photos are expected in `image_folder` beside it.
+        path: the file; photos are expected in `image_folder` beside it. Points, if there are
+            any, go into NAME_points.ply beside NAME.json.
         image_folder: folder that image names are relative to.
 
     Raises:
@@ -100,8 +103,16 @@ def write_transforms(
         world_from_cam = np.linalg.inv(np.vstack([image.cam_from_world, [0, 0, 0, 1]]))
         frame = {"file_path": prefix + image.name, **({} if shared else cameras[image.camera_id])}
         frames.append({**frame, "transform_matrix": (world_from_cam @ _FLIP).tolist()})
+    points = {}
+    if len(reconstruction.points):
+        from voxterra.io.ply import write_ply_cloud
+
+        file = path.with_name(f"{path.stem}_points.ply")
+        found = reconstruction.points
+        write_ply_cloud(PointCloud(found.positions_in_world, found.colors), file, GeoFrame.local())
+        points = {"ply_file_path": file.name}
     with atomic_path(path) as temporary:
-        text = json.dumps({**shared, "frames": frames}, indent=1)
+        text = json.dumps({**shared, **points, "frames": frames}, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

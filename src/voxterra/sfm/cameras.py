@@ -12,6 +12,7 @@ import numpy as np
 from voxterra.core.photos import Photo
 from voxterra.errors import UsageError
 from voxterra.io.colmap import read_cameras
+from voxterra.io.panorama import PANORAMA
 from voxterra.sfm.config import SfmConfig
 
 # Photos of one camera from which on two radial terms are determined well.
@@ -86,6 +87,14 @@ def _calibrated(groups: tuple[CameraGroup, ...], path: Path) -> tuple[CameraGrou
                 next_step="Leave one camera of a size in the file.",
             )
         for camera in same:
+            if camera.model == PANORAMA:
+                raise UsageError(
+                    "The calibrated camera is a panorama's, which structure from motion here "
+                    "cannot use.",
+                    where=str(path),
+                    next_step="Find the cameras of panoramas with COLMAP, and make the surface "
+                    "with voxterra train.",
+                )
             group = replace(
                 group,
                 model=camera.model, focal_px=camera.params[0], focal_known=True,

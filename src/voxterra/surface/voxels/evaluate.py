@@ -77,6 +77,8 @@ def score_view(image: SceneView, rendered: Rendered) -> ViewScore:
     large = min(photo.shape[:2]) >= WINDOW
     counts = None if image.ignored is None else torch.from_numpy(~image.ignored).to(color.device)
     anything = counts is None or bool(counts.any())
+    if counts is not None:  # windows that reach into what is ignored see no difference there
+        photo = torch.where(counts[..., None], photo, color)
     return ViewScore(
         image.view.name,
         image.held_out,

@@ -85,12 +85,13 @@ def load_scene(
     # Opaque PNG files have an alpha channel too; it tells nothing about the object.
     any_mask = any(masks for _, masks in loaded)
     views = tuple(view if any_mask else replace(view, mask=None) for view, _ in loaded)
-    points = listing.points
+    points, warnings = listing.points, panoramas.stretched(listing.photos)
     if any(map(panoramas.is_panorama, listing.photos)):
         panoramas.check_names(views, str(source_path))
         if points is not None:
             points = panoramas.points_by_view(points, listing.photos)
-    return finished_scene(Scene(views, points, listing.world_box, str(source_path)), config)
+    scene = Scene(views, points, listing.world_box, str(source_path), tuple(warnings))
+    return finished_scene(scene, config)
 
 
 def list_photos(source: Path, image_dir_name: str) -> Listing:

@@ -172,14 +172,16 @@ def with_masks(photos: list[PhotoFile], source: Path) -> tuple[PhotoFile, ...]:
     by_stem = {str(PurePosixPath(name).with_suffix("")): path for name, path in files.items()}
     in_order = list(files.values()) if len(files) == len(photos) else None
     matched = [_mask_of(photo.image.name, by_stem) for photo in photos]
-    if in_order and not any(matched):
+    numbered = all(PurePosixPath(p.image.name).stem.isdigit() for p in photos)
+    if in_order and not any(matched) and numbered and all(p.stem.isdigit() for p in in_order):
         # IDR numbers its masks 000.png beside photos 000000.png; both are sorted.
         matched = list(in_order)
     if not any(matched) and files:
         raise InputError(
             "No mask belongs to a photo.",
             where=str(folder),
-            next_step="Name the mask of a/b.jpg a/b.jpg.png or a/b.png, or take the folder away.",
+            next_step="Name the mask of a/b.jpg a/b.jpg.png or a/b.png (one for a whole panorama), "
+            "or take the folder away.",
         )
     _tell_misnamed([p.image.name for p, m in zip(photos, matched) if m is None], matched, files)
     return tuple(replace(photo, mask=mask) for photo, mask in zip(photos, matched))

@@ -30,6 +30,19 @@ def is_panorama(photo: PhotoFile) -> bool:
     return photo.camera.model == PANORAMA
 
 
+def stretched(photos: Sequence[PhotoFile]) -> list[str]:
+    """A warning where panoramas are not twice as wide as high; empty where all are."""
+    odd = [p for p in photos if is_panorama(p) and abs(p.camera.width / p.camera.height - 2) > 0.02]
+    if not odd:
+        return []
+    camera = odd[0].camera
+    return [
+        f"panoramas are twice as wide as high, but {len(odd)} are not ({odd[0].image.name} first: "
+        f"{camera.width} x {camera.height}): a cropped one shows things in wrong directions, and "
+        "so were its cameras found; give the whole ones"
+    ]
+
+
 def cut_panorama(
     photo: PhotoFile, rgb: Pixels, mask: Pixels | None
 ) -> Iterator[tuple[PinholeView, Pixels, Pixels | None]]:

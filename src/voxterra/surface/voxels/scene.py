@@ -183,6 +183,12 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
             where=scene.source or masked[0].view.name,
             next_step="Masks are white where the object is; invert them, or take them away.",
         )
+    if views and not any(map(_shows, views)):
+        raise InputError(
+            f"The masks of all {len(views)} images are black: all of them is ignored.",
+            where=scene.source or views[0].view.name,
+            next_step="Masks are white where the photo counts; invert them, or take them away.",
+        )
     warnings = [
         f"the mask of {view.view.name} is empty: all of the photo counts as background, and "
         "nothing of the first surface comes from it; mend the mask, or take the photo away"
