@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +78,25 @@ def test_a_stopped_training_goes_on_bit_for_bit(source, whole, tmp_path, monkeyp
     assert voxel_training.same(ours, theirs)
     for name in ("test_stat/train.json", "config.yaml"):
         assert (out / name).read_text() == (whole / name).read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_training_that_is_told_to_stop_says_how_it_goes_on(source, tmp_path, number):
+    out = tmp_path / "out"
+    command = [
+        sys.executable, "-m", "voxterra", "train", "--source_path", source, "--model_path", out,
+        *OPTIONS, "--n_iter", "100000", "--save_every", "20",
+    ]  # fmt: skip
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not (out / "checkpoints" / "last.pt").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    child.send_signal(number)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "stopping" in err and f"voxterra train --model_path {out} --resume" in err
+    assert main(["train", "--model_path", str(out), "--resume", "--n_iter", "10"]) == 0
 
 
 def test_a_damaged_checkpoint(source, whole, tmp_path, capsys):

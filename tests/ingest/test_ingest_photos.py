@@ -239,6 +239,13 @@ def test_set_warnings(make_photo, tmp_path: Path) -> None:
     assert "some heights count from sea level" in text
     assert "3 cameras or camera settings" in text
     assert "focal length of 2 photos" in text
+    assert "twice as wide as high" not in text
+    for name in "ab":
+        make_photo(f"around/{name}.jpg", size=(400, 200), focal=None)
+    make_photo("around/c.jpg", size=(400, 200))
+    text = "\n".join(ingest_photos(tmp_path / "around", work_dir=tmp_path).warnings)
+    assert "2 photos are twice as wide as high" in text and "(a.jpg first)" in text
+    assert "voxterra train" in text
     make_photo("other/a.jpg")
     (without,) = ingest_photos(tmp_path / "other", work_dir=tmp_path).warnings
     assert "no place on the map, and a scale only" in without

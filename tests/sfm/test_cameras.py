@@ -62,5 +62,8 @@ def test_calibrations_that_fit_no_photo(photo: Callable[..., Photo], tmp_path: P
     for wrong in ("PINHOLE 64 48 50", "WHAT 64 48 50 1 2"):
         with pytest.raises(FormatError, match="Line 2"):
             group_cameras((photo(0),), calibration(tmp_path, wrong))
+    with pytest.raises(UsageError, match="panorama") as caught:
+        group_cameras((photo(0),), calibration(tmp_path, "EQUIRECTANGULAR 1000 800 1000 800"))
+    assert "voxterra train" in str(caught.value.next_step)
     with pytest.raises(FormatError, match="no cameras"):
         group_cameras((photo(0),), SfmConfig(cameras=tmp_path / "missing"))

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 from voxterra.errors import ReconstructionError
 from voxterra.surface.fusion.config import FusionConfig
+from voxterra.surface.voxels.depth_views import pixel_size_within
 from voxterra.surface.voxels.extract import extract_tsdf
 from voxterra.surface.voxels.rendered import Rendered, RenderedDepthMaps
 
@@ -65,3 +68,18 @@ def test_nothing_drawn_is_an_error(drawn):
     views, render, _ = drawn
     with pytest.raises(ReconstructionError):
         extract_tsdf(RenderedDepthMaps(views, render, min_confidence=2.0))
+
+
+def test_the_size_of_a_pixel_is_that_of_what_lies_in_the_bound(scenes):
+    maps = scenes.render(scenes.sphere(1.0), scenes.around(4.0, count=16, size=96))
+    index = {view.name: i for i, view in enumerate(maps.views)}
+
+    def render(view):
+        m = maps.load(index[view.name])
+        depth = np.where(m.depth > 0, m.depth, 900.0).astype(np.float32)  # a sky behind all
+        return Rendered(depth, m.normal, maps.load_color(index[view.name]), np.ones_like(depth))
+
+    drawn = RenderedDepthMaps(maps.views, render)
+    size = pixel_size_within(drawn, (-1.5, -1.5, -1.5, 1.5, 1.5, 1.5))
+    assert size == pytest.approx(3.3 / maps.views[0].K[0, 0], rel=0.1)
+    assert pixel_size_within(drawn, (50.0, 50.0, 50.0, 51.0, 51.0, 51.0)) is None

@@ -312,6 +312,9 @@ def test_nerfstudio_folder(tmp_path):
     assert half.views[0].view.width * 2 == pytest.approx(full.views[0].view.width, abs=1)
     assert [v.mask is not None for v in full.views] == [False, True, False]
     assert [v.mask is not None for v in half.views] == [False, True, False]
+    assert full.points is not None and full.points.colors is not None  # beside transforms.json
+    np.testing.assert_allclose(full.points.positions, points(3).positions_in_world)
+    assert full.points.colors.tolist() == points(3).colors.tolist()
 
 
 def test_idr_scene_with_its_sphere(tmp_path):

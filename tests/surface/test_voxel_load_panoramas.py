@@ -13,7 +13,7 @@ from PIL import Image as PilImage
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
-from voxterra.errors import FormatError, TooFewPhotosError, UsageError
+from voxterra.errors import FormatError, InputError, TooFewPhotosError, UsageError
 from voxterra.io.colmap import write_colmap
 from voxterra.io.nerf import write_transforms
 from voxterra.io.panorama import FACES
@@ -220,6 +220,61 @@ def test_a_panorama_that_is_masked_as_a_whole_is_told(tmp_path):
     warnings = load_scene(source).warnings
     assert len(warnings) == 1
     assert "mask of 0.png is all black" in warnings[0] and "1 more" in warnings[0]
+
+
+def test_masks_that_hide_everything_are_an_error(tmp_path):
+    source = scene_folder(tmp_path, 2)
+    (source / "masks").mkdir()
+    for name in ("0.png", "1.png"):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        PilImage.fromarray(mask).save(source / "masks" / name)
+    with pytest.raises(InputError, match="all of them is ignored"):
+        load_scene(source)
+
+
+def test_masks_of_other_names_are_not_taken_in_order(tmp_path):
+    source = scene_folder(tmp_path, 2)
+    (source / "masks").mkdir()
+    for name in ("0_mask.png", "1_mask.png"):
+        mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
+        PilImage.fromarray(mask).save(source / "masks" / name)
+    with pytest.raises(InputError, match="No mask belongs to a photo"):
+        load_scene(source)
+
+
+def test_a_panorama_that_is_not_twice_as_wide_as_high_is_told(tmp_path):
+    source = scene_folder(tmp_path, 2)
+    wide = Camera("EQUIRECTANGULAR", WIDTH, 80, (float(WIDTH), 80.0))
+    images = [Image(f"{i}.png", 1, pose(i)) for i in (0, 1)]
+    write_colmap(Reconstruction({1: wide}, tuple(images), points(images)), source / "sparse" / "0")
+    for image in images:
+        pixels = photo_of(wide, image.cam_from_world)
+        PilImage.fromarray(pixels).save(source / "images" / image.name)
+    (warning,) = load_scene(source).warnings
+    assert "2 are not (0.png first: 240 x 80)" in warning
+
+
+def test_what_is_ignored_is_not_scored(tmp_path):
+    torch = pytest.importorskip("torch")
+    from voxterra.surface.voxels.evaluate import score_view
+    from voxterra.surface.voxels.render import Rendered
+
+    view = load_scene(scene_folder(tmp_path, 2)).views[0]
+    ignored = np.zeros((SIDE, SIDE), bool)
+    ignored[:30] = True
+    spoilt = view.rgb.copy()
+    spoilt[ignored] = (255, 0, 255)
+    plane = torch.ones(SIDE, SIDE)
+    noise = torch.from_numpy(np.random.default_rng(0).normal(0, 0.05, view.rgb.shape))
+    color = torch.from_numpy(view.rgb).float() / 255 + noise.float()
+    seen = Rendered(color, 0 * plane, plane, plane, color)
+    one, other = (
+        score_view(replace(view, rgb=rgb, ignored=ignored), seen) for rgb in (view.rgb, spoilt)
+    )
+    assert (one.psnr, one.ssim) == (other.psnr, other.ssim)
+    assert score_view(replace(view, rgb=spoilt), seen).ssim < one.ssim - 0.1
+    nothing = score_view(replace(view, ignored=np.ones_like(ignored)), seen)
+    assert np.isnan(nothing.psnr) and np.isnan(nothing.ssim)
 
 
 def test_one_panorama_is_one_photo(tmp_path):
