@@ -397,7 +397,7 @@ def test_masks_of_a_run_say_what_they_are_told_to(tmp_path):
     assert view.mask is not None and not view.mask[:, :40].any() and view.ignored is None
     view = load_scene(source, VoxelConfig(mask_mode="ignore")).views[1]
     assert view.mask is None and view.ignored is not None
-    assert view.ignored[:, :40].all() and not view.ignored[:, 40:].any()
+    assert view.ignored[:, :42].all() and not view.ignored[:, 42:].any()
 
 
 def test_run_without_depth(tmp_path):

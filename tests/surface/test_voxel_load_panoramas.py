@@ -10,6 +10,7 @@ import numpy as np
 import pycolmap
 import pytest
 from PIL import Image as PilImage
+from scipy.ndimage import maximum_filter
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
@@ -180,21 +181,30 @@ def test_what_a_panoramas_mask_hides_is_ignored(tmp_path, transparent):
         (source / "masks").rmdir()
     scene = load_scene(source)
     assert not scene.warnings
-    for view in scene.views:
+    # Of the faces that look down nothing is left, and so they are.
+    assert len(scene.views) == 10 and not any("_down" in v.view.name for v in scene.views)
+    assert scene.points is not None and len(scene.points.view_start) == 11
+    for index, view in enumerate(scene.views):
+        pixels, depth = view.view.project(scene.points.positions)
+        inside = (depth > 0) & ((pixels > 0) & (pixels < SIDE)).all(axis=1)
+        assert scene.points.seen_by(index).tolist() == np.flatnonzero(inside).tolist()
         assert view.mask is None
         if view.view.name.endswith("_up.png"):
             assert view.ignored is None
             continue
         assert view.ignored is not None and view.ignored.shape == (SIDE, SIDE)
-        if view.view.name.endswith("_down.png"):
-            assert view.ignored.all()
-        else:
-            assert not view.ignored[: SIDE // 2].any() and view.ignored[-1].all()
+        assert not view.ignored[: SIDE // 2].any() and view.ignored[-1].all()
     objects = load_scene(source, VoxelConfig(mask_mode="object"))
-    for view, other in zip(objects.views, scene.views):
+    kept = {view.view.name: view for view in scene.views}
+    assert len(objects.views) == 12 and not objects.warnings
+    for view in objects.views:
+        other = kept.get(view.view.name)
+        if other is None:
+            assert view.mask is not None and not view.mask.any()
+            continue
         assert view.ignored is None and view.mask is not None
         ignored = np.zeros((SIDE, SIDE), bool) if other.ignored is None else other.ignored
-        assert ((view.mask < 255) == ignored).all()
+        assert (ignored == maximum_filter(view.mask < 128, size=5)).all()  # with a fringe of 2
 
 
 def test_photos_may_have_masks_that_are_ignored_too(tmp_path):
@@ -208,7 +218,8 @@ def test_photos_may_have_masks_that_are_ignored_too(tmp_path):
     views = load_scene(source, VoxelConfig(mask_mode="ignore")).views
     told = {view.view.name: view for view in views}["p1.png"]
     assert told.mask is None and told.ignored is not None
-    assert told.ignored[:, :20].all() and not told.ignored[:, 20:].any()
+    # With a fringe, into which resampling may have mixed what is ignored.
+    assert told.ignored[:, :22].all() and not told.ignored[:, 22:].any()
 
 
 def test_a_panorama_that_is_masked_as_a_whole_is_told(tmp_path):
@@ -220,6 +231,24 @@ def test_a_panorama_that_is_masked_as_a_whole_is_told(tmp_path):
     warnings = load_scene(source).warnings
     assert len(warnings) == 1
     assert "mask of 0.png is all black" in warnings[0] and "1 more" in warnings[0]
+
+
+def test_no_colour_of_what_is_ignored_is_left_at_its_border(tmp_path):
+    source = scene_folder(tmp_path, 2)
+    (source / "masks").mkdir()
+    below = np.zeros((HEIGHT, WIDTH), bool)
+    below[70:, 33:171] = True
+    for name in ("0.png", "1.png"):
+        pixels = np.array(PilImage.open(source / "images" / name))
+        pixels[below] = (255, 0, 255)
+        PilImage.fromarray(pixels).save(source / "images" / name)
+        mask = np.where(below, 0, 255).astype(np.uint8)
+        PilImage.fromarray(mask).save(source / "masks" / name)
+    for config in (VoxelConfig(), VoxelConfig(res_downscale=2)):
+        for view in load_scene(source, config).views:
+            error = color_error(view).max(axis=2)
+            counted = error if view.ignored is None else error[~view.ignored]
+            assert np.percentile(counted, 99) <= 6 and counted.max() < 40
 
 
 def test_masks_that_hide_everything_are_an_error(tmp_path):
@@ -434,6 +463,6 @@ def test_a_masked_tripod_leaves_the_floor_as_it_is(tmp_path):
 
     color, depth, light = floor(TRAINING)
     # The other panoramas see it: the floor's own colour, at its own depth, and no hole.
-    assert color < 10 and depth < 0.025 and light < 0.01
-    as_object = floor(replace(TRAINING, mask_mode="object"))
-    assert as_object[0] > 1.5 * color and as_object[2] > 5 * light
+    assert color < 14 and depth < 0.025 and light < 0.01
+    _, depth, light = floor(replace(TRAINING, mask_mode="object"))
+    assert depth > 0.05 and light > 0.2

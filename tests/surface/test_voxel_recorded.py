@@ -20,6 +20,7 @@ from voxterra.surface.voxels.objective import image_loss, phase
 from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.recorded import GRAPHS, Recorder, _Inputs, _tensors
 from voxterra.surface.voxels.render import rasterize
+from voxterra.surface.voxels.start import _background as background_of
 from voxterra.surface.voxels.start import start
 from voxterra.surface.voxels.step import make_tables, step
 from voxterra.surface.voxels.targets import make_targets
@@ -89,6 +90,19 @@ def test_what_a_photo_shows_where_it_is_ignored_does_not_matter():
     looked_at = image_loss(full, replace(whole, rgb=spoilt), *rest)
     assert float(looked_at.psnr) < float(one.psnr) - 3
     assert not torch.equal(looked_at.grad_pixels, one.grad_pixels)
+
+
+def test_the_background_is_not_what_is_ignored():
+    _, targets, _, config = trained_from("cpu")
+    rgb = torch.full_like(targets[0].rgb, 40)
+    ignored = torch.ones(rgb.shape[:2], dtype=torch.bool)
+    ignored[0] = False
+    rgb[ignored] = torch.tensor([255, 0, 255], dtype=torch.uint8)
+    spoilt = replace(targets[0], rgb=rgb, ignored=ignored)
+    got = background_of(config, (spoilt,), torch.device("cpu"))
+    torch.testing.assert_close(got, torch.full((3,), 40 / 255))
+    nothing = replace(spoilt, ignored=torch.ones_like(ignored))
+    assert background_of(config, (nothing,), torch.device("cpu")).tolist() == [0.5] * 3
 
 
 @pytest.mark.gpu

@@ -13,8 +13,9 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.errors import InputError, UsageError
 
 DESCRIPTION = """\
-Convert cameras and sparse points: a COLMAP model (folder) to transforms.json (Nerfstudio), or
-back. A run folder counts as its largest component, in the world if it is georeferenced.
+Convert cameras and sparse points: a COLMAP model (folder) to transforms.json (Nerfstudio; points
+go into transforms_points.ply beside it), or cameras back. A run folder counts as its largest
+component, in the world if it is georeferenced.
 
 Examples:
   voxterra convert runs/site transforms.json
@@ -44,13 +45,15 @@ def run(args: list[str]) -> int:
         )
     reconstruction = read(given.source)
     if to_json:
-        from voxterra.io.nerf import write_transforms
+        from voxterra.io.nerf import points_file, write_transforms
 
         write_transforms(reconstruction, given.target)
     else:
         from voxterra.io.colmap import write_colmap
 
         write_colmap(reconstruction, given.target)
+    if to_json and len(reconstruction.points):
+        print(f"{points_file(given.target)}: its points")
     print(
         f"{given.target}: {len(reconstruction.images)} images, "
         f"{len(reconstruction.points):,} sparse points"

@@ -154,7 +154,8 @@ def main(argv: list[str] | None = None) -> int:
         print_error(error)
         return exit_code(error)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone
+            print("stopped", file=sys.stderr)
         _leave_at_once(STOPPED_CODE)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         _print_nowhere()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,19 +92,24 @@ def run(args: list[str]) -> int:
     from voxterra.surface.voxels.device import require_devices
 
     require_devices(given.training.config)  # before photos are read, or an old model is cleared
+    begun = time.time()
     try:
         with telling_that_it_stops() as listen:
             _train(given, listen)
     except KeyboardInterrupt:
-        print(_how_to_go_on(given.model_path), file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone
+            print(_how_to_go_on(given, begun), file=sys.stderr)
         raise
     return 0
 
 
-def _how_to_go_on(out: Path) -> str:
+def _how_to_go_on(given: Given, begun: float) -> str:
     from voxterra.surface.voxels.resume import checkpoint_of
 
-    if checkpoint_of(out).is_file():
+    kept = checkpoint_of(given.model_path)
+    # With --overwrite an older model's checkpoint is there until the photos are read.
+    if kept.is_file() and (given.resume or kept.stat().st_mtime >= begun):
+        out = shlex.quote(str(given.model_path))
         return f"Go on from the last checkpoint: voxterra train --model_path {out} --resume"
     return "Nothing was trained long enough to be kept; the same command begins again."
 

@@ -179,8 +179,9 @@ def _about_cameras(photos: Sequence[Photo]) -> list[str]:
         )
     around = [p.id for p in photos if p.width == 2 * p.height and p.focal_px is None]
     if around:
+        photos_are = "1 photo is" if len(around) == 1 else f"{len(around)} photos are"
         warnings.append(
-            f"{len(around)} photos are twice as wide as high and tell no focal length "
+            f"{photos_are} twice as wide as high, without a focal length in the metadata "
             f"({around[0]} first): of panoramas a run makes nothing that is right, since it takes "
             "photos for what one lens sees; find their cameras with COLMAP (EQUIRECTANGULAR), and "
             "use voxterra train"

@@ -107,13 +107,17 @@ def write_transforms(
     if len(reconstruction.points):
         from voxterra.io.ply import write_ply_cloud
 
-        file = path.with_name(f"{path.stem}_points.ply")
-        found = reconstruction.points
+        file, found = points_file(path), reconstruction.points
         write_ply_cloud(PointCloud(found.positions_in_world, found.colors), file, GeoFrame.local())
         points = {"ply_file_path": file.name}
     with atomic_path(path) as temporary:
         text = json.dumps({**shared, **points, "frames": frames}, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def points_file(path: Path) -> Path:
+    """Where `write_transforms` puts the sparse points of NAME.json: NAME_points.ply."""
+    return path.with_name(f"{path.stem}_points.ply")
 
 
 def _intrinsics(camera: Camera) -> dict[str, Any]:

@@ -81,7 +81,9 @@ def with_stereo(
     for i, name in zip(at, names):
         if name in row_of:
             out[i] = replace(out[i], prior=checked_prior(store.load(row_of[name])))
-    points = scene.points or _points(component, dict(zip(names, at)), len(out))
+    points = scene.points
+    if points is None or not len(points.point):  # none, or such that no view is known to have seen
+        points = _points(component, dict(zip(names, at)), len(out)) or points
     return replace(scene, views=tuple(out), points=points)
 
 

@@ -29,7 +29,7 @@ from voxterra.sfm.staging import StagedPhotos, stage_photos, with_photo_ids
 MIN_POINTS = 12
 """Photos that observe fewer points do not agree with their cameras; some always match by chance."""
 SAME_PLACE = 1e-6
-"""Photos nearer to each other than this part of the scene's extent stand at one place."""
+"""Photos nearer to each other than this part of the cameras' median spread are at one place."""
 SAME_WAY = 0.3
 """Least cosine between the optical axes of two photos that are matched: 72 degrees."""
 
@@ -109,7 +109,8 @@ def _pairs(views: tuple[PinholeView, ...], config: SfmConfig) -> NDArray[np.int6
     else:
         # Faces of a panorama are at one place: its nearest views would be all its own.
         centers = np.array([view.center_in_world for view in views])
-        tolerance = SAME_PLACE * np.linalg.norm(centers - centers.mean(axis=0), axis=1).max()
+        away = np.linalg.norm(centers - np.median(centers, axis=0), axis=1)
+        tolerance = SAME_PLACE * float(np.median(away))
         at = np.rint((centers - centers[0]) / max(tolerance, 1e-300))
         places, place = np.unique(at, axis=0, return_inverse=True)
         near = spatial_pairs(places, config.spatial_neighbours)

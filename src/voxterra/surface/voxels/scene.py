@@ -7,10 +7,12 @@ two megapixels takes 1.8 GB like that and 7.2 GB as float32.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap, DepthMaps
@@ -20,6 +22,9 @@ from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.resize import shrink, shrink_prior, training_size
 
 logger = logging.getLogger(__name__)
+
+_FRINGE = 2
+"""Pixels around what is ignored that are too: resampling has mixed its colours into them."""
 
 Float = NDArray[np.float64]
 WorldBox = tuple[float, float, float, float, float, float]
@@ -119,7 +124,8 @@ def scene_from_depth_maps(
 
     Args:
         maps: all of them are loaded, at the size that `config` says.
-        config: what counts here is `res_downscale`, `res_width`, `eval` and `test_every`.
+        config: what counts here is `res_downscale`, `res_width`, `eval`, `test_every` and
+            `mask_mode`.
         points: sparse points of the same views, in the same order.
         source: told with errors.
         progress: told after every view.
@@ -152,12 +158,13 @@ def masked_view(view: SceneView, config: VoxelConfig) -> SceneView:
         mode = "ignore" if view.cut_from else "object"
     if view.mask is None or mode == "object":
         return view
-    ignored = view.mask < 255
+    ignored = ndimage.maximum_filter(view.mask < 128, size=2 * _FRINGE + 1)
     return replace(view, mask=None, ignored=ignored if ignored.any() else None)
 
 
 def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
-    """The scene with images held out, its masks checked, and warnings for what is odd.
+    """The scene with images held out, its masks checked, and warnings for what is odd; without
+    views of which all is ignored.
 
     Images that are held out already stay the only ones; with `config.eval` off none is.
 
@@ -167,7 +174,7 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
         UsageError: `test_every` leaves nothing to train on.
     """
     views = _hold_out(scene.views, config)
-    training = len({view.photo for view in views if not view.held_out})
+    training = count_photos([view for view in views if not view.held_out])
     if training < 2:
         count = {0: "no view", 1: "one view"}[training]
         raise TooFewPhotosError(
@@ -193,6 +200,7 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
         f"the mask of {view.view.name} is empty: all of the photo counts as background, and "
         "nothing of the first surface comes from it; mend the mask, or take the photo away"
         for view in empty
+        if not view.cut_from
     ]
     for view in views:
         if _is_black(view) and not view.cut_from:
@@ -202,7 +210,29 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
                 "is as dark there"
             )
     warnings += _of_panoramas(views)
-    return replace(scene, views=views, warnings=(*scene.warnings, *warnings))
+    scene = replace(scene, views=views, warnings=(*scene.warnings, *warnings))
+    return _without(
+        scene, [view.ignored is not None and bool(view.ignored.all()) for view in views]
+    )
+
+
+def count_photos(views: Sequence[SceneView]) -> int:
+    """Number of photos that the views are of: the faces of a panorama are one."""
+    faces = [view.cut_from for view in views if view.cut_from]
+    return len(views) - len(faces) + len(set(faces))
+
+
+def _without(scene: Scene, gone: Sequence[bool]) -> Scene:
+    """The scene without some of its views, and its points seen by the others alone."""
+    if not any(gone):
+        return scene
+    kept = [index for index, left_out in enumerate(gone) if not left_out]
+    points = scene.points
+    if points is not None:
+        seen = [points.seen_by(index) for index in kept]
+        start = np.concatenate([[0], np.cumsum([len(some) for some in seen])]).astype(np.int64)
+        points = replace(points, view_start=start, point=np.concatenate(seen))
+    return replace(scene, views=tuple(scene.views[index] for index in kept), points=points)
 
 
 def _of_panoramas(views: tuple[SceneView, ...]) -> list[str]:

@@ -244,10 +244,23 @@ def _background(config: VoxelConfig, targets: tuple[Target, ...], device: torch.
     """White, black, or the mean colour of the images' borders."""
     if config.white_background or config.black_background:
         return torch.full((3,), float(config.white_background), device=device)
-    borders = [
-        torch.cat([t.rgb[0], t.rgb[-1], t.rgb[:, 0], t.rgb[:, -1]]).float().mean(0) for t in targets
-    ]
-    return (torch.stack(borders).mean(0) / 255.0).to(device)
+    means = [_border(t) for t in targets]
+    known = [mean for mean in means if mean is not None]
+    if not known:  # all borders are ignored
+        return torch.full((3,), 0.5, device=device)
+    return (torch.stack(known).mean(0) / 255.0).to(device)
+
+
+def _border(target: Target) -> Tensor | None:
+    """(3,) mean colour of an image's border, of what is not ignored; None: all of it is."""
+
+    def border(image: Tensor) -> Tensor:
+        return torch.cat([image[0], image[-1], image[:, 0], image[:, -1]])
+
+    colors = border(target.rgb).float()
+    if target.ignored is not None:
+        colors = colors[~border(target.ignored)]
+    return colors.mean(0) if len(colors) else None
 
 
 def _levels(octree: Octree) -> tuple[int, int]:

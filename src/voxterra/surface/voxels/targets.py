@@ -253,4 +253,8 @@ def _sparse(index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     view = scene.views[index].view
     xy, depth = view.project(scene.points.positions[seen])
     inside = (depth > 0) & (xy >= 0).all(1) & (xy < [view.width, view.height]).all(1)
+    ignored = scene.views[index].ignored
+    if ignored is not None:
+        column, row = np.where(inside[:, None], xy, 0).astype(np.int64).T
+        inside &= ~ignored[row, column]
     return xy[inside].astype(np.float32), depth[inside].astype(np.float32)

@@ -8,7 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from voxterra.errors import InputError, TooFewPhotosError
-from voxterra.surface.voxels.scene import Scene, ScenePoints, SceneView, checked_prior
+from voxterra.surface.voxels.scene import (
+    Scene,
+    ScenePoints,
+    SceneView,
+    checked_prior,
+    count_photos,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +30,7 @@ def usable_scene(scene: Scene) -> Scene:
         InputError: a camera that is no camera, a photo or mask of another size than its camera's,
             or a depth map without any number.
     """
-    if len({view.photo for view in scene.training}) < 2:
+    if count_photos(scene.training) < 2:
         raise TooFewPhotosError(
             "Training needs at least two photos.",
             where=scene.source or None,
