@@ -1,6 +1,6 @@
 """What sparse voxels are trained on: undistorted images with what is known of them.
 
-numpy only, so that loaders and tests need no torch. Colours stay uint8: a scene of 300 photos of
+Without torch, so that loaders and tests need none. Colours stay uint8: a scene of 300 photos of
 two megapixels takes 1.8 GB like that and 7.2 GB as float32.
 """
 
