@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -19,24 +17,22 @@ class _Asked(Exception):
 def test_stereo_goes_where_the_training_goes(tmp_path, monkeypatch):
     from voxterra.pipeline.stereo import with_stereo
     from voxterra.surface.voxels.config import VoxelConfig
+    from voxterra.surface.voxels.scene import Scene, SceneView
 
     def asked(components, photos, config, **rest):
         raise _Asked(config.device, config.max_size)
 
     monkeypatch.setattr("voxterra.sfm.known_poses.triangulate_known", lambda *args, **rest: None)
     monkeypatch.setattr("voxterra.depth.mvs.estimate_depth", asked)
-    views = [
-        SimpleNamespace(
-            view=look_at(str(x), (x, 0, 5), (x, 0, 0), up=(0, 1, 0), width=32, height=24),
-            held_out=False,
-            mask=None,
-            ignored=None,
-            rgb=np.zeros((24, 32, 3), np.uint8),
+    views = tuple(
+        SceneView(
+            look_at(str(x), (x, 0, 5), (x, 0, 0), up=(0, 1, 0), width=32, height=24),
+            np.zeros((24, 32, 3), np.uint8),
         )
         for x in (0.0, 1.0)
-    ]
+    )
     for device in ("auto", "cpu", "cuda"):
         with pytest.raises(_Asked) as caught:
             config = VoxelConfig(device=device, stereo_size=640)
-            with_stereo(SimpleNamespace(views=views), config, tmp_path)  # type: ignore[arg-type]
+            with_stereo(Scene(views), config, tmp_path)
         assert caught.value.args == (device, 640)

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-
 from voxterra.errors import ReconstructionError
 from voxterra.surface.fusion.config import FusionConfig
-from voxterra.surface.voxels.depth_views import pixel_size_within
+from voxterra.surface.fusion.statistics import depth_statistics
 from voxterra.surface.voxels.extract import extract_tsdf
 from voxterra.surface.voxels.rendered import Rendered, RenderedDepthMaps
 
@@ -70,7 +68,7 @@ def test_nothing_drawn_is_an_error(drawn):
         extract_tsdf(RenderedDepthMaps(views, render, min_confidence=2.0))
 
 
-def test_the_size_of_a_pixel_is_that_of_what_lies_in_the_bound(scenes):
+def test_cells_are_as_fine_as_pixels_on_what_lies_in_the_bound(scenes):
     maps = scenes.render(scenes.sphere(1.0), scenes.around(4.0, count=16, size=96))
     index = {view.name: i for i, view in enumerate(maps.views)}
 
@@ -80,6 +78,12 @@ def test_the_size_of_a_pixel_is_that_of_what_lies_in_the_bound(scenes):
         return Rendered(depth, m.normal, maps.load_color(index[view.name]), np.ones_like(depth))
 
     drawn = RenderedDepthMaps(maps.views, render)
-    size = pixel_size_within(drawn, (-1.5, -1.5, -1.5, 1.5, 1.5, 1.5))
-    assert size == pytest.approx(3.3 / maps.views[0].K[0, 0], rel=0.1)
-    assert pixel_size_within(drawn, (50.0, 50.0, 50.0, 51.0, 51.0, 51.0)) is None
+    box = (-1.5, -1.5, -1.5, 1.5, 1.5, 1.5)
+    pixel = 3.3 / maps.views[0].K[0, 0]
+    assert depth_statistics(drawn, box).footprint == pytest.approx(pixel, rel=0.1)
+    assert depth_statistics(drawn).footprint > 100 * pixel
+    elsewhere = (50.0, 50.0, 50.0, 51.0, 51.0, 51.0)  # nothing there: as without
+    assert depth_statistics(drawn, elsewhere) == depth_statistics(drawn)
+    mesh = extract_tsdf(drawn, FusionConfig(bounds_m=box))
+    error = np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1)
+    assert len(mesh.faces) > 5000 and np.median(error) < pixel

@@ -92,6 +92,12 @@ def scene_folder(
     return folder
 
 
+def write_model(folder: Path, camera: Camera, images: list[Image], at: np.ndarray = EIGHT) -> None:
+    """A model of images that share a camera."""
+    model = Reconstruction({1: camera}, tuple(images), points(images, at))
+    write_colmap(model, folder / "sparse" / "0")
+
+
 def color_error(view: SceneView) -> np.ndarray:
     """Difference between a loaded image and what its own camera sees of the room."""
     v = view.view
@@ -228,9 +234,12 @@ def test_a_panorama_that_is_masked_as_a_whole_is_told(tmp_path):
     for name in ("0.png", "2.png"):
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         PilImage.fromarray(mask).save(source / "masks" / name)
-    warnings = load_scene(source).warnings
-    assert len(warnings) == 1
-    assert "mask of 0.png is all black" in warnings[0] and "1 more" in warnings[0]
+    with pytest.raises(TooFewPhotosError, match="one view"):  # it leaves one of three
+        load_scene(source)
+    PilImage.fromarray(255 - mask).save(source / "masks" / "2.png")
+    scene = load_scene(source)
+    assert scene.warnings == ("the mask of 0.png is all black: the photo is left out",)
+    assert {view.cut_from for view in scene.views} == {"1.png", "2.png"}
 
 
 def test_no_colour_of_what_is_ignored_is_left_at_its_border(tmp_path):
@@ -249,6 +258,17 @@ def test_no_colour_of_what_is_ignored_is_left_at_its_border(tmp_path):
             error = color_error(view).max(axis=2)
             counted = error if view.ignored is None else error[~view.ignored]
             assert np.percentile(counted, 99) <= 6 and counted.max() < 40
+
+
+def test_a_photo_that_is_ignored_as_a_whole_is_told(tmp_path):
+    source = scene_folder(tmp_path, 1, pinholes=3)
+    (source / "masks").mkdir()
+    mask = np.zeros((PINHOLE.height, PINHOLE.width), np.uint8)
+    PilImage.fromarray(mask).save(source / "masks" / "p1.png")
+    scene = load_scene(source, VoxelConfig(mask_mode="ignore"))
+    assert scene.warnings == ("the mask of p1.png is all black: the photo is left out",)
+    assert [v.view.name for v in scene.views if not v.cut_from] == ["p0.png", "p2.png"]
+    assert scene.points is not None and scene.points.seen_by(len(scene.views) - 1).size == 8
 
 
 def test_masks_that_hide_everything_are_an_error(tmp_path):
@@ -275,7 +295,7 @@ def test_a_panorama_that_is_not_twice_as_wide_as_high_is_told(tmp_path):
     source = scene_folder(tmp_path, 2)
     wide = Camera("EQUIRECTANGULAR", WIDTH, 80, (float(WIDTH), 80.0))
     images = [Image(f"{i}.png", 1, pose(i)) for i in (0, 1)]
-    write_colmap(Reconstruction({1: wide}, tuple(images), points(images)), source / "sparse" / "0")
+    write_model(source, wide, images)
     for image in images:
         pixels = photo_of(wide, image.cam_from_world)
         PilImage.fromarray(pixels).save(source / "images" / image.name)
@@ -321,10 +341,7 @@ def test_panoramas_at_one_place_are_told(tmp_path):
         Image(f"{i}.png", 1, np.column_stack([pose(i)[:, :3], -pose(i)[:, :3] @ center]))
         for i in (0, 1)
     ]
-    write_colmap(
-        Reconstruction({1: PANORAMA}, tuple(images), points(images, np.empty((0, 3)))),
-        source / "sparse" / "0",
-    )
+    write_model(source, PANORAMA, images, np.empty((0, 3)))
     with pytest.raises(UsageError, match="stand at one place"):
         main_bound(load_scene(source), VoxelConfig())
 
@@ -350,9 +367,7 @@ def test_a_cropped_panorama_is_told(tmp_path):
     source = scene_folder(tmp_path, 2)
     cropped = Camera("EQUIRECTANGULAR", WIDTH, HEIGHT - 20, (float(WIDTH), float(HEIGHT)))
     images = [Image(f"{i}.png", 1, pose(i)) for i in (0, 1)]
-    write_colmap(
-        Reconstruction({1: cropped}, tuple(images), points(images)), source / "sparse" / "0"
-    )
+    write_model(source, cropped, images)
     for image in images:
         pixels = photo_of(PANORAMA, image.cam_from_world)[: HEIGHT - 20]
         PilImage.fromarray(pixels).save(source / "images" / image.name)

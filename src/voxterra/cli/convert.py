@@ -44,19 +44,18 @@ def run(args: list[str]) -> int:
             next_step="Give a .json file and a folder: the first is read, the second written.",
         )
     reconstruction = read(given.source)
-    if to_json:
-        from voxterra.io.nerf import points_file, write_transforms
+    from voxterra.io.nerf import points_file, write_transforms
 
+    if to_json:
         write_transforms(reconstruction, given.target)
     else:
         from voxterra.io.colmap import write_colmap
 
         write_colmap(reconstruction, given.target)
-    if to_json and len(reconstruction.points):
-        print(f"{points_file(given.target)}: its points")
     print(
         f"{given.target}: {len(reconstruction.images)} images, "
         f"{len(reconstruction.points):,} sparse points"
+        + (f", in {points_file(given.target)}" if to_json and len(reconstruction.points) else "")
     )
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -159,19 +158,17 @@ def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMes
     from voxterra.surface.fusion.config import FusionConfig
     from voxterra.surface.voxels.clip import clip_to_box
     from voxterra.surface.voxels.config import VoxelConfig
-    from voxterra.surface.voxels.depth_views import depth_maps_of, pixel_size_within
+    from voxterra.surface.voxels.depth_views import depth_maps_of
     from voxterra.surface.voxels.device import choose_device
     from voxterra.surface.voxels.extract import extract_tsdf
     from voxterra.surface.voxels.render import to_device
 
     views = DepthStore(folder).views  # of the training; no photo is needed
     voxels = to_device(model, choose_device(VoxelConfig(device=given["device"])))
-    maps, box = depth_maps_of(voxels, views), bounds or _main_bound(model)
-    config = FusionConfig(bounds_m=box, voxel_size_m=given.get("voxel_size"))
-    if config.voxel_size_m is None and (pixel := pixel_size_within(maps, box)) is not None:
-        config = replace(config, voxel_size_m=config.voxel_factor * pixel)
+    size = given.get("voxel_size")
+    config = FusionConfig(bounds_m=bounds or _main_bound(model), voxel_size_m=size)
     try:
-        mesh = extract_tsdf(maps, config, progress=told_progress("mesh"))
+        mesh = extract_tsdf(depth_maps_of(voxels, views), config, progress=told_progress("mesh"))
     except ReconstructionError as error:
         raise ReconstructionError(
             error.what, where=_named_here(error.where), next_step=_named_here(error.next_step)

@@ -292,12 +292,12 @@ def _train(given: Given, listen: Callable[[], None]) -> None:
     for warning in scene.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     listen()  # what undistorts photos may have imported COLMAP
-    held_out = f", {len(scene.held_out)} held out" if scene.held_out else ""
+    parts = f", {len(scene.held_out)} held out" if scene.held_out else ""
     faces = [view for view in scene.views if view.cut_from]
     if faces:
         size = f"{faces[0].view.width} x {faces[0].view.height}"
-        held_out += f"; {len(faces)} of them are faces of panoramas, of {size} pixels"
-    print(f"{len(scene.views)} views of {source}{held_out}", flush=True)
+        parts += f"; {len(faces)} of them are faces of panoramas, of {size} pixels"
+    print(f"{len(scene.views)} views of {source}{parts}", flush=True)
     if not given.resume:
         folder.clear(out)
     if needs_stereo(scene, training.config):

@@ -95,10 +95,7 @@ def _photos(views: list[SceneView], names: list[str], folder: Path) -> PhotoSet:
         path, mask_path = folder / f"{name}.png", None
         digest = hashlib.sha256(view.rgb.tobytes())
         _write_once(view.rgb, path)
-        counts = None if view.mask is None else view.mask > 127
-        if view.ignored is not None:
-            counts = ~view.ignored
-        if counts is not None:
+        if (counts := view.counts) is not None:
             mask_path = folder / f"{name}_mask.png"
             mask = np.where(counts, 255, 0).astype(np.uint8)
             digest.update(mask.tobytes())
@@ -131,5 +128,4 @@ def _points(component: Reconstruction, at: dict[str, int], count: int) -> SceneP
     seen = [
         found.seen_by(row_of[i]) if i in row_of else np.empty(0, np.int64) for i in range(count)
     ]
-    start = np.concatenate([[0], np.cumsum([len(s) for s in seen])]).astype(np.int64)
-    return replace(found, view_start=start, point=np.concatenate(seen))
+    return found.of_views(seen)

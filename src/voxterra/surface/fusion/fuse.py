@@ -46,6 +46,7 @@ def fuse(
     maps: DepthMaps,
     config: FusionConfig = FusionConfig(),
     *,
+    statistics: DepthStatistics | None = None,
     work_dir: Path | None = None,
     progress: Progress = no_progress,
 ) -> TriMesh:
@@ -54,6 +55,7 @@ def fuse(
     Args:
         maps: depth maps in one world frame. `load` may be called several times a view.
         config: options.
+        statistics: of `maps`; None: those of all their depths.
         work_dir: folder that keeps what is done, so that a call with the same arguments goes on
             where this one is broken off.
         progress: told how far it is.
@@ -71,7 +73,7 @@ def fuse(
             where="depth maps",
             next_step="Add photos that overlap by 60 % or more and show texture.",
         )
-    statistics = depth_statistics(maps)
+    statistics = statistics or depth_statistics(maps)
     kept = KeptWork(work_dir)
     volume = kept.volume()
     if volume is None:

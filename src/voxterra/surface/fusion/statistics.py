@@ -31,10 +31,17 @@ class DepthStatistics:
     relative_noise: float
 
 
-def depth_statistics(maps: DepthMaps) -> DepthStatistics:
+def depth_statistics(
+    maps: DepthMaps, bounds: tuple[float, float, float, float, float, float] | None = None
+) -> DepthStatistics:
     """Statistics from a dozen maps spread over the set.
 
     Noise is the median disagreement between each of these maps and its nearest neighbour view.
+
+    Args:
+        maps: measured, or rendered of a model.
+        bounds: world box (x_min, y_min, z_min, x_max, y_max, z_max); the footprint is that of what
+            lies in it, if anything does. A model's sky, far outside, has larger pixels.
 
     Raises:
         ReconstructionError: no map has any depth.
@@ -42,7 +49,7 @@ def depth_statistics(maps: DepthMaps) -> DepthStatistics:
     n_views = len(maps.views)
     chosen = np.unique(np.linspace(0, n_views - 1, min(n_views, _MAX_MAPS)).astype(int))
     centers = np.array([v.center_in_world for v in maps.views]).reshape(-1, 3)
-    all_footprints, all_depths, residuals = [], [], []
+    all_footprints, all_inside, all_depths, residuals = [], [], [], []
     for index in chosen:
         depth_map = maps.load(int(index))
         points, depths = _sample(depth_map)
@@ -51,6 +58,8 @@ def depth_statistics(maps: DepthMaps) -> DepthStatistics:
         K = depth_map.view.K
         all_depths.append(depths)
         all_footprints.append(depths / np.sqrt(K[0, 0] * K[1, 1]))
+        if bounds is not None:
+            all_inside.append(((points > bounds[:3]) & (points < bounds[3:])).all(axis=1))
         distances = np.linalg.norm(centers - centers[index], axis=1)
         distances[index] = np.inf
         if n_views > 1:
@@ -64,8 +73,11 @@ def depth_statistics(maps: DepthMaps) -> DepthStatistics:
     r = np.concatenate(residuals) if residuals else np.zeros(0)
     # Both views are noisy, hence the square root of two.
     noise = 1.4826 * float(np.median(np.abs(r))) / np.sqrt(2) if len(r) >= 50 else 0.002
+    footprints = np.concatenate(all_footprints)
+    if all_inside and (inside := np.concatenate(all_inside)).any():
+        footprints = footprints[inside]
     return DepthStatistics(
-        footprint=float(np.median(np.concatenate(all_footprints))),
+        footprint=float(np.median(footprints)),
         depth=float(np.median(np.concatenate(all_depths))),
         relative_noise=max(noise, 1e-5),
     )

@@ -109,7 +109,8 @@ def extract_tsdf(
 
     Args:
         maps: such as `surface.voxels.rendered.RenderedDepthMaps`.
-        config: options of the fusion; `bounds_m` clips.
+        config: options of the fusion; `bounds_m` clips, and what lies in it tells the size of the
+            cells.
         progress: told how far it is.
 
     Returns:
@@ -120,8 +121,10 @@ def extract_tsdf(
     """
     # Meshing the leaves must not need OpenCV, which the fusion imports.
     from voxterra.surface.fusion.fuse import fuse
+    from voxterra.surface.fusion.statistics import depth_statistics
 
-    return fuse(maps, config, progress=progress)
+    statistics = depth_statistics(maps, config.bounds_m)
+    return fuse(maps, config, statistics=statistics, progress=progress)
 
 
 def _nothing(bounds: Box | None) -> ReconstructionError:

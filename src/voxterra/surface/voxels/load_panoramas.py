@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
@@ -74,8 +73,7 @@ def points_by_view(points: ScenePoints, photos: Sequence[PhotoFile]) -> ScenePoi
         pose = photo.image.cam_from_world
         face = faces_seeing(points.positions[mine] @ pose[:, :3].T + pose[:, 3])
         seen += [mine[face == number] for number in range(len(FACES))]
-    start = np.concatenate([[0], np.cumsum([len(some) for some in seen])]).astype(np.int64)
-    return replace(points, view_start=start, point=np.concatenate(seen))
+    return points.of_views(seen)
 
 
 def check_names(views: Sequence[SceneView], source: str) -> None:

@@ -160,7 +160,7 @@ def _comparison(
     device = voxels.device
     neighbor = companions.targets[other]
     hidden = _median_depth(voxels, companions.views[other])
-    if (counts := neighbor.counts) is not None:  # what is no part of the scene there
+    if (counts := neighbor.counts) is not None:  # what is no part of the scene has no depth
         hidden = torch.where(counts, hidden, 0.0)
     mine, theirs = (companions.greys[i].to(device) for i in (target.order, other))
     generator = torch.Generator(device).manual_seed(seed)

@@ -54,6 +54,15 @@ class SceneView:
     ignored: NDArray[np.bool_] | None = None
 
     @property
+    def counts(self) -> NDArray[np.bool_] | None:
+        """(H, W) where the view shows the scene: neither ignored nor beside the object. None:
+        everywhere.
+        """
+        if self.ignored is not None:
+            return ~self.ignored
+        return None if self.mask is None else self.mask > 127
+
+    @property
     def photo(self) -> str:
         """Name of the photo that this is, or is a part of."""
         return self.cut_from or self.view.name
@@ -82,6 +91,11 @@ class ScenePoints:
     def seen_by(self, view: int) -> NDArray[np.int64]:
         """Indices of the points that view number `view` saw."""
         return self.point[self.view_start[view] : self.view_start[view + 1]]
+
+    def of_views(self, seen: Sequence[NDArray[np.int64]]) -> ScenePoints:
+        """The same points for other views, which saw the points of these indices."""
+        start = np.concatenate([[0], np.cumsum([len(some) for some in seen])]).astype(np.int64)
+        return replace(self, view_start=start, point=np.concatenate(seen))
 
 
 @dataclass(frozen=True)
@@ -174,14 +188,6 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
         UsageError: `test_every` leaves nothing to train on.
     """
     views = _hold_out(scene.views, config)
-    training = count_photos([view for view in views if not view.held_out])
-    if training < 2:
-        count = {0: "no view", 1: "one view"}[training]
-        raise TooFewPhotosError(
-            f"A surface needs 2 or more views to train on, here there is {count}.",
-            where=scene.source or None,
-            next_step="Give more photos that overlap, or hold fewer out (--test_every, --eval).",
-        )
     masked = [view for view in views if view.mask is not None]
     empty = [view for view in masked if view.mask is not None and not view.mask.any()]
     if masked and len(empty) == len(masked):
@@ -190,7 +196,8 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
             where=scene.source or masked[0].view.name,
             next_step="Masks are white where the object is; invert them, or take them away.",
         )
-    if views and not any(map(_shows, views)):
+    gone = [view.ignored is not None and bool(view.ignored.all()) for view in views]
+    if views and all(gone):
         raise InputError(
             f"The masks of all {len(views)} images are black: all of them is ignored.",
             where=scene.source or views[0].view.name,
@@ -202,18 +209,25 @@ def finished_scene(scene: Scene, config: VoxelConfig) -> Scene:
         for view in empty
         if not view.cut_from
     ]
-    for view in views:
-        if _is_black(view) and not view.cut_from:
-            what = "scored" if view.held_out else "trained on"
-            warnings.append(
-                f"{view.view.name} is black: it is {what} as it is; take it away unless the scene "
-                "is as dark there"
-            )
-    warnings += _of_panoramas(views)
-    scene = replace(scene, views=views, warnings=(*scene.warnings, *warnings))
-    return _without(
-        scene, [view.ignored is not None and bool(view.ignored.all()) for view in views]
-    )
+    left = [view for view, left_out in zip(views, gone) if not left_out]
+    ignored = dict.fromkeys(view.photo for view in views)
+    for view in left:
+        ignored.pop(view.photo, None)
+    warnings += [f"the mask of {name} is all black: the photo is left out" for name in ignored]
+    warnings += _of_black(left)
+    training = count_photos([view for view in left if not view.held_out])
+    if training < 2:
+        count = {0: "no view", 1: "one view"}[training]
+        raise TooFewPhotosError(
+            f"A surface needs 2 or more views to train on, here there is {count}.",
+            where=scene.source or None,
+            next_step="Give more photos that overlap, or hold fewer out (--test_every, --eval).",
+        )
+    points = scene.points
+    if points is not None and any(gone):
+        kept = [index for index, left_out in enumerate(gone) if not left_out]
+        points = points.of_views([points.seen_by(index) for index in kept])
+    return replace(scene, views=tuple(left), points=points, warnings=(*scene.warnings, *warnings))
 
 
 def count_photos(views: Sequence[SceneView]) -> int:
@@ -222,38 +236,23 @@ def count_photos(views: Sequence[SceneView]) -> int:
     return len(views) - len(faces) + len(set(faces))
 
 
-def _without(scene: Scene, gone: Sequence[bool]) -> Scene:
-    """The scene without some of its views, and its points seen by the others alone."""
-    if not any(gone):
-        return scene
-    kept = [index for index, left_out in enumerate(gone) if not left_out]
-    points = scene.points
-    if points is not None:
-        seen = [points.seen_by(index) for index in kept]
-        start = np.concatenate([[0], np.cumsum([len(some) for some in seen])]).astype(np.int64)
-        points = replace(points, view_start=start, point=np.concatenate(seen))
-    return replace(scene, views=tuple(scene.views[index] for index in kept), points=points)
-
-
-def _of_panoramas(views: tuple[SceneView, ...]) -> list[str]:
-    """Warnings for faces, one for all that are alike: a tripod is in every panorama."""
-    faces = [view for view in views if view.cut_from]
+def _of_black(views: Sequence[SceneView]) -> list[str]:
+    """Warnings of what is black; one for all faces, since a tripod is in every panorama."""
     warnings = []
+    for view in views:
+        if _is_black(view) and not view.cut_from:
+            what = "scored" if view.held_out else "trained on"
+            warnings.append(
+                f"{view.view.name} is black: it is {what} as it is; take it away unless the scene "
+                "is as dark there"
+            )
+    faces = [view for view in views if view.cut_from]
     black = [view.view.name for view in faces if _is_black(view)]
     if black:
         warnings.append(
             f"black faces of panoramas: {len(black)} of {len(faces)} ({black[0]} first); they "
             "become a black surface, so mask them (masks/, black = look away) unless the scene is "
             "as dark there"
-        )
-    unseen: dict[str, bool] = {}
-    for view in faces:
-        unseen[view.cut_from] = unseen.get(view.cut_from, True) and not _shows(view)
-    if gone := [name for name, all_of_it in unseen.items() if all_of_it]:
-        warnings.append(
-            f"the mask of {gone[0]} is all black, and nothing of the panorama counts"
-            + (f"; {len(gone) - 1} more are like that" if gone[1:] else "")
-            + ": masks are white where the photo counts"
         )
     return warnings
 
@@ -280,21 +279,10 @@ def _hold_out(views: tuple[SceneView, ...], config: VoxelConfig) -> tuple[SceneV
 
 def _is_black(view: SceneView) -> bool:
     """Whether a photo shows nothing: a lens cap, a broken file; JPEG makes black up to 8."""
-    if not _shows(view):
-        return False  # told already, or as it should be
-    shown = view.rgb
-    if view.mask is not None:
-        shown = view.rgb[view.mask > 0]
-    elif view.ignored is not None:
-        shown = view.rgb[~view.ignored]
+    if view.mask is not None and not view.mask.any():
+        return False  # told already
+    shown = view.rgb if view.counts is None else view.rgb[view.counts]
     return int(shown.max(initial=0)) <= 8
-
-
-def _shows(view: SceneView) -> bool:
-    """Whether the mask of a view leaves anything of it."""
-    if view.ignored is not None and view.ignored.all():
-        return False
-    return view.mask is None or bool(view.mask.any())
 
 
 def checked_prior(depth_map: DepthMap) -> DepthMap:
