@@ -40,7 +40,7 @@ from mutate import BYTES, JSON, TEXT, Mutation, damaged
 from run_folders import half_written
 
 from voxterra.errors import EXIT_CODES
-from voxterra.io.colmap import read_colmap
+from voxterra.io.colmap.model import read_colmap
 from voxterra.io.nerf import read_transforms
 
 VOXTERRA = [sys.executable, "-m", "voxterra"]

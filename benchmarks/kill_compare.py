@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from voxterra.io.arrays import read_cloud, read_mesh
-from voxterra.io.colmap import read_colmap
-from voxterra.pipeline.record import RECORD_FILE
+from voxterra.io.colmap.model import read_colmap
+from voxterra.pipeline.folder.record import RECORD_FILE
 
 # What a run tells of itself, not of the photos.
 _TIMES = {"created", "seconds", "peak_rss_bytes", "training_seconds"}

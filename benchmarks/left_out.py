@@ -27,8 +27,10 @@ from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import NoOverlapError
-from voxterra.sfm import again, reconstruct, rematch, solve
+from voxterra.sfm import reconstruct, solve
 from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.retry import bring_in as again
+from voxterra.sfm.retry import rematch
 
 # Focal lengths that EXIF would state [px]; others' photos have EXIF or go without.
 FOCAL_PX = {"indoor_rgbd_7scenes": 520.0, "dtu_scan24": 2890.0, "fountain_p11": 1380.0}

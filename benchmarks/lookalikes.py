@@ -23,7 +23,7 @@ import repeating_facade as facade
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
-from voxterra.sfm import pull_apart
+from voxterra.sfm.ambiguity import split as pull_apart
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.reconstruct import reconstruct
 

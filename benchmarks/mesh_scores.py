@@ -9,13 +9,13 @@ import torch
 
 from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
-from voxterra.kernels.raster import rasterize_depth
+from voxterra.kernels.raster.zbuffer import rasterize_depth
 from voxterra.surface.fusion.fuse import fuse
 from voxterra.surface.voxels.evaluate import means, score_view, smooth_share
-from voxterra.surface.voxels.extract import everywhere, extract_mesh
-from voxterra.surface.voxels.render import Rendered, Voxels, to_model
-from voxterra.surface.voxels.scene import Scene, SceneView
-from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
+from voxterra.surface.voxels.mesh.extract import everywhere, extract_mesh
+from voxterra.surface.voxels.mesh.unseen import only_measured, only_seen, seen_leaves
+from voxterra.surface.voxels.model.render import Rendered, Voxels, to_model
+from voxterra.surface.voxels.scene.scene import Scene, SceneView
 
 
 def draw(mesh: TriMesh, image: SceneView) -> Rendered:

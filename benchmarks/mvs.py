@@ -139,7 +139,7 @@ def ours(work: Path, max_size: int, device: str) -> None:
     """Our own depth maps of all photos."""
     from voxterra.core.photos import PhotoSet
     from voxterra.depth.config import DepthConfig
-    from voxterra.depth.mvs import estimate_depth
+    from voxterra.depth.estimate import estimate_depth
 
     components, photos = pickle.loads((work / "input.pickle").read_bytes())
     assert isinstance(photos, PhotoSet)
@@ -203,8 +203,8 @@ def sgbm(work: Path, max_size: int, device: str) -> None:
 
 def _scored(views: tuple, components: tuple) -> list[tuple[str, int, Any, int]]:
     """Photos with true depth: name, view index, truth, and index of the other photo of its pair."""
-    from voxterra.io.truth import match_names
-    from voxterra.io.truth_depth import read_truth_depth
+    from voxterra.io.truth.cameras import match_names
+    from voxterra.io.truth.depth import read_truth_depth
 
     truths = read_truth_depth(DATA / SET)
     pairs = match_names(tuple(v.name for v in views), tuple(t.name for t in truths))
@@ -234,8 +234,8 @@ def _figures(estimates: dict, views: tuple, components: tuple) -> dict[str, Any]
     """Pooled figures on the pixels that the other photo of the pair shows too."""
     from voxterra.evaluate.align import truth_from_world
     from voxterra.evaluate.depth import DepthScore, PhotoDepth, pixels_in_view
-    from voxterra.io.colmap import to_pycolmap_camera
-    from voxterra.io.truth import posed_cameras, read_truth_cameras
+    from voxterra.io.colmap.model import to_pycolmap_camera
+    from voxterra.io.truth.cameras import posed_cameras, read_truth_cameras
 
     cameras = posed_cameras(components[0])
     scale = truth_from_world(cameras, read_truth_cameras(DATA / SET), "cameras").scale
@@ -262,7 +262,7 @@ def _pinhole_views(components: tuple, photos: Any) -> list[tuple[Any, Any]]:
     import cv2
 
     from voxterra.core.camera import PinholeView
-    from voxterra.io.colmap import to_pycolmap_camera
+    from voxterra.io.colmap.model import to_pycolmap_camera
     from voxterra.io.images import read_rgb
 
     by_id, out = photos.by_id(), []

@@ -26,10 +26,10 @@ from scipy.ndimage import map_coordinates
 
 from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
-from voxterra.io.colmap import write_colmap
-from voxterra.io.panorama import PANORAMA
+from voxterra.imaging.panorama import PANORAMA
+from voxterra.io.colmap.model import write_colmap
 from voxterra.io.ply import read_ply
-from voxterra.kernels.closest import build_triangle_tree, closest_on_mesh
+from voxterra.kernels.mesh.closest import build_triangle_tree, closest_on_mesh
 
 Float = NDArray[np.float64]
 

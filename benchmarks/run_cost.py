@@ -3,7 +3,7 @@
     python benchmarks/run_cost.py
 
 Prints seconds and peak memory of every result of `run_set.py` in `results/`, as estimated from the
-number and size of the photos and as measured. Rates: `voxterra/pipeline/rates.py`.
+number and size of the photos and as measured. Rates: `voxterra/pipeline/costs/rates.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from measure import read_result
 from sets import ROWS
-from voxterra.pipeline.estimate import Estimate, PhotoSizes, estimate
-from voxterra.pipeline.presets import preset
+from voxterra.pipeline.costs.estimate import Estimate, PhotoSizes, estimate
+from voxterra.pipeline.recipe.presets import preset
 
 SIZES = {
     "demo": PhotoSizes(12, 1600, 900),

@@ -99,7 +99,7 @@ def _facts(out: Path) -> dict[str, Any]:
         facts["georef"]["kind"] = data["frame"]["kind"]
     if (out / "stages" / "sfm" / "component_0").is_dir():
         from voxterra.evaluate.run_folder import read_run_cameras
-        from voxterra.io.colmap import read_colmap
+        from voxterra.io.colmap.model import read_colmap
 
         components = sorted((out / "stages" / "sfm").glob("component_*"))
         (camera, *_) = read_colmap(components[0]).cameras.values()

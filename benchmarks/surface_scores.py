@@ -24,8 +24,8 @@ from voxterra.evaluate.raster import drape, score_heights
 from voxterra.evaluate.run_folder import read_run_cameras, read_run_frame
 from voxterra.evaluate.surface import score_surface
 from voxterra.io.arrays import read_mesh
-from voxterra.io.truth_raster import read_truth_raster
-from voxterra.io.truth_surface import read_truth_surface
+from voxterra.io.truth.raster import read_truth_raster
+from voxterra.io.truth.surface import read_truth_surface
 
 SAMPLES = 60_000
 

@@ -22,13 +22,13 @@ import torch
 import voxel_raster
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.kernels.voxels import ops, ops_train
-from voxterra.surface.voxels import step as stepping
 from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.model.render import Voxels, kernel_view, rasterize
 from voxterra.surface.voxels.octree import Cube, make_octree
-from voxterra.surface.voxels.render import Voxels, kernel_view, rasterize
-from voxterra.surface.voxels.start import set_sharpness
-from voxterra.surface.voxels.state import MAX_LEVELS, TrainState, fresh_moments
-from voxterra.surface.voxels.targets import Prior, Target
+from voxterra.surface.voxels.start.first_state import set_sharpness
+from voxterra.surface.voxels.training import step as stepping
+from voxterra.surface.voxels.training.state import MAX_LEVELS, TrainState, fresh_moments
+from voxterra.surface.voxels.training.targets import Prior, Target
 
 PARTS = {
     ops: ("prepare", "bin_voxels", "rasterize_forward", "rasterize_backward", "prepare_backward"),

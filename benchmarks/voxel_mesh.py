@@ -19,10 +19,10 @@ import torch
 from measure import run_measured, setting, write_result
 from voxel_raster import distance
 from voxterra.core.voxels import VoxelModel
-from voxterra.surface.voxels.allocate import allocate
-from voxterra.surface.voxels.model_folder import write_model, write_training
+from voxterra.surface.voxels.model.folder import write_model, write_training
 from voxterra.surface.voxels.octree import Cube
 from voxterra.surface.voxels.options import resolve
+from voxterra.surface.voxels.start.allocate import allocate
 
 
 def make_model(millions: float) -> VoxelModel:

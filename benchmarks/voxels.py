@@ -29,18 +29,18 @@ from voxterra.evaluate.surface import sample_surface
 from voxterra.io.arrays import write_mesh
 from voxterra.io.depth_store import DepthStore
 from voxterra.io.ply import read_ply
-from voxterra.kernels.closest import build_triangle_tree, closest_on_mesh
-from voxterra.kernels.raster import rasterize_depth
-from voxterra.pipeline.stereo import needs_stereo, with_stereo
+from voxterra.kernels.mesh.closest import build_triangle_tree, closest_on_mesh
+from voxterra.kernels.raster.zbuffer import rasterize_depth
+from voxterra.pipeline.recipe.posed_photos import needs_stereo, with_stereo
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device
 from voxterra.surface.voxels.evaluate import evaluate_views, means
-from voxterra.surface.voxels.extract import extract_mesh
-from voxterra.surface.voxels.load import load_scene
+from voxterra.surface.voxels.mesh.extract import extract_mesh
+from voxterra.surface.voxels.mesh.unseen import only_measured
+from voxterra.surface.voxels.model.render import to_device
 from voxterra.surface.voxels.options import resolve
-from voxterra.surface.voxels.render import to_device
-from voxterra.surface.voxels.scene import Scene, SceneView
-from voxterra.surface.voxels.seen import only_measured
+from voxterra.surface.voxels.scene.load import load_scene
+from voxterra.surface.voxels.scene.scene import Scene, SceneView
 from voxterra.surface.voxels.train import train
 
 SAMPLES = 200_000
@@ -86,7 +86,7 @@ def surface_scores_true(mesh: TriMesh, run: Path, truth: Path) -> dict[str, floa
     """F-scores of a run's mesh against the true surface of a synthetic set, laid over it."""
     from voxterra.evaluate.against_truth import _alignment
     from voxterra.evaluate.surface import score_surface
-    from voxterra.io.truth_surface import read_truth_surface
+    from voxterra.io.truth.surface import read_truth_surface
 
     surface = read_truth_surface(truth, min_views=3)
     score = score_surface(mesh, surface, _alignment(run, truth, "cameras", None), align="cameras")

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from voxterra.evaluate.against_truth import evaluate_poses, evaluate_raster
-from voxterra.io.colmap import read_colmap
+from voxterra.io.colmap.model import read_colmap
 from voxterra.io.nerf import write_transforms
 
 REPO = Path(__file__).resolve().parent.parent

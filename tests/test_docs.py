@@ -55,7 +55,7 @@ def test_modules_that_public_names_come_from_exist():
 
 
 def test_the_stages_of_the_conventions_are_those_of_the_table():
-    from voxterra.pipeline.stages import STAGE_NAMES
+    from voxterra.pipeline.recipe.stages import STAGE_NAMES
 
     text = (REPO / "docs/conventions.md").read_text()
     row = next(line for line in text.splitlines() if line.endswith("| the stages |"))

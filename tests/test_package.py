@@ -35,7 +35,7 @@ def modules_after(code: str) -> set[str]:
         "import voxterra",
         "import voxterra as vt; vt.RunConfig; vt.preset('preview')",
         "from voxterra.cli.main import main; main(['--help'])",
-        "import voxterra.pipeline.stages, voxterra.pipeline.run",
+        "import voxterra.pipeline.recipe.stages, voxterra.pipeline.run",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code):

@@ -17,8 +17,8 @@ except PackageNotFoundError:  # a source tree that was never installed
 # Public name -> where it lives. The one import path of a symbol is this package.
 _PUBLIC = {
     "run": "voxterra.pipeline.run",
-    "RunConfig": "voxterra.pipeline.config",
-    "preset": "voxterra.pipeline.presets",
+    "RunConfig": "voxterra.pipeline.recipe.config",
+    "preset": "voxterra.pipeline.recipe.presets",
     "events": "voxterra.pipeline",
     "errors": "voxterra",
     # the stages, one function and one config each
@@ -28,15 +28,15 @@ _PUBLIC = {
     "SfmConfig": "voxterra.sfm.config",
     "georeference": "voxterra.georef.georeference",
     "GeorefConfig": "voxterra.georef.config",
-    "estimate_depth": "voxterra.depth.mvs",
+    "estimate_depth": "voxterra.depth.estimate",
     "DepthConfig": "voxterra.depth.config",
     "fuse": "voxterra.surface.fusion.fuse",
     "fuse_cloud": "voxterra.surface.fusion.cloud",
     "FusionConfig": "voxterra.surface.fusion.config",
     "clean_mesh": "voxterra.mesh.clean",
     "CleanConfig": "voxterra.mesh.config",
-    "texture_mesh": "voxterra.mesh.texture",
-    "TextureConfig": "voxterra.mesh.texture_config",
+    "texture_mesh": "voxterra.mesh.texture.texture",
+    "TextureConfig": "voxterra.mesh.texture.config",
     "make_products": "voxterra.products.make",
     "ProductsConfig": "voxterra.products.config",
     "write_report": "voxterra.report.write",
@@ -60,8 +60,8 @@ _PUBLIC = {
     "Texture": "voxterra.core.mesh",
     "PointCloud": "voxterra.core.mesh",
     # files
-    "read_colmap": "voxterra.io.colmap",
-    "write_colmap": "voxterra.io.colmap",
+    "read_colmap": "voxterra.io.colmap.model",
+    "write_colmap": "voxterra.io.colmap.model",
     "read_transforms": "voxterra.io.nerf",
     "write_transforms": "voxterra.io.nerf",
     "DepthStore": "voxterra.io.depth_store",
@@ -70,8 +70,8 @@ _PUBLIC = {
 if TYPE_CHECKING:
     from voxterra import errors as errors
     from voxterra.pipeline import events as events
-    from voxterra.pipeline.config import RunConfig as RunConfig
-    from voxterra.pipeline.presets import preset as preset
+    from voxterra.pipeline.recipe.config import RunConfig as RunConfig
+    from voxterra.pipeline.recipe.presets import preset as preset
     from voxterra.pipeline.run import run as run
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.core.mesh import TriMesh
-from voxterra.kernels.raster import rasterize_depth
+from voxterra.kernels.raster.zbuffer import rasterize_depth
 from voxterra.report.render import render_textured, sample_texture
 
 __all__ = [

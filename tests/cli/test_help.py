@@ -99,7 +99,7 @@ def test_a_wrong_choice_names_the_nearest(capsys, args, flag, meant):
 def test_the_word_none_takes_a_value_away(tmp_path):
     from voxterra.cli.arguments import parse
     from voxterra.cli.values import told_values
-    from voxterra.pipeline.config import RunConfig
+    from voxterra.pipeline.recipe.config import RunConfig
 
     args = ["photos", "--out", str(tmp_path), "--crs", "None", "--config", "my.yaml"]
     with told_values(args):

@@ -6,9 +6,9 @@ import pytest
 
 from voxterra.cli import steps
 from voxterra.core.options import with_values
-from voxterra.pipeline.options import plain
-from voxterra.pipeline.presets import preset
-from voxterra.pipeline.run_file import write_run_file
+from voxterra.pipeline.folder.run_file import write_run_file
+from voxterra.pipeline.recipe.config_file import plain
+from voxterra.pipeline.recipe.presets import preset
 
 
 @pytest.fixture

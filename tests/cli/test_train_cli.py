@@ -23,11 +23,11 @@ from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.core.voxels import VoxelModel
 from voxterra.errors import UsageError
-from voxterra.io.colmap import write_colmap
+from voxterra.io.colmap.model import write_colmap
 from voxterra.io.depth_store import depth_path, write_depth, write_views
 from voxterra.io.ply import read_ply
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.model_folder import read_training, write_model, write_training
+from voxterra.surface.voxels.model.folder import read_training, write_model, write_training
 from voxterra.surface.voxels.option_help import option_groups
 from voxterra.surface.voxels.options import Training
 
@@ -196,7 +196,7 @@ def scene(tmp_path_factory) -> tuple[Path, VoxelModel]:
     """A COLMAP folder whose photos are renders of a sphere, and that sphere."""
     import torch
 
-    from voxterra.surface.voxels.render import render_view, to_device
+    from voxterra.surface.voxels.model.render import render_view, to_device
 
     folder, model, views = tmp_path_factory.mktemp("sphere"), sphere_model(), views_around()
     none = SparsePoints(
@@ -267,8 +267,8 @@ def test_mesh_from_the_voxels(trained, capsys):
 
 
 def test_mesh_of_what_stereo_measured(trained, tmp_path, scene, capsys):
-    from voxterra.surface.voxels.depth_views import depth_maps_of
-    from voxterra.surface.voxels.render import to_device
+    from voxterra.surface.voxels.model.depth_maps import depth_maps_of
+    from voxterra.surface.voxels.model.render import to_device
 
     args = ["mesh", str(trained), "--measured", "--out", str(tmp_path / "part.ply")]
     assert main(args) == 2 and "--stereo" in capsys.readouterr().err

@@ -20,7 +20,7 @@ pytest.importorskip("torch")
 from voxterra.cli.main import main
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import Cancelled
-from voxterra.io.colmap import write_colmap
+from voxterra.io.colmap.model import write_colmap
 from voxterra.io.voxels import read_voxels
 from voxterra.surface.voxels import train as training
 
@@ -133,7 +133,7 @@ def test_more_iterations_saved_with_8_bits(whole, tmp_path):
 
 
 def test_what_is_scored_is_what_was_saved(source, tmp_path, monkeypatch):
-    from voxterra.cli import eval_views
+    from voxterra.cli.eval import views as eval_views
 
     scored = []
     monkeypatch.setattr(eval_views, "score_views", lambda model, *rest: scored.append(model))

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from voxterra.cli.viewer import serve
-from voxterra.cli.viewer_scene import Scene, load_scene
 from voxterra.core.camera import Camera
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import InputError, MissingPartError
 from voxterra.io.gltf import write_glb
+from voxterra.viewer.scene import Scene, load_scene
+from voxterra.viewer.server import serve
 
 RED, GREEN = (200, 30, 30), (30, 180, 40)
 

@@ -16,22 +16,22 @@ from PIL import Image
 from voxel_models import around_surface, model_of, octants, sphere, tree
 
 from voxterra.cli.main import main
-from voxterra.cli.viewer import serve
-from voxterra.cli.viewer_scene import load_scene
 from voxterra.core.geo import GeoFrame
 from voxterra.core.voxels import SH_C0, VoxelModel, decode_paths
 from voxterra.errors import MissingPartError
 from voxterra.io.depth_store import write_views
 from voxterra.io.voxels import write_voxels
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.model_folder import CONFIG, MODEL, write_training
+from voxterra.surface.voxels.model.folder import CONFIG, MODEL, write_training
 from voxterra.surface.voxels.options import Training
 from voxterra.testing import look_at
+from voxterra.viewer.scene import load_scene
+from voxterra.viewer.server import serve
 
 pytest.importorskip("torch")
-from voxterra.cli import viewer_painter
-from voxterra.cli.viewer_painter import SHOWS, Painter
-from voxterra.cli.viewer_voxels import VoxelLayer, view_of
+from voxterra.viewer import painter as viewer_painter
+from voxterra.viewer.painter import SHOWS, Painter
+from voxterra.viewer.voxel_layer import VoxelLayer, view_of
 
 RADIUS = 0.7
 FRONT = look_at("front.jpg", (0.0, -3.0, 0.0), (0.0, 0.0, 0.0), width=120, height=90, focal_px=150)
@@ -195,7 +195,7 @@ def test_the_folder_of_a_model_is_something_to_look_at(folder, model):
 
 
 def test_a_run_that_was_trained_has_voxels_too(folder, tmp_path, monkeypatch):
-    from voxterra.cli import viewer_scene
+    from voxterra.viewer import scene as viewer_scene
 
     stage = tmp_path / "run/stages/surface"
     stage.mkdir(parents=True)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from voxterra.core.apart import Apart, distances_m, shared_worlds, worlds_apart
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, Placement
+from voxterra.core.sites import Apart, distances_m, shared_worlds, worlds_apart
 from voxterra.core.transforms import Similarity
 
 HOME = GeoFrame("geo", 9.9, 51.5, 100.0, "EPSG:32632")

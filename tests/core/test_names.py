@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voxterra.core.names import distance, listed, nearest
+from voxterra.core.wording import distance, listed, nearest
 
 
 def test_a_near_name_is_suggested_and_a_far_one_is_not() -> None:

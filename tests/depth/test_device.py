@@ -10,13 +10,13 @@ import full_gpu
 import numpy as np
 import pytest
 
-from voxterra.depth import device as where
-from voxterra.depth import mvs
+from voxterra.depth import estimate as mvs
 from voxterra.depth.config import DepthConfig
-from voxterra.depth.level import Level, LevelImages
-from voxterra.depth.mvs import estimate_depth, plan
-from voxterra.depth.on_cpu import OnCpu
+from voxterra.depth.estimate import estimate_depth, plan
 from voxterra.depth.resume import take_up
+from voxterra.depth.stereo import device as where
+from voxterra.depth.stereo.cpu import OnCpu
+from voxterra.depth.stereo.level import Level, LevelImages
 from voxterra.errors import MissingPartError, UsageError, VoxterraError
 from voxterra.io.depth_store import DepthStore, color_path, depth_path
 
@@ -68,8 +68,8 @@ def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch, caplog
     pytest.importorskip("numba_cuda")
     from emulated_cuda import emulate
 
-    from voxterra.depth.on_gpu import OnGpu
-    from voxterra.kernels import patchmatch_cuda
+    from voxterra.depth.stereo.gpu import OnGpu
+    from voxterra.kernels.stereo import patchmatch_cuda
 
     emulate(monkeypatch, patchmatch_cuda)
     config = replace(CONFIG, coarse_iterations=2, refine_iterations=1, sources=3)
@@ -163,7 +163,7 @@ def test_kernels_that_cannot_be_loaded_are_told_or_done_without(monkeypatch, cap
     def missing(name):
         raise MissingPartError("numba-cuda cannot be used")
 
-    monkeypatch.setattr("voxterra.kernels.cuda_device.importlib.import_module", missing)
+    monkeypatch.setattr("voxterra.kernels.cuda.device.importlib.import_module", missing)
     with pytest.raises(MissingPartError, match="numba-cuda"):
         where.uses_gpu(replace(CONFIG, device="cuda"))
     assert not where.uses_gpu(CONFIG)

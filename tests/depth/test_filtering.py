@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxterra.depth.filtering import remove_speckles
+from voxterra.depth.stereo.filtering import remove_speckles
 
 
 def test_islands_go_and_slopes_stay():

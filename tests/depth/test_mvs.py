@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from voxterra.core.reconstruction import Reconstruction
-from voxterra.depth import mvs
+from voxterra.depth import estimate as mvs
 from voxterra.depth.config import DepthConfig
-from voxterra.depth.mvs import estimate_depth
-from voxterra.depth.sources import sparse_prior
-from voxterra.depth.start import planes_from_points
+from voxterra.depth.estimate import estimate_depth
+from voxterra.depth.stereo.neighbours import sparse_prior
+from voxterra.depth.stereo.start import planes_from_points
 from voxterra.errors import Cancelled, ReconstructionError
 from voxterra.io.depth_store import DepthStore
 

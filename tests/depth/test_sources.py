@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxterra.depth.sources import choose_sources, sparse_prior
+from voxterra.depth.stereo.neighbours import choose_sources, sparse_prior
 
 
 def _prepared(survey):

@@ -9,7 +9,7 @@ import pytest
 from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image
 from voxterra.errors import InputError
-from voxterra.io.undistort import original_pixels, pinhole_view, undistort
+from voxterra.imaging.undistort import original_pixels, pinhole_view, undistort
 
 CAMERAS = [
     Camera("SIMPLE_RADIAL", 320, 240, (300.0, 160.0, 120.0, -0.1)),

@@ -15,7 +15,7 @@ from voxterra.evaluate.frame import FrameError
 from voxterra.evaluate.poses import PoseScore
 from voxterra.evaluate.raster import RasterScore
 from voxterra.evaluate.surface import score_surface
-from voxterra.io.truth_surface import TruthSurface
+from voxterra.io.truth.surface import TruthSurface
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

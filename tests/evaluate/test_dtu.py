@@ -8,7 +8,7 @@ from voxterra.errors import InputError
 from voxterra.evaluate import geometry
 from voxterra.evaluate.dtu import score_dtu
 from voxterra.evaluate.geometry import Geometry
-from voxterra.io.dtu import DtuTruth
+from voxterra.io.truth.dtu import DtuTruth
 
 EVERYWHERE = np.array([0.0, 0.0, 0.0, 1.0])
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as PilImage
 from scipy.spatial.transform import Rotation
 
-from voxterra.cli import eval as eval_cli
+from voxterra.cli.eval.eval import eval as eval_cli
 from voxterra.cli.main import main
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap
@@ -19,14 +19,14 @@ from voxterra.core.raster import SOURCE_MEASURED, SOURCE_NONE, Grid, SurfaceRast
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.core.transforms import Similarity
 from voxterra.evaluate.raster import drape
-from voxterra.io.colmap import write_colmap
+from voxterra.io.colmap.model import write_colmap
 from voxterra.io.depth_store import depth_path, write_depth, write_views
 from voxterra.io.georeference import write_georeference
 from voxterra.io.geotiff import write_dsm
 from voxterra.io.ply import write_ply_mesh
-from voxterra.io.truth import read_truth_cameras
-from voxterra.io.truth_surface import read_truth_surface
-from voxterra.kernels.raster import rasterize_depth
+from voxterra.io.truth.cameras import read_truth_cameras
+from voxterra.io.truth.surface import read_truth_surface
+from voxterra.kernels.raster.zbuffer import rasterize_depth
 
 TILT_DEG, SCALE, SHIFT_M = 1.5, 1.01, (1.4, -0.6, 2.5)
 TURN = Rotation.from_rotvec([np.radians(TILT_DEG), 0.0, 0.0]).as_matrix()

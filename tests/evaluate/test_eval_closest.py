@@ -3,7 +3,7 @@
 import numpy as np
 import trimesh
 
-from voxterra.kernels.closest import build_triangle_tree, closest_on_mesh
+from voxterra.kernels.mesh.closest import build_triangle_tree, closest_on_mesh
 
 
 def test_distance_to_a_sphere():

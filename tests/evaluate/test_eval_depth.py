@@ -15,9 +15,9 @@ from voxterra.evaluate.depth import (
     score_depth,
     seen_pixels,
 )
-from voxterra.io.truth import PosedCameras
-from voxterra.io.truth_depth import TruthDepth, read_truth_depth
-from voxterra.io.truth_surface import TruthSurface
+from voxterra.io.truth.cameras import PosedCameras
+from voxterra.io.truth.depth import TruthDepth, read_truth_depth
+from voxterra.io.truth.surface import TruthSurface
 
 CAMERA = Camera("RADIAL", 400, 300, (280.0, 203.0, 148.0, -0.06, 0.02))
 NORMAL, DISTANCE = np.array([0.2, -0.1, -1.0]), 30.0  # of a plane in camera axes: n . x = -d

@@ -10,7 +10,7 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.poses import score_poses
-from voxterra.io.truth import PosedCameras
+from voxterra.io.truth.cameras import PosedCameras
 
 
 def cameras(count=12, seed=0):

@@ -14,8 +14,8 @@ from voxterra.evaluate.against_truth import evaluate_raster
 from voxterra.evaluate.raster import drape, redraw_dsm, resample_dsm, score_heights
 from voxterra.evaluate.raster_fit import fitted_dsm
 from voxterra.io.geotiff import write_dsm
-from voxterra.io.truth_raster import TruthRaster, grid_points, read_truth_raster
-from voxterra.io.truth_surface import read_truth_surface
+from voxterra.io.truth.raster import TruthRaster, grid_points, read_truth_raster
+from voxterra.io.truth.surface import read_truth_surface
 
 FRAME = GeoFrame("geo", 9.9158, 51.5413, 198.46, "EPSG:32632", "egm96")
 

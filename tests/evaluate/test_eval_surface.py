@@ -11,7 +11,7 @@ from voxterra.core.mesh import TriMesh
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.surface import sample_surface, score_surface
-from voxterra.io.truth_surface import TruthSurface, read_truth_surface
+from voxterra.io.truth.surface import TruthSurface, read_truth_surface
 
 
 def plane(size=10.0, z=0.0, cells=4, left=0.0):

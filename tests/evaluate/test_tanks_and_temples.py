@@ -14,8 +14,8 @@ from voxterra.evaluate.tanks_and_temples import (
     published_from_world,
     score_tanks,
 )
-from voxterra.io.tanks_and_temples import CropVolume, TanksTruth
-from voxterra.io.truth import PosedCameras
+from voxterra.io.truth.cameras import PosedCameras
+from voxterra.io.truth.tanks_and_temples import CropVolume, TanksTruth
 
 TAU = 0.02
 Z = TAU / 4  # in the middle of a cell

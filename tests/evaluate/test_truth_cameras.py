@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from voxterra.errors import FormatError, InputError
-from voxterra.io.truth import match_names, read_truth_cameras
+from voxterra.io.truth.cameras import match_names, read_truth_cameras
 
 CAMERA_FILE = """1379.74 0 760.3
 0 1382.08 503.4

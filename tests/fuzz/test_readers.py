@@ -22,7 +22,7 @@ from mutate import BYTES, JSON, TEXT, Mutation, damaged
 from voxterra.errors import VoxterraError
 from voxterra.ingest.ingest import ingest_photos
 from voxterra.io.archive import extract_zip
-from voxterra.io.colmap import read_cameras, read_colmap
+from voxterra.io.colmap.model import read_cameras, read_colmap
 from voxterra.io.geojson import read_polygons
 from voxterra.io.idr import read_idr_cameras
 from voxterra.io.meta_csv import read_meta_csv
@@ -30,8 +30,8 @@ from voxterra.io.nerf import read_transforms
 from voxterra.io.ply import read_ply
 from voxterra.io.scale_bars import read_scale_bars
 from voxterra.io.xmp import read_xmp
-from voxterra.pipeline.options import read_options
-from voxterra.pipeline.presets import preset
+from voxterra.pipeline.recipe.config_file import read_options
+from voxterra.pipeline.recipe.presets import preset
 
 SECONDS = 10
 MEMORY_BYTES = 300_000_000

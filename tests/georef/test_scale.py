@@ -15,7 +15,7 @@ from voxterra.core.scale_bars import ScaleBar
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.georeference import georeference
 from voxterra.georef.scale import bar_scale
-from voxterra.io.colmap import to_pycolmap_camera
+from voxterra.io.colmap.model import to_pycolmap_camera
 
 MakeSurvey = Callable[..., Any]
 ENDS = np.array([[-4.0, 2.0, 0.3], [5.0, -3.0, 0.1]])  # in the true world [m]

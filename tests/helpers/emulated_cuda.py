@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from voxterra.kernels.cuda_launch import Kernel
+from voxterra.kernels.cuda.launch import Kernel
 
 
 class _Waits(Exception):

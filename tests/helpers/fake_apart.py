@@ -12,11 +12,11 @@ from typing import Any
 
 from fake_stages import STAGES
 
-from voxterra.core.apart import Apart
+from voxterra.core.sites import Apart
 from voxterra.errors import OutsideAreaError, ReconstructionError
-from voxterra.pipeline.apart import apart_workspace, failed
-from voxterra.pipeline.stage import Stage, StageContext, StageOutput
-from voxterra.pipeline.workspace import Workspace
+from voxterra.pipeline.engine.sites import apart_workspace, failed
+from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
+from voxterra.pipeline.folder.workspace import Workspace
 
 
 def words(text: str) -> list[str]:

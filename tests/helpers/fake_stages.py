@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.run import run
-from voxterra.pipeline.stage import Stage, StageContext, StageOutput
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from PIL import Image as Pillow
 
 from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
-from voxterra.io.colmap import write_colmap
+from voxterra.io.colmap.model import write_colmap
 from voxterra.io.nerf import write_transforms
-from voxterra.pipeline.options import plain
-from voxterra.pipeline.presets import preset
+from voxterra.pipeline.recipe.config_file import plain
+from voxterra.pipeline.recipe.presets import preset
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF

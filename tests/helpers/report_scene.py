@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from known_scene import AUSTRALIA, GEO, inputs, make
 
-from voxterra.core.apart import Apart
 from voxterra.core.camera import Camera
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, Lag, Placement
 from voxterra.core.photos import PhotoSet, RejectedFile
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.core.sites import Apart
 from voxterra.core.transforms import Similarity
 from voxterra.io.arrays import write_mesh
 from voxterra.io.depth_store import write_views
@@ -55,7 +55,7 @@ def with_names(names: dict[str, str], georeference: Georeference, photos: PhotoS
 
 def with_points(component: Reconstruction, error_px: float) -> Reconstruction:
     """Sparse points on the ground that every image sees, `error_px` beside where they are."""
-    from voxterra.io.colmap import to_pycolmap_camera
+    from voxterra.io.colmap.model import to_pycolmap_camera
 
     rng = np.random.default_rng(3)
     points = np.column_stack([rng.uniform(-5, 5, (40, 2)), np.zeros(40)])

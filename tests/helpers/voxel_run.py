@@ -15,12 +15,12 @@ import numpy as np
 from voxterra.core.camera import PinholeView
 from voxterra.core.mesh import TriMesh
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
-from voxterra.io.colmap import write_colmap
+from voxterra.io.colmap.model import write_colmap
 from voxterra.io.depth_store import color_path, depth_path, write_depth, write_image, write_views
-from voxterra.pipeline.config import RunConfig
+from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
+from voxterra.pipeline.recipe.config import RunConfig
+from voxterra.pipeline.recipe.stages import STAGES
 from voxterra.pipeline.run import run
-from voxterra.pipeline.stage import Stage, StageContext, StageOutput
-from voxterra.pipeline.stages import STAGES
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.testing import checker, look_at, photograph, plane_mesh
 

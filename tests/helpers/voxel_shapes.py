@@ -8,7 +8,7 @@ import numpy as np
 
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap
-from voxterra.surface.voxels.scene import Scene, ScenePoints, SceneView
+from voxterra.surface.voxels.scene.scene import Scene, ScenePoints, SceneView
 from voxterra.testing import depth_normals, look_at
 
 Sdf = Callable[[np.ndarray], np.ndarray]

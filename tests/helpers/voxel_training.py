@@ -13,7 +13,7 @@ from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.core.voxels import VoxelModel
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.scene import Scene, ScenePoints, SceneView
+from voxterra.surface.voxels.scene.scene import Scene, ScenePoints, SceneView
 from voxterra.testing import checker, depth_normals, look_at
 
 WIDTH, HEIGHT = 48, 36

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from voxterra.errors import OutputError
-from voxterra.io import atomic
-from voxterra.io.atomic import atomic_path, remove_leftovers, sync, sync_tree, temporary_name
+from voxterra.io.files import atomic
+from voxterra.io.files.atomic import atomic_path, remove_leftovers, sync, sync_tree, temporary_name
 
 
 def test_the_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):

@@ -11,8 +11,8 @@ import pytest
 from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError, OutputError
-from voxterra.io.colmap import from_pycolmap, read_colmap, to_pycolmap_camera, write_colmap
-from voxterra.io.colmap_tables import (
+from voxterra.io.colmap.model import from_pycolmap, read_colmap, to_pycolmap_camera, write_colmap
+from voxterra.io.colmap.tables import (
     CAMERA_MODELS,
     quaternions_from_rotations,
     rotations_from_quaternions,

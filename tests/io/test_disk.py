@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from voxterra.errors import OutputError, exit_code
-from voxterra.io import disk
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files import disk
+from voxterra.io.files.atomic import atomic_path
 
 
 def refused(number: int) -> OSError:

@@ -6,7 +6,7 @@ from benchmark_files import write_dtu
 from scipy.io import savemat
 
 from voxterra.errors import FormatError, InputError
-from voxterra.io.dtu import read_dtu_truth
+from voxterra.io.truth.dtu import read_dtu_truth
 
 POINTS = np.array([[1.0, 2.0, 3.0], [4.5, 5.5, 6.5]])
 

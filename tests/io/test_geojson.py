@@ -8,8 +8,8 @@ import pytest
 
 from voxterra.core.geo import GeoFrame
 from voxterra.errors import GeoError
+from voxterra.io.files.json_file import write_json
 from voxterra.io.geojson import write_geojson
-from voxterra.io.json_file import write_json
 
 GEO = GeoFrame("geo", 9.9158, 51.5413, 198.46, "EPSG:25832")
 FEATURE = {

@@ -11,8 +11,8 @@ import pytest
 from voxterra.core.camera import Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError
+from voxterra.imaging.panorama import FACES, cut_faces, face_view, faces_seeing
 from voxterra.io.nerf import read_transforms, write_transforms
-from voxterra.io.panorama import FACES, cut_faces, face_view, faces_seeing
 
 WIDTH, HEIGHT = 400, 200
 TURN = np.array([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0], [0.0, 0.8, -0.6]])

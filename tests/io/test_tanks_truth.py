@@ -9,7 +9,7 @@ from matplotlib.path import Path as Outline
 from scipy.spatial.transform import Rotation
 
 from voxterra.errors import FormatError, InputError
-from voxterra.io.tanks_and_temples import (
+from voxterra.io.truth.tanks_and_temples import (
     CropVolume,
     read_crop_volume,
     read_tanks_truth,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxterra.kernels.blocks import (
+from voxterra.kernels.fusion.blocks import (
     REACH,
     BlockTable,
     accumulate_points,

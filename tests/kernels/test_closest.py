@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from voxterra.kernels.closest import build_triangle_tree, closest_on_mesh
+from voxterra.kernels.mesh.closest import build_triangle_tree, closest_on_mesh
 
 
 def test_triangles_without_area_are_the_points_and_lines_they_are():

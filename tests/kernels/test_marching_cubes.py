@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxterra.kernels.blocks import pack_array, unpack_array
-from voxterra.kernels.marching_cubes import EDGES, case_table
+from voxterra.kernels.fusion.blocks import pack_array, unpack_array
+from voxterra.kernels.fusion.marching_cubes import EDGES, case_table
 
 
 def segments_on_face(case: int, axis: int, side: int) -> set[tuple[int, int]]:

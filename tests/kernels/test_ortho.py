@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from voxterra.core.camera import PinholeView
-from voxterra.kernels.ortho import (
+from voxterra.kernels.raster.ortho import (
     EDGE_PENALTY,
     LEAST_RISE,
     NEGLIGIBLE,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxterra.kernels import hypotheses as hy
-from voxterra.kernels import patchmatch as pm
-from voxterra.kernels.planes import Sources, normals_from_planes, pack_quads, upsample_planes
+from voxterra.kernels.stereo import hypotheses as hy
+from voxterra.kernels.stereo import patchmatch as pm
+from voxterra.kernels.stereo.planes import Sources, normals_from_planes, pack_quads, upsample_planes
 from voxterra.testing import look_at
 
 

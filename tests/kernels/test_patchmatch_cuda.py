@@ -13,11 +13,11 @@ pytest.importorskip("numba_cuda")
 
 from emulated_cuda import emulate  # noqa: E402
 
-from voxterra.kernels import hypotheses as hy  # noqa: E402
-from voxterra.kernels import patchmatch as cpu  # noqa: E402
-from voxterra.kernels import patchmatch_cuda as gpu  # noqa: E402
-from voxterra.kernels import planes as plane_kernels  # noqa: E402
-from voxterra.kernels.planes import Sources, pack_quads  # noqa: E402
+from voxterra.kernels.stereo import hypotheses as hy  # noqa: E402
+from voxterra.kernels.stereo import patchmatch as cpu  # noqa: E402
+from voxterra.kernels.stereo import patchmatch_cuda as gpu  # noqa: E402
+from voxterra.kernels.stereo import planes as plane_kernels  # noqa: E402
+from voxterra.kernels.stereo.planes import Sources, pack_quads  # noqa: E402
 
 # Neither a multiple of a block's size.
 HEIGHT, WIDTH, VIEWS = 37, 70, 3

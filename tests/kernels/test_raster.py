@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from voxterra.kernels.raster import rasterize_depth, rasterize_height
+from voxterra.kernels.raster.zbuffer import rasterize_depth, rasterize_height
 
 K = np.array([[80.0, 0, 40.3], [0, 90.0, 29.6], [0, 0, 1]])
 W, H = 81, 60

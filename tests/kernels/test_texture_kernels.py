@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxterra.kernels.texture import dilate, pack_skyline
-from voxterra.kernels.texture_labels import best_beliefs, send_messages, sweep
+from voxterra.kernels.raster.texture_atlas import dilate, pack_skyline
+from voxterra.kernels.raster.texture_labels import best_beliefs, send_messages, sweep
 
 
 @given(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from voxterra.kernels.thin import cell_sums, merge_sums, thin_points
+from voxterra.kernels.mesh.thin import cell_sums, merge_sums, thin_points
 
 
 @pytest.mark.parametrize("shape", [(3000, 3), (500, 3)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from voxterra.kernels.blocks import BLOCK
-from voxterra.kernels.tsdf import VOXELS, finish_blocks, integrate_view
+from voxterra.kernels.fusion.blocks import BLOCK
+from voxterra.kernels.fusion.tsdf import VOXELS, finish_blocks, integrate_view
 
 VOXEL = 0.1
 BAND = np.array([0.35, 0.001])

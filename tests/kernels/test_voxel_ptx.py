@@ -11,11 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba_cuda")
 
-from voxterra.kernels import patchmatch_cuda  # noqa: E402
-from voxterra.kernels.cuda_launch import Kernel  # noqa: E402
+from voxterra.kernels.cuda.launch import Kernel  # noqa: E402
+from voxterra.kernels.stereo import patchmatch_cuda  # noqa: E402
 from voxterra.kernels.voxels import cuda as package  # noqa: E402
 from voxterra.kernels.voxels import math as vm  # noqa: E402
-from voxterra.kernels.voxels.cuda import backward, bin, forward, prepare  # noqa: E402
+from voxterra.kernels.voxels.cuda import backward, forward, prepare  # noqa: E402
+from voxterra.kernels.voxels.cuda import bins as bin  # noqa: E402
 
 CC = (9, 0)
 PARAMETER = re.compile(r"\.param \.(\w+) ")

@@ -30,7 +30,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def emulate(monkeypatch: pytest.MonkeyPatch) -> None:
-    from voxterra.kernels import cuda_launch as launch
+    from voxterra.kernels.cuda import launch
     from voxterra.kernels.voxels.cuda import optimise, stencil
 
     now = SimpleNamespace(thread=0)
@@ -269,7 +269,7 @@ def test_adam_of_the_colours_is_that_of_torch(scene, device, degree):
 
 def test_gpu_kernels_compile_without_double_precision():
     pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
-    from voxterra.kernels.cuda_launch import Kernel
+    from voxterra.kernels.cuda.launch import Kernel
     from voxterra.kernels.voxels.cuda import optimise, stencil
 
     kernels = [k for module in (stencil, optimise) for k in vars(module).values()]

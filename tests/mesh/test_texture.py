@@ -10,9 +10,9 @@ import pytest
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.mesh import TriMesh
 from voxterra.errors import ReconstructionError, UsageError
-from voxterra.mesh.texture import TextureConfig, texture_mesh
-from voxterra.mesh.texture_labels import face_adjacency
-from voxterra.mesh.texture_split import split_large_faces
+from voxterra.mesh.texture.labels import face_adjacency
+from voxterra.mesh.texture.split import split_large_faces
+from voxterra.mesh.texture.texture import TextureConfig, texture_mesh
 from voxterra.testing import (
     MemoryDepthMaps,
     checker,

@@ -12,17 +12,17 @@ from voxterra.cli.arguments import parse
 from voxterra.cli.run import RunArguments
 from voxterra.core.options import with_values
 from voxterra.errors import MissingPartError, UsageError
-from voxterra.pipeline import backends
-from voxterra.pipeline.config import RunConfig, check_config
-from voxterra.pipeline.fingerprint import fingerprint
-from voxterra.pipeline.options import plain, read_options, write_options
-from voxterra.pipeline.presets import PRESETS, preset
-from voxterra.pipeline.record import StageRecord
+from voxterra.pipeline.folder.fingerprint import fingerprint
+from voxterra.pipeline.folder.record import StageRecord
+from voxterra.pipeline.folder.run_file import write_run_file
+from voxterra.pipeline.folder.workspace import Workspace
+from voxterra.pipeline.recipe import backends
+from voxterra.pipeline.recipe.config import RunConfig, check_config
+from voxterra.pipeline.recipe.config_file import plain, read_options, write_options
+from voxterra.pipeline.recipe.presets import PRESETS, preset
+from voxterra.pipeline.recipe.stages import STAGES
+from voxterra.pipeline.recipe.voxel_presets import VOXEL_PRESETS, this_machine, voxel_preset
 from voxterra.pipeline.run import run
-from voxterra.pipeline.run_file import write_run_file
-from voxterra.pipeline.stages import STAGES
-from voxterra.pipeline.voxel_presets import VOXEL_PRESETS, this_machine, voxel_preset
-from voxterra.pipeline.workspace import Workspace
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.voxels.config import VoxelConfig
 

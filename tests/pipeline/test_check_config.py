@@ -6,8 +6,8 @@ import pytest
 
 from voxterra.core.options import with_values
 from voxterra.errors import UsageError
-from voxterra.pipeline.config import _LEAST, RunConfig, check_config
-from voxterra.pipeline.presets import PRESETS, preset
+from voxterra.pipeline.recipe.config import _LEAST, RunConfig, check_config
+from voxterra.pipeline.recipe.presets import PRESETS, preset
 from voxterra.pipeline.run import run
 
 

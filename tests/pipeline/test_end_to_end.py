@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from voxterra.cli.main import main
-from voxterra.cli.viewer_scene import load_scene
 from voxterra.core.options import with_values
 from voxterra.pipeline import events as ev
-from voxterra.pipeline.presets import preset
+from voxterra.pipeline.recipe.presets import preset
+from voxterra.pipeline.recipe.stages import STAGE_NAMES
 from voxterra.pipeline.run import run
-from voxterra.pipeline.stages import STAGE_NAMES
+from voxterra.viewer.scene import load_scene
 
 PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
 SMALL = {

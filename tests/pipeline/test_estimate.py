@@ -14,11 +14,12 @@ from PIL import Image
 from voxterra.core.options import with_values
 from voxterra.errors import OutputError, VoxterraError, exit_code
 from voxterra.pipeline import events as ev
-from voxterra.pipeline import forecast, machine
-from voxterra.pipeline.estimate import PhotoSizes, estimate, photo_sizes
-from voxterra.pipeline.presets import preset
+from voxterra.pipeline import machine
+from voxterra.pipeline.costs import forecast
+from voxterra.pipeline.costs.estimate import PhotoSizes, estimate, photo_sizes
+from voxterra.pipeline.recipe.presets import preset
+from voxterra.pipeline.recipe.stages import STAGE_NAMES
 from voxterra.pipeline.run import run
-from voxterra.pipeline.stages import STAGE_NAMES
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SURVEY = PhotoSizes(100, 5472, 3648)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from voxterra.errors import NoPhotosError
-from voxterra.pipeline.config import RunConfig
-from voxterra.pipeline.fingerprint import canonical, fingerprint, fingerprint_source
+from voxterra.pipeline.folder.fingerprint import canonical, fingerprint, fingerprint_source
+from voxterra.pipeline.recipe.config import RunConfig
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from voxterra.cli.main import main
 from voxterra.cli.run import recorded_options
 from voxterra.core.photos import Photo, PhotoSet, RejectedFile
 from voxterra.pipeline import events as ev
-from voxterra.pipeline.config import RunConfig
-from voxterra.pipeline.photo_files import read_photos
+from voxterra.pipeline.folder.photo_table import read_photos
+from voxterra.pipeline.folder.run_file import recorded_source
+from voxterra.pipeline.recipe.config import RunConfig
+from voxterra.pipeline.recipe.summaries import about_single_files
 from voxterra.pipeline.run import run
-from voxterra.pipeline.run_file import recorded_source
-from voxterra.pipeline.summaries import about_single_files
 
 
 def save(path: Path, seed: int) -> None:

@@ -17,9 +17,9 @@ from killing import files, killed_at, needs_fork
 
 from voxterra.errors import UsageError, WorkspaceError
 from voxterra.pipeline import events as ev
+from voxterra.pipeline.recipe.stages import STAGE_NAMES
+from voxterra.pipeline.recipe.stages import STAGES as REAL_STAGES
 from voxterra.pipeline.run import run
-from voxterra.pipeline.stages import STAGE_NAMES
-from voxterra.pipeline.stages import STAGES as REAL_STAGES
 
 REPO = Path(__file__).resolve().parents[2]
 OTHER = FakeConfig(write=WriteConfig(prefix="m="))

@@ -8,10 +8,10 @@ import pytest
 
 from voxterra.core.options import with_values
 from voxterra.errors import FormatError, InputError, UsageError
-from voxterra.pipeline.config import RunConfig
-from voxterra.pipeline.options import plain, read_options, write_options
-from voxterra.pipeline.presets import PRESETS, preset
-from voxterra.pipeline.stages import STAGES
+from voxterra.pipeline.recipe.config import RunConfig
+from voxterra.pipeline.recipe.config_file import plain, read_options, write_options
+from voxterra.pipeline.recipe.presets import PRESETS, preset
+from voxterra.pipeline.recipe.stages import STAGES
 
 
 def test_options_come_back_as_they_were_written(tmp_path):

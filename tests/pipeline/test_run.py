@@ -27,9 +27,9 @@ from voxterra.errors import (
     UsageError,
     WorkspaceError,
 )
-from voxterra.io import disk
+from voxterra.io.files import disk
 from voxterra.pipeline import events as ev
-from voxterra.pipeline import lock
+from voxterra.pipeline.folder import lock
 from voxterra.pipeline.run import run
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from box_survey import photos_of_a_box
 
-from voxterra.depth import mvs
+from voxterra.depth import estimate as mvs
 from voxterra.errors import Cancelled, MissingPartError, NoOverlapError
-from voxterra.pipeline.stereo import needs_stereo, with_stereo
+from voxterra.pipeline.recipe.posed_photos import needs_stereo, with_stereo
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.scene import Scene, SceneView
+from voxterra.surface.voxels.scene.scene import Scene, SceneView
 
 CONFIG = VoxelConfig(stereo=True)
 HELD_OUT = 4
@@ -87,7 +87,7 @@ def test_what_was_found_is_used_again(truth, made, monkeypatch):
     def stop(*args, **kwargs):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("voxterra.depth.mvs._solve_view", stop)
+    monkeypatch.setattr("voxterra.depth.estimate._solve_view", stop)
     again = with_stereo(scene_of(truth), CONFIG, out)
     assert np.array_equal(again.views[0].prior.depth, scene.views[0].prior.depth)
 

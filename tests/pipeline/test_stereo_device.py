@@ -15,15 +15,15 @@ class _Asked(Exception):
 
 
 def test_stereo_goes_where_the_training_goes(tmp_path, monkeypatch):
-    from voxterra.pipeline.stereo import with_stereo
+    from voxterra.pipeline.recipe.posed_photos import with_stereo
     from voxterra.surface.voxels.config import VoxelConfig
-    from voxterra.surface.voxels.scene import Scene, SceneView
+    from voxterra.surface.voxels.scene.scene import Scene, SceneView
 
     def asked(components, photos, config, **rest):
         raise _Asked(config.device, config.max_size)
 
     monkeypatch.setattr("voxterra.sfm.known_poses.triangulate_known", lambda *args, **rest: None)
-    monkeypatch.setattr("voxterra.depth.mvs.estimate_depth", asked)
+    monkeypatch.setattr("voxterra.depth.estimate.estimate_depth", asked)
     views = tuple(
         SceneView(
             look_at(str(x), (x, 0, 5), (x, 0, 0), up=(0, 1, 0), width=32, height=24),

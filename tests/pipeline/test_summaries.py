@@ -14,13 +14,13 @@ from voxterra.core.georeference import Georeference, Lag, Placement
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.core.registration import UnregisteredPhoto
 from voxterra.core.transforms import Similarity
-from voxterra.pipeline.summaries import (
+from voxterra.pipeline.recipe.summaries import (
     about_gaps,
     about_unregistered,
     describe_georeference,
     left_out,
 )
-from voxterra.products.describe import accuracy_line
+from voxterra.products.metadata import accuracy_line
 from voxterra.report.overview import gps_fit
 
 FRAME = GeoFrame("geo", 9.9, 51.5, 100.0, "EPSG:32632")

@@ -21,7 +21,6 @@ from run_folders import half_written
 from sites import CITY, GROUND_M, LAKE, LOST, draw
 
 from voxterra.cli.main import main
-from voxterra.cli.viewer_scene import load_scene
 from voxterra.core.options import with_values
 from voxterra.evaluate.run_folder import (
     find_depth,
@@ -31,9 +30,10 @@ from voxterra.evaluate.run_folder import (
     read_run_frame,
 )
 from voxterra.pipeline import events as ev
-from voxterra.pipeline.presets import preset
+from voxterra.pipeline.recipe.presets import preset
+from voxterra.pipeline.recipe.stages import STAGE_NAMES
 from voxterra.pipeline.run import run
-from voxterra.pipeline.stages import STAGE_NAMES
+from voxterra.viewer.scene import load_scene
 
 SMALL = {
     "backend": "fusion",

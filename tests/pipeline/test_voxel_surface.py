@@ -18,9 +18,9 @@ import voxel_run
 from voxterra.io.arrays import read_cloud, read_mesh
 from voxterra.io.voxels import read_voxels
 from voxterra.pipeline import events as ev
+from voxterra.pipeline.folder.workspace import Workspace
+from voxterra.pipeline.recipe.summaries import run_info
 from voxterra.pipeline.run import run
-from voxterra.pipeline.summaries import run_info
-from voxterra.pipeline.workspace import Workspace
 
 torch = pytest.importorskip("torch")
 
@@ -96,7 +96,7 @@ def test_the_run_tells_backend_iterations_psnr_and_voxels(first):
 
 def test_the_folder_of_the_stage_is_one_of_a_trained_model(first):
     from voxterra.io.depth_store import DepthStore
-    from voxterra.surface.voxels.model_folder import is_model_folder, read_training
+    from voxterra.surface.voxels.model.folder import is_model_folder, read_training
 
     stage = first[0] / "stages/surface"
     assert is_model_folder(stage) and read_training(stage).config == voxel_run.TINY
@@ -136,7 +136,7 @@ def test_a_run_without_sparse_points_trains_without(source, tmp_path):
         file.unlink()
     (out / "stages/georef/component_0").rmdir()
     from voxterra.io.depth_store import DepthStore
-    from voxterra.surface.voxels.load_files import run_points
+    from voxterra.surface.voxels.scene.photo_files import run_points
 
     assert run_points(out / "stages/georef", DepthStore(out / "stages/depth")) is None
 

@@ -16,8 +16,8 @@ from run_folders import half_written
 
 from voxterra.errors import OutputError, OutsideAreaError, UsageError
 from voxterra.pipeline import events as ev
+from voxterra.pipeline.engine.stage import Stage
 from voxterra.pipeline.run import run
-from voxterra.pipeline.stage import Stage
 
 OWN = ["read", "place", "count", "write", "tell"]
 APART = ["place", "count", "write", "tell"]

@@ -11,7 +11,7 @@ from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.core.transforms import Similarity
-from voxterra.products.cameras import camera_features, footprint_features
+from voxterra.products.camera_features import camera_features, footprint_features
 from voxterra.testing import look_at
 
 FRAME = GeoFrame("geo", 10.0, 48.0, 0.0, "EPSG:32632")

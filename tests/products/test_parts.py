@@ -5,7 +5,7 @@ import pytest
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import Grid
-from voxterra.products.cameras import attitude
+from voxterra.products.camera_features import attitude
 from voxterra.products.exposure import exposure_gains
 from voxterra.products.gaps import closing, fill_gaps
 from voxterra.products.layout import choose_grids, lattice, nice, photo_gsd

@@ -13,11 +13,11 @@ from report_scene import second_component, with_points
 from voxterra.core.geo import GeoFrame
 from voxterra.report.charts import columns, histogram, number, round_down, ticks
 from voxterra.report.coverage import Coverage, survey
+from voxterra.report.map_data import site_of
 from voxterra.report.markup import document, el, table
 from voxterra.report.pictures import shaded
 from voxterra.report.render import overview, render
 from voxterra.report.residuals import gaps, reprojection
-from voxterra.report.site import site_of
 from voxterra.testing import look_at, plane_mesh
 
 

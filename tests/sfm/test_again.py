@@ -21,12 +21,13 @@ from voxterra.core.progress import no_progress
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled, NoOverlapError
-from voxterra.sfm import again, features, matching
-from voxterra.sfm.attempts import Attempt
 from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.features.features import features, matching
+from voxterra.sfm.mapping.attempts import Attempt
+from voxterra.sfm.mapping.candidates import Task, Tried
 from voxterra.sfm.reconstruct import reconstruct
-from voxterra.sfm.rematch import joined, largest
-from voxterra.sfm.trying import Task, Tried
+from voxterra.sfm.retry import bring_in as again
+from voxterra.sfm.retry.rematch import joined, largest
 
 BuildSet = Callable[..., PhotoSet]
 FindData = Callable[[str], Path]

@@ -7,8 +7,8 @@ import pytest
 
 from voxterra.core.photos import Photo
 from voxterra.errors import FormatError, UsageError
-from voxterra.sfm.cameras import calibrated_ids, group_cameras
 from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.features.cameras import calibrated_ids, group_cameras
 
 
 def test_photos_share_a_camera_by_key_and_size(photo: Callable[..., Photo]) -> None:

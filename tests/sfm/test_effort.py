@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voxterra.adjust.colmap_calls import quiet_colmap
 from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import no_progress
-from voxterra.sfm.background import quiet_colmap
-from voxterra.sfm.cameras import group_cameras
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import open_database
-from voxterra.sfm.effort import Effort, count_effort
-from voxterra.sfm.features import extract_features
-from voxterra.sfm.matching import match_pairs
-from voxterra.sfm.pairs import exhaustive_pairs
-from voxterra.sfm.rematch import rematch
-from voxterra.sfm.staging import stage_photos
+from voxterra.sfm.features.cameras import group_cameras
+from voxterra.sfm.features.database import open_database
+from voxterra.sfm.features.features import extract_features
+from voxterra.sfm.features.matching import match_pairs
+from voxterra.sfm.features.pairs import exhaustive_pairs
+from voxterra.sfm.features.staging import stage_photos
+from voxterra.sfm.retry.cost import Effort, count_effort
+from voxterra.sfm.retry.rematch import rematch
 
 
 def test_more_is_more_work():

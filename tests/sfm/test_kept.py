@@ -10,13 +10,15 @@ import numpy as np
 import pycolmap
 import pytest
 
+from voxterra.adjust import colmap_calls as background
+from voxterra.adjust.colmap_calls import quiet_colmap
 from voxterra.core.progress import no_progress
 from voxterra.errors import Cancelled, OutputError
-from voxterra.sfm import background, kept, mapping
-from voxterra.sfm.background import quiet_colmap
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import is_damaged
-from voxterra.sfm.mapping import map_photos
+from voxterra.sfm.features.database import is_damaged
+from voxterra.sfm.mapping.mappers import checkpoints as kept
+from voxterra.sfm.mapping.mappers import map_photos
+from voxterra.sfm.mapping.mappers import mappers as mapping
 
 CONFIG = SfmConfig(threads=2)
 PHOTOS = 16

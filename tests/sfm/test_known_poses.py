@@ -6,10 +6,10 @@ import numpy as np
 
 from voxterra.core.camera import PinholeView
 from voxterra.core.reconstruction import Image
-from voxterra.io.panorama import FACES, face_view
+from voxterra.imaging.panorama import FACES, face_view
 from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.features.pairs import spatial_pairs
 from voxterra.sfm.known_poses import SAME_WAY, _pairs
-from voxterra.sfm.pairs import spatial_pairs
 from voxterra.testing import look_at
 
 PLACES = np.column_stack([3.0 * np.arange(24), np.sin(np.arange(24)), np.full(24, 1.7)])

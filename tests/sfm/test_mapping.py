@@ -11,17 +11,17 @@ import numpy as np
 import pycolmap
 import pytest
 
+from voxterra.adjust import lenses as refine_module
+from voxterra.adjust.colmap_calls import quiet_colmap, run_cancellable
+from voxterra.adjust.lenses import has_weak_focal_length, refine
 from voxterra.core.progress import no_progress
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled, OutputError
-from voxterra.io import disk
-from voxterra.sfm import refine as refine_module
-from voxterra.sfm.attempts import Attempt
-from voxterra.sfm.background import quiet_colmap, run_cancellable
+from voxterra.io.files import disk
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import pair_counts, write_position_priors
-from voxterra.sfm.mapping import map_photos, select_models
-from voxterra.sfm.refine import has_weak_focal_length, refine
+from voxterra.sfm.features.database import pair_counts, write_position_priors
+from voxterra.sfm.mapping.attempts import Attempt
+from voxterra.sfm.mapping.mappers import map_photos, select_models
 
 CONFIG = SfmConfig(threads=2)
 

@@ -5,17 +5,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from voxterra.adjust.positions import position_priors, positions_m
 from voxterra.core.photos import Gps, Photo
 from voxterra.errors import UsageError
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.pairs import (
+from voxterra.sfm.features.pairs import (
     capture_order,
     choose_pairs,
     exhaustive_pairs,
     sequential_pairs,
     spatial_pairs,
 )
-from voxterra.sfm.positions import position_priors, positions_m
 
 Build = Callable[..., Photo]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from made_database import database_of
 
-from voxterra.sfm.database import feature_counts
-from voxterra.sfm.effort import Effort
-from voxterra.sfm.promising import Choice, Pair, choose_again
+from voxterra.sfm.features.database import feature_counts
+from voxterra.sfm.retry.cost import Effort
+from voxterra.sfm.retry.pair_choice import Choice, Pair, choose_again
 
 # Photos 0 to 2 are placed; 3 and 4 have no place, 3 with more matches.
 PAIRS: dict[Pair, tuple[int, int]] = {

@@ -18,14 +18,14 @@ from voxterra.core.photos import Gps, PhotoSet
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled
-from voxterra.sfm import pull_apart
+from voxterra.sfm.ambiguity import split as pull_apart
+from voxterra.sfm.ambiguity.look_alikes import Overlaid, _far, _pairs_of_parts, _parts
+from voxterra.sfm.ambiguity.patches import _best_correlation, _read_grey
+from voxterra.sfm.ambiguity.shared_points import AlikeViews, Sharing, _steepest, alike_views
+from voxterra.sfm.ambiguity.split import gps_says_one
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import PairCounts
-from voxterra.sfm.lookalike import Overlaid, _far, _pairs_of_parts, _parts
-from voxterra.sfm.patches import _best_correlation, _read_grey
-from voxterra.sfm.pull_apart import gps_says_one
+from voxterra.sfm.features.database import PairCounts
 from voxterra.sfm.reconstruct import reconstruct
-from voxterra.sfm.sharing import AlikeViews, Sharing, _steepest, alike_views
 
 BuildSet = Callable[..., PhotoSet]
 CONFIG = SfmConfig(max_image_size=480, max_features=3000, threads=1, deterministic=True)

@@ -10,9 +10,15 @@ import numpy as np
 import pycolmap
 import pytest
 
-from voxterra.sfm.background import quiet_colmap
-from voxterra.sfm.database import pair_counts
-from voxterra.sfm.shape import Shape, connected_sets, gps_misfit_m, judge, lens_doubts
+from voxterra.adjust.colmap_calls import quiet_colmap
+from voxterra.sfm.features.database import pair_counts
+from voxterra.sfm.mapping.plausibility import (
+    Shape,
+    connected_sets,
+    gps_misfit_m,
+    judge,
+    lens_doubts,
+)
 
 COUNT = 8
 

@@ -13,20 +13,20 @@ import numpy as np
 import pycolmap
 import pytest
 
+from voxterra.adjust.colmap_calls import quiet_colmap
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import no_progress
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.georef.georeference import georeference
 from voxterra.ingest.ingest import ingest_photos
-from voxterra.sfm import trying as trying_module
-from voxterra.sfm.attempts import Attempt, further_attempts
-from voxterra.sfm.background import quiet_colmap
-from voxterra.sfm.cameras import CameraGroup
 from voxterra.sfm.config import SfmConfig
+from voxterra.sfm.features.cameras import CameraGroup
+from voxterra.sfm.features.staging import StagedPhotos
+from voxterra.sfm.mapping.attempts import Attempt, further_attempts
+from voxterra.sfm.mapping.mappers import candidates as trying_module
 from voxterra.sfm.reconstruct import reconstruct
 from voxterra.sfm.solve import Solved, solve
-from voxterra.sfm.staging import StagedPhotos
 
 COUNT = 10
 MakePhoto = Callable[..., Photo]

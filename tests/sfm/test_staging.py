@@ -9,7 +9,7 @@ from PIL import Image
 
 from voxterra.core.photos import Photo
 from voxterra.core.progress import no_progress
-from voxterra.sfm.staging import stage_photos
+from voxterra.sfm.features.staging import stage_photos
 
 
 def test_other_photos_and_masks_replace_those_of_an_earlier_run(

@@ -10,15 +10,15 @@ import numpy as np
 import pycolmap
 import pytest
 
+from voxterra.adjust.unbend import unbend
 from voxterra.core.bend import bend_m
 from voxterra.core.camera import Camera
 from voxterra.core.geo import GeoFrame
 from voxterra.core.photos import Gps, Photo
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.core.transforms import Similarity, fit_similarity, rotation_from_vector
-from voxterra.io.colmap import to_pycolmap_camera, write_colmap
+from voxterra.io.colmap.model import to_pycolmap_camera, write_colmap
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.unbend import unbend
 
 TRUE = Camera("SIMPLE_RADIAL", 1200, 900, (1000.0, 600.0, 450.0, -0.08))
 FLAT = replace(TRUE, params=(1000.0, 600.0, 450.0, 0.0))

@@ -11,15 +11,6 @@ torch = pytest.importorskip("torch")
 
 from voxterra.core.camera import Camera, PinholeView  # noqa: E402
 from voxterra.errors import ReconstructionError  # noqa: E402
-from voxterra.surface.voxels.allocate import (  # noqa: E402
-    allocate,
-    crossing,
-    graded,
-    inside_main,
-    min_abs,
-    pixel_footprints,
-    smallest_footprint,
-)
 from voxterra.surface.voxels.octree import (  # noqa: E402
     Cube,
     corner_positions,
@@ -29,12 +20,21 @@ from voxterra.surface.voxels.octree import (  # noqa: E402
     uniform,
     voxel_centers,
 )
-from voxterra.surface.voxels.octree_lattice import (  # noqa: E402
+from voxterra.surface.voxels.octree.lattice import (  # noqa: E402
     coordinates_of,
     lattice_of,
     world_of,
 )
-from voxterra.surface.voxels.octree_query import locate_lattice  # noqa: E402
+from voxterra.surface.voxels.octree.query import locate_lattice  # noqa: E402
+from voxterra.surface.voxels.start.allocate import (  # noqa: E402
+    allocate,
+    crossing,
+    graded,
+    inside_main,
+    min_abs,
+    pixel_footprints,
+    smallest_footprint,
+)
 
 CUBE = Cube((0.2, -0.1, 0.4), 2.0, 3)
 CENTER = torch.tensor(CUBE.center)

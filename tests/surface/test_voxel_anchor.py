@@ -9,14 +9,14 @@ import pytest
 import torch
 import voxel_training
 
-from voxterra.surface.voxels.adapt import adapt, clear
-from voxterra.surface.voxels.anchor import SCALE, Anchor, pull
-from voxterra.surface.voxels.bounds import main_bound
-from voxterra.surface.voxels.octree_query import crossing, inside_main
-from voxterra.surface.voxels.start import start
-from voxterra.surface.voxels.step import make_tables
-from voxterra.surface.voxels.targets import make_targets
+from voxterra.surface.voxels.octree.query import crossing, inside_main
+from voxterra.surface.voxels.start.bounds import main_bound
+from voxterra.surface.voxels.start.first_state import start
 from voxterra.surface.voxels.train import train
+from voxterra.surface.voxels.training.adapt import adapt, clear
+from voxterra.surface.voxels.training.anchor import SCALE, Anchor, pull
+from voxterra.surface.voxels.training.step import make_tables
+from voxterra.surface.voxels.training.targets import make_targets
 
 CPU = torch.device("cpu")
 CONFIG = replace(voxel_training.SMALL, lambda_start=1.0)

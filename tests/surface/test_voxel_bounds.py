@@ -21,9 +21,9 @@ from voxel_shapes import (  # noqa: E402
 )
 
 from voxterra.errors import UsageError  # noqa: E402
-from voxterra.surface.voxels.bounds import main_bound  # noqa: E402
 from voxterra.surface.voxels.config import VoxelConfig  # noqa: E402
-from voxterra.surface.voxels.scene import Scene  # noqa: E402
+from voxterra.surface.voxels.scene.scene import Scene  # noqa: E402
+from voxterra.surface.voxels.start.bounds import main_bound  # noqa: E402
 from voxterra.testing import look_at  # noqa: E402
 
 

@@ -12,8 +12,8 @@ from voxterra.core.voxels import corner_keys, decode_corners
 from voxterra.errors import ReconstructionError, UsageError
 from voxterra.io.voxels import read_voxels, write_voxels
 from voxterra.mesh.topology import edge_keys
-from voxterra.surface.voxels.extract import everywhere, extract_mesh
-from voxterra.surface.voxels.normals import normals_at
+from voxterra.surface.voxels.mesh.extract import everywhere, extract_mesh
+from voxterra.surface.voxels.model.normals import normals_at
 
 SHAPES = {
     # distance, volume, area

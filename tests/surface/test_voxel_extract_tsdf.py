@@ -6,8 +6,8 @@ import pytest
 from voxterra.errors import ReconstructionError
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.fusion.statistics import depth_statistics
-from voxterra.surface.voxels.extract import extract_tsdf
-from voxterra.surface.voxels.rendered import Rendered, RenderedDepthMaps
+from voxterra.surface.voxels.mesh.extract import extract_tsdf
+from voxterra.surface.voxels.model.rendered import Rendered, RenderedDepthMaps
 
 
 @pytest.fixture

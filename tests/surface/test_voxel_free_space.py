@@ -11,13 +11,13 @@ import voxel_training
 
 torch = pytest.importorskip("torch")
 
-from voxterra.surface.voxels.extract import extract_mesh
-from voxterra.surface.voxels.free_space import clear_free_space, find_free_space
+from voxterra.surface.voxels.mesh.extract import extract_mesh
+from voxterra.surface.voxels.model.render import render_view, to_model
 from voxterra.surface.voxels.octree import Cube, corner_positions
-from voxterra.surface.voxels.octree_query import crossing, inside_main, voxel_centers
-from voxterra.surface.voxels.render import render_view, to_model
-from voxterra.surface.voxels.start import start
-from voxterra.surface.voxels.targets import make_targets
+from voxterra.surface.voxels.octree.query import crossing, inside_main, voxel_centers
+from voxterra.surface.voxels.start.first_state import start
+from voxterra.surface.voxels.training.free_space import clear_free_space, find_free_space
+from voxterra.surface.voxels.training.targets import make_targets
 
 CONFIG = voxel_training.SMALL
 CUBE = Cube((0.0, 0.0, 0.2), 2.0, 3)
@@ -30,7 +30,7 @@ def made():
     device = torch.device("cpu")
     targets, _ = make_targets(scene, CUBE, CONFIG, device)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxterra.surface.voxels.start.clear", lambda *_: 0)
+        patch.setattr("voxterra.surface.voxels.start.first_state.clear", lambda *_: 0)
         return start(scene, CUBE, targets, CONFIG, device, 20_000).voxels, targets
 
 

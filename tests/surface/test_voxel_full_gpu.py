@@ -14,7 +14,7 @@ import voxel_training
 torch = pytest.importorskip("torch")
 
 from voxterra.errors import ReconstructionError  # noqa: E402
-from voxterra.surface.voxels.scene import Scene  # noqa: E402
+from voxterra.surface.voxels.scene.scene import Scene  # noqa: E402
 from voxterra.surface.voxels.train import train  # noqa: E402
 
 MB = 1_000_000

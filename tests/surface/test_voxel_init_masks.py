@@ -11,17 +11,17 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from voxel_shapes import around, mask_scene, photo, points_in, sphere  # noqa: E402
+from voxel_shapes import around, mask_scene, photo, points_in, sphere  # noqa: E402, I001
 
 from voxterra.core.camera import Camera, PinholeView  # noqa: E402
 from voxterra.errors import InputError  # noqa: E402
 from voxterra.io.ply import read_ply  # noqa: E402
-from voxterra.surface.voxels import init_masks  # noqa: E402
-from voxterra.surface.voxels.bounds import main_bound  # noqa: E402
 from voxterra.surface.voxels.config import VoxelConfig  # noqa: E402
-from voxterra.surface.voxels.init import initial_sdf  # noqa: E402
 from voxterra.surface.voxels.octree import Cube  # noqa: E402
-from voxterra.surface.voxels.scene import Scene, SceneView  # noqa: E402
+from voxterra.surface.voxels.scene.scene import Scene, SceneView  # noqa: E402
+from voxterra.surface.voxels.start.bounds import main_bound  # noqa: E402
+from voxterra.surface.voxels.start.first_field import initial_sdf  # noqa: E402
+from voxterra.surface.voxels.start import from_masks as init_masks  # noqa: E402
 
 CUBE = Cube((0.0, 0.0, 0.0), 2.6, 5)
 

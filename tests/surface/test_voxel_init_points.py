@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from voxel_shapes import (  # noqa: E402
+from voxel_shapes import (  # noqa: E402, I001
     around,
     cuboid,
     ground_and_block,
@@ -19,11 +19,11 @@ from voxel_shapes import (  # noqa: E402
 )
 
 from voxterra.errors import InputError  # noqa: E402
-from voxterra.surface.voxels import init_depth  # noqa: E402
 from voxterra.surface.voxels.config import VoxelConfig  # noqa: E402
-from voxterra.surface.voxels.init import initial_sdf  # noqa: E402
 from voxterra.surface.voxels.octree import Cube  # noqa: E402
-from voxterra.surface.voxels.scene import ScenePoints  # noqa: E402
+from voxterra.surface.voxels.scene.scene import ScenePoints  # noqa: E402
+from voxterra.surface.voxels.start.first_field import initial_sdf  # noqa: E402
+from voxterra.surface.voxels.start import from_depth as init_depth  # noqa: E402
 
 CUBE = Cube((0.0, 0.0, 0.0), 2.6, 5)
 

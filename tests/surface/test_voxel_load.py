@@ -23,7 +23,7 @@ from voxterra.errors import (
     TooFewPhotosError,
     UsageError,
 )
-from voxterra.io.colmap import to_pycolmap_camera, write_colmap
+from voxterra.io.colmap.model import to_pycolmap_camera, write_colmap
 from voxterra.io.depth_store import (
     color_path,
     depth_path,
@@ -33,8 +33,8 @@ from voxterra.io.depth_store import (
     write_views,
 )
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.load import load_scene
-from voxterra.surface.voxels.scene import SceneView
+from voxterra.surface.voxels.scene.load import load_scene
+from voxterra.surface.voxels.scene.scene import SceneView
 
 MODELS = {
     "PINHOLE": (90.0, 92.0, 63.0, 49.5),

@@ -15,13 +15,13 @@ from scipy.ndimage import maximum_filter
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError, InputError, TooFewPhotosError, UsageError
-from voxterra.io.colmap import write_colmap
+from voxterra.imaging.panorama import FACES
+from voxterra.io.colmap.model import write_colmap
 from voxterra.io.nerf import write_transforms
-from voxterra.io.panorama import FACES
-from voxterra.surface.voxels.bounds import main_bound
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.load import load_scene
-from voxterra.surface.voxels.scene import SceneView
+from voxterra.surface.voxels.scene.load import load_scene
+from voxterra.surface.voxels.scene.scene import SceneView
+from voxterra.surface.voxels.start.bounds import main_bound
 
 WIDTH, HEIGHT, SIDE = 240, 120, 76
 PANORAMA = Camera("EQUIRECTANGULAR", WIDTH, HEIGHT, (float(WIDTH), float(HEIGHT)))
@@ -306,7 +306,7 @@ def test_a_panorama_that_is_not_twice_as_wide_as_high_is_told(tmp_path):
 def test_what_is_ignored_is_not_scored(tmp_path):
     torch = pytest.importorskip("torch")
     from voxterra.surface.voxels.evaluate import score_view
-    from voxterra.surface.voxels.render import Rendered
+    from voxterra.surface.voxels.model.render import Rendered
 
     view = load_scene(scene_folder(tmp_path, 2)).views[0]
     ignored = np.zeros((SIDE, SIDE), bool)
@@ -424,7 +424,7 @@ def depth_to_walls(view: PinholeView) -> np.ndarray:
 def test_a_room_is_trained_from_panoramas(tmp_path):
     pytest.importorskip("torch")
     from voxterra.surface.voxels.evaluate import evaluate_views, means
-    from voxterra.surface.voxels.render import render_view, to_device
+    from voxterra.surface.voxels.model.render import render_view, to_device
     from voxterra.surface.voxels.train import train
 
     scene = load_scene(scene_folder(tmp_path, 5, positions=walls()), TRAINING)
@@ -445,7 +445,7 @@ def test_a_room_is_trained_from_panoramas(tmp_path):
 
 def test_a_masked_tripod_leaves_the_floor_as_it_is(tmp_path):
     pytest.importorskip("torch")
-    from voxterra.surface.voxels.render import render_view, to_device
+    from voxterra.surface.voxels.model.render import render_view, to_device
     from voxterra.surface.voxels.train import train
 
     clean = load_scene(scene_folder(tmp_path / "clean", 5, positions=walls()), TRAINING)

@@ -13,10 +13,10 @@ torch = pytest.importorskip("torch")
 
 from voxterra.surface.voxels import train as training
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms
-from voxterra.surface.voxels.render import render_view, to_device
-from voxterra.surface.voxels.scene import Scene, scene_from_depth_maps
-from voxterra.surface.voxels.state import load_state
+from voxterra.surface.voxels.model.render import render_view, to_device
+from voxterra.surface.voxels.scene.scene import Scene, scene_from_depth_maps
+from voxterra.surface.voxels.training.neighbor_terms import make_companions, neighbor_terms
+from voxterra.surface.voxels.training.state import load_state
 from voxterra.testing import checker, look_at, photograph, plane_mesh
 
 LIFTED = 0.1

@@ -9,11 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from voxterra.surface.voxels import octree_lattice as lattice  # noqa: E402
 from voxterra.surface.voxels.octree import (  # noqa: E402
     LATTICE,
     MAX_LEVEL,
     Cube,
+    lattice,
     make_octree,
     uniform,
 )

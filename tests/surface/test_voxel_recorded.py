@@ -14,16 +14,16 @@ import voxel_training
 
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import choose_device
-from voxterra.surface.voxels.memory import Room
-from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms
-from voxterra.surface.voxels.objective import image_loss, phase
+from voxterra.surface.voxels.model.render import rasterize
 from voxterra.surface.voxels.octree import Cube
-from voxterra.surface.voxels.recorded import GRAPHS, Recorder, _Inputs, _tensors
-from voxterra.surface.voxels.render import rasterize
-from voxterra.surface.voxels.start import _background as background_of
-from voxterra.surface.voxels.start import start
-from voxterra.surface.voxels.step import make_tables, step
-from voxterra.surface.voxels.targets import make_targets
+from voxterra.surface.voxels.start.first_state import _background as background_of
+from voxterra.surface.voxels.start.first_state import start
+from voxterra.surface.voxels.training.cuda_graphs import GRAPHS, Recorder, _Inputs, _tensors
+from voxterra.surface.voxels.training.neighbor_terms import make_companions, neighbor_terms
+from voxterra.surface.voxels.training.objective import image_loss, phase
+from voxterra.surface.voxels.training.out_of_memory import Room
+from voxterra.surface.voxels.training.step import make_tables, step
+from voxterra.surface.voxels.training.targets import make_targets
 
 CONFIG = replace(
     voxel_training.SMALL, n_iter=8000, lambda_mv_ncc=0.1, lambda_mv_geo=0.02, lambda_dist=0.1,
@@ -174,7 +174,7 @@ def test_phases_change_where_terms_come_and_go():
 def test_full_memory_drops_recordings_first():
     room = Room((), None, 10)
     room.losses._graphs["key"] = object()
-    from voxterra.surface.voxels.memory import _relieve
+    from voxterra.surface.voxels.training.out_of_memory import _relieve
 
     told = _relieve(room, Cube((0.0, 0.0, 0.0), 1.0, 0), CONFIG)
     assert told == "losses computed step by step"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from voxterra.core.depth import DepthMap
-from voxterra.surface.voxels.resize import resized_prior, shrink_prior
+from voxterra.surface.voxels.scene.resize import resized_prior, shrink_prior
 from voxterra.testing import look_at
 
 VIEW = look_at("a", (0, 0, 0), (0, 0, 1), width=96, height=64, focal_px=90)

@@ -11,9 +11,9 @@ from voxel_models import around_surface, model_of, octants, sphere, tree
 
 pytest.importorskip("torch")
 
-from voxterra.surface.voxels.extract import extract_mesh
-from voxterra.surface.voxels.render import Voxels, to_device
-from voxterra.surface.voxels.seen import only_measured, only_seen, seen_leaves
+from voxterra.surface.voxels.mesh.extract import extract_mesh
+from voxterra.surface.voxels.mesh.unseen import only_measured, only_seen, seen_leaves
+from voxterra.surface.voxels.model.render import Voxels, to_device
 from voxterra.testing import look_at
 
 RADIUS = 0.7

@@ -12,13 +12,13 @@ import voxel_training
 torch = pytest.importorskip("torch")
 
 from voxterra.errors import ReconstructionError  # noqa: E402
-from voxterra.surface.voxels import sharpness  # noqa: E402
-from voxterra.surface.voxels.render import render_view, to_device  # noqa: E402
-from voxterra.surface.voxels.scene import SceneView  # noqa: E402
-from voxterra.surface.voxels.state import contents, load_latest, state_of  # noqa: E402
-from voxterra.surface.voxels.step import make_tables, require_finite, step  # noqa: E402
-from voxterra.surface.voxels.targets import make_targets  # noqa: E402
+from voxterra.surface.voxels.model import sharpness  # noqa: E402
+from voxterra.surface.voxels.model.render import render_view, to_device  # noqa: E402
+from voxterra.surface.voxels.scene.scene import SceneView  # noqa: E402
 from voxterra.surface.voxels.train import train  # noqa: E402
+from voxterra.surface.voxels.training.state import contents, load_latest, state_of  # noqa: E402
+from voxterra.surface.voxels.training.step import make_tables, require_finite, step  # noqa: E402
+from voxterra.surface.voxels.training.targets import make_targets  # noqa: E402
 
 CPU = torch.device("cpu")
 # Nothing but the photos, and only the sharpness moves.

@@ -10,12 +10,12 @@ import torch
 import voxel_training
 
 from voxterra.errors import UsageError
-from voxterra.surface.voxels.bounds import main_bound
-from voxterra.surface.voxels.octree_query import crossing, inside_main, voxel_centers
-from voxterra.surface.voxels.scene import Scene
-from voxterra.surface.voxels.start import start
-from voxterra.surface.voxels.start_seen import measuring_views
-from voxterra.surface.voxels.targets import make_targets
+from voxterra.surface.voxels.octree.query import crossing, inside_main, voxel_centers
+from voxterra.surface.voxels.scene.scene import Scene
+from voxterra.surface.voxels.start.bounds import main_bound
+from voxterra.surface.voxels.start.first_state import start
+from voxterra.surface.voxels.start.subdivide import measuring_views
+from voxterra.surface.voxels.training.targets import make_targets
 
 CONFIG = replace(voxel_training.SMALL, init_pixels=2.0, max_level=7, max_voxels=400_000)
 

@@ -12,33 +12,33 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from voxterra.surface.voxels import report  # noqa: E402
-from voxterra.surface.voxels.adapt import adapt, max_weights, worth_keeping  # noqa: E402
-from voxterra.surface.voxels.allocate import crossing  # noqa: E402
-from voxterra.surface.voxels.anchor import make_anchor  # noqa: E402
 from voxterra.surface.voxels.evaluate import (  # noqa: E402
     evaluate_views,
     means,
     score_view,
     smooth_share,
 )
-from voxterra.surface.voxels.free_space import clear_free_space  # noqa: E402
-from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms  # noqa: E402
-from voxterra.surface.voxels.objective import samples  # noqa: E402
-from voxterra.surface.voxels.octree import corner_positions, locate  # noqa: E402
-from voxterra.surface.voxels.render import (  # noqa: E402
+from voxterra.surface.voxels.model import pictures as report  # noqa: E402
+from voxterra.surface.voxels.model.render import (  # noqa: E402
     Rendered,
     rasterize,
     render_view,
     to_device,
     to_model,
 )
-from voxterra.surface.voxels.scene import SceneView  # noqa: E402
-from voxterra.surface.voxels.start import set_sharpness  # noqa: E402
-from voxterra.surface.voxels.state import contents, state_of  # noqa: E402
-from voxterra.surface.voxels.step import make_tables, step  # noqa: E402
-from voxterra.surface.voxels.targets import make_targets  # noqa: E402
+from voxterra.surface.voxels.octree import corner_positions, locate  # noqa: E402
+from voxterra.surface.voxels.scene.scene import SceneView  # noqa: E402
+from voxterra.surface.voxels.start.allocate import crossing  # noqa: E402
+from voxterra.surface.voxels.start.first_state import set_sharpness  # noqa: E402
 from voxterra.surface.voxels.train import train  # noqa: E402
+from voxterra.surface.voxels.training.adapt import adapt, max_weights, worth_keeping  # noqa: E402
+from voxterra.surface.voxels.training.anchor import make_anchor  # noqa: E402
+from voxterra.surface.voxels.training.free_space import clear_free_space  # noqa: E402
+from voxterra.surface.voxels.training.neighbor_terms import make_companions, neighbor_terms  # noqa: E402
+from voxterra.surface.voxels.training.objective import samples  # noqa: E402
+from voxterra.surface.voxels.training.state import contents, state_of  # noqa: E402
+from voxterra.surface.voxels.training.step import make_tables, step  # noqa: E402
+from voxterra.surface.voxels.training.targets import make_targets  # noqa: E402
 
 CPU = torch.device("cpu")
 CONFIG = voxel_training.SMALL

@@ -25,9 +25,9 @@ from voxterra.errors import (  # noqa: E402
     is_out_of_memory,
 )
 from voxterra.surface.voxels import train as training  # noqa: E402
-from voxterra.surface.voxels.scene import ScenePoints, finished_scene  # noqa: E402
-from voxterra.surface.voxels.state import load_state  # noqa: E402
-from voxterra.surface.voxels.usable import usable_scene  # noqa: E402
+from voxterra.surface.voxels.scene.scene import ScenePoints, finished_scene  # noqa: E402
+from voxterra.surface.voxels.scene.usable import usable_scene  # noqa: E402
+from voxterra.surface.voxels.training.state import load_state  # noqa: E402
 
 CONFIG = replace(voxel_training.SMALL, n_iter=6, max_level=5, max_voxels=4000)
 COUNT = 6
@@ -241,8 +241,8 @@ def test_a_nan_is_told_with_its_photo(bare, monkeypatch):
 
 
 def test_images_and_depth_maps_lie_in_memory_once(bare):
-    from voxterra.surface.voxels.bounds import main_bound
-    from voxterra.surface.voxels.targets import make_targets
+    from voxterra.surface.voxels.start.bounds import main_bound
+    from voxterra.surface.voxels.training.targets import make_targets
 
     shots = tuple(voxel_training.photographed(v) for v in voxel_training.views(3))
     for array in (shots[0].rgb, shots[0].prior.depth):
@@ -309,7 +309,8 @@ def test_voxels_are_no_more_than_the_machine_has_memory_for(monkeypatch, caplog)
 
 
 def test_renders_count_on_any_device_and_what_torch_keeps_is_free(monkeypatch):
-    from voxterra.surface.voxels import device, memory
+    from voxterra.surface.voxels import device
+    from voxterra.surface.voxels.training import out_of_memory as memory
 
     config = replace(CONFIG, sh_degree=3, max_voxels=10_000_000)
     monkeypatch.setattr(device, "available_bytes", lambda: 4 * 10**9)
@@ -381,7 +382,7 @@ def test_all_that_a_training_keeps_is_there_when_its_voxels_are_counted(scene, m
 
 
 def test_a_dense_start_is_coarser_where_memory_has_no_room(bare, monkeypatch, caplog):
-    from voxterra.surface.voxels import start
+    from voxterra.surface.voxels.start.first_state import first_state as start
 
     dense = Failing(start.graded, lambda self, cube, levels, *args: levels > 3)
     options = {"init": "sphere", "init_level": 4, "max_voxels": 8000, "n_iter": 1}
@@ -405,7 +406,7 @@ sys.path.insert(0, {helpers!r})
 import voxel_training as small
 from voxterra.errors import ReconstructionError
 from voxterra.surface.voxels import device
-from voxterra.surface.voxels.scene import Scene
+from voxterra.surface.voxels.scene.scene import Scene
 from voxterra.surface.voxels.train import train
 logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
 scene = Scene(tuple(small.photographed(view) for view in small.views(3, 160, 120)))
@@ -481,7 +482,7 @@ def test_renders_become_as_small_as_the_images(bare, monkeypatch, caplog):
 
 def test_images_become_half_as_large(scene, monkeypatch, caplog):
     """After renders have become as small as they; with depth maps, points and neighbours."""
-    from voxterra.surface.voxels import memory
+    from voxterra.surface.voxels.training import out_of_memory as memory
 
     def large(self, state, target, *args):
         return state.iteration >= 4 and target.kernel.width > 30
@@ -495,8 +496,8 @@ def test_images_become_half_as_large(scene, monkeypatch, caplog):
 
 def test_halved_targets_show_the_same(scene):
     """Colours are means, depths samples, points at the same places of the picture."""
-    from voxterra.surface.voxels.bounds import main_bound
-    from voxterra.surface.voxels.targets import halved, make_targets
+    from voxterra.surface.voxels.start.bounds import main_bound
+    from voxterra.surface.voxels.training.targets import halved, make_targets
 
     mask = np.zeros(scene.views[0].rgb.shape[:2], np.uint8)
     mask[:, 20:] = 255
@@ -520,9 +521,9 @@ def test_halved_targets_show_the_same(scene):
 
 def test_images_move_to_the_cpu_first(bare):
     """On a device that is not there: `meta` has no memory at all."""
-    from voxterra.surface.voxels import memory
-    from voxterra.surface.voxels.bounds import main_bound
-    from voxterra.surface.voxels.targets import make_targets
+    from voxterra.surface.voxels.start.bounds import main_bound
+    from voxterra.surface.voxels.training import out_of_memory as memory
+    from voxterra.surface.voxels.training.targets import make_targets
 
     cube = main_bound(bare, CONFIG)
     targets, _ = make_targets(bare, cube, replace(CONFIG, ss=2.0), torch.device("cpu"))
@@ -597,7 +598,7 @@ def test_a_training_goes_on_without_adaptations_that_cannot_be(bare, monkeypatch
 
 @pytest.mark.parametrize("copied", [True, False])
 def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplog, copied):
-    from voxterra.surface.voxels import memory
+    from voxterra.surface.voxels.training import out_of_memory as memory
 
     def half(state, *args):
         state.moments["sdf"] = tuple(m[:-5] for m in state.moments["sdf"])
@@ -615,7 +616,7 @@ def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplo
 
 
 def test_an_adaptation_may_do_without_a_copy(bare, monkeypatch):
-    from voxterra.surface.voxels import memory
+    from voxterra.surface.voxels.training import out_of_memory as memory
 
     expected = train(bare, **ADAPTS)
     monkeypatch.setattr(memory, "tight", lambda *args: True)

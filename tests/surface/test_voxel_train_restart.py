@@ -21,9 +21,9 @@ import voxel_training
 torch = pytest.importorskip("torch")
 
 from voxterra.errors import Cancelled, FormatError, InputError, OutputError, UsageError  # noqa: E402
-from voxterra.surface.voxels import state as states  # noqa: E402
 from voxterra.surface.voxels import train as training  # noqa: E402
-from voxterra.surface.voxels.state import load_state, previous, save_state  # noqa: E402
+from voxterra.surface.voxels.training import state as states  # noqa: E402
+from voxterra.surface.voxels.training.state import load_state, previous, save_state  # noqa: E402
 
 CPU = torch.device("cpu")
 # Adapts after 8, 16, 24; halves of the voxels at random; exposures; held by the start; the
@@ -223,7 +223,7 @@ def test_a_finished_training_goes_on_with_more_iterations(scene, whole, tmp_path
 
 def score(scene, model) -> float:
     from voxterra.surface.voxels.evaluate import evaluate_views, means
-    from voxterra.surface.voxels.render import to_device
+    from voxterra.surface.voxels.model.render import to_device
 
     return means(evaluate_views(to_device(model, "cpu"), scene, held_out=False))["psnr"]
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from voxterra.core.names import nearest
+from voxterra.core.wording import nearest
 from voxterra.errors import UsageError
 
 T = TypeVar("T")

@@ -49,7 +49,7 @@ def run(args: list[str]) -> int:
     if to_json:
         write_transforms(reconstruction, given.target)
     else:
-        from voxterra.io.colmap import write_colmap
+        from voxterra.io.colmap.model import write_colmap
 
         write_colmap(reconstruction, given.target)
     print(
@@ -70,7 +70,7 @@ def read(source: Path) -> Reconstruction:
         from voxterra.io.nerf import read_transforms
 
         return read_transforms(source)
-    from voxterra.io.colmap import read_colmap
+    from voxterra.io.colmap.model import read_colmap
 
     stages = source / "stages"
     for folder in (stages / "georef" / "component_0", stages / "sfm" / "component_0", source):

@@ -28,10 +28,10 @@ from rich.table import Column
 
 from voxterra.cli.stopping import telling_that_it_stops
 from voxterra.pipeline import events as ev
+from voxterra.pipeline.costs.forecast import describe_estimate
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import failure
-from voxterra.pipeline.forecast import describe_estimate
-from voxterra.pipeline.journal import LOG_FILE
+from voxterra.pipeline.folder.journal import LOG_FILE
 
 Show = Callable[[Event], None]
 

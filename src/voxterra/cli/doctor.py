@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from voxterra import __version__
-from voxterra.cli.words import read_words, wants_help
+from voxterra.cli.svraster_options import read_words, wants_help
 from voxterra.core.machine import disk_free_bytes
 from voxterra.errors import MissingPartError
 from voxterra.pipeline.checkup import Check, check_up
@@ -83,9 +83,9 @@ def run(args: list[str]) -> int:
 
 def capacities(facts: MachineFacts, disk: int | None) -> tuple[Capacity, ...]:
     """What a survey of 100 photos of 20 MP would take with each preset, by fusion."""
-    from voxterra.pipeline.estimate import PhotoSizes, estimate
-    from voxterra.pipeline.presets import PRESETS, preset
-    from voxterra.pipeline.stages import STAGE_NAMES
+    from voxterra.pipeline.costs.estimate import PhotoSizes, estimate
+    from voxterra.pipeline.recipe.presets import PRESETS, preset
+    from voxterra.pipeline.recipe.stages import STAGE_NAMES
 
     found = []
     for name in PRESETS:
@@ -138,6 +138,6 @@ def _lines(
 
 
 def _time(seconds: float) -> str:
-    from voxterra.pipeline.forecast import spoken_time
+    from voxterra.pipeline.costs.forecast import spoken_time
 
     return spoken_time(seconds)

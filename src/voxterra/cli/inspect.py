@@ -54,7 +54,7 @@ class InspectArguments:
 def run(args: list[str]) -> int:
     """Read the photos, print the table."""
     from voxterra.ingest.ingest import ingest_photos
-    from voxterra.pipeline.plan import require_photos_not_runs
+    from voxterra.pipeline.engine.plan import require_photos_not_runs
 
     given = parse(
         InspectArguments, args, verb="inspect", description=DESCRIPTION, options=_Options()

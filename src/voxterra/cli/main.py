@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxterra import __version__
-from voxterra.core.names import nearest
+from voxterra.core.wording import nearest
 from voxterra.errors import OutputError, UsageError, VoxterraError, exit_code, is_out_of_memory
-from voxterra.io.disk import cannot_write
+from voxterra.io.files.disk import cannot_write
 from voxterra.pipeline.failures import DISK_ERRORS, INTERNAL_ERROR_CODE
 
 STOPPED_CODE = 130
@@ -28,7 +28,7 @@ class Verb:
     help: str
     example: str
     prefix: tuple[str, ...] = ()
-    own_words: bool = False  # reads its command line by `cli.words`, not by tyro
+    own_words: bool = False  # reads its command line by `cli.svraster_options`, not by tyro
     alone: bool = False  # needs no argument
 
 
@@ -85,7 +85,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         ),
         Verb(
             "eval",
-            "voxterra.cli.eval",
+            "voxterra.cli.eval.eval",
             "score poses, depth, surface, raster or frame; views of a model",
             "poses runs/site truth/cameras.json",
         ),

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from voxterra.cli.svraster_options import option_lines, read_words, wants_help
 from voxterra.cli.train import require_torch, told_progress, warn_on_stderr
-from voxterra.cli.words import option_lines, read_words, wants_help
 from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
 from voxterra.core.voxels import VoxelModel
@@ -76,7 +76,7 @@ def run(args: list[str]) -> int:
     given = {**_DEFAULTS, **read_words(args, _KINDS, verb="mesh", positional=("model_path",))}
     folder: Path = given["model_path"]
     _check_numbers(given)
-    from voxterra.surface.voxels.model_folder import read_model
+    from voxterra.surface.voxels.model.folder import read_model
 
     targets = _targets(given.get("out"), folder, given["method"])
     frame = _frame_writer()
@@ -95,7 +95,7 @@ def run(args: list[str]) -> int:
 
 def _is_for_a_model(args: list[str]) -> bool:
     """Whether a command line names the folder of a model; a run's has a file of its own."""
-    from voxterra.surface.voxels.model_folder import is_model_folder
+    from voxterra.surface.voxels.model.folder import is_model_folder
 
     words = [arg.partition("=")[2] or arg for arg in args]
     named = any(is_model_folder(Path(word)) for word in words if word and not word.startswith("--"))
@@ -105,7 +105,7 @@ def _is_for_a_model(args: list[str]) -> bool:
 
 def _targets(out: Path | None, folder: Path, method: str) -> list[Path]:
     """Files to write; without `out` no method writes over the mesh of the other."""
-    from voxterra.surface.voxels.model_folder import MESH_KINDS, MESHES
+    from voxterra.surface.voxels.model.folder import MESH_KINDS, MESHES
 
     if out is None:
         return [folder / f"{MESHES[method]}{kind}" for kind in MESH_KINDS]
@@ -150,18 +150,18 @@ def _check_numbers(given: dict[str, Any]) -> None:
 def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMesh:
     bounds = given.get("bound")
     if given["method"] == "sdf":
-        from voxterra.surface.voxels.extract import extract_mesh
+        from voxterra.surface.voxels.mesh.extract import extract_mesh
 
         return extract_mesh(model, bounds=bounds, progress=told_progress("mesh"))
     require_torch()
     from voxterra.io.depth_store import DepthStore
     from voxterra.surface.fusion.config import FusionConfig
-    from voxterra.surface.voxels.clip import clip_to_box
     from voxterra.surface.voxels.config import VoxelConfig
-    from voxterra.surface.voxels.depth_views import depth_maps_of
     from voxterra.surface.voxels.device import choose_device
-    from voxterra.surface.voxels.extract import extract_tsdf
-    from voxterra.surface.voxels.render import to_device
+    from voxterra.surface.voxels.mesh.clip import clip_to_box
+    from voxterra.surface.voxels.mesh.extract import extract_tsdf
+    from voxterra.surface.voxels.model.depth_maps import depth_maps_of
+    from voxterra.surface.voxels.model.render import to_device
 
     views = DepthStore(folder).views  # of the training; no photo is needed
     voxels = to_device(model, choose_device(VoxelConfig(device=given["device"])))
@@ -223,7 +223,7 @@ def _stereo_maps(folder: Path) -> DepthMaps:
 
 
 def _measured(mesh: TriMesh, maps: DepthMaps) -> TriMesh:
-    from voxterra.surface.voxels.seen import only_measured
+    from voxterra.surface.voxels.mesh.unseen import only_measured
 
     kept = only_measured(mesh, (maps.load(i) for i in range(len(maps.views))))
     if len(kept.faces) == 0:

@@ -14,11 +14,11 @@ from voxterra.cli.display import follow
 from voxterra.core.options import with_values
 from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
-from voxterra.pipeline.config import RunConfig
-from voxterra.pipeline.options import read_options
-from voxterra.pipeline.presets import preset
+from voxterra.pipeline.folder.run_file import RUN_FILE, read_run_file
+from voxterra.pipeline.recipe.config import RunConfig
+from voxterra.pipeline.recipe.config_file import read_options
+from voxterra.pipeline.recipe.presets import preset
 from voxterra.pipeline.run import run as run_pipeline
-from voxterra.pipeline.run_file import RUN_FILE, read_run_file
 
 StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "products", "report"]
 

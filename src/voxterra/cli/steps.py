@@ -12,10 +12,10 @@ from voxterra.cli import run as run_verb
 from voxterra.cli.arguments import parse
 from voxterra.cli.display import follow
 from voxterra.errors import UsageError
-from voxterra.pipeline.config import RunConfig
+from voxterra.pipeline.folder.run_file import RUN_FILE
+from voxterra.pipeline.folder.workspace import require_no_component
+from voxterra.pipeline.recipe.config import RunConfig
 from voxterra.pipeline.run import run as run_pipeline
-from voxterra.pipeline.run_file import RUN_FILE
-from voxterra.pipeline.workspace import require_no_component
 
 DESCRIPTION = """\
 Do the step '{step}' of a run again, with the run's own options or changed ones.

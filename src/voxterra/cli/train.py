@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from voxterra.cli.stopping import telling_that_it_stops
-from voxterra.cli.words import option_lines, read_words, wants_help
+from voxterra.cli.svraster_options import option_lines, read_words, wants_help
 from voxterra.core.progress import Progress
 from voxterra.errors import FormatError, InputError, MissingPartError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
@@ -104,7 +104,7 @@ def run(args: list[str]) -> int:
 
 
 def _how_to_go_on(given: Given, begun: float) -> str:
-    from voxterra.surface.voxels.resume import checkpoint_of
+    from voxterra.surface.voxels.training.resume import checkpoint_of
 
     kept = checkpoint_of(given.model_path)
     # With --overwrite an older model's checkpoint is there until the photos are read.
@@ -193,7 +193,7 @@ def told_progress(verb: str) -> Progress:
 
 
 def _check_folder(model_path: Path, *, resume: bool, overwrite: bool) -> None:
-    from voxterra.surface.voxels.model_folder import is_model_folder
+    from voxterra.surface.voxels.model.folder import is_model_folder
 
     if resume and overwrite:
         raise UsageError(
@@ -218,7 +218,7 @@ def _check_folder(model_path: Path, *, resume: bool, overwrite: bool) -> None:
 
 def _nothing_to_go_on_with(folder: Path) -> InputError:
     """What is wrong with a folder that `--resume` names without saying what to train on."""
-    from voxterra.surface.voxels.model_folder import CONFIG
+    from voxterra.surface.voxels.model.folder import CONFIG
 
     new = f"or begin a training there: voxterra train --source_path DATA --model_path {folder}"
     if (folder / CONFIG).is_file():  # the surface step of a run
@@ -237,7 +237,7 @@ def _nothing_to_go_on_with(folder: Path) -> InputError:
 
 def _resolved(values: Mapping[str, Any], resumed: Path | None) -> Training:
     """Options of the command line, on top of those of the training that goes on."""
-    from voxterra.surface.voxels.model_folder import CONFIG, read_training
+    from voxterra.surface.voxels.model.folder import CONFIG, read_training
 
     values = dict(values)
     preset, cfg_files = values.pop("preset", None), values.pop("cfg_files", ())
@@ -274,9 +274,9 @@ def _check_unchanged(begun: VoxelConfig, now: VoxelConfig) -> None:
 def _train(given: Given, listen: Callable[[], None]) -> None:
     """Load, train, write and score; `listen` as in `telling_that_it_stops`."""
     from voxterra.io.depth_store import write_views
-    from voxterra.pipeline.stereo import needs_stereo, with_stereo
-    from voxterra.surface.voxels import model_folder as folder
-    from voxterra.surface.voxels.load import load_scene
+    from voxterra.pipeline.recipe.posed_photos import needs_stereo, with_stereo
+    from voxterra.surface.voxels.model import folder
+    from voxterra.surface.voxels.scene.load import load_scene
     from voxterra.surface.voxels.train import train
 
     training, out = given.training, given.model_path
@@ -326,7 +326,7 @@ def _train(given: Given, listen: Callable[[], None]) -> None:
         f"{time.monotonic() - begun:.0f} s"
     )
     if scene.held_out:
-        from voxterra.cli.eval_views import score_views
+        from voxterra.cli.eval.views import score_views
 
         # What is on disk, which may have been quantised.
         score_views(folder.read_model(out), scene, out, training.config)

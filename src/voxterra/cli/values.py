@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from voxterra.core.names import nearest
+from voxterra.core.wording import nearest
 from voxterra.errors import UsageError
 
 NONE = "None"

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import tyro
 
 from voxterra.cli.arguments import parse
-from voxterra.cli.viewer import serve
-from voxterra.cli.viewer_scene import load_scene
 from voxterra.errors import UsageError
+from voxterra.viewer.scene import load_scene
+from voxterra.viewer.server import serve
 
 DESCRIPTION = """\
 Show mesh, cloud and cameras of a run in the browser; Ctrl-C ends it. A click on a camera moves to

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from voxterra.core.names import nearest
+from voxterra.core.wording import nearest
 from voxterra.errors import UsageError
 
 T = TypeVar("T")

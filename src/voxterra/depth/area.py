@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from voxterra.core.area import Polygon
 from voxterra.core.geo import GeoFrame
 from voxterra.core.reconstruction import Reconstruction
-from voxterra.depth.sources import sparse_prior
+from voxterra.depth.stereo.neighbours import sparse_prior
 from voxterra.errors import OutsideAreaError
-from voxterra.io.undistort import pinhole_view
+from voxterra.imaging.undistort import pinhole_view
 
 Float = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from voxterra.core.camera import PinholeView
 from voxterra.core.photos import PhotoSet
 from voxterra.depth.config import DepthConfig
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
 
 _PARTS = ("work", "depth", "color", "mask")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxterra.core.camera import PinholeView
+from voxterra.imaging.undistort import undistort
 from voxterra.io.depth_store import write_image
 from voxterra.io.images import read_gray, read_rgb
-from voxterra.io.undistort import undistort
 
 
 def write_undistorted(

@@ -34,10 +34,10 @@ from voxterra.evaluate.run_folder import (
     read_run_frame,
 )
 from voxterra.evaluate.surface import DEFAULT_THRESHOLDS, SAMPLES, SurfaceScore, score_surface
-from voxterra.io.truth import PosedCameras, match_names, read_truth_cameras
-from voxterra.io.truth_depth import read_truth_depth
-from voxterra.io.truth_raster import read_truth_raster
-from voxterra.io.truth_surface import TruthSurface, read_truth_surface
+from voxterra.io.truth.cameras import PosedCameras, match_names, read_truth_cameras
+from voxterra.io.truth.depth import read_truth_depth
+from voxterra.io.truth.raster import read_truth_raster
+from voxterra.io.truth.surface import TruthSurface, read_truth_surface
 
 
 def evaluate_poses(

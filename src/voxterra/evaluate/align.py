@@ -8,7 +8,7 @@ import numpy as np
 
 from voxterra.core.transforms import Similarity, fit_similarity
 from voxterra.errors import InputError
-from voxterra.io.truth import PosedCameras, match_names
+from voxterra.io.truth.cameras import PosedCameras, match_names
 
 Align = Literal["none", "cameras", "surface"]
 

@@ -14,7 +14,7 @@ from voxterra.errors import InputError
 from voxterra.evaluate.geometry import Geometry
 from voxterra.io.idr import read_idr_cameras
 from voxterra.io.images import open_image, read_mask
-from voxterra.kernels.raster import rasterize_depth
+from voxterra.kernels.raster.zbuffer import rasterize_depth
 
 Float = NDArray[np.float64]
 DILATION_PX = 24

@@ -18,9 +18,9 @@ from voxterra.core.depth import DepthMaps
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import InputError
 from voxterra.evaluate.statistics import nmad
-from voxterra.io.truth import PosedCameras, match_names
-from voxterra.io.truth_depth import TruthDepth
-from voxterra.io.truth_surface import TruthSurface
+from voxterra.io.truth.cameras import PosedCameras, match_names
+from voxterra.io.truth.depth import TruthDepth
+from voxterra.io.truth.surface import TruthSurface
 
 Float = NDArray[np.float64]
 TOLERANCES = (0.005, 0.01, 0.02)
@@ -171,7 +171,7 @@ def pixels_in_view(view: PinholeView, truth: TruthDepth) -> Float:
 
 def rays_of_pixels(camera: Camera, pixels: Float) -> Float:
     """(N, 2) x/z and y/z of the rays of (N, 2) pixels of any COLMAP camera model."""
-    from voxterra.io.colmap import to_pycolmap_camera
+    from voxterra.io.colmap.model import to_pycolmap_camera
 
     return np.asarray(to_pycolmap_camera(camera).cam_from_img(np.asarray(pixels, np.float64)))
 
@@ -221,7 +221,7 @@ def seen_pixels(
     Raises:
         InputError: the truth gives no camera for a photo.
     """
-    from voxterra.kernels.closest import build_triangle_tree, closest_on_mesh
+    from voxterra.kernels.mesh.closest import build_triangle_tree, closest_on_mesh
 
     tree = build_triangle_tree(surface.mesh.vertices, surface.mesh.faces)
     index = dict(match_names(tuple(t.name for t in truths), cameras.names))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from voxterra.core.progress import Progress, no_progress
 from voxterra.evaluate.geometry import Geometry, distances, require_points, spread
-from voxterra.io.dtu import DtuTruth
-from voxterra.kernels.thin import thin_points
+from voxterra.io.truth.dtu import DtuTruth
+from voxterra.kernels.mesh.thin import thin_points
 
 Float = NDArray[np.float64]
 GAP_MM = 0.2

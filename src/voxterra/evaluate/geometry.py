@@ -15,7 +15,7 @@ from voxterra.errors import InputError
 from voxterra.evaluate.run_folder import find_product
 from voxterra.evaluate.surface import sample_surface
 from voxterra.io.ply import read_ply, read_ply_cloud
-from voxterra.kernels.thin import cell_sums, merge_sums
+from voxterra.kernels.mesh.thin import cell_sums, merge_sums
 
 Float = NDArray[np.float64]
 MESH_NAMES = ("mesh.ply", "scene.ply")

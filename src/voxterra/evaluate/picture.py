@@ -13,7 +13,7 @@ from PIL import ImageDraw, ImageFont
 from voxterra.evaluate.depth import DepthScore, depth_figures
 from voxterra.evaluate.raster import RasterScore
 from voxterra.evaluate.surface import SurfaceScore
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
 
 Rgb = NDArray[np.uint8]
 # Blue for below, red for above, both readable with colour blindness; missing in magenta.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from voxterra.core.transforms import Similarity, camera_center
 from voxterra.errors import InputError
 from voxterra.evaluate.align import truth_from_world
-from voxterra.io.truth import PosedCameras, match_names
+from voxterra.io.truth.cameras import PosedCameras, match_names
 
 
 @dataclass(frozen=True)

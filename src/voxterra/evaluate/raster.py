@@ -19,8 +19,8 @@ from voxterra.core.raster import SOURCE_MEASURED, Grid, SurfaceRaster
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.statistics import nmad
-from voxterra.io.truth_raster import TruthRaster, grid_points
-from voxterra.kernels.raster import rasterize_height
+from voxterra.io.truth.raster import TruthRaster, grid_points
+from voxterra.kernels.raster.zbuffer import rasterize_height
 
 Float = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.raster import Float, dsm_surface, median_dsm, move_to_crs
 from voxterra.evaluate.surface import refine_on_surface
-from voxterra.io.truth_raster import TruthRaster, grid_points
-from voxterra.io.truth_surface import TruthSurface
-from voxterra.kernels.closest import build_triangle_tree
+from voxterra.io.truth.raster import TruthRaster, grid_points
+from voxterra.io.truth.surface import TruthSurface
+from voxterra.kernels.mesh.closest import build_triangle_tree
 
 _POINTS = 20_000
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from voxterra.core.apart import FOLDER_OF_COMPONENTS, Apart
 from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import SOURCE_MEASURED, SurfaceRaster
+from voxterra.core.sites import FOLDER_OF_COMPONENTS, Apart
 from voxterra.errors import FormatError, InputError
-from voxterra.io.truth import PosedCameras, posed_cameras, read_truth_cameras
-from voxterra.io.truth_raster import read_heights
+from voxterra.io.truth.cameras import PosedCameras, posed_cameras, read_truth_cameras
+from voxterra.io.truth.raster import read_heights
 
 
 def is_run(path: Path) -> bool:
@@ -28,7 +28,7 @@ def read_run_cameras(path: Path) -> PosedCameras:
     path = Path(path)
     if not is_run(path):
         return read_truth_cameras(path)
-    from voxterra.io.colmap import read_colmap
+    from voxterra.io.colmap.model import read_colmap
 
     georef = path / "stages" / "georef"
     if (georef / "component_0").is_dir():

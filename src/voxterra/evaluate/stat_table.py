@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from voxterra.errors import FormatError, InputError
-from voxterra.io.atomic import atomic_path
-from voxterra.io.json_file import write_json
+from voxterra.io.files.atomic import atomic_path
+from voxterra.io.files.json_file import write_json
 
 Figures = Mapping[str, float | int | None]
 

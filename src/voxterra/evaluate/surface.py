@@ -16,8 +16,8 @@ from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
-from voxterra.io.truth_surface import TruthSurface
-from voxterra.kernels.closest import TriangleTree, build_triangle_tree, closest_on_mesh
+from voxterra.io.truth.surface import TruthSurface
+from voxterra.kernels.mesh.closest import TriangleTree, build_triangle_tree, closest_on_mesh
 
 Float = NDArray[np.float64]
 DEFAULT_THRESHOLDS = (0.05, 0.1, 0.2, 0.5)

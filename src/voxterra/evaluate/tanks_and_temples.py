@@ -18,8 +18,8 @@ from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.transforms import Similarity, fit_similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.geometry import Geometry, cell_means, distances, require_points, spread
-from voxterra.io.tanks_and_temples import CropVolume, TanksTruth
-from voxterra.io.truth import PosedCameras, match_names
+from voxterra.io.truth.cameras import PosedCameras, match_names
+from voxterra.io.truth.tanks_and_temples import CropVolume, TanksTruth
 
 Float = NDArray[np.float64]
 # Thresholds of the training scenes, in the paper's metres.

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from voxterra.core.bend import bend_m, shape_of_bend
 from voxterra.core.georeference import Placement
-from voxterra.core.names import distance
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.wording import distance
 from voxterra.georef.observations import Observations
 
 # Positions that lie as far from the cameras as this share of how far they spread say nothing of

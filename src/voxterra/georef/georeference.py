@@ -10,19 +10,19 @@ import numpy as np
 
 from voxterra.core.geo import GeoFrame, check_in_area, projected_crs
 from voxterra.core.georeference import Georeference, Placement
-from voxterra.core.names import distance
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.transforms import Similarity
+from voxterra.core.wording import distance
 from voxterra.georef.attitude import consensus
 from voxterra.georef.checks import contradictions
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.observations import Observations, choose_frame, has_position, observe
 from voxterra.georef.place import NotPlaced, place
 from voxterra.georef.scale import against_gps, bar_scale
+from voxterra.georef.sites import far_components
 from voxterra.georef.upright import rotation_to_up, up_in_model
-from voxterra.georef.worlds import far_components
 from voxterra.io.scale_bars import read_scale_bars
 
 logger = logging.getLogger(__name__)

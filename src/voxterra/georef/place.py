@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from voxterra.core.georeference import Placement
-from voxterra.core.names import distance
+from voxterra.core.wording import distance
 from voxterra.georef.attitude import Consensus, consensus
 from voxterra.georef.checks import Misfit, misfit
 from voxterra.georef.config import GeorefConfig

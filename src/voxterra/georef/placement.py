@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.georeference import Method, PhotoResidual, Placement
-from voxterra.core.names import distance, listed
+from voxterra.core.wording import distance, listed
 from voxterra.georef.fit import Fit
 from voxterra.georef.observations import shared_sigma_m
 from voxterra.georef.problem import Problem

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.scale_bars import Pixel, ScaleBar
-from voxterra.io.undistort import rays_of
+from voxterra.imaging.undistort import rays_of
 
 Float = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from voxterra.core.geo import GeoFrame
-from voxterra.core.names import distance
 from voxterra.core.photos import Photo
+from voxterra.core.wording import distance
 
 _FROM_PHOTOS = 4
 # A photo is lonely when the nearest other one is so many times farther than usual, and so far.

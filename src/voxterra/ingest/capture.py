@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.apart import REACH_M, shared_worlds
 from voxterra.core.geo import GeoFrame
 from voxterra.core.photos import Attitude, Photo
+from voxterra.core.sites import REACH_M, shared_worlds
 
 Float = NDArray[np.float64]
 

@@ -25,8 +25,8 @@ from voxterra.ingest.measure import Measurement, measure
 from voxterra.ingest.only import only_listed
 from voxterra.ingest.placing import place, table_against_photos
 from voxterra.ingest.sources import Sources, find_sources
-from voxterra.io.disk import cannot_read
 from voxterra.io.exif import Exif, read_exif
+from voxterra.io.files.disk import cannot_read
 from voxterra.io.images import open_image
 from voxterra.io.meta_csv import MetaRow, read_meta_csv
 from voxterra.io.xmp import Xmp, read_xmp

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxterra.core.names import nearest
+from voxterra.core.wording import nearest
 from voxterra.errors import FormatError
 from voxterra.ingest.sources import Sources
-from voxterra.io.disk import cannot_read
+from voxterra.io.files.disk import cannot_read
 
 _EXPECTED = "Give a text file with one photo a line, named as metadata.json names it."
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from pyproj import Geod
 
-from voxterra.core.names import distance, listed
 from voxterra.core.photos import Attitude, Gps, HeightReference
+from voxterra.core.wording import distance, listed
 from voxterra.ingest.config import IngestConfig
 from voxterra.io.exif import Exif
 from voxterra.io.meta_csv import MetaRow

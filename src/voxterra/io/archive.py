@@ -20,7 +20,7 @@ from typing import IO
 from voxterra.core.machine import gigabytes
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import FormatError, InputError, OutputError
-from voxterra.io.disk import cannot_write
+from voxterra.io.files.disk import cannot_write
 
 _MAX_ENTRIES = 200_000
 # Photos hardly shrink in a zip; only bombs shrink a thousandfold. Small archives may (masks).

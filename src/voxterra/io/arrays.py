@@ -9,8 +9,8 @@ import numpy as np
 
 from voxterra.core.mesh import PointCloud, Texture, TriMesh
 from voxterra.errors import FormatError
-from voxterra.io.atomic import atomic_path
-from voxterra.io.npz import read_npz
+from voxterra.io.files.atomic import atomic_path
+from voxterra.io.files.npz import read_npz
 
 
 def write_mesh(mesh: TriMesh, path: Path) -> None:

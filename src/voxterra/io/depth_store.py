@@ -18,8 +18,8 @@ from PIL import Image as PilImage
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.errors import FormatError
-from voxterra.io.atomic import atomic_path
-from voxterra.io.json_file import write_json
+from voxterra.io.files.atomic import atomic_path
+from voxterra.io.files.json_file import write_json
 
 
 class DepthStore:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from voxterra.core.area import Polygon
 from voxterra.core.geo import GeoFrame
 from voxterra.errors import FormatError, GeoError
-from voxterra.io.disk import cannot_read
-from voxterra.io.json_file import write_json
+from voxterra.io.files.disk import cannot_read
+from voxterra.io.files.json_file import write_json
 from voxterra.io.metadata import vertical_datum
 
 _EXPECTED = "Give a GeoJSON file with a Polygon or MultiPolygon, longitude first (WGS 84)."

@@ -12,7 +12,7 @@ from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import UnregisteredPhoto
 from voxterra.errors import FormatError
-from voxterra.io.json_file import write_json
+from voxterra.io.files.json_file import write_json
 
 FORMAT = "voxterra georeference 1"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from voxterra.core.geo import GeoFrame, projected_crs
 from voxterra.core.raster import ColorRaster, Grid, SurfaceRaster
 from voxterra.errors import FormatError
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
 from voxterra.io.metadata import SCALE_UNKNOWN, vertical_datum
 
 NODATA = -9999.0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
 from voxterra.io.metadata import frame_summary
 
 _FLOAT, _USHORT, _UINT = 5126, 5123, 5125

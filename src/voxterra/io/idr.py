@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.errors import FormatError
-from voxterra.io.npz import read_npz
+from voxterra.io.files.npz import read_npz
 
 Float = NDArray[np.float64]
 

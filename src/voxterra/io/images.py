@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from voxterra.errors import FormatError, VoxterraError
-from voxterra.io.disk import cannot_read
+from voxterra.io.files.disk import cannot_read
 from voxterra.io.heic import HEIC_SUFFIXES, is_heic, prepare_heic
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", *HEIC_SUFFIXES})

@@ -19,8 +19,8 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import FormatError
-from voxterra.io.atomic import atomic_path
-from voxterra.io.disk import cannot_read
+from voxterra.io.files.atomic import atomic_path
+from voxterra.io.files.disk import cannot_read
 
 _CHUNK = 500_000
 _CONFIDENCE = "confidence"

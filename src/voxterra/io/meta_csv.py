@@ -15,7 +15,7 @@ from pathlib import Path
 
 from voxterra.core.photos import HeightReference
 from voxterra.errors import FormatError
-from voxterra.io.disk import cannot_read
+from voxterra.io.files.disk import cannot_read
 
 _ALIASES = {
     "filename": "filename file name image photo imagename photoname filepath path",

@@ -23,9 +23,9 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError
-from voxterra.io.atomic import atomic_path
-from voxterra.io.disk import cannot_read
-from voxterra.io.panorama import PANORAMA, require_whole_sphere
+from voxterra.imaging.panorama import PANORAMA, require_whole_sphere
+from voxterra.io.files.atomic import atomic_path
+from voxterra.io.files.disk import cannot_read
 
 # Names of a model's parameters, in COLMAP's order, by the keys of transforms.json.
 _PARAMETERS: dict[str, tuple[str, ...]] = {

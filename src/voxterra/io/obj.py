@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
 from voxterra.io.metadata import frame_comments
 
 _ROWS_AT_ONCE = 50_000

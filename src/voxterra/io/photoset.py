@@ -10,7 +10,7 @@ from typing import Any
 
 from voxterra.core.photos import Attitude, Gps, Photo, PhotoSet, RejectedFile
 from voxterra.errors import FormatError, InputError
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
 
 _FORMAT, _VERSION = "voxterra-photos", 1
 _PATHS = ("path", "mask_path")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.errors import FormatError
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
 from voxterra.io.ply_elements import Columns, read_ply_elements
 
 if TYPE_CHECKING:  # a machine that only trains has no pyproj, and reads PLY all the same

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.errors import FormatError
-from voxterra.io.disk import cannot_read
+from voxterra.io.files.disk import cannot_read
 
 Columns = dict[str, NDArray[Any]]
 

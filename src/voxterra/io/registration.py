@@ -9,7 +9,7 @@ from pathlib import Path
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import Registration, UnregisteredPhoto
 from voxterra.errors import FormatError
-from voxterra.io.json_file import write_json
+from voxterra.io.files.json_file import write_json
 
 FORMAT = "voxterra registration 1"
 

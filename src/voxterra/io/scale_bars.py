@@ -11,7 +11,7 @@ from pathlib import Path
 
 from voxterra.core.scale_bars import Pixel, ScaleBar
 from voxterra.errors import FormatError
-from voxterra.io.disk import cannot_read
+from voxterra.io.files.disk import cannot_read
 
 _NUMBERS = ("length_m", "x1", "y1", "x2", "y2")
 _COLUMNS = ("bar", "photo", *_NUMBERS)

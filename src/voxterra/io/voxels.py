@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from voxterra.core.voxels import VoxelModel
 from voxterra.errors import FormatError, OutputError
 from voxterra.io import voxel_codec as codec
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
 
 VERSION = 1
 _KIND = "voxterra voxels"

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import ReconstructionError
-from voxterra.kernels.mesh import patch_loops
+from voxterra.kernels.mesh.connectivity import patch_loops
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.topology import (
     boundary_edges,

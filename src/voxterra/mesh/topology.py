@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.mesh import TriMesh
-from voxterra.kernels.mesh import (
+from voxterra.kernels.mesh.connectivity import (
     boundary_half_edges,
     closed_loops,
     faces_on_repeated_half_edges,

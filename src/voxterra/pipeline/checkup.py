@@ -153,7 +153,7 @@ def _kernels() -> Check:
     try:
         import numpy as np
 
-        from voxterra.kernels.raster import rasterize_height
+        from voxterra.kernels.raster.zbuffer import rasterize_height
 
         corners = np.array([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
         faces = np.array([[0, 1, 2]], np.int32)

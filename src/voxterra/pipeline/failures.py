@@ -15,7 +15,7 @@ from voxterra.errors import (
     exit_code,
     is_out_of_memory,
 )
-from voxterra.io.disk import cannot_read, cannot_write, disk_full, is_full
+from voxterra.io.files.disk import cannot_read, cannot_write, disk_full, is_full
 from voxterra.pipeline.events import RunFailed
 
 log = logging.getLogger(__name__)

@@ -13,24 +13,24 @@ from typing import Any
 
 from voxterra import __version__
 from voxterra.errors import OutsideAreaError
-from voxterra.pipeline import apart
 from voxterra.pipeline import events as ev
+from voxterra.pipeline.engine import sites as apart
+from voxterra.pipeline.engine.freshness import TO_COME
+from voxterra.pipeline.engine.plan import Source, photo_paths, planned
+from voxterra.pipeline.engine.stage import Stage
+from voxterra.pipeline.engine.stage_runner import World, main_world
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import as_user_error, failure
-from voxterra.pipeline.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
-from voxterra.pipeline.lock import locked
-from voxterra.pipeline.options import path_options, plain, write_options
-from voxterra.pipeline.plan import Source, photo_paths, planned
-from voxterra.pipeline.run_file import (
+from voxterra.pipeline.folder.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
+from voxterra.pipeline.folder.lock import locked
+from voxterra.pipeline.folder.run_file import (
     has_run_file,
     read_run_file,
     recorded_source,
     write_run_file,
 )
-from voxterra.pipeline.stage import Stage
-from voxterra.pipeline.standing import TO_COME
-from voxterra.pipeline.workspace import CONFIG_FILE, LOCK_FILE, open_workspace
-from voxterra.pipeline.world import World, main_world
+from voxterra.pipeline.folder.workspace import CONFIG_FILE, LOCK_FILE, open_workspace
+from voxterra.pipeline.recipe.config_file import path_options, plain, write_options
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ def run(
     """
     own = stages is None
     if stages is None:
-        from voxterra.pipeline.config import check_config
-        from voxterra.pipeline.presets import preset
-        from voxterra.pipeline.stages import STAGES
+        from voxterra.pipeline.recipe.config import check_config
+        from voxterra.pipeline.recipe.presets import preset
+        from voxterra.pipeline.recipe.stages import STAGES
 
         stages = STAGES
         config = preset("standard") if config is None else config
@@ -86,7 +86,7 @@ def run(
         paths = given or photo_paths(recorded_source(workspace.root), workspace.root)
         asked = config
         if own:
-            from voxterra.pipeline.backends import settled
+            from voxterra.pipeline.recipe.backends import settled
 
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)
@@ -210,7 +210,7 @@ class _Run:
         """Tell what the stages to do will take, and refuse what cannot work."""
         if not self.estimates:
             return
-        from voxterra.pipeline.forecast import forecast, require_room
+        from voxterra.pipeline.costs.forecast import forecast, require_room
 
         main = self.main
         names, others = [s.name for s in main.standing.to_do()], []

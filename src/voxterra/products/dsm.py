@@ -12,7 +12,7 @@ from voxterra.core.raster import (
     Grid,
     SurfaceRaster,
 )
-from voxterra.kernels.raster import rasterize_height
+from voxterra.kernels.raster.zbuffer import rasterize_height
 from voxterra.products.gaps import fill_gaps
 
 Float = NDArray[np.float64]

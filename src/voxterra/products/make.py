@@ -17,21 +17,21 @@ from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.raster import Grid, SurfaceRaster
 from voxterra.errors import ReconstructionError
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
+from voxterra.io.files.json_file import write_json
 from voxterra.io.geojson import read_polygons, write_geojson
 from voxterra.io.geotiff import write_dsm, write_ortho
 from voxterra.io.gltf import write_glb
-from voxterra.io.json_file import write_json
 from voxterra.io.las import write_las
 from voxterra.io.metadata import map_unit
 from voxterra.io.obj import write_obj
 from voxterra.io.ply import write_ply_cloud, write_ply_mesh
 from voxterra.products.area import cut_to_area
-from voxterra.products.cameras import camera_features, footprint_features
+from voxterra.products.camera_features import camera_features, footprint_features
 from voxterra.products.config import ProductsConfig, check
-from voxterra.products.describe import accuracy_line, coverage_numbers, describe, sha256_of
 from voxterra.products.dsm import height_raster, resample_heights, surface_raster
 from voxterra.products.layout import choose_grids, look_across, nice, photo_gsd
+from voxterra.products.metadata import accuracy_line, coverage_numbers, describe, sha256_of
 from voxterra.products.ortho import orthophoto
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.raster import ColorRaster, Grid
-from voxterra.kernels.ortho import blend_view, sample_view
-from voxterra.kernels.raster import rasterize_depth
+from voxterra.kernels.raster.ortho import blend_view, sample_view
+from voxterra.kernels.raster.zbuffer import rasterize_depth
 from voxterra.products.exposure import exposure_gains
 from voxterra.products.gaps import closing
 from voxterra.products.layout import Lattice, lattice

@@ -12,7 +12,7 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
 from voxterra.core.raster import Grid
-from voxterra.kernels.raster import rasterize_height
+from voxterra.kernels.raster.zbuffer import rasterize_height
 
 Float = NDArray[np.float64]
 

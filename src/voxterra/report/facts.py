@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voxterra.core.apart import Apart
+from voxterra.core.sites import Apart
 
 
 @dataclass(frozen=True)

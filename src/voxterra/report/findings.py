@@ -10,8 +10,8 @@ from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.report.coverage import Coverage
 from voxterra.report.facts import RunFacts
+from voxterra.report.map_data import Site
 from voxterra.report.residuals import Gap, PhotoFit
-from voxterra.report.site import Site
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from voxterra.core.raster import Grid
 from voxterra.report.charts import number, round_down, ticks
 from voxterra.report.coverage import Coverage
+from voxterra.report.map_data import Bounds, MapCamera, Site
 from voxterra.report.markup import el
 from voxterra.report.pictures import inline
-from voxterra.report.site import Bounds, MapCamera, Site
 
 Float = NDArray[np.float64]
 

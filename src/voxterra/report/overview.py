@@ -7,9 +7,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from voxterra.core.apart import worlds_apart
 from voxterra.core.gaps import distance_apart_m
 from voxterra.core.georeference import Placement
+from voxterra.core.sites import worlds_apart
 from voxterra.io.metadata import vertical_datum
 from voxterra.report.charts import number
 from voxterra.report.findings import Findings

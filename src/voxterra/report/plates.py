@@ -16,10 +16,10 @@ from voxterra.io.metadata import map_unit
 from voxterra.report import maps, pictures
 from voxterra.report.charts import number
 from voxterra.report.findings import Findings
+from voxterra.report.map_data import Bounds
 from voxterra.report.markup import Content, el, figure, section
 from voxterra.report.overview import length
 from voxterra.report.render import overview, render
-from voxterra.report.site import Bounds
 
 _PAPER = (244, 244, 241)  # as the ground of the maps in `style`
 _FAR = 4.0  # sizes of the components from which on one map of all would show dots

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.mesh import TriMesh
-from voxterra.kernels.raster import rasterize_depth
+from voxterra.kernels.raster.zbuffer import rasterize_depth
 
 Float = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.georeference import Georeference
 from voxterra.core.reconstruction import Reconstruction
-from voxterra.io.colmap import to_pycolmap_camera
+from voxterra.io.colmap.model import to_pycolmap_camera
 
 Float = NDArray[np.float64]
 

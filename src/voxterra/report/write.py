@@ -9,7 +9,7 @@ from voxterra.core.georeference import Georeference
 from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
-from voxterra.io.atomic import atomic_path
+from voxterra.io.files.atomic import atomic_path
 from voxterra.report.closing import (
     option_section,
     product_section,
@@ -18,10 +18,11 @@ from voxterra.report.closing import (
 )
 from voxterra.report.config import ReportConfig, check
 from voxterra.report.coverage import survey
-from voxterra.report.elsewhere import apart_section
 from voxterra.report.facts import RunFacts
 from voxterra.report.findings import Findings
+from voxterra.report.map_data import site_of
 from voxterra.report.markup import document, el
+from voxterra.report.other_sites import apart_section
 from voxterra.report.overview import accuracy, subtitle, tiles, warnings
 from voxterra.report.plates import map_section, picture_section
 from voxterra.report.quality import (
@@ -31,7 +32,6 @@ from voxterra.report.quality import (
     reprojection_section,
 )
 from voxterra.report.residuals import gaps, reprojection
-from voxterra.report.site import site_of
 from voxterra.report.style import STYLE
 
 TITLE = "Reconstruction report"

@@ -11,20 +11,20 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from voxterra.adjust.colmap_calls import quiet_colmap, run_cancellable
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import NoOverlapError, TooFewPhotosError
-from voxterra.io.colmap import from_pycolmap, write_colmap
-from voxterra.sfm.background import quiet_colmap, run_cancellable
-from voxterra.sfm.cameras import CameraGroup
+from voxterra.io.colmap.model import from_pycolmap, write_colmap
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.database import open_database
-from voxterra.sfm.features import extract_features
-from voxterra.sfm.matching import match_pairs
-from voxterra.sfm.pairs import exhaustive_pairs, spatial_pairs
-from voxterra.sfm.staging import StagedPhotos, stage_photos, with_photo_ids
+from voxterra.sfm.features.cameras import CameraGroup
+from voxterra.sfm.features.database import open_database
+from voxterra.sfm.features.features import extract_features
+from voxterra.sfm.features.matching import match_pairs
+from voxterra.sfm.features.pairs import exhaustive_pairs, spatial_pairs
+from voxterra.sfm.features.staging import StagedPhotos, stage_photos, with_photo_ids
 
 MIN_POINTS = 12
 """Photos that observe fewer points do not agree with their cameras; some always match by chance."""

@@ -6,17 +6,20 @@ import logging
 import shutil
 from pathlib import Path
 
+from voxterra.adjust.colmap_calls import quiet_colmap
+from voxterra.adjust.lenses import refine
+from voxterra.adjust.positions import position_priors
+from voxterra.adjust.unbend import unbend
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import Registration
 from voxterra.errors import NoOverlapError, TooFewPhotosError
-from voxterra.io.colmap import from_pycolmap
-from voxterra.sfm.background import quiet_colmap
-from voxterra.sfm.cameras import CameraGroup, calibrated_ids, group_cameras, known_focals
+from voxterra.io.colmap.model import from_pycolmap
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.copies import is_one_picture
-from voxterra.sfm.database import (
+from voxterra.sfm.features.cameras import CameraGroup, calibrated_ids, group_cameras, known_focals
+from voxterra.sfm.features.copies import is_one_picture
+from voxterra.sfm.features.database import (
     PairCounts,
     feature_counts,
     open_database,
@@ -24,14 +27,11 @@ from voxterra.sfm.database import (
     tried_pairs,
     write_position_priors,
 )
-from voxterra.sfm.features import extract_features
-from voxterra.sfm.matching import match_pairs
-from voxterra.sfm.pairs import choose_pairs
-from voxterra.sfm.positions import position_priors
-from voxterra.sfm.refine import refine
+from voxterra.sfm.features.features import extract_features
+from voxterra.sfm.features.matching import match_pairs
+from voxterra.sfm.features.pairs import choose_pairs
+from voxterra.sfm.features.staging import StagedPhotos, stage_photos, with_photo_ids
 from voxterra.sfm.solve import solve
-from voxterra.sfm.staging import StagedPhotos, stage_photos, with_photo_ids
-from voxterra.sfm.unbend import unbend
 from voxterra.sfm.unregistered import MIN_FEATURES, MIN_INLIERS, explain_unregistered
 
 _log = logging.getLogger(__name__)

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from voxterra.adjust.lenses import has_weak_focal_length
 from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress, part
-from voxterra.sfm.again import bring_in
-from voxterra.sfm.attempts import MANY_PHOTOS, Attempt, first_attempt, further_attempts
-from voxterra.sfm.cameras import CameraGroup
+from voxterra.sfm.ambiguity.split import pull_apart
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.pull_apart import pull_apart
-from voxterra.sfm.refine import has_weak_focal_length
-from voxterra.sfm.staging import StagedPhotos
-from voxterra.sfm.trying import Task, Tried, try_attempt
+from voxterra.sfm.features.cameras import CameraGroup
+from voxterra.sfm.features.staging import StagedPhotos
+from voxterra.sfm.mapping.attempts import MANY_PHOTOS, Attempt, first_attempt, further_attempts
+from voxterra.sfm.mapping.candidates import Task, Tried, try_attempt
+from voxterra.sfm.retry.bring_in import bring_in
 
 _log = logging.getLogger(__name__)
 

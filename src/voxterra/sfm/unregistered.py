@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from voxterra.core.photos import Photo
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import UnregisteredKind, UnregisteredPhoto
-from voxterra.sfm.database import PairCounts, feature_counts, pair_counts, raw_pair_counts
+from voxterra.sfm.features.database import PairCounts, feature_counts, pair_counts, raw_pair_counts
 
 # A photo with fewer features shows nothing that could be found again.
 MIN_FEATURES = 30

@@ -109,7 +109,7 @@ def _weighted(source, out, row_first, row_weight, column_first, column_weight):
 
 @cache
 def _cuda_kernels() -> tuple[Any, Any]:
-    from voxterra.kernels.cuda_launch import Kernel, import_numba_cuda
+    from voxterra.kernels.cuda.launch import Kernel, import_numba_cuda
 
     cuda = import_numba_cuda()
 

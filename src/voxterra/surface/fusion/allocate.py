@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from voxterra.core.depth import DepthMaps
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import ReconstructionError
-from voxterra.kernels.blocks import (
+from voxterra.kernels.fusion.blocks import (
     BLOCK,
     BlockTable,
     pack_array,

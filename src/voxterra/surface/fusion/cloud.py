@@ -11,8 +11,8 @@ from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import PointCloud
 from voxterra.core.progress import Progress, no_progress
 from voxterra.errors import ReconstructionError
-from voxterra.kernels.blocks import accumulate_points, rehash_rows, unpack_array
-from voxterra.kernels.tsdf import count_agreeing
+from voxterra.kernels.fusion.blocks import accumulate_points, rehash_rows, unpack_array
+from voxterra.kernels.fusion.tsdf import count_agreeing
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.fusion.statistics import DepthStatistics, depth_statistics
 from voxterra.surface.fusion.views import PreparedView, ViewCache, check_reach

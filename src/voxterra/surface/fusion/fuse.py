@@ -19,17 +19,17 @@ from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.errors import ReconstructionError
-from voxterra.kernels.blocks import BLOCK
-from voxterra.kernels.marching_cubes import (
+from voxterra.kernels.fusion.blocks import BLOCK
+from voxterra.kernels.fusion.marching_cubes import (
     case_table,
     count_triangles,
     edge_vertices,
     emit_triangles,
 )
-from voxterra.kernels.tsdf import VOXELS, finish_blocks, integrate_view
+from voxterra.kernels.fusion.tsdf import VOXELS, finish_blocks, integrate_view
 from voxterra.surface.fusion.allocate import Volume, allocate, no_surface
+from voxterra.surface.fusion.checkpoint import KeptWork, Piece
 from voxterra.surface.fusion.config import FusionConfig
-from voxterra.surface.fusion.kept import KeptWork, Piece
 from voxterra.surface.fusion.statistics import DepthStatistics, depth_statistics
 from voxterra.surface.fusion.views import ViewCache
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMaps
 from voxterra.errors import ReconstructionError
-from voxterra.kernels.blocks import REACH
+from voxterra.kernels.fusion.blocks import REACH
 
 
 @dataclass(frozen=True)

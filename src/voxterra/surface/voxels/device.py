@@ -7,7 +7,7 @@ import logging
 import torch
 
 from voxterra.errors import UsageError
-from voxterra.kernels import cuda_device
+from voxterra.kernels.cuda import device as cuda_device
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.host_memory import available_bytes
 

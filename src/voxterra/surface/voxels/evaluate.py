@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from voxterra.surface.voxels.losses.photometric import WINDOW, psnr, ssim
-from voxterra.surface.voxels.render import Rendered, Voxels, render_view
-from voxterra.surface.voxels.scene import Scene, SceneView
+from voxterra.surface.voxels.model.render import Rendered, Voxels, render_view
+from voxterra.surface.voxels.scene.scene import Scene, SceneView
 
 
 @dataclass(frozen=True)

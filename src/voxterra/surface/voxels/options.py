@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from voxterra.core.names import nearest
 from voxterra.core.options import with_values
+from voxterra.core.wording import nearest
 from voxterra.errors import FormatError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.option_help import option_help, option_kinds

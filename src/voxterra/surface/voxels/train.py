@@ -21,14 +21,21 @@ import torch
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.voxels import VoxelModel
 from voxterra.errors import Cancelled
-from voxterra.io.json_file import write_json
-from voxterra.surface.voxels import report
-from voxterra.surface.voxels.adapt import adapt
-from voxterra.surface.voxels.bounds import main_bound
+from voxterra.io.files.json_file import write_json
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.device import fitting_voxels, require_devices
-from voxterra.surface.voxels.free_space import FreeSpace, clear_free_space
-from voxterra.surface.voxels.memory import (
+from voxterra.surface.voxels.model import pictures as report
+from voxterra.surface.voxels.model.render import Voxels, render_view, to_model
+from voxterra.surface.voxels.octree import Cube
+from voxterra.surface.voxels.scene.scene import Scene
+from voxterra.surface.voxels.scene.usable import usable_scene
+from voxterra.surface.voxels.start.bounds import main_bound
+from voxterra.surface.voxels.start.first_state import start
+from voxterra.surface.voxels.training.adapt import adapt
+from voxterra.surface.voxels.training.free_space import FreeSpace, clear_free_space
+from voxterra.surface.voxels.training.neighbor_terms import make_companions, neighbor_terms
+from voxterra.surface.voxels.training.objective import Objective
+from voxterra.surface.voxels.training.out_of_memory import (
     Full,
     Room,
     adapted,
@@ -38,18 +45,11 @@ from voxterra.surface.voxels.memory import (
     with_fewer_voxels,
     within_memory,
 )
-from voxterra.surface.voxels.neighbor_terms import make_companions, neighbor_terms
-from voxterra.surface.voxels.objective import Objective
-from voxterra.surface.voxels.octree import Cube
-from voxterra.surface.voxels.render import Voxels, render_view, to_model
-from voxterra.surface.voxels.resume import checkpoint_of, resumed
-from voxterra.surface.voxels.scene import Scene
-from voxterra.surface.voxels.schedule import Schedule
-from voxterra.surface.voxels.start import start
-from voxterra.surface.voxels.state import TrainState, save_state
-from voxterra.surface.voxels.step import make_tables, require_finite, step
-from voxterra.surface.voxels.targets import Target, make_targets, pixel_bytes
-from voxterra.surface.voxels.usable import usable_scene
+from voxterra.surface.voxels.training.resume import checkpoint_of, resumed
+from voxterra.surface.voxels.training.schedule import Schedule
+from voxterra.surface.voxels.training.state import TrainState, save_state
+from voxterra.surface.voxels.training.step import make_tables, require_finite, step
+from voxterra.surface.voxels.training.targets import Target, make_targets, pixel_bytes
 
 logger = logging.getLogger(__name__)
 

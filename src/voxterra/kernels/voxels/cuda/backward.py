@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from voxterra.kernels.cuda_launch import Kernel
+from voxterra.kernels.cuda.launch import Kernel
 from voxterra.kernels.voxels import math as vm
 from voxterra.kernels.voxels.cuda.lanes import (
     FULL,

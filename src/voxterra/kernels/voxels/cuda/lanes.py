@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from voxterra.kernels.cuda_launch import import_numba_cuda
+from voxterra.kernels.cuda.launch import import_numba_cuda
 
 cuda = import_numba_cuda()
 from numba.cuda import types  # noqa: E402

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from voxterra.kernels.voxels.cuda import backward as backward_kernels
-from voxterra.kernels.voxels.cuda import bin as bin_kernels
+from voxterra.kernels.voxels.cuda import bins as bin_kernels
 from voxterra.kernels.voxels.cuda import forward as forward_kernels
 from voxterra.kernels.voxels.cuda import prepare as prepare_kernels
 from voxterra.kernels.voxels.cuda.ray import PIECES

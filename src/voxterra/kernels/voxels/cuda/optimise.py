@@ -7,7 +7,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from voxterra.kernels.cuda_launch import Kernel, import_numba_cuda
+from voxterra.kernels.cuda.launch import Kernel, import_numba_cuda
 from voxterra.kernels.voxels.math import C_CENTER, F0, F1, HALF
 from voxterra.kernels.voxels.sh import BASIS0, write_basis
 from voxterra.kernels.voxels.train_math import LENGTH_MIN, adam_step

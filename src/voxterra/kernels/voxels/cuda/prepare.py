@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from voxterra.kernels.cuda_launch import Kernel
+from voxterra.kernels.cuda.launch import Kernel
 from voxterra.kernels.voxels import math as vm
 from voxterra.kernels.voxels.cpu.prepare import image_rect
 from voxterra.kernels.voxels.cuda.lanes import (

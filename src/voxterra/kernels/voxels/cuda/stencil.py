@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from voxterra.kernels.cuda_launch import Kernel, import_numba_cuda
+from voxterra.kernels.cuda.launch import Kernel, import_numba_cuda
 from voxterra.kernels.voxels.math import F0, F1, HALF
 from voxterra.kernels.voxels.train_math import (
     QUARTER,

@@ -1,0 +1,74 @@
+"""Running COLMAP's long calls so that they report progress, can be stopped, and stay quiet.
+
+On a full disk COLMAP ends the whole process from a thread of its own, with no word to the user; so
+its calls are stopped shortly before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pycolmap
+
+from voxterra.io.files.disk import require_space
+
+T = TypeVar("T")
+
+LOG_VARIABLE = "VOXTERRA_COLMAP_LOG"
+"""Environment variable; when set, COLMAP's own log goes to stderr."""
+
+_FATAL_ONLY = 3
+
+
+@contextmanager
+def quiet_colmap() -> Iterator[None]:
+    """Keep COLMAP's log away from stderr, unless VOXTERRA_COLMAP_LOG is set."""
+    before = pycolmap.logging.minloglevel
+    if not os.environ.get(LOG_VARIABLE):
+        pycolmap.logging.minloglevel = _FATAL_ONLY
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = before
+
+
+def run_cancellable(
+    work: Callable[[pycolmap.CancellationToken], T],
+    report: Callable[[], None],
+    *,
+    folder: Path | None = None,
+    poll_s: float = 0.2,
+) -> T:
+    """Run `work(token)` in a thread and call `report()` every `poll_s` seconds until it ends.
+
+    What `report` raises (`voxterra.errors.Cancelled`, KeyboardInterrupt) cancels the token, waits
+    for `work` to stop, and passes on. `folder` is where COLMAP writes, if it does: it
+    ends the whole process where it cannot, so the work is stopped before the disk is full.
+
+    Raises:
+        OutputError: hardly any space is left for `folder`.
+    """
+
+    def look() -> None:
+        if folder is not None:
+            require_space(folder)
+
+    look()
+    token = pycolmap.CancellationToken()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, token)
+        try:
+            while not wait([future], timeout=poll_s).done:
+                look()
+                report()
+            result = future.result()
+            report()
+        except BaseException:
+            token.cancel()
+            raise
+    return result

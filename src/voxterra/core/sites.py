@@ -1,0 +1,96 @@
+"""Components that the world of most photos cannot hold, and which of them share another world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pyproj import Geod
+
+from voxterra.core.georeference import Georeference
+from voxterra.core.wording import listed
+
+# Components whose centres are further apart share no map: no raster holds both, float32 meshes
+# lose centimetres, and nobody looks at both at once.
+REACH_M = 10_000.0
+
+FOLDER_OF_COMPONENTS = "components"
+"""In a run folder: what its stages make of components that lie apart, by their numbers."""
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Components that share a world which is not that of most photos.
+
+    Attributes:
+        components: indices into `Georeference.components`, ascending; one at least.
+    """
+
+    components: tuple[int, ...]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """As people count components."""
+        return tuple(index + 1 for index in self.components)
+
+    @property
+    def number(self) -> int:
+        """Of the largest of them, which its folder is named after."""
+        return self.numbers[0]
+
+    @property
+    def folder(self) -> str:
+        """Where its deliverables lie in `products/`."""
+        return f"component_{self.number}"
+
+    @property
+    def work_folder(self) -> str:
+        """Where results of its stages lie in a run folder."""
+        return f"{FOLDER_OF_COMPONENTS}/{self.number}"
+
+    def describe(self) -> str:
+        """Such as "component 2" or "components 2, 3"."""
+        plural = "s" if len(self.components) > 1 else ""
+        return f"component{plural} {listed([str(n) for n in self.numbers])}"
+
+
+def worlds_apart(georeference: Georeference) -> tuple[Apart, ...]:
+    """Which components the georeference's own world does not hold, by the world they share.
+
+    Those with a frame of their own share a world when they lie within `REACH_M` of each other,
+    directly or by way of others. Each that nothing places is a world by itself, in its own units.
+
+    Args:
+        georeference: its `components` are not looked at.
+    """
+    held = set(georeference.mappable_indices())
+    rest = [i for i in range(len(georeference.placements)) if i not in held]
+    frames = {i: frame for i in rest if (frame := georeference.placements[i].apart) is not None}
+    label = dict(zip(frames, shared_worlds([(f.lon, f.lat) for f in frames.values()])))
+    worlds: dict[tuple[str, int], list[int]] = {}
+    for i in rest:
+        key = ("placed", int(label[i])) if i in label else ("alone", i)
+        worlds.setdefault(key, []).append(i)
+    return tuple(Apart(tuple(indices)) for indices in worlds.values())
+
+
+def shared_worlds(lonlat: ArrayLike) -> NDArray[np.int64]:
+    """(N,) numbers, equal for places (N, 2) [deg] that lie within `REACH_M`, or others between."""
+    near = distances_m(lonlat) <= REACH_M
+    label = np.arange(len(near))
+    for _ in range(len(near)):  # each round takes the least number of all neighbours
+        least = np.where(near, label[None], len(near)).min(axis=1, initial=len(near))
+        if (least == label).all():
+            break
+        label = least
+    return label
+
+
+def distances_m(lonlat: ArrayLike) -> NDArray[np.float64]:
+    """(N, N) geodesic distances between places (N, 2) [deg] on WGS 84 [m]."""
+    lon, lat = np.asarray(lonlat, np.float64).reshape(-1, 2).T
+    n = len(lon)
+    a, b = np.repeat(np.arange(n), n), np.tile(np.arange(n), n)
+    between = Geod(ellps="WGS84").inv(lon[a], lat[a], lon[b], lat[b])[2]
+    return np.asarray(between, np.float64).reshape(n, n)

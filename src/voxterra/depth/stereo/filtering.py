@@ -1,0 +1,93 @@
+"""Keep what several photos agree on, and say how sure that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voxterra.core.depth import DepthMap
+from voxterra.core.progress import Progress
+from voxterra.depth.config import DepthConfig
+from voxterra.depth.stereo.device import stereo_on
+from voxterra.depth.stereo.geometry import pinhole_of
+from voxterra.depth.stereo.level import Level
+from voxterra.io.depth_store import DepthStore, depth_path, write_depth
+from voxterra.kernels.stereo.planes import normals_from_planes
+
+_SPECKLE_PX = 40
+_SURE_COST = 0.25
+# Depth maps can agree without matching: where nothing correlates, as on tree crowns in the wind,
+# geometric consistency spreads the ground's plane over what stands on it.
+_WORST_COST = 0.65
+
+
+def filter_depth_maps(
+    level: Level,
+    sources: list[tuple[int, ...]],
+    out_dir: Path,
+    config: DepthConfig,
+    progress: Progress,
+) -> None:
+    """Write the final depth maps of `level` into the store at `out_dir`."""
+    store = DepthStore(out_dir)
+    with stereo_on(config, level, images=None, coarse=None) as stereo:
+        for i, view in enumerate(level.views):
+            progress(i / len(level.views), f"filtering {i + 1}/{len(level.views)}")
+            if depth_path(out_dir, i).exists():
+                continue
+            planes, costs = level.planes(i), level.costs(i)
+            depth = np.zeros(costs.shape, np.float32)
+            confidence = np.zeros(costs.shape, np.float32)
+            if sources[i]:
+                limits = config.max_reprojection_px, config.max_depth_error
+                agree, look, mean_w = stereo.check(i, sources[i], planes, *limits)
+                keep = _worth_keeping(costs, agree, look, min(config.min_agreeing, len(sources[i])))
+                mask = store.load_mask(i)
+                if mask is not None:
+                    size = (view.width, view.height)
+                    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA)
+                    keep &= small > 0
+                depth[keep] = 1.0 / mean_w[keep]
+                remove_speckles(depth, config.max_depth_error)
+                known = depth > 0
+                confidence[known] = _confidence(costs[known], agree[known])
+            normal = normals_from_planes(planes, pinhole_of(view))
+            normal[depth == 0] = 0
+            write_depth(DepthMap(view, depth, normal, confidence), depth_path(out_dir, i))
+
+
+def _worth_keeping(
+    costs: NDArray[np.float32], agree: NDArray[np.uint8], look: NDArray[np.uint8], enough: int
+) -> NDArray[np.bool_]:
+    """Which pixels to keep, by their matching cost and the views that agree and that look."""
+    keep = agree >= enough
+    # At the rim of a survey one other photo may be all that looks: let it do where the
+    # patches match well.
+    keep |= (agree >= 1) & (look < enough) & (costs < _SURE_COST)
+    return keep & (costs < _WORST_COST)
+
+
+def remove_speckles(depth: NDArray[np.float32], max_relative: float) -> None:
+    """Set small islands of depth to unknown, in place.
+
+    An island is a connected region whose neighbouring depths differ by less than
+    `2 * max_relative`; those under 40 px go.
+    """
+    known = depth > 0
+    log_depth = np.log(depth, out=np.zeros_like(depth), where=known)
+    # OpenCV's speckle filter works on 16 bit integers: one step is a quarter of the tolerance.
+    step = 0.5 * max_relative
+    low = float(log_depth[known].min()) if known.any() else 0.0
+    quantised = np.clip((log_depth - low) / step, 0, 32000).astype(np.int16) + 1
+    quantised[~known] = 0
+    cv2.filterSpeckles(quantised, 0, _SPECKLE_PX, 4)
+    depth[quantised == 0] = 0
+
+
+def _confidence(costs: NDArray[np.float32], count: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Rises with the correlation of the patches and with the number of photos that agree."""
+    match = np.clip(1.0 - costs, 0.05, 1.0)
+    return np.clip(match * (1.0 - 0.6 ** count.astype(np.float32)), 1 / 255, 1.0).astype(np.float32)

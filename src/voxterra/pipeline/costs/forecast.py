@@ -1,0 +1,183 @@
+"""Before a run starts: what it will take, whether that is there, and what to do where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from voxterra.core.machine import disk_free_bytes, gigabytes
+from voxterra.errors import OutputError, VoxterraError
+from voxterra.pipeline import machine
+from voxterra.pipeline.costs.estimate import (
+    BASIS,
+    Cost,
+    Estimate,
+    PhotoSizes,
+    estimate,
+    photo_sizes,
+)
+from voxterra.pipeline.events import RunEstimated
+from voxterra.pipeline.recipe.presets import PRESETS, preset
+from voxterra.pipeline.recipe.voxel_presets import this_machine
+
+_SMALLER_DEPTH = (1600, 1200, 800, 600)  # tried as --depth.max-size
+
+
+def forecast(
+    source: Sequence[Path],
+    config: Any,
+    stages: Sequence[str],
+    out: Path,
+    apart: Sequence[tuple[int, Sequence[str]]] = (),
+) -> RunEstimated | None:
+    """What `stages` will take here; None when there are none, or photos cannot be looked at.
+
+    `apart` are how many of the photos lie apart in a world of their own, and what is to do there.
+    """
+    some = bool(stages) or any(names for _, names in apart)
+    sizes = photo_sizes(source) if some else None
+    if sizes is None:
+        return None
+    found = estimate_worlds(
+        sizes, config, machine.cores(), stages, apart, gpu=_trains_on_gpu(config)
+    )
+    total, free = machine.memory()
+    return RunEstimated(
+        tuple(found.stages),
+        sizes.count,
+        round(sizes.megapixels(), 2),
+        round(found.seconds, 1),
+        int(found.memory_bytes),
+        int(found.disk_bytes),
+        found.largest_stage,
+        free,
+        total,
+        disk_free_bytes(out),
+        BASIS,
+    )
+
+
+def estimate_worlds(
+    sizes: PhotoSizes,
+    config: Any,
+    cores: int,
+    stages: Sequence[str],
+    apart: Sequence[tuple[int, Sequence[str]]],
+    *,
+    gpu: bool = False,
+) -> Estimate:
+    """What a run takes whose photos lie in several worlds, one done after the other.
+
+    Args:
+        sizes: of all photos.
+        config, cores, gpu: as of `estimate`.
+        stages: names of those to do for the run's own world.
+        apart: of each other world, how many photos it has, and names of the stages to do.
+    """
+    elsewhere = sum(count for count, _ in apart)
+    costs: dict[str, Cost] = {}
+    for count, names in [(max(sizes.count - elsewhere, 0), stages), *apart]:
+        found = estimate(replace(sizes, count=count), config, cores, names, gpu=gpu).stages
+        for name, cost in found.items():
+            known = costs.get(name, Cost(0.0, 0.0))
+            costs[name] = Cost(
+                known.seconds + cost.seconds,
+                max(known.memory_bytes, cost.memory_bytes),
+                known.disk_bytes + cost.disk_bytes,
+            )
+    return Estimate(sizes, costs)
+
+
+def require_room(
+    told: RunEstimated, config: Any, *, anyway: bool, out: Path | None = None
+) -> Iterator[str]:
+    """Yields what to mind where memory is tight.
+
+    Args:
+        told: the estimate.
+        config: the `RunConfig` it is of.
+        anyway: warn instead of refusing.
+        out: the run folder, to name it.
+
+    Raises:
+        VoxterraError: the machine has less memory than the run is expected to need.
+        OutputError: so has the disk.
+    """
+    need, stage = told.memory_bytes, f"stage {told.largest_stage}"
+    total, free = told.memory_total_bytes, told.memory_free_bytes
+    if total is not None and need > total:
+        what = f"The run would need about {gigabytes(need)} of memory; this machine has "
+        what += gigabytes(total)
+        if not anyway:
+            raise VoxterraError(
+                f"{what}.", where=stage, next_step=f"{_advice(told, config)} Or try --anyway."
+            )
+        yield f"{what}: it may be killed"
+    elif free is not None and need > free:
+        yield (
+            f"memory is tight: about {gigabytes(need)} are needed, {gigabytes(free)} are free; "
+            "close other programs"
+        )
+    if told.disk_free_bytes is not None and told.disk_bytes > told.disk_free_bytes:
+        what = (
+            f"The run folder would grow by about {gigabytes(told.disk_bytes)}; the disk has "
+            f"{gigabytes(told.disk_free_bytes)} left"
+        )
+        if not anyway:
+            raise OutputError(
+                f"{what}.",
+                where="--out" if out is None else f"--out {out}",
+                next_step="Make space, give an --out on another disk, or take a smaller --preset. "
+                "Or try --anyway.",
+            )
+        yield f"{what}: it may end early"
+
+
+def describe_estimate(told: RunEstimated) -> str:
+    """Such as "18 photos of 1.4 MP: about 7 min, 3.0 GB of memory (20 GB free), ..."."""
+    memory = f"{gigabytes(told.memory_bytes)} of memory"
+    if told.memory_free_bytes is not None:
+        memory += f" ({gigabytes(told.memory_free_bytes)} free)"
+    disk = f"{gigabytes(told.disk_bytes)} of disk"
+    if told.disk_free_bytes is not None:
+        disk += f" ({gigabytes(told.disk_free_bytes)} free)"
+    photos = f"{told.photos} photo{'s' * (told.photos != 1)} of {told.megapixels:g} MP"
+    return f"{photos}: about {spoken_time(told.seconds)}, {memory}, {disk}.\n({told.basis})"
+
+
+def _advice(told: RunEstimated, config: Any) -> str:
+    """The largest of some smaller settings that fits into the memory."""
+    total = told.memory_total_bytes or 0
+    side = (told.megapixels * 1e6) ** 0.5
+    sizes = PhotoSizes(told.photos, round(side * 1.155), round(side / 1.155))  # of 4:3
+
+    def need(smaller: Any) -> float:
+        found = estimate(sizes, smaller, machine.cores(), told.stages, gpu=_trains_on_gpu(config))
+        return found.memory_bytes
+
+    for name in reversed(PRESETS):
+        smaller = replace(preset(name), backend=config.backend)
+        if need(smaller) < min(told.memory_bytes, total):
+            return f"Take --preset {name}, for about {gigabytes(need(smaller))}."
+    for size in _SMALLER_DEPTH:
+        smaller = replace(config, depth=replace(config.depth, max_size=size, color_max_size=size))
+        if need(smaller) < min(told.memory_bytes, total):
+            options = f"--depth.max-size {size} --depth.color-max-size {size}"
+            return f"Take {options}, for about {gigabytes(need(smaller))}."
+    return "Take fewer photos at a time, or a machine with more memory."
+
+
+def _trains_on_gpu(config: Any) -> bool:
+    if config.backend != "voxels" or config.voxels.device == "cpu":
+        return False
+    return config.voxels.device == "cuda" or this_machine() == "gpu"
+
+
+def spoken_time(seconds: float) -> str:
+    """Such as "45 s", "12 min" or "3.5 h", as an estimate is told."""
+    if seconds < 90:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,150 @@
+"""How a run stands: which of its results are still what photos and options ask for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from voxterra.io.files.json_file import read_json, write_json
+from voxterra.pipeline.engine.stage import Stage
+from voxterra.pipeline.folder.fingerprint import fingerprint, fingerprint_source
+from voxterra.pipeline.folder.record import StageRecord
+from voxterra.pipeline.folder.run_file import recorded_source
+from voxterra.pipeline.folder.workspace import SOURCE_CACHE_FILE, Workspace
+
+log = logging.getLogger(__name__)
+
+TO_COME = "to come"
+"""Stands for the result of a stage that is still to be done."""
+
+
+@dataclass
+class Standing:
+    """What each stage's result is to be made from, and which results there are so far.
+
+    Attributes:
+        workspace: the run folder.
+        config: options of all stages.
+        source: where the photos are.
+        plan: the stages asked for, in their order.
+        from_stage: this one counts as out of date, whatever there is.
+        fingerprints: of the content that each stage (and the source) is to have; those of stages
+            that are lent from another workspace are given.
+        results: which of the results with that fingerprint it is; of stages that were looked at.
+        apart: results of the worlds apart, for the stage that gathers them.
+    """
+
+    workspace: Workspace
+    config: Any
+    source: tuple[Path, ...]
+    plan: Sequence[Stage]
+    from_stage: str | None
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)
+    apart: dict[str, str] = field(default_factory=dict)
+
+    def find_out(self) -> None:
+        """Read what the photos and options are; known before any stage starts.
+
+        Raises:
+            VoxterraError: the photos cannot be read.
+        """
+        if not self.fingerprints:
+            source = self._fingerprint_source()
+            self.fingerprints["source"] = self.results["source"] = source
+        for stage in self.plan:
+            self.fingerprints[stage.name] = fingerprint(
+                stage.name,
+                stage.code_version,
+                stage.options(self.config),
+                {name: self.fingerprints[name] for name in stage.inputs},
+            )
+
+    def has_other_photos(self) -> bool:
+        """Whether these are other photos than the run's, not just the same in another place."""
+        if self._same_place():
+            return False
+        first = self.workspace.record(self.plan[0].name)
+        return first is not None and first.inputs.get("source") != self.fingerprints["source"]
+
+    def inputs(self, stage: Stage) -> dict[str, str]:
+        """The results that a stage works on."""
+        return self._inputs(stage, self.results)
+
+    def _inputs(self, stage: Stage, results: Mapping[str, str]) -> dict[str, str]:
+        gathered = self.apart if stage.gathers else {}
+        return {name: results.get(name, TO_COME) for name in stage.inputs} | gathered
+
+    def to_do(self) -> tuple[Stage, ...]:
+        """Stages of the plan that are not up to date."""
+        results = self.foreseen()
+        return tuple(stage for stage in self.plan if results[stage.name] == TO_COME)
+
+    def foreseen(self) -> dict[str, str]:
+        """The results that there are, by stage; `TO_COME` for those that are still to be done."""
+        results = dict(self.results)
+        for stage in self.plan:
+            record = self._up_to_date(stage, self._inputs(stage, results))
+            results[stage.name] = record.result if record else TO_COME
+        return results
+
+    def up_to_date(self, stage: Stage) -> StageRecord | None:
+        """The result of a stage, if it need not be done again."""
+        return self._up_to_date(stage, self.inputs(stage))
+
+    def faults(self, stage: Stage) -> tuple[str, ...]:
+        """Why a finished stage is done again though nothing that was asked is new: its files that
+        are gone or damaged."""
+        record = self._fitting(stage, self.inputs(stage))
+        return self.workspace.faults(stage.name, record) if record else ()
+
+    def outdated(self, later: Iterable[Stage]) -> list[str]:
+        """Names of the stages behind the plan that hold results of inputs that are no more."""
+        results, found = dict(self.results), []
+        for stage in later:
+            record = self.workspace.record(stage.name)
+            if record is None:
+                continue
+            if record.inputs != self._inputs(stage, results):
+                found.append(stage.name)
+            else:
+                results[stage.name] = record.result
+        return found
+
+    def _up_to_date(self, stage: Stage, inputs: Mapping[str, str]) -> StageRecord | None:
+        record = self._fitting(stage, inputs)
+        fits = record is not None and not self.workspace.faults(stage.name, record)
+        return record if fits and stage.name != self.from_stage else None
+
+    def _fitting(self, stage: Stage, inputs: Mapping[str, str]) -> StageRecord | None:
+        """The record of a result of these very options and inputs, be its files whole or not."""
+        record = self.workspace.record(stage.name)
+        asked = (self.fingerprints[stage.name], inputs)
+        return record if record and (record.fingerprint, record.inputs) == asked else None
+
+    def _fingerprint_source(self) -> str:
+        """Of the photos; as recorded where a moved run is without its photos."""
+        first = self.workspace.record(self.plan[0].name)
+        gone = [path for path in self.source if not path.exists()]
+        if gone and first and self._same_place():
+            log.warning("the photos are not there any more: %s", gone[0])
+            return first.inputs["source"]
+        path = self.workspace.root / "stages" / SOURCE_CACHE_FILE
+        cache = read_json(path)
+        if not isinstance(cache, dict):
+            cache = {}
+        before = json.dumps(cache)
+        result = fingerprint_source(self.source, cache)
+        if json.dumps(cache) != before:
+            write_json(cache, path)
+        return result
+
+    def _same_place(self) -> bool:
+        """Whether the photos lie where those of the last run lay."""
+        recorded = recorded_source(self.workspace.root)
+        return [*map(os.path.abspath, self.source)] == [*map(os.path.abspath, recorded)]

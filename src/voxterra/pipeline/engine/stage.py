@@ -1,0 +1,118 @@
+"""What a stage is to the pipeline: a row of the table in `stages.py`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from voxterra.core.progress import Progress
+from voxterra.core.sites import Apart
+from voxterra.pipeline.folder.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class StageOutput:
+    """What a stage says of its result, which lies in its folder.
+
+    Attributes:
+        summary: one line for people.
+        warnings: what a user should know.
+        products: deliverables it wrote under `StageContext.out / "products"`, as (path relative
+            to the run folder, description); they are moved to `products/` of the run folder.
+    """
+
+    summary: str
+    warnings: tuple[str, ...] = ()
+    products: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage may read and where it writes.
+
+    Attributes:
+        source: folder, archive or files of photos.
+        config: the run's `RunConfig`.
+        workspace: of the run.
+        stage: the stage's name.
+        progress: to call often.
+        apart: the components to work on, where they lie apart; None = the run's own world.
+        lent: folders of results that lie in another workspace, by stage.
+    """
+
+    source: tuple[Path, ...]
+    config: Any
+    workspace: Workspace
+    stage: str
+    progress: Progress
+    apart: Apart | None = None
+    lent: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def out(self) -> Path:
+        """Folder to write in; becomes `stages/NAME` when the stage ends well."""
+        return self.workspace.partial_dir(self.stage)
+
+    @property
+    def work(self) -> Path:
+        """Folder for what is needed only until the stage ends; see `drop_work`."""
+        folder = self.out / "work"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def drop_work(self) -> None:
+        """Delete the working folder; when a stage is stopped it stays, to go on from."""
+        shutil.rmtree(self.out / "work", ignore_errors=True)
+
+    def input(self, stage: str) -> Path:
+        """Folder of an earlier stage's result."""
+        return self.lent.get(stage) or self.workspace.stage_dir(stage)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the table.
+
+    Attributes:
+        name: also that of its folder and of its verb.
+        inputs: stages whose results it reads; "source" stands for the photos.
+        config: sections of `RunConfig` that its result depends on.
+        run: does the work.
+        code_version: raise it when the code gives other results for the same input, so that
+            results of earlier versions are not used again.
+        resumable: its folder of a stopped run is kept for it to go on from; a function of the
+            `RunConfig` where that depends on it.
+        tells_accuracy: its summary is the run's statement of accuracy.
+        counting: what of a `RunConfig` the result depends on, by section, where not all of
+            `config` always counts.
+        requires: raises a `VoxterraError` where this machine cannot do the stage with such a
+            `RunConfig`; asked before the first stage of a run starts.
+        splits: finds in its result the components that lie apart, each with its own options: this
+            stage and those behind it are done once more for each (`pipeline.world`).
+        gathers: it tells of what was made of these too, so that they come before it.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    config: tuple[str, ...]
+    run: Callable[[StageContext], StageOutput]
+    code_version: int = 1
+    resumable: bool | Callable[[Any], bool] = False
+    tells_accuracy: bool = False
+    counting: Callable[[Any], Mapping[str, Any]] | None = None
+    requires: Callable[[Any], None] | None = None
+    splits: Callable[[Workspace, Any], tuple[tuple[Apart, Any], ...]] | None = None
+    gathers: bool = False
+
+    def goes_on(self, config: Any) -> bool:
+        """Whether the stage goes on from what a stopped run left."""
+        return self.resumable(config) if callable(self.resumable) else self.resumable
+
+    def options(self, config: Any) -> Mapping[str, Any]:
+        """What of the run's `config` enters the fingerprint, by section."""
+        if self.counting is not None:
+            return self.counting(config)
+        return {name: getattr(config, name) for name in self.config}

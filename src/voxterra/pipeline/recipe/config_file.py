@@ -1,0 +1,87 @@
+"""Options as plain values: out of YAML and JSON, and into them.
+
+A group of options is a frozen dataclass; a run's options are such groups, and a few without one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from voxterra.core.options import with_values
+from voxterra.errors import FormatError, InputError
+from voxterra.io.files.atomic import atomic_path
+
+T = TypeVar("T")
+
+
+def plain(value: Any) -> Any:
+    """JSON- and YAML-ready form of options; `with_values` reads it back."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return str(value.absolute()) if isinstance(value, Path) else value
+
+
+def path_options(options: Any) -> dict[str, Path]:
+    """The files and folders that a run's options name, by "group.option"."""
+    found = {}
+    for group in fields(options):
+        values = getattr(options, group.name)
+        for option in fields(values) if is_dataclass(values) else ():
+            if isinstance(value := getattr(values, option.name), Path):
+                found[f"{group.name}.{option.name}"] = value
+    return found
+
+
+def write_options(options: Any, path: Path) -> None:
+    """Write options as YAML.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    import yaml
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(yaml.safe_dump(plain(options), sort_keys=False), encoding="utf-8")
+
+
+def _reason(error: Exception) -> str:
+    """In one line, with the place in the file where that is known."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text (UTF-8)"
+    if isinstance(error, RecursionError):
+        return "its values are nested too deep"
+    if mark is None or problem is None:
+        return " ".join(str(error).split())
+    return f"{problem}, in line {mark.line + 1}, column {mark.column + 1}"
+
+
+def read_options(path: Path, base: T) -> T:
+    """Options from a YAML file; what it does not name stays as in `base`.
+
+    Raises:
+        UsageError: unknown option (the nearest known one is named) or a value of a wrong type.
+        InputError: the file cannot be read.
+        FormatError: it is not YAML.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"The config file cannot be read: {error.strerror or error}.",
+            where=str(path),
+            next_step="Check the path; a run leaves its options in config.yaml of its folder.",
+        ) from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise FormatError(
+            f"The config file is not YAML: {_reason(error)}.",
+            where=str(path),
+            next_step="Give a YAML file such as `depth: {max_size: 800}`.",
+        ) from error
+    return with_values(base, data or {}, where=str(path))

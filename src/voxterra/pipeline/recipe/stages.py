@@ -1,0 +1,312 @@
+"""THE table: the stages of a run, what each reads, and how its core types lie in its folder.
+
+Reads like a recipe: photos -> ingest -> sfm -> georef -> depth -> surface -> mesh -> products
+-> report.
+A stage function knows nothing of run folders; the functions here are the only glue.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from voxterra.core.depth import DepthMaps
+from voxterra.core.georeference import Georeference
+from voxterra.core.photos import PhotoSet
+from voxterra.core.progress import part
+from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.registration import Registration
+from voxterra.pipeline.engine.sites import facts_apart, find_apart
+from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
+from voxterra.pipeline.recipe.backends import require_voxels, surface_options
+from voxterra.pipeline.recipe.summaries import (
+    about_gaps,
+    about_single_files,
+    about_unregistered,
+    describe_area,
+    describe_depth,
+    describe_georeference,
+    describe_mesh,
+    describe_photos,
+    describe_reconstruction,
+    left_out,
+    run_info,
+    stage_facts,
+)
+
+# The heavy imports are inside the functions, so that a second run, which does nothing, is quick.
+
+
+def _ingest(ctx: StageContext) -> StageOutput:
+    from voxterra.ingest.ingest import ingest_photos
+    from voxterra.pipeline.folder.photo_table import write_photos
+
+    source = ctx.source[0] if len(ctx.source) == 1 else ctx.source
+    photos = ingest_photos(source, ctx.config.ingest, work_dir=ctx.out, progress=ctx.progress)
+    write_photos(photos, ctx.out, ctx.source, ctx.config.ingest.masks)
+    return StageOutput(describe_photos(photos), (*photos.warnings, *about_single_files(photos)))
+
+
+def _sfm(ctx: StageContext) -> StageOutput:
+    from voxterra.ingest.ingest import require_enough
+    from voxterra.io.colmap.model import write_colmap
+    from voxterra.io.registration import write_registration
+    from voxterra.sfm.reconstruct import reconstruct
+
+    photos = read_photos_of(ctx)
+    require_enough(photos)
+    for earlier in ctx.out.glob("component_*"):  # of a run that was stopped; may have been more
+        shutil.rmtree(earlier)
+    found = reconstruct(photos, ctx.config.sfm, work_dir=ctx.work, progress=ctx.progress)
+    for index, component in enumerate(found.components):
+        write_colmap(component, ctx.out / f"component_{index}")
+    write_registration(found, ctx.out / "registration.json")
+    ctx.drop_work()
+    return StageOutput(
+        describe_reconstruction(found.components, photos),
+        (*found.warnings, *about_unregistered(found.unregistered, len(photos))),
+    )
+
+
+def _georef(ctx: StageContext) -> StageOutput:
+    from voxterra.georef.georeference import georeference
+    from voxterra.io.colmap.model import write_colmap
+    from voxterra.io.georeference import write_georeference
+
+    photos, found = read_photos_of(ctx), read_registration_of(ctx)
+    numbers = ctx.apart.numbers if ctx.apart else ()
+    placed = georeference(
+        found.components, photos, ctx.config.georef, numbers=numbers, progress=ctx.progress
+    )
+    placed = replace(placed, unregistered=found.unregistered)
+    for index, component in enumerate(placed.components):
+        write_colmap(component, ctx.out / f"component_{index}")
+    write_georeference(placed, ctx.out / "georeference.json")
+    warnings = (*placed.all_warnings, *about_gaps(placed))
+    return StageOutput(describe_georeference(placed), warnings)
+
+
+def _depth(ctx: StageContext) -> StageOutput:
+    from voxterra.depth.area import seeing_area
+    from voxterra.depth.estimate import estimate_depth
+    from voxterra.io.geojson import read_polygons
+
+    photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
+    components, seen = placed.mappable_components, ""
+    if ctx.config.depth.aoi is not None and not placed.frame.is_local:
+        components = seeing_area(components, placed.frame, read_polygons(ctx.config.depth.aoi))
+        seen = describe_area(components, placed)
+    maps = estimate_depth(
+        components, photos, ctx.config.depth, out_dir=ctx.out, progress=ctx.progress
+    )
+    return StageOutput(describe_depth(maps) + seen, left_out(placed))
+
+
+def _require_gpu(config: Any) -> None:
+    if config.depth.device == "cuda":
+        from voxterra.depth.stereo.device import uses_gpu
+
+        uses_gpu(config.depth)  # tells what is missing
+
+
+def _surface(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import write_cloud, write_mesh
+    from voxterra.surface.fusion.cloud import fuse_cloud
+    from voxterra.surface.fusion.fuse import fuse
+
+    ctx = _within_area(ctx)
+    maps, config = read_depth(ctx.input("depth")), ctx.config.surface
+    if ctx.config.backend == "voxels":
+        from voxterra.pipeline.recipe.voxel_surface import voxel_surface
+
+        share = 0.95
+        mesh, training, warnings = voxel_surface(ctx, maps, part(ctx.progress, 0.0, share))
+        made = f"{training}; {describe_mesh(mesh)}"
+    else:
+        share, warnings = 0.7, ()
+        mesh = fuse(maps, config, work_dir=ctx.work, progress=part(ctx.progress, 0.0, share))
+        made = describe_mesh(mesh)
+    write_mesh(mesh, ctx.out / "mesh.npz")
+    cloud = fuse_cloud(maps, config, progress=part(ctx.progress, share, 1.0))
+    write_cloud(cloud, ctx.out / "cloud.npz")
+    ctx.drop_work()
+    return StageOutput(f"{made}, cloud of {len(cloud):,} points", warnings)
+
+
+def _within_area(ctx: StageContext) -> StageContext:
+    """With an area of interest, the surface's bounds are the box around it.
+
+    The georeference is no input of the stage in the table: depth maps are made from it and from
+    the area, so others make other depth maps and another surface.
+    """
+    config = ctx.config
+    if config.depth.aoi is None or config.surface.bounds_m is not None:
+        return ctx
+    from voxterra.depth.area import box_of_area
+    from voxterra.io.geojson import read_polygons
+
+    placed = read_georeferenced(ctx.input("georef"))
+    if placed.frame.is_local:
+        return ctx
+    box = box_of_area(placed.mappable_components, placed.frame, read_polygons(config.depth.aoi))
+    return replace(ctx, config=replace(config, surface=replace(config.surface, bounds_m=box)))
+
+
+def _mesh(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import read_mesh, write_mesh
+    from voxterra.mesh.clean import clean_mesh
+    from voxterra.mesh.texture.texture import texture_mesh
+
+    raw = read_mesh(ctx.input("surface") / "mesh.npz")
+    clean = clean_mesh(raw, ctx.config.mesh, progress=part(ctx.progress, 0.0, 0.3))
+    maps = read_depth(ctx.input("depth"))
+    mesh = texture_mesh(clean, maps, ctx.config.texture, progress=part(ctx.progress, 0.3, 1.0))
+    write_mesh(mesh, ctx.out / "mesh.npz")
+    return StageOutput(describe_mesh(mesh))
+
+
+def _products(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import read_cloud, read_mesh
+    from voxterra.products.make import make_products
+
+    products = make_products(
+        read_mesh(ctx.input("mesh") / "mesh.npz"),
+        read_cloud(ctx.input("surface") / "cloud.npz"),
+        read_depth(ctx.input("depth")),
+        read_georeferenced(ctx.input("georef")),
+        read_photos_of(ctx),
+        ctx.config.products,
+        out_dir=ctx.out / "products",
+        run_info=run_info(ctx.config, ctx.workspace, _before("report")),
+        progress=ctx.progress,
+    )
+    listed = tuple((f"products/{p.path.name}", p.description) for p in products)
+    return StageOutput(f"{len(products)} products", products=listed)
+
+
+def _report(ctx: StageContext) -> StageOutput:
+    from voxterra.io.arrays import read_mesh
+    from voxterra.io.metadata import read_metadata
+    from voxterra.report.facts import RunFacts
+    from voxterra.report.write import write_report
+
+    photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
+    made = ctx.workspace.products_dir
+    facts = RunFacts(
+        read_metadata(made / "metadata.json"),
+        stage_facts(ctx.workspace, _before("report")),
+        made,
+        () if ctx.apart else facts_apart(ctx.workspace, ctx.config),
+    )
+    path = ctx.out / "products" / "report.html"
+    write_report(
+        read_mesh(ctx.input("mesh") / "mesh.npz"),
+        read_depth(ctx.input("depth")),
+        placed,
+        photos,
+        facts,
+        ctx.config.report,
+        path=path,
+        progress=ctx.progress,
+    )
+    text = "Report: maps, residuals, statistics, pictures"
+    size = path.stat().st_size / 1e6
+    return StageOutput(f"one file of {size:.1f} MB", products=(("products/report.html", text),))
+
+
+STAGES: tuple[Stage, ...] = (
+    #      name        reads                                    options                run
+    Stage("ingest", ("source",), ("ingest",), _ingest, code_version=3),
+    Stage("sfm", ("ingest",), ("sfm",), _sfm, code_version=7, resumable=True),
+    Stage(
+        "georef",
+        ("ingest", "sfm"),
+        ("georef",),
+        _georef,
+        code_version=4,
+        tells_accuracy=True,
+        splits=find_apart,
+    ),
+    Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
+    Stage(
+        "surface",
+        ("depth",),
+        ("backend", "surface", "voxels"),
+        _surface,  # results of voxels have a version of their own: backends.VOXELS_VERSION
+        resumable=True,
+        counting=surface_options,
+        requires=require_voxels,
+    ),
+    Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh),
+    Stage(
+        "products",
+        ("ingest", "georef", "depth", "surface", "mesh"),
+        ("products",),
+        _products,
+        code_version=3,
+    ),
+    Stage(
+        "report",
+        ("ingest", "georef", "depth", "surface", "mesh", "products"),
+        ("report",),
+        _report,
+        gathers=True,
+    ),
+)
+
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def _before(name: str) -> tuple[str, ...]:
+    return STAGE_NAMES[: STAGE_NAMES.index(name)]
+
+
+def read_photos_of(ctx: StageContext) -> PhotoSet:
+    """Photos that the ingest stage found, where they lie now; of components apart, only theirs."""
+    from voxterra.pipeline.folder.photo_table import read_photos
+
+    photos = read_photos(ctx.input("ingest"), ctx.source, ctx.config.ingest.masks)
+    if ctx.apart is None:
+        return photos
+    folder = ctx.input("sfm")
+    theirs = {i.name for c in read_components(folder, ctx.apart.components) for i in c.images}
+    return PhotoSet(photos.root, tuple(p for p in photos.photos if p.id in theirs))
+
+
+def read_components(
+    folder: Path, indices: Sequence[int] | None = None
+) -> tuple[Reconstruction, ...]:
+    """Components of the sfm or georef stage, largest first; all, or those of `indices`."""
+    from voxterra.io.colmap.model import read_colmap
+
+    if indices is not None:
+        return tuple(read_colmap(folder / f"component_{index}") for index in indices)
+    found = sorted(folder.glob("component_*"), key=lambda p: int(p.name.split("_")[1]))
+    return tuple(read_colmap(path) for path in found)
+
+
+def read_registration_of(ctx: StageContext) -> Registration:
+    """Result of the sfm stage; of components apart, only these."""
+    from voxterra.io.registration import read_registration
+
+    folder = ctx.input("sfm")
+    if ctx.apart is not None:
+        return Registration(read_components(folder, ctx.apart.components))
+    return read_registration(folder / "registration.json", read_components(folder))
+
+
+def read_georeferenced(folder: Path) -> Georeference:
+    """Result of the georef stage."""
+    from voxterra.io.georeference import read_georeference
+
+    return read_georeference(folder / "georeference.json", read_components(folder))
+
+
+def read_depth(folder: Path) -> DepthMaps:
+    """Result of the depth stage."""
+    from voxterra.io.depth_store import DepthStore
+
+    return DepthStore(folder)

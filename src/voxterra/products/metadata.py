@@ -1,0 +1,251 @@
+"""The contents of `metadata.json`: what the products are, where they lie, how good they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxterra.core.gaps import component_gaps, distance_apart_m
+from voxterra.core.geo import GeoFrame
+from voxterra.core.georeference import Georeference
+from voxterra.core.mesh import PointCloud, TriMesh
+from voxterra.core.photos import PhotoSet
+from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
+from voxterra.core.registration import UnregisteredPhoto
+from voxterra.core.sites import worlds_apart
+from voxterra.io.metadata import frame_summary, map_unit
+
+FORMAT = "voxterra metadata 1"
+_PACKAGES = (
+    "pycolmap",
+    "numba",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "rasterio",
+    "pyproj",
+    "laspy",
+)
+
+
+def describe(
+    georeference: Georeference,
+    photos: PhotoSet,
+    products: Sequence[dict[str, Any]],
+    coverage: dict[str, Any],
+    *,
+    license: str | None,
+    run_info: dict[str, Any],
+) -> dict[str, Any]:
+    """The contents of `metadata.json`.
+
+    Args:
+        georeference: frame, components and their fit.
+        photos: of the project.
+        products: name, path, kind, description, size and hash of every other file.
+        coverage: numbers of the surface, from `coverage_numbers`.
+        license: of the products, or None.
+        run_info: "created" (ISO 8601; now when missing), "config" (resolved, of all stages),
+            "software" (further versions) and whatever else the run wants to record.
+    """
+    frame = georeference.frame
+    run_info = dict(run_info)
+    summary = frame_summary(frame)
+    return {
+        "format": FORMAT,
+        "created": run_info.pop("created", None) or datetime.now(UTC).isoformat(timespec="seconds"),
+        "license": license,
+        "crs": summary["crs"],
+        "crs_wkt": summary["crs_wkt"],
+        "vertical_datum": summary["vertical_datum"],
+        "origin": None
+        if frame.is_local
+        else {
+            "lon": frame.lon,
+            "lat": frame.lat,
+            "height_ellipsoidal_m": frame.height_ellipsoidal_m,
+            "on_map": summary["origin_on_map"],
+        },
+        "scale": {"known": frame.scale_known, "unit": frame.unit},
+        "transform": {
+            "ecef_from_world": summary["ecef_from_world"],
+            "matrix_order": "rows",
+            "world": frame.describe()
+            if frame.is_local
+            else "local tangent plane at the origin: x east, y north, z up, metres",
+            "map_from_world": "the world itself"
+            if frame.is_local
+            else "point by point: world -> ECEF -> lon, lat, height -> CRS; never an added offset",
+        },
+        "frame": frame.to_dict(),
+        "accuracy": accuracy(georeference),
+        "coverage": coverage,
+        "photos": photo_list(georeference, photos),
+        "products": list(products),
+        "software": run_info.pop("software", {}) | software_versions(),
+        "config": run_info.pop("config", None),
+        "run": run_info,
+    }
+
+
+def accuracy(georeference: Georeference) -> dict[str, Any]:
+    """What is known of the accuracy: one entry a component, with all warnings."""
+    components, mappable = [], georeference.mappable_indices()
+    folders = {i: apart.folder for apart in worlds_apart(georeference) for i in apart.components}
+    pairs = zip(georeference.components, georeference.placements, strict=True)
+    for index, (component, placement) in enumerate(pairs):
+        entry = placement.to_dict()
+        del entry["residuals"]  # they stand with the photos
+        entry["frame"] = georeference.frame_of(index).describe()
+        entry["in_products"] = index in mappable
+        if georeference.numbers:  # of a part of a project, as its report counts them
+            entry["number"] = georeference.number(index)
+        if index in folders:
+            entry["products_in"] = folders[index]
+            entry["distance_m"] = distance_apart_m(georeference, index)
+        entry["photos"] = len(component.images)
+        entry["sparse_points"] = len(component.points)
+        errors = component.points.errors_px
+        entry["mean_reprojection_error_px"] = float(np.mean(errors)) if len(errors) else None
+        entry["outliers"] = list(placement.outliers)
+        components.append(entry)
+    tie_m = georeference.frame.map_accuracy_m()
+    return {
+        "statement": accuracy_line(georeference),
+        "check_points": 0,
+        "datum_tie_accuracy_m": None if georeference.frame.is_local else tie_m,
+        "note": "residuals are model minus GPS: a measure of the GPS, not of the model; "
+        "no check points were used",
+        "components": components,
+        "gaps": [vars(gap) for gap in component_gaps(georeference)],
+        "warnings": list(georeference.all_warnings),
+    }
+
+
+def accuracy_line(georeference: Georeference) -> str:
+    """How well coordinates are known, in one line of ASCII that goes onto every product.
+
+    Standard deviations are the largest of the components that are in the products.
+    """
+    frame = georeference.frame
+    placements = [georeference.placements[index] for index in georeference.mappable_indices()]
+    if frame.is_local or not placements:
+        scale = "; scale unknown" if not frame.scale_known else ""
+        return f"unknown: not placed on the map{scale}; no check points used"
+
+    def most(name: str) -> float | None:
+        values = [getattr(placement, name) for placement in placements]
+        return None if None in values else max(values)
+
+    def stated(name: str, unit: str, factor: float = 1.0) -> str:
+        value = most(name)
+        return _with_unit(None if value is None else factor * value, unit)
+
+    parts = (
+        f"position {stated('position_sigma_horizontal_m', 'm')} horizontal",
+        f"{stated('position_sigma_vertical_m', 'm')} vertical",
+        f"tilt {stated('tilt_sigma_deg', 'deg')}",
+        f"heading {stated('heading_sigma_deg', 'deg')}",
+        f"scale {stated('scale_sigma', '%', 100)}",
+    )
+    horizontal, vertical = stated("rmse_horizontal_m", "m"), stated("rmse_vertical_m", "m")
+    fit = f"GPS residuals {horizontal} horizontal, {vertical} vertical RMS"
+    lags = [p.lag.distance_m for p in placements if p.lag is not None]
+    if lags:
+        fit += f" after taking off a lag of {', '.join(_with_unit(lag, 'm') for lag in lags)}"
+    return f"estimated (1 sigma): {', '.join(parts)}; {fit}; no check points used"
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    """Two digits: more would claim to know the accuracy itself too well."""
+    if value is None:
+        return "unknown"
+    return f"{value:.0f} {unit}" if abs(value) >= 10 else f"{value:.2g} {unit}"
+
+
+def photo_list(georeference: Georeference, photos: PhotoSet) -> list[dict[str, Any]]:
+    """Every photo and rejected file: id, hash, component, GPS residual, or why it is not used."""
+    component_of = {
+        image.name: index
+        for index, component in enumerate(georeference.components)
+        for image in component.images
+    }
+    residuals = {r.name: vars(r) for p in georeference.placements for r in p.residuals}
+    why = {p.name: p for p in georeference.unregistered}
+    entries: list[dict[str, Any]] = [
+        {
+            "id": photo.id,
+            "sha256": photo.sha256,
+            "width": photo.width,
+            "height": photo.height,
+            "registered": photo.id in component_of,
+            "component": component_of.get(photo.id),
+            "gps_residual": residuals.get(photo.id),
+            "warnings": list(photo.warnings),
+        }
+        | ({"unregistered": _without_name(why[photo.id])} if photo.id in why else {})
+        for photo in photos.photos
+    ]
+    entries += [{"id": r.name, "registered": False, "rejected": r.reason} for r in photos.rejected]
+    return entries
+
+
+def _without_name(photo: UnregisteredPhoto) -> dict[str, str]:
+    return {key: value for key, value in photo.to_dict().items() if key != "name"}
+
+
+def coverage_numbers(
+    mesh: TriMesh, cloud: PointCloud, surface: SurfaceRaster | None, frame: GeoFrame
+) -> dict[str, Any]:
+    """Sizes of the surface, and how much of the map it covers, each with its unit.
+
+    Cells and areas are in units of the CRS, which may be feet, or in model units.
+    """
+    numbers: dict[str, Any] = {
+        "faces": len(mesh.faces),
+        "vertices": len(mesh.vertices),
+        "cloud_points": len(cloud),
+    }
+    if surface is not None:
+        cell, unit = surface.grid.cell_size**2, map_unit(frame)
+        measured = int((surface.source == SOURCE_MEASURED).sum())
+        filled = int((surface.source == SOURCE_FILLED).sum())
+        numbers |= {
+            "dsm_cell_size": surface.grid.cell_size,
+            "dsm_cell_unit": unit,
+            "dsm_cells_measured": measured,
+            "dsm_cells_filled": filled,
+            "area_measured": measured * cell,
+            "area_filled": filled * cell,
+            "area_unit": f"square {unit}",
+        }
+    return numbers
+
+
+def software_versions() -> dict[str, str | None]:
+    """Versions of Voxterra and of the packages its results depend on; None = not installed."""
+    versions: dict[str, str | None] = {}
+    for name in ("voxterra", *_PACKAGES):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    import rasterio
+
+    versions["gdal"] = rasterio.__gdal_version__
+    return versions
+
+
+def sha256_of(path: Path) -> str:
+    """Of the file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
