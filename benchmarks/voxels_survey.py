@@ -23,7 +23,7 @@ import yaml
 from mesh_scores import draw, run_mesh
 from voxels import surface_scores_true
 from voxterra.io.depth_store import DepthStore
-from voxterra.pipeline.recipe.voxel_presets import voxel_preset
+from voxterra.surface.voxels.run_presets import voxel_preset
 from voxterra.surface.fusion.fuse import fuse
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.evaluate import evaluate_views, means, score_view

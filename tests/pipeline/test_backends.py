@@ -10,21 +10,21 @@ import pytest
 
 from voxterra.cli.arguments import parse
 from voxterra.cli.run import RunArguments
+from voxterra.core.machine import this_machine
 from voxterra.core.options import with_values
 from voxterra.errors import MissingPartError, UsageError
 from voxterra.pipeline.folder.fingerprint import fingerprint
 from voxterra.pipeline.folder.record import StageRecord
 from voxterra.pipeline.folder.run_file import write_run_file
 from voxterra.pipeline.folder.workspace import Workspace
-from voxterra.pipeline.recipe import backends
+from voxterra.pipeline.recipe import presets
 from voxterra.pipeline.recipe.config import RunConfig, check_config
 from voxterra.pipeline.recipe.config_file import plain, read_options, write_options
 from voxterra.pipeline.recipe.presets import PRESETS, preset
 from voxterra.pipeline.recipe.stages import STAGES
-from voxterra.pipeline.recipe.voxel_presets import VOXEL_PRESETS, this_machine, voxel_preset
 from voxterra.pipeline.run import run
-from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.run_presets import VOXEL_PRESETS, voxel_preset
 
 SURFACE = next(stage for stage in STAGES if stage.name == "surface")
 FUSION = replace(RunConfig(), backend="fusion")
@@ -41,9 +41,13 @@ def having(config: RunConfig, section: str, **values: object) -> RunConfig:
 
 def on(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
     """Let this be a machine with a GPU ("gpu"), or one without."""
-    monkeypatch.setattr(backends, "this_machine", lambda: machine)
-    chosen = {"gpu": "voxels", "cpu": "fusion"}[machine]
-    monkeypatch.setattr(backends, "choose_backend", lambda: chosen)
+    monkeypatch.setattr(presets, "this_machine", lambda: machine)
+    monkeypatch.setattr(presets, "DEFAULT_BACKEND", {"gpu": "voxels", "cpu": "fusion"}[machine])
+
+
+def voxels(name: str, machine: str) -> RunConfig:
+    """Options of a preset on a kind of machine, with that backend."""
+    return replace(preset(name, machine), backend="voxels")
 
 
 def made(out: Path, config: RunConfig, *files: str) -> Workspace:
@@ -59,11 +63,10 @@ def made(out: Path, config: RunConfig, *files: str) -> Workspace:
     return workspace
 
 
-def test_the_fingerprint_of_fusion_is_that_from_before_there_were_voxels():
-    old = fingerprint("surface", 1, {"surface": FusionConfig()}, {"depth": "d"})
-    assert of(FUSION) == old
-    assert of(having(FUSION, "voxels", n_iter=5, lambda_ssim=0.5, bound_scale=2.0)) == old
-    assert of(having(FUSION, "surface", voxel_factor=2.0)) != old
+def test_fusion_does_not_depend_on_how_voxels_would_be_trained():
+    base = of(FUSION)
+    assert of(having(FUSION, "voxels", n_iter=5, lambda_ssim=0.5, bound_scale=2.0)) == base
+    assert of(having(FUSION, "surface", voxel_factor=2.0)) != base
 
 
 def test_voxels_depend_on_their_options_and_on_those_of_the_cloud_only():
@@ -85,8 +88,8 @@ def test_where_the_training_runs_does_not_count(values):
 
 @pytest.mark.parametrize("machine", ["gpu", "cpu"])
 def test_auto_is_fusion_until_voxels_are_measured_to_be_better(tmp_path, monkeypatch, machine):
-    monkeypatch.setattr(backends, "this_machine", lambda: machine)
-    assert backends.settled(RunConfig(), Workspace(tmp_path)).backend == "fusion"
+    monkeypatch.setattr(presets, "this_machine", lambda: machine)
+    assert presets.settled(RunConfig(), Workspace(tmp_path)).backend == "fusion"
 
 
 def test_hiding_the_gpu_makes_a_machine_without(monkeypatch):
@@ -96,63 +99,56 @@ def test_hiding_the_gpu_makes_a_machine_without(monkeypatch):
 
 
 def test_the_options_of_a_preset_follow_the_machine(tmp_path, monkeypatch):
+    on(monkeypatch, "gpu")
     for name in PRESETS:
-        given = replace(VOXELS, voxels=voxel_preset(name, "cpu"))
-        on(monkeypatch, "gpu")
-        settled = backends.settled(given, Workspace(tmp_path)).voxels
-        assert settled == voxel_preset(name, "gpu") != given.voxels
-        told = {"n_iter": 77, "bound": [0, 0, 0, 1, 1, 1], "view_every": 7, "data_device": "cpu"}
-        settled = backends.settled(having(given, "voxels", **told), Workspace(tmp_path))
-        at_once = replace(VOXELS, voxels=voxel_preset(name, "gpu"))
-        assert settled == having(at_once, "voxels", **told)  # by the user, on this machine
+        given = voxels(name, "cpu")
+        settled = presets.settled(given, Workspace(tmp_path))
+        assert settled == voxels(name, "gpu") != given
+        own = {"n_iter": 77, "bound": [0, 0, 0, 1, 1, 1], "view_every": 7, "data_device": "cpu"}
+        settled = presets.settled(having(given, "voxels", **own), Workspace(tmp_path))
+        assert settled == having(voxels(name, "gpu"), "voxels", **own)  # by the user, stay
         for_cpu = having(given, "voxels", device="cpu")
-        assert backends.settled(for_cpu, Workspace(tmp_path)) == for_cpu
+        assert presets.settled(for_cpu, Workspace(tmp_path)) == for_cpu
 
 
 @pytest.mark.parametrize("backend", ["auto", "voxels"])
 def test_what_a_gpu_trained_stays_when_the_run_comes_back(tmp_path, monkeypatch, backend):
-    trained = replace(VOXELS, voxels=voxel_preset("standard", "gpu"))
+    trained = voxels("standard", "gpu")
     workspace = made(tmp_path, replace(trained, backend=backend), "model.npz")
     on(monkeypatch, "cpu")
-    same_command = replace(RunConfig(), backend=backend, voxels=voxel_preset("standard", "cpu"))
-    back = backends.settled(same_command, workspace)
+    same_command = replace(preset("standard", "cpu"), backend=backend)
+    back = presets.settled(same_command, workspace)
     assert back.backend == "voxels" and of(back) == of(trained)
-    better = backends.settled(replace(same_command, voxels=voxel_preset("high", "cpu")), workspace)
+    better = presets.settled(voxels("high", "cpu"), workspace)
     assert better.voxels == voxel_preset("high", "cpu")
     smaller = having(same_command, "voxels", sh_degree=0)
-    assert backends.settled(smaller, workspace).voxels == smaller.voxels  # to be trained here
+    assert presets.settled(smaller, workspace).voxels == smaller.voxels  # to be trained here
 
 
 def test_what_was_trained_with_options_of_ones_own_stays_too(tmp_path, monkeypatch):
-    told = {"max_voxels": 400_000, "sh_degree": 0}
-    prepared = having(replace(VOXELS, voxels=voxel_preset("preview", "cpu")), "voxels", **told)
+    own = {"max_voxels": 400_000, "sh_degree": 0}
+    prepared = having(voxels("preview", "cpu"), "voxels", **own)
     on(monkeypatch, "gpu")
-    trained = backends.settled(prepared, Workspace(tmp_path / "new"))
+    trained = presets.settled(prepared, Workspace(tmp_path / "new"))
     workspace = made(tmp_path / "run", trained, "model.npz")
     on(monkeypatch, "cpu")
-    assert of(backends.settled(prepared, workspace)) == of(trained) != of(prepared)
-    assert of(backends.settled(trained, workspace)) == of(trained)
-
-
-def test_options_that_may_be_of_two_presets_stay(tmp_path, monkeypatch):
-    own = having(VOXELS, "voxels", n_iter=1, res_width=100, max_voxels=10, sh_degree=0)
-    on(monkeypatch, "gpu")
-    assert backends.settled(own, Workspace(tmp_path)) == own
+    assert of(presets.settled(prepared, workspace)) == of(trained) != of(prepared)
+    assert of(presets.settled(trained, workspace)) == of(trained)
 
 
 @pytest.mark.parametrize("machine", ["cpu", "gpu"])
 @pytest.mark.parametrize("values", [{}, {"n_iter": 5000}, {"n_iter": 5000, "res_width": 1600}])
-def test_options_of_no_preset_stay(tmp_path, monkeypatch, machine, values):
-    own = replace(VOXELS, voxels=replace(VoxelConfig(), **values))
+def test_options_of_no_preset_stay_on_their_kind_of_machine(tmp_path, monkeypatch, machine, values):
+    own = replace(voxels("standard", machine), voxels=replace(VoxelConfig(), **values))
     on(monkeypatch, machine)
-    assert backends.settled(own, Workspace(tmp_path)) == own
+    assert presets.settled(own, Workspace(tmp_path)) == own
 
 
 def test_auto_leaves_a_fused_surface(tmp_path, monkeypatch):
     workspace = made(tmp_path, RunConfig(), "mesh.npz")
     on(monkeypatch, "gpu")
-    assert backends.settled(RunConfig(), workspace).backend == "fusion"
-    assert backends.settled(VOXELS, workspace).backend == "voxels"
+    assert presets.settled(RunConfig(), workspace).backend == "fusion"
+    assert presets.settled(VOXELS, workspace).backend == "voxels"
 
 
 def test_torch_that_is_missing_is_told_before_anything_is_done(tmp_path, monkeypatch):
@@ -164,7 +160,7 @@ def test_torch_that_is_missing_is_told_before_anything_is_done(tmp_path, monkeyp
         list(run(tmp_path / "in", tmp_path / "out", VOXELS))
     assert "pip install 'voxterra[voxels]'" in str(caught.value)
     assert not list((tmp_path / "out").glob("stages/*/"))
-    backends.require_voxels(FUSION)
+    SURFACE.requires(FUSION)
     # A run that is only prepared here, to be trained elsewhere, gets as far as its photos.
     with pytest.raises(Exception, match="photo"):
         list(run(tmp_path / "in", tmp_path / "out2", VOXELS, until="depth"))
@@ -176,10 +172,10 @@ def test_a_gpu_that_is_asked_for_and_missing_is_told(monkeypatch):
     for option in ("device", "data_device"):
         asked = having(VOXELS, "voxels", device="cpu") if option == "data_device" else VOXELS
         with pytest.raises(UsageError, match="GPU") as error:
-            backends.require_voxels(having(asked, "voxels", **{option: "cuda"}))
+            SURFACE.requires(having(asked, "voxels", **{option: "cuda"}))
         flag = f"--voxels.{option.replace('_', '-')}"
         assert error.value.where == f"{flag} cuda" and f"({flag} " in str(error.value.next_step)
-        backends.require_voxels(having(FUSION, "voxels", **{option: "cuda"}))
+        SURFACE.requires(having(FUSION, "voxels", **{option: "cuda"}))
 
 
 def test_a_gpu_that_is_missing_is_told_when_a_surface_is_to_be_made_anew(tmp_path, monkeypatch):
@@ -245,7 +241,7 @@ def test_every_preset_trains_on_every_machine():
     assert set(VOXEL_PRESETS) == set(PRESETS)
     for name, machines in VOXEL_PRESETS.items():
         for machine in machines:
-            check_config(replace(preset(name), voxels=voxel_preset(name, machine)))
+            check_config(preset(name, machine))
         assert voxel_preset(name, "cpu").n_iter < voxel_preset(name, "gpu").n_iter
 
 

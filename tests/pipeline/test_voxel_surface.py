@@ -82,10 +82,13 @@ def test_the_run_tells_backend_iterations_psnr_and_voxels(first):
     summary = next(e.summary for e in events if isinstance(e, ev.StageFinished) and
                    e.stage == "surface")  # fmt: skip
     model = read_voxels(out / "stages/surface/model.npz")
-    assert summary.startswith(f"voxels: {model.n_voxels:,} after 40 iterations, PSNR ")
+    made_by = f"{model.n_voxels:,} voxels trained on the photos in 40 iterations, PSNR "
+    assert summary.startswith(made_by)
     info = run_info(voxel_run.config(), Workspace(out), ["depth", "surface", "products"])
-    assert info["surface"] == model.metadata == {
-        "backend": "voxels", "iterations": 40, "voxels": model.n_voxels,
+    how = {"backend": "voxels", "made_by": summary.split(";")[0]}
+    assert info["surface"] == how | model.metadata
+    assert model.metadata == {
+        "iterations": 40, "voxels": model.n_voxels,
         "training_psnr_db": pytest.approx(info["surface"]["training_psnr_db"]),
     }  # fmt: skip
     assert info["surface"]["training_psnr_db"] > 20
@@ -129,16 +132,11 @@ def test_the_sparse_points_of_the_run_take_part_in_the_training(
     assert np.mean(losses[-3:]) < losses[0]
 
 
-def test_a_run_without_sparse_points_trains_without(source, tmp_path):
-    out = tmp_path / "out"
-    go(source, out, voxel_run.config(n_iter=2), until="depth")
-    for file in (out / "stages/georef").glob("component_*/*"):
-        file.unlink()
-    (out / "stages/georef/component_0").rmdir()
+def test_a_run_without_sparse_points_has_none_to_train_with(first):
     from voxterra.io.depth_store import DepthStore
-    from voxterra.surface.voxels.scene.photo_files import run_points
+    from voxterra.surface.voxels.scene.photo_files import points_of
 
-    assert run_points(out / "stages/georef", DepthStore(out / "stages/depth")) is None
+    assert points_of((), DepthStore(first[0] / "stages/depth")) is None
 
 
 def test_a_second_run_does_nothing_on_another_device_neither(first, source, steps):

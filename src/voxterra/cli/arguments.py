@@ -74,18 +74,13 @@ def _flags(kind: type, options: Any) -> Iterator[str]:
             yield from (f"--{name}", f"--no-{name}")
 
 
-def _group_flags(options: Any) -> Iterator[str]:
-    for group in fields(options):
-        values = getattr(options, group.name)
-        if is_dataclass(values):
-            for option in fields(values):
-                name = option.name.replace("_", "-")
-                yield from (
-                    f"--{group.name}.{name}",
-                    f"--{group.name}.no-{name}",
-                )
-        else:
-            yield f"--{group.name}"
+def _group_flags(options: Any, prefix: str = "") -> Iterator[str]:
+    for option in fields(options):
+        name, value = option.name.replace("_", "-"), getattr(options, option.name)
+        if is_dataclass(value):
+            yield from _group_flags(value, f"{prefix}{name}.")
+        elif option.metadata.get("flag", True):
+            yield from (f"--{prefix}{name}", f"--{prefix}no-{name}")
 
 
 def is_terminal() -> bool:

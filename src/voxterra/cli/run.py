@@ -15,8 +15,8 @@ from voxterra.core.options import with_values
 from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
 from voxterra.pipeline.folder.run_file import RUN_FILE, read_run_file
-from voxterra.pipeline.recipe.config import RunConfig
-from voxterra.pipeline.recipe.config_file import read_options
+from voxterra.pipeline.recipe.config import RunConfig, recorded_config
+from voxterra.pipeline.recipe.config_file import read_values
 from voxterra.pipeline.recipe.presets import preset
 from voxterra.pipeline.run import run as run_pipeline
 
@@ -113,9 +113,13 @@ def run(args: list[str]) -> int:
 
 def starting_options(args: Sequence[str]) -> RunConfig:
     """Options of the preset and of the config file that a command line names."""
-    base = preset(peek(args, "--preset") or "standard")
-    file = peek(args, "--config")
-    return read_options(Path(file), base) if file else base
+    name, file = peek(args, "--preset"), peek(args, "--config")
+    if file is None:
+        return preset(name or "standard")
+    values = read_values(Path(file))
+    named = values.pop("preset", None)  # by its name alone a file means all of its options
+    values.pop("machine", None)  # of the machine that wrote the file
+    return with_values(preset(name or named or "standard"), values, where=file)
 
 
 def recorded_options(folder: Path) -> RunConfig | None:
@@ -126,7 +130,7 @@ def recorded_options(folder: Path) -> RunConfig | None:
         UsageError: it has options that this version does not know.
     """
     recorded = read_run_file(folder).get("config")
-    return recorded and with_values(RunConfig(), recorded, where=str(folder / RUN_FILE))
+    return recorded and recorded_config(recorded, where=str(folder / RUN_FILE))
 
 
 def _parse(args: list[str], base: RunConfig) -> RunArguments:

@@ -6,6 +6,14 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
+
+Machine = Literal["cpu", "gpu"]
+
+
+def this_machine() -> Machine:
+    """The column of a preset that fits here: "gpu" where the system shows an NVIDIA GPU."""
+    return "gpu" if shows_gpu() else "cpu"
 
 
 def shows_gpu() -> bool:

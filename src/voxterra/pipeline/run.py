@@ -86,7 +86,7 @@ def run(
         paths = given or photo_paths(recorded_source(workspace.root), workspace.root)
         asked = config
         if own:
-            from voxterra.pipeline.recipe.backends import settled
+            from voxterra.pipeline.recipe.presets import settled
 
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)

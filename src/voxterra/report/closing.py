@@ -43,13 +43,7 @@ def surface_section(found: Findings) -> Element:
 
 
 def _made_by(made: Mapping[str, Any]) -> str:
-    if made.get("backend") != "voxels":
-        return "fusion of depth maps"
-    text = f"sparse voxels trained on the photos: {made.get('voxels', 0):,} voxels after "
-    text += f"{made.get('iterations', '?')} iterations"
-    if "training_psnr_db" in made:
-        text += f", PSNR {made['training_psnr_db']:.1f} dB on photos trained on"
-    return text
+    return str(made.get("made_by") or made.get("backend", "unknown"))
 
 
 def _seen(coverage: Coverage) -> str:

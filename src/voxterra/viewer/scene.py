@@ -50,8 +50,7 @@ def load_scene(run: Path) -> Scene:
         InputError: no run, or one without cameras yet; a training that has not come to its end.
         FormatError: a file is damaged.
     """
-    from voxterra.pipeline.recipe.backends import MODEL_FILE
-    from voxterra.surface.voxels.model.folder import is_model_folder
+    from voxterra.surface.voxels.model.folder import MODEL, is_model_folder
 
     if is_model_folder(run):
         return _trained(run)
@@ -69,7 +68,7 @@ def load_scene(run: Path) -> Scene:
             where=str(run),
             next_step="Give the folder of a run that got as far as its cameras (stage sfm).",
         )
-    model = stages / "surface" / MODEL_FILE
+    model = stages / "surface" / MODEL
     return Scene(
         _title(run.resolve()),
         _glb(run, frame),

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from voxterra.core.costs import Cost
 from voxterra.pipeline.costs import rates
+from voxterra.pipeline.recipe.plugins import backend_of, options_of
+from voxterra.surface.backend import SurfaceWork
 
 BASIS = (
     "judged by runs of 3 to 40 photos on 2 cores: half or twice as much is possible; the first run "
@@ -35,21 +38,6 @@ class PhotoSizes:
         """Of one photo, shrunk to `max_side` where that is smaller; 0 = not shrunk."""
         scale = min(1.0, max_side / max(self.width, self.height)) if max_side > 0 else 1.0
         return self.width * self.height * scale * scale / 1e6
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a stage takes.
-
-    Attributes:
-        seconds: [s].
-        memory_bytes: at its peak.
-        disk_bytes: that its result keeps.
-    """
-
-    seconds: float
-    memory_bytes: float
-    disk_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -155,9 +143,7 @@ def _sizes_in_zip(path: Path) -> PhotoSizes | None:
         return None
 
 
-def estimate(
-    sizes: PhotoSizes, config: Any, cores: int, stages: Sequence[str], *, gpu: bool = False
-) -> Estimate:
+def estimate(sizes: PhotoSizes, config: Any, cores: int, stages: Sequence[str]) -> Estimate:
     """What `stages` of a run take.
 
     Args:
@@ -165,9 +151,8 @@ def estimate(
         config: the `RunConfig`, its backend settled.
         cores: of the machine.
         stages: names of those to do.
-        gpu: whether voxels are trained on one.
     """
-    work = _Work(sizes, config, rates.CORES / max(cores, 1), max(cores, 1), gpu)
+    work = _Work(sizes, config, rates.CORES / max(cores, 1), max(cores, 1))
     costs = {
         "ingest": work.ingest,
         "sfm": work.sfm,
@@ -189,7 +174,6 @@ class _Work:
     config: Any
     slower: float
     cores: int
-    gpu: bool
 
     @property
     def n(self) -> int:
@@ -213,7 +197,8 @@ class _Work:
     @property
     def m_faces(self) -> float:
         """Million faces that are kept."""
-        return min(self.raw_m_faces, self.config.mesh.max_faces / 1e6)
+        most = self.config.mesh.max_faces
+        return self.raw_m_faces if most is None else min(self.raw_m_faces, most / 1e6)
 
     def ingest(self) -> Cost:
         seconds = rates.INGEST_S_PER_MP * self.n * self.sizes.megapixels() * self.slower
@@ -244,16 +229,9 @@ class _Work:
         seconds = rates.SURFACE_S_PER_MP * self.n * self.depth_mp * self.slower
         memory = rates.BASE + rates.SURFACE_PER_M_FACES * self.raw_m_faces
         disk = 1e6 * self.raw_m_faces * (rates.SURFACE_BYTES_PER_FACE + rates.POINT_BYTES / 2)
-        if self.config.backend != "voxels":
-            seconds += rates.SURFACE_S_PER_M_FACES * self.raw_m_faces
-            return Cost(seconds, memory, disk)
-        voxels = self.config.voxels
-        each = rates.TRAIN_S_PER_ITERATION["gpu" if self.gpu else "cpu"]
-        seconds += each * voxels.n_iter * (1.0 if self.gpu else self.slower)
-        colors = 3 * (voxels.sh_degree + 1) ** 2
-        trained = (rates.VOXEL_BYTES + rates.VOXEL_COLOR_BYTES * colors) * voxels.max_voxels
-        model = (colors + 10) * 4 * voxels.max_voxels
-        return Cost(seconds, memory + (2e9 if self.gpu else trained), disk + model)
+        work = SurfaceWork(self.n, self.depth_mp, self.raw_m_faces, self.slower)
+        options = options_of(self.config, self.config.backend)
+        return Cost(seconds, memory, disk).plus(backend_of(self.config).estimate(work, options))
 
     def mesh(self) -> Cost:
         color = self.n * self.color_mp

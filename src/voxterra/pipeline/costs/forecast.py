@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from voxterra.core.costs import Cost
 from voxterra.core.machine import disk_free_bytes, gigabytes
 from voxterra.errors import OutputError, VoxterraError
 from voxterra.pipeline import machine
 from voxterra.pipeline.costs.estimate import (
     BASIS,
-    Cost,
     Estimate,
     PhotoSizes,
     estimate,
@@ -20,7 +20,6 @@ from voxterra.pipeline.costs.estimate import (
 )
 from voxterra.pipeline.events import RunEstimated
 from voxterra.pipeline.recipe.presets import PRESETS, preset
-from voxterra.pipeline.recipe.voxel_presets import this_machine
 
 _SMALLER_DEPTH = (1600, 1200, 800, 600)  # tried as --depth.max-size
 
@@ -40,9 +39,7 @@ def forecast(
     sizes = photo_sizes(source) if some else None
     if sizes is None:
         return None
-    found = estimate_worlds(
-        sizes, config, machine.cores(), stages, apart, gpu=_trains_on_gpu(config)
-    )
+    found = estimate_worlds(sizes, config, machine.cores(), stages, apart)
     total, free = machine.memory()
     return RunEstimated(
         tuple(found.stages),
@@ -65,21 +62,19 @@ def estimate_worlds(
     cores: int,
     stages: Sequence[str],
     apart: Sequence[tuple[int, Sequence[str]]],
-    *,
-    gpu: bool = False,
 ) -> Estimate:
     """What a run takes whose photos lie in several worlds, one done after the other.
 
     Args:
         sizes: of all photos.
-        config, cores, gpu: as of `estimate`.
+        config, cores: as of `estimate`.
         stages: names of those to do for the run's own world.
         apart: of each other world, how many photos it has, and names of the stages to do.
     """
     elsewhere = sum(count for count, _ in apart)
     costs: dict[str, Cost] = {}
     for count, names in [(max(sizes.count - elsewhere, 0), stages), *apart]:
-        found = estimate(replace(sizes, count=count), config, cores, names, gpu=gpu).stages
+        found = estimate(replace(sizes, count=count), config, cores, names).stages
         for name, cost in found.items():
             known = costs.get(name, Cost(0.0, 0.0))
             costs[name] = Cost(
@@ -154,11 +149,10 @@ def _advice(told: RunEstimated, config: Any) -> str:
     sizes = PhotoSizes(told.photos, round(side * 1.155), round(side / 1.155))  # of 4:3
 
     def need(smaller: Any) -> float:
-        found = estimate(sizes, smaller, machine.cores(), told.stages, gpu=_trains_on_gpu(config))
-        return found.memory_bytes
+        return estimate(sizes, smaller, machine.cores(), told.stages).memory_bytes
 
     for name in reversed(PRESETS):
-        smaller = replace(preset(name), backend=config.backend)
+        smaller = replace(preset(name, config.machine), backend=config.backend)
         if need(smaller) < min(told.memory_bytes, total):
             return f"Take --preset {name}, for about {gigabytes(need(smaller))}."
     for size in _SMALLER_DEPTH:
@@ -167,12 +161,6 @@ def _advice(told: RunEstimated, config: Any) -> str:
             options = f"--depth.max-size {size} --depth.color-max-size {size}"
             return f"Take {options}, for about {gigabytes(need(smaller))}."
     return "Take fewer photos at a time, or a machine with more memory."
-
-
-def _trains_on_gpu(config: Any) -> bool:
-    if config.backend != "voxels" or config.voxels.device == "cpu":
-        return False
-    return config.voxels.device == "cuda" or this_machine() == "gpu"
 
 
 def spoken_time(seconds: float) -> str:

@@ -26,8 +26,6 @@ DEPTH_S_PER_MP = 10.0
 """Stereo of a depth map of one megapixel against 10 source photos."""
 SURFACE_S_PER_MP = 0.4
 """Fusing a megapixel of depth."""
-SURFACE_S_PER_M_FACES = 2.2
-"""Extracting a million faces from the fused volume."""
 MESH_S_PER_M_FACES = 55.0
 """Cleaning and texturing, for a million faces that are kept."""
 PRODUCTS_S = 4.5
@@ -38,8 +36,6 @@ COLOR_S_PER_MP = 0.1
 """Undistorting, texture and orthophoto, each, for a megapixel of the undistorted photos."""
 REPORT_S = 5.0
 """The report."""
-TRAIN_S_PER_ITERATION = {"cpu": 0.9, "gpu": 0.012}
-"""An iteration of training voxels, with as many voxels as the presets have."""
 
 # --- memory [bytes] -------------------------------------------------------------------------------
 
@@ -57,9 +53,6 @@ SURFACE_PER_M_FACES = 0.22e9
 """For a million faces of the surface before it is simplified."""
 MESH_PER_M_FACES = 0.56e9
 """The same while it is simplified and textured: mostly the largest."""
-VOXEL_BYTES, VOXEL_COLOR_BYTES = 1000.0, 16.0
-"""For a voxel that is trained on a processor, and for each number of its colours: 1.2 GB in all for
-0.49 million voxels of 12 such numbers."""
 COLOR_PER_MP = 0.04e9
 """For a megapixel of an undistorted photo, while textures and orthophoto are painted."""
 TEXEL_MEMORY = 6.0

@@ -42,8 +42,10 @@ def read_run_file(root: Path) -> dict[str, Any]:
         for key in ("source", "source_from_run"):
             data[key] = [str(Path(part)) for part in data.get(key, [])]
         for option, relative in data.get("paths_from_run", {}).items():
-            section, name = option.split(".")
-            values = data["config"][section]
+            *sections, name = option.split(".")
+            values = data["config"]
+            for section in sections:
+                values = values[section]
             values[name] = str(_where_now(root, values[name], relative))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path) from error

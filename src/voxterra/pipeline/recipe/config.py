@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Fixed, Suppress
 
 from voxterra.core.geo import projected_crs
+from voxterra.core.machine import Machine, this_machine
+from voxterra.core.options import with_values
+from voxterra.core.wording import nearest
 from voxterra.depth.config import DepthConfig
 from voxterra.errors import UsageError
 from voxterra.georef.config import GeorefConfig
@@ -17,17 +24,26 @@ from voxterra.io.geojson import read_polygons
 from voxterra.io.scale_bars import read_scale_bars
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.texture.config import TextureConfig
-from voxterra.pipeline.recipe.backends import named_as_in_a_run
-from voxterra.pipeline.recipe.voxel_presets import this_machine, voxel_preset
+from voxterra.pipeline.recipe.plugins import options_of, plugin_options
 from voxterra.products.config import ProductsConfig
 from voxterra.products.config import check as check_products
 from voxterra.report.config import ReportConfig
 from voxterra.report.config import check as check_report
 from voxterra.sfm.config import SfmConfig
+from voxterra.surface.backend import BACKENDS
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.options import checked
-from voxterra.surface.voxels.scene.resize import training_size
+from voxterra.surface.voxels.run_presets import voxel_preset
+
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    BackendName = str
+else:  # so that command line, YAML and help know the installed ones
+    BackendName = Literal[("auto", *BACKENDS.names())]
+PresetName = Literal["preview", "standard", "high"]
+
+_NO_FLAG = {"flag": False}
 
 
 @dataclass(frozen=True)
@@ -45,8 +61,11 @@ class RunConfig:
         products: files for the map and for viewers.
         report: the HTML file about the run.
         backend: what makes the surface: "fusion" of depth maps, "voxels" trained on the photos,
-            or "auto": that of the surface that is there, else fusion.
+            the name of a plugin, or "auto": that of the surface that is there, else fusion.
         voxels: training voxels, with that backend.
+        plugins: options of installed plugins, a section each.
+        preset: the preset that the other options started from.
+        machine: the kind of machine whose column of the preset they started from.
     """
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -58,8 +77,12 @@ class RunConfig:
     texture: TextureConfig = field(default_factory=TextureConfig)
     products: ProductsConfig = field(default_factory=ProductsConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
-    backend: Literal["auto", "fusion", "voxels"] = "auto"
+    backend: BackendName = "auto"
     voxels: VoxelConfig = field(default_factory=lambda: voxel_preset("standard", this_machine()))
+    plugins: Any = field(default_factory=plugin_options)
+    # Recorded, not chosen by a flag of their own: `--preset` changes the other options too.
+    preset: Suppress[Fixed[PresetName]] = field(default="standard", metadata=_NO_FLAG)
+    machine: Suppress[Fixed[Machine]] = field(default_factory=this_machine, metadata=_NO_FLAG)
 
 
 # The least that options of other stages can be; True: more than that.
@@ -128,7 +151,7 @@ def check_config(config: RunConfig) -> None:
     check_report(config.report)
     if config.depth.aoi is not None:
         read_polygons(config.depth.aoi)
-    _check_voxels(config.voxels)
+    _check_backends(config)
     if config.sfm.cameras is not None:
         read_cameras(config.sfm.cameras)
     if config.georef.scale_bar is not None:
@@ -137,8 +160,30 @@ def check_config(config: RunConfig) -> None:
         projected_crs(config.georef.crs)
 
 
-def _check_voxels(voxels: VoxelConfig) -> None:
-    """As `voxterra train` checks them, with the names that they have in a run."""
-    with named_as_in_a_run():
-        checked(voxels)
-        training_size(1600, 1200, voxels)
+def _check_backends(config: RunConfig) -> None:
+    """The backend's name, and the options of all backends."""
+    names = ("auto", *BACKENDS.names())
+    if config.backend not in names:
+        raise UsageError(
+            f"There is no surface backend '{config.backend}'{nearest(config.backend, names)}",
+            where="--backend",
+            next_step=f"Choose one of: {', '.join(names)}.",
+        )
+    if config.backend != "auto":
+        BACKENDS.get(config.backend)
+    for name, backend in BACKENDS.available().items():
+        backend.check(options_of(config, name))
+
+
+def recorded_config(values: Mapping[str, Any], *, where: str) -> RunConfig:
+    """Options that a run folder recorded; those of plugins that are gone are skipped.
+
+    Raises:
+        UsageError: it has options that this version does not know.
+    """
+    base, plugins = RunConfig(), dict(values.get("plugins") or {})
+    gone = [name for name in plugins if not hasattr(base.plugins, name)]
+    if gone:
+        log.warning("options of plugins that are not installed are skipped: %s", ", ".join(gone))
+    kept = {name: options for name, options in plugins.items() if name not in gone}
+    return with_values(base, {**values, "plugins": kept}, where=where)

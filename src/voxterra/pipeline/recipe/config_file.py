@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from voxterra.core.options import with_values
-from voxterra.errors import FormatError, InputError
+from voxterra.errors import FormatError, InputError, UsageError
 from voxterra.io.files.atomic import atomic_path
 
 T = TypeVar("T")
@@ -25,14 +25,15 @@ def plain(value: Any) -> Any:
     return str(value.absolute()) if isinstance(value, Path) else value
 
 
-def path_options(options: Any) -> dict[str, Path]:
+def path_options(options: Any, prefix: str = "") -> dict[str, Path]:
     """The files and folders that a run's options name, by "group.option"."""
-    found = {}
-    for group in fields(options):
-        values = getattr(options, group.name)
-        for option in fields(values) if is_dataclass(values) else ():
-            if isinstance(value := getattr(values, option.name), Path):
-                found[f"{group.name}.{option.name}"] = value
+    found: dict[str, Path] = {}
+    for option in fields(options):
+        name, value = f"{prefix}{option.name}", getattr(options, option.name)
+        if is_dataclass(value):
+            found |= path_options(value, f"{name}.")
+        elif isinstance(value, Path):
+            found[name] = value
     return found
 
 
@@ -65,8 +66,17 @@ def read_options(path: Path, base: T) -> T:
 
     Raises:
         UsageError: unknown option (the nearest known one is named) or a value of a wrong type.
+        InputError, FormatError: as of `read_values`.
+    """
+    return with_values(base, read_values(path), where=str(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """What a YAML file of options holds.
+
+    Raises:
         InputError: the file cannot be read.
-        FormatError: it is not YAML.
+        FormatError: it is not YAML, or no mapping.
     """
     import yaml
 
@@ -84,4 +94,10 @@ def read_options(path: Path, base: T) -> T:
             where=str(path),
             next_step="Give a YAML file such as `depth: {max_size: 800}`.",
         ) from error
-    return with_values(base, data or {}, where=str(path))
+    if not isinstance(data or {}, dict):
+        raise UsageError(
+            f"The config file holds no options, but {data!r}.",
+            where=str(path),
+            next_step="Give a mapping, such as `depth: {max_size: 800}`.",
+        )
+    return dict(data or {})

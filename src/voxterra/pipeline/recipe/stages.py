@@ -8,7 +8,7 @@ A stage function knows nothing of run folders; the functions here are the only g
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import Registration
 from voxterra.pipeline.engine.sites import facts_apart, find_apart
 from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
-from voxterra.pipeline.recipe.backends import require_voxels, surface_options
+from voxterra.pipeline.recipe import surface_files
+from voxterra.pipeline.recipe.plugins import backend_of, options_of
 from voxterra.pipeline.recipe.summaries import (
     about_gaps,
     about_single_files,
@@ -36,6 +37,7 @@ from voxterra.pipeline.recipe.summaries import (
     run_info,
     stage_facts,
 )
+from voxterra.surface.backend import Box
 
 # The heavy imports are inside the functions, so that a second run, which does nothing, is quick.
 
@@ -114,53 +116,78 @@ def _require_gpu(config: Any) -> None:
 
 def _surface(ctx: StageContext) -> StageOutput:
     from voxterra.io.arrays import write_cloud, write_mesh
+    from voxterra.surface.backend import SurfaceInputs, checked
     from voxterra.surface.fusion.cloud import fuse_cloud
-    from voxterra.surface.fusion.fuse import fuse
 
-    ctx = _within_area(ctx)
-    maps, config = read_depth(ctx.input("depth")), ctx.config.surface
-    if ctx.config.backend == "voxels":
-        from voxterra.pipeline.recipe.voxel_surface import voxel_surface
-
-        share = 0.95
-        mesh, training, warnings = voxel_surface(ctx, maps, part(ctx.progress, 0.0, share))
-        made = f"{training}; {describe_mesh(mesh)}"
-    else:
-        share, warnings = 0.7, ()
-        mesh = fuse(maps, config, work_dir=ctx.work, progress=part(ctx.progress, 0.0, share))
-        made = describe_mesh(mesh)
-    write_mesh(mesh, ctx.out / "mesh.npz")
-    cloud = fuse_cloud(maps, config, progress=part(ctx.progress, share, 1.0))
-    write_cloud(cloud, ctx.out / "cloud.npz")
+    name, backend, config = ctx.config.backend, backend_of(ctx.config), ctx.config.surface
+    maps, bounds = read_depth(ctx.input("depth")), _surface_bounds(ctx)
+    inputs = SurfaceInputs(
+        maps,
+        lambda: _each_component(ctx.input("georef")),
+        bounds,
+        config.min_views,
+        ctx.work,
+        ctx.out,
+        source=str(ctx.input("depth")),
+    )
+    options = options_of(ctx.config, name)
+    result = checked(name, backend.run(inputs, options, part(ctx.progress, 0.0, 0.85)))
+    cloud = result.cloud
+    if cloud is None:
+        of_cloud = replace(config, bounds_m=bounds)
+        cloud = fuse_cloud(maps, of_cloud, progress=part(ctx.progress, 0.85, 1.0))
+    if result.mesh is not None:
+        write_mesh(result.mesh, ctx.out / surface_files.MESH_FILE)
+    write_cloud(cloud, ctx.out / surface_files.CLOUD_FILE)
+    surface_files.write_facts(name, result, ctx.out)
     ctx.drop_work()
-    return StageOutput(f"{made}, cloud of {len(cloud):,} points", warnings)
+    made = "no mesh" if result.mesh is None else describe_mesh(result.mesh)
+    by = result.made_by or f"backend {name}"
+    return StageOutput(f"{by}; {made}, cloud of {len(cloud):,} points", result.warnings)
 
 
-def _within_area(ctx: StageContext) -> StageContext:
-    """With an area of interest, the surface's bounds are the box around it.
-
-    The georeference is no input of the stage in the table: depth maps are made from it and from
-    the area, so others make other depth maps and another surface.
-    """
+def _surface_bounds(ctx: StageContext) -> Box | None:
+    """The box to reconstruct: the one asked for, else that around the area of interest."""
     config = ctx.config
     if config.depth.aoi is None or config.surface.bounds_m is not None:
-        return ctx
+        return config.surface.bounds_m
     from voxterra.depth.area import box_of_area
     from voxterra.io.geojson import read_polygons
 
     placed = read_georeferenced(ctx.input("georef"))
     if placed.frame.is_local:
-        return ctx
-    box = box_of_area(placed.mappable_components, placed.frame, read_polygons(config.depth.aoi))
-    return replace(ctx, config=replace(config, surface=replace(config.surface, bounds_m=box)))
+        return None
+    return box_of_area(placed.mappable_components, placed.frame, read_polygons(config.depth.aoi))
+
+
+def _surface_options(config: Any) -> dict[str, Any]:
+    """What the surface depends on among the options of a run, by section, for its fingerprint.
+
+    A backend does not depend on the options of another; all depend on those of the cloud.
+    """
+    from voxterra.surface.fusion.config import CLOUD_OPTIONS
+
+    backend = backend_of(config)
+    return {
+        "backend": config.backend,
+        "version": backend.version,
+        "options": options_of(config, config.backend),
+        "cloud": {name: getattr(config.surface, name) for name in CLOUD_OPTIONS},
+    }
+
+
+def _require_backend(config: Any) -> None:
+    backend_of(config).requires(options_of(config, config.backend))
 
 
 def _mesh(ctx: StageContext) -> StageOutput:
-    from voxterra.io.arrays import read_mesh, write_mesh
+    from voxterra.io.arrays import write_mesh
     from voxterra.mesh.clean import clean_mesh
     from voxterra.mesh.texture.texture import texture_mesh
 
-    raw = read_mesh(ctx.input("surface") / "mesh.npz")
+    raw = surface_files.read_surface_mesh(ctx.input("surface"))
+    if raw is None:
+        return StageOutput(f"no mesh: the backend {ctx.config.backend} makes none")
     clean = clean_mesh(raw, ctx.config.mesh, progress=part(ctx.progress, 0.0, 0.3))
     maps = read_depth(ctx.input("depth"))
     mesh = texture_mesh(clean, maps, ctx.config.texture, progress=part(ctx.progress, 0.3, 1.0))
@@ -233,12 +260,12 @@ STAGES: tuple[Stage, ...] = (
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
     Stage(
         "surface",
-        ("depth",),
-        ("backend", "surface", "voxels"),
-        _surface,  # results of voxels have a version of their own: backends.VOXELS_VERSION
+        ("georef", "depth"),
+        ("backend", "surface", "voxels", "plugins"),
+        _surface,  # results of each backend have a version of their own: SurfaceBackend.version
         resumable=True,
-        counting=surface_options,
-        requires=require_voxels,
+        counting=_surface_options,
+        requires=_require_backend,
     ),
     Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh),
     Stage(
@@ -274,6 +301,14 @@ def read_photos_of(ctx: StageContext) -> PhotoSet:
     folder = ctx.input("sfm")
     theirs = {i.name for c in read_components(folder, ctx.apart.components) for i in c.images}
     return PhotoSet(photos.root, tuple(p for p in photos.photos if p.id in theirs))
+
+
+def _each_component(folder: Path) -> Iterator[Reconstruction]:
+    """Components of the georef stage, one in memory at a time."""
+    from voxterra.io.colmap.model import read_colmap
+
+    for path in sorted(folder.glob("component_*")):
+        yield read_colmap(path)
 
 
 def read_components(

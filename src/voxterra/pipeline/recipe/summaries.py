@@ -20,7 +20,8 @@ from voxterra.core.sites import worlds_apart
 from voxterra.core.wording import listed
 from voxterra.pipeline.folder.fingerprint import canonical
 from voxterra.pipeline.folder.workspace import Workspace
-from voxterra.pipeline.recipe.voxel_surface import surface_facts
+from voxterra.pipeline.recipe.plugins import backend_sections
+from voxterra.pipeline.recipe.surface_files import surface_facts
 from voxterra.report.facts import StageFacts
 
 
@@ -176,7 +177,7 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
         "software": {"python": platform.python_version()},  # packages are added by the products
         "platform": f"{sys.platform} {platform.machine()}",
         "config": canonical(_that_counts(config)),
-        "surface": surface_facts(workspace.stage_dir("surface"), config.backend),
+        "surface": surface_facts(workspace.stage_dir("surface")),
         "stages": timings,
     }
 
@@ -192,7 +193,6 @@ def stage_facts(workspace: Workspace, stages: Sequence[str]) -> tuple[StageFacts
 
 
 def _that_counts(config: Any) -> dict[str, Any]:
-    """Options by section, without those of a backend that was not used and of the report."""
-    sections = {f.name: getattr(config, f.name) for f in fields(config)}
-    del sections["report"]
-    return {k: v for k, v in sections.items() if k != "voxels" or config.backend == "voxels"}
+    """Options by section, without those of backends that were not used and of the report."""
+    unused = {"report", "machine", *backend_sections(but=config.backend)}
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.name not in unused}

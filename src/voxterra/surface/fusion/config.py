@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CLOUD_OPTIONS = (
+    "voxel_size_m",
+    "voxel_factor",
+    "min_views",
+    "max_footprint_voxels",
+    "bounds_m",
+    "cloud_voxel_size_m",
+    "max_points",
+    "cloud_tolerance",
+    "cloud_neighbors",
+)
+"""Options that the fused cloud depends on; surfaces of all backends have that cloud."""
+
 
 @dataclass(frozen=True)
 class FusionConfig:

@@ -7,8 +7,11 @@ stand beside them in docs/voxels.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+# Of options that say where to train and what to show meanwhile.
+_SAME_RESULT = {"affects_result": False}
 
 BoundMode = Literal["default", "camera_median", "camera_max", "forward", "pcd"]
 
@@ -36,9 +39,9 @@ class VoxelConfig:
     mask_mode: Literal["auto", "object", "ignore"] = "auto"
     """What masks tell. object: where the object is, and that nothing is beside it; ignore: what to
     look away from, such as a tripod; auto: ignore in panoramas, object else."""
-    data_device: Literal["auto", "cpu", "cuda"] = "auto"
+    data_device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata=_SAME_RESULT)
     """Where the images lie; auto: with the model where they fit."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata=_SAME_RESULT)
     """Where to train."""
     deterministic: bool = False
     """Repeat bit by bit, at the cost of some speed, on a GPU too; a CPU does with the same number
@@ -106,14 +109,14 @@ class VoxelConfig:
     sharpness_from: int = 6000
     """First iteration at which it is learned: late, since a surface that still moves looks
     thick."""
-    subdivide_save_gpu: bool = False
+    subdivide_save_gpu: bool = field(default=False, metadata=_SAME_RESULT)
     """Accepted for SVRaster's users; splitting here never needs more memory than training."""
     save_quantized: bool = False
     """Save the model with 8 bits a number."""
-    save_every: int = 0
+    save_every: int = field(default=0, metadata=_SAME_RESULT)
     """Write a checkpoint to resume from every this many iterations too (0: every minute and at the
     end only)."""
-    view_every: int = 500
+    view_every: int = field(default=500, metadata=_SAME_RESULT)
     """Write a picture of the progress every this many iterations."""
 
     # --- optimiser --------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from voxterra.io.images import read_mask, read_rgb_alpha, same_shape
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.scene import layouts as formats
 from voxterra.surface.voxels.scene import panoramas
-from voxterra.surface.voxels.scene.photo_files import Listing, PhotoFile, run_points
+from voxterra.surface.voxels.scene.photo_files import Listing, PhotoFile, points_of
 from voxterra.surface.voxels.scene.resize import shrink, training_size
 from voxterra.surface.voxels.scene.scene import (
     Scene,
@@ -233,6 +233,7 @@ def _over_background(rgb: Pixels, alpha: Pixels, background: int) -> Pixels:
 
 def _load_run(folder: Path, config: VoxelConfig, progress: Progress) -> Scene:
     """Images and depth maps of a run, with its sparse points."""
+    from voxterra.io.colmap.model import read_colmap
     from voxterra.io.depth_store import DepthStore
 
     depth = folder / "stages" / "depth" if (folder / "stages").is_dir() else folder
@@ -243,5 +244,6 @@ def _load_run(folder: Path, config: VoxelConfig, progress: Progress) -> Scene:
             next_step=f"Let it get there: voxterra depth {folder}.",
         )
     maps = DepthStore(depth)
-    points = run_points(folder / "stages" / "georef", maps)
+    models = sorted((folder / "stages" / "georef").glob("component_*"))
+    points = points_of((read_colmap(path) for path in models), maps)
     return scene_from_depth_maps(maps, config, points=points, source=str(folder), progress=progress)

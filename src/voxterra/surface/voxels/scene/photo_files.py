@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -64,23 +64,19 @@ def scene_points(points: SparsePoints, n_views: int) -> ScenePoints | None:
     )
 
 
-def run_points(georef: Path, maps: DepthMaps) -> ScenePoints | None:
+def points_of(components: Iterable[Reconstruction], maps: DepthMaps) -> ScenePoints | None:
     """Sparse points of all components that the depth maps' views belong to, by view.
 
     Args:
-        georef: result of a run's georef stage (COLMAP's files, read without any package); without
-            components there are no points.
+        components: of a run, in world; those without a view of `maps` are ignored.
         maps: of the same run.
 
-    Raises:
-        FormatError: a file is damaged.
+    Returns:
+        None where there are no points.
     """
-    from voxterra.io.colmap.model import read_colmap
-
     index = {view.name: i for i, view in enumerate(maps.views)}
     positions, colors, pairs, count = [], [], [], 0
-    for model in sorted(georef.glob("component_*")):
-        reconstruction = read_colmap(model)
+    for reconstruction in components:
         found = scene_points(reconstruction.points, len(reconstruction.images))
         if found is None or not any(image.name in index for image in reconstruction.images):
             continue

@@ -1,14 +1,12 @@
-"""Options of training voxels by preset and kind of machine: all of them in one table."""
+"""Options of a run's training of voxels by preset and kind of machine: all in one table."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from voxterra.core.machine import shows_gpu
+from voxterra.core.machine import Machine
 from voxterra.core.options import with_values
 from voxterra.surface.voxels.config import VoxelConfig
-
-Machine = Literal["cpu", "gpu"]
 
 # A run's training starts from depth maps that are good already: voxels of two pixels around their
 # surface at once, so sharp that they lie where the photos say (thick ones came out 1 to 2 cm low),
@@ -55,11 +53,3 @@ for _machines in VOXEL_PRESETS.values():
 def voxel_preset(name: str, machine: Machine) -> VoxelConfig:
     """Options of the preset `name` on a machine without a GPU ("cpu") or with one ("gpu")."""
     return with_values(VoxelConfig(), VOXEL_PRESETS[name][machine], where=f"preset {name}")
-
-
-def this_machine() -> Machine:
-    """Which column fits here: "gpu" where the system shows an NVIDIA GPU.
-
-    Costs no import and touches no driver; whether torch can use the GPU is another question.
-    """
-    return "gpu" if shows_gpu() else "cpu"
