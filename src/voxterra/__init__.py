@@ -21,6 +21,7 @@ _PUBLIC = {
     "preset": "voxterra.pipeline.recipe.presets",
     "events": "voxterra.pipeline",
     "errors": "voxterra",
+    "plugins": "voxterra",
     # the stages, one function and one config each
     "ingest_photos": "voxterra.ingest.ingest",
     "IngestConfig": "voxterra.ingest.config",
@@ -69,6 +70,7 @@ _PUBLIC = {
 
 if TYPE_CHECKING:
     from voxterra import errors as errors
+    from voxterra import plugins as plugins
     from voxterra.pipeline import events as events
     from voxterra.pipeline.recipe.config import RunConfig as RunConfig
     from voxterra.pipeline.recipe.presets import preset as preset
@@ -79,7 +81,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'voxterra' has no attribute '{name}'")
     home = _PUBLIC[name]
-    if name in ("events", "errors"):  # modules, not names in one
+    if name in ("events", "errors", "plugins"):  # modules, not names in one
         return importlib.import_module(f"{home}.{name}")
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value

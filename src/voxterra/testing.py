@@ -1,23 +1,37 @@
-"""Helpers for tests: photos of exactly known scenes, held in memory."""
+"""Helpers for tests: photos of exactly known scenes, and checks for authors of plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
+from voxterra.core.machine import Machine
 from voxterra.core.mesh import TriMesh
+from voxterra.core.progress import Progress
+from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.errors import Cancelled
 from voxterra.kernels.raster.zbuffer import rasterize_depth
 from voxterra.report.render import render_textured, sample_texture
+from voxterra.surface.backend import (
+    SurfaceBackend,
+    SurfaceInputs,
+    SurfaceResult,
+    SurfaceWork,
+    checked,
+)
 
 __all__ = [
     "Color",
     "MemoryDepthMaps",
     "assert_grad_close",
+    "check_backend",
     "checker",
     "depth_normals",
     "look_at",
@@ -205,3 +219,73 @@ def textured_plane_scene(
         for i, a in enumerate(angle)
     ]
     return mesh, photograph(mesh, views, checker, exposures), checker
+
+
+def check_backend(backend: SurfaceBackend, work_dir: Path) -> SurfaceResult:
+    """Try a surface backend on a small scene; for the tests of its authors.
+
+    Args:
+        backend: an instance.
+        work_dir: an empty folder to work in.
+
+    Returns:
+        what it made of four photos of a patterned plane.
+
+    Raises:
+        AssertionError: it breaks the contract of `SurfaceBackend`, in a way that is named.
+        VoxterraError: what it raises itself.
+    """
+    assert backend.name and backend.license, "name and license are texts"
+    assert backend.version >= 1, "version counts from 1"
+    options = backend.options()
+    assert is_dataclass(options), "options is a dataclass"
+    for preset in ("preview", "standard", "high"):
+        for machine in get_args(Machine):
+            made = backend.preset(preset, machine)
+            assert isinstance(made, backend.options), "preset gives an instance of options"
+            backend.check(made)
+    backend.requires(options)
+    cost = backend.estimate(SurfaceWork(20, 1.0, 2.0, 1.0), options)
+    assert cost.seconds >= 0 and cost.memory_bytes >= 0, "an estimate is not negative"
+    mesh, maps, _ = textured_plane_scene()
+    points = np.asarray(mesh.vertices[::7], np.float64)
+    sparse = _seen_by_all(points, maps.views)
+    folders = [work_dir / name for name in ("work", "out")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    inputs = SurfaceInputs(maps, lambda: iter([sparse]), None, 2, *folders)
+    _check_stops(lambda progress: backend.run(inputs, options, progress))
+    shares: list[float] = []
+    result = backend.run(inputs, options, lambda share, message="": shares.append(share))
+    assert shares, "progress is called"
+    assert all(0 <= share <= 1 for share in shares), "progress lies in [0, 1]"
+    return checked(backend.name, result)
+
+
+def _seen_by_all(points: NDArray[np.float64], views: Sequence[PinholeView]) -> Reconstruction:
+    """Cameras of views, and points that all of them see."""
+    cameras = {i: view.camera for i, view in enumerate(views)}
+    images = tuple(Image(view.name, i, view.cam_from_world) for i, view in enumerate(views))
+    count = len(views)
+    sparse = SparsePoints(
+        points,
+        np.full((len(points), 3), 128, np.uint8),
+        np.full(len(points), 0.5),
+        np.arange(0, count * len(points) + 1, count, dtype=np.int64),
+        np.tile(np.arange(count, dtype=np.int32), len(points)),
+        np.stack([view.project(points)[0] for view in views], axis=1).reshape(-1, 2),
+    )
+    return Reconstruction(cameras, images, sparse)
+
+
+def _check_stops(run: Callable[[Progress], object]) -> None:
+    """`Cancelled` out of progress must come through."""
+
+    def stop(share: float, message: str = "") -> None:
+        raise Cancelled("stopped")
+
+    try:
+        run(stop)
+    except Cancelled:
+        return
+    raise AssertionError("Cancelled, which progress raises, must come out of run")

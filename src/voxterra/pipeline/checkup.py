@@ -70,6 +70,7 @@ def check_up(facts: MachineFacts) -> tuple[Check, ...]:
         *_gpu_checks(facts),
         _part("viewer", "viser", "voxterra view"),
         _voxels(),
+        *_plugins(),
     )
 
 
@@ -238,3 +239,24 @@ def _voxels() -> Check:
         return Check("voxels", "missing", f"{type(error).__name__}: {error}", "Reinstall torch.")
     where = "on the GPU" if device.type == "cuda" else "on the processor"
     return Check("voxels", "ok", f"{check.found}; they train {where}")
+
+
+def _plugins() -> list[Check]:
+    """What is there of each kind of plugin, and why an installed one is not."""
+    from voxterra.pipeline.recipe.plugins import registries
+
+    checks = []
+    for kind, registry in registries().items():
+        there = registry.available()
+        shown = [n if registry.is_built_in(n) else f"{n} ({p.license})" for n, p in there.items()]
+        checks.append(Check(kind, "ok", ", ".join(shown)))
+        for gone in registry.unavailable():
+            checks.append(
+                Check(
+                    f"plugin {gone.name}",
+                    "missing",
+                    f"unavailable: {gone.reason}",
+                    f"Repair or remove the package {gone.provider}.",
+                )
+            )
+    return checks
