@@ -71,8 +71,8 @@ def test_voxels_cost_what_their_iterations_cost():
     )
     a, b = (estimate(SURVEY, c, 2, ("surface",)).seconds for c in (short, long))
     assert b - a > 500
-    on_gpu = estimate(SURVEY, long, 2, ("surface",), gpu=True)
-    assert on_gpu.seconds < b
+    on_gpu = replace(long, voxels=replace(long.voxels, device="cuda"))
+    assert estimate(SURVEY, on_gpu, 2, ("surface",)).seconds < b
 
 
 def test_worlds_apart_cost_what_their_photos_cost():

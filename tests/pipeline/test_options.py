@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, field, fields, replace
 
 import pytest
 
+from voxterra.cli import run as run_verb
 from voxterra.core.options import with_values
 from voxterra.errors import FormatError, InputError, UsageError
-from voxterra.pipeline.recipe.config import RunConfig
+from voxterra.pipeline.folder.fingerprint import fingerprint
+from voxterra.pipeline.recipe.config import RunConfig, check_config, recorded_config
 from voxterra.pipeline.recipe.config_file import plain, read_options, write_options
 from voxterra.pipeline.recipe.presets import PRESETS, preset
 from voxterra.pipeline.recipe.stages import STAGES
+from voxterra.surface.backend import BACKENDS
 
 
 def test_options_come_back_as_they_were_written(tmp_path):
@@ -84,9 +87,78 @@ def test_presets_differ_and_standard_is_the_default():
 
 
 def test_every_section_belongs_to_a_stage_and_every_input_comes_before():
-    sections = [name for stage in STAGES for name in stage.config]
-    assert sorted(sections) == sorted(field.name for field in fields(RunConfig))
+    sections = {name for stage in STAGES for name in stage.config}
+    started_from = {"preset", "machine"}
+    assert sections | started_from == {field.name for field in fields(RunConfig)}
     known = {"source"}
     for stage in STAGES:
         assert set(stage.inputs) <= known
         known.add(stage.name)
+
+
+@dataclass(frozen=True)
+class SplatOptions:
+    """Options of a plugin."""
+
+    count: int = 7
+    """How many."""
+    threads: int = field(default=2, metadata={"affects_result": False})
+
+
+class Splats:
+    name, license, needs, version, options = "my-splats", "MIT", (), 3, SplatOptions
+
+    def preset(self, name, machine):
+        return SplatOptions({"preview": 5}.get(name, 7))
+
+    def check(self, options):
+        if options.count < 1:
+            raise UsageError("too few", where="--plugins.my-splats.count")
+
+    def requires(self, options): ...
+    def estimate(self, work, options): ...
+    def run(self, inputs, options, progress): ...
+
+
+@pytest.fixture
+def splats():
+    BACKENDS.register("my-splats", Splats)
+    yield
+    BACKENDS.unregister("my-splats")
+
+
+def test_options_of_a_plugin_are_like_those_built_in(splats, tmp_path, capsys):
+    args = ["p", "--out", "o", "--preset", "preview", "--plugins.my-splats.threads", "9"]
+    given = run_verb._parse(args, run_verb.starting_options(args)).options
+    assert given.plugins.my_splats == SplatOptions(5, 9)
+
+    write_options(given, tmp_path / "c.yaml")
+    assert read_options(tmp_path / "c.yaml", preset("standard")) == given
+    with pytest.raises(UsageError, match="did you mean 'count'"):
+        with_values(given, {"plugins": {"my_splats": {"cuont": 1}}}, where="here")
+    bad = with_values(given, {"plugins": {"my_splats": {"count": 0}}}, where="here")
+    with pytest.raises(UsageError, match="too few"):
+        check_config(bad)
+    with pytest.raises(SystemExit):
+        run_verb._parse(["--help"], preset("preview"))
+    shown = capsys.readouterr().out
+    assert "--plugins.my-splats.count" in shown and "How many." in shown
+
+
+def test_options_of_a_plugin_enter_the_fingerprint_of_what_it_makes(splats):
+    surface = next(stage for stage in STAGES if stage.name == "surface")
+
+    def of(count: int, threads: int, backend: str = "my-splats") -> str:
+        plugins = replace(RunConfig().plugins, my_splats=SplatOptions(count, threads))
+        config = replace(RunConfig(), backend=backend, plugins=plugins)
+        return fingerprint("surface", 1, surface.options(config), {})
+
+    assert of(1, 2) == of(1, 3) != of(2, 2)
+    assert of(1, 2, "fusion") == of(2, 2, "fusion")
+
+
+def test_recorded_options_of_a_plugin_that_is_gone_are_skipped(splats, caplog):
+    recorded = plain(RunConfig())
+    BACKENDS.unregister("my-splats")
+    assert recorded_config(recorded, where="run") == RunConfig()
+    assert "not installed are skipped: my_splats" in caplog.text
