@@ -120,13 +120,13 @@ that cannot be made has other causes in principle; memory is the one that is met
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is full: the machine's, or a GPU's as torch tells it."""
+    """Whether an error says that memory is full: the machine's, or a GPU's as torch reports it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    told = isinstance(error, RuntimeError | ImportError)
-    return told and any(text in str(error) for text in _NO_MEMORY)
+    raised = isinstance(error, RuntimeError | ImportError)
+    return raised and any(text in str(error) for text in _NO_MEMORY)
 
 
 def exit_code(error: VoxterraError) -> int:

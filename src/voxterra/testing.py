@@ -256,7 +256,11 @@ def check_backend(backend: SurfaceBackend, work_dir: Path) -> SurfaceResult:
     inputs = SurfaceInputs(maps, lambda: iter([sparse]), None, 2, *folders)
     _check_stops(lambda progress: backend.run(inputs, options, progress))
     shares: list[float] = []
-    result = backend.run(inputs, options, lambda share, message="": shares.append(share))
+
+    def note(fraction: float, message: str = "") -> None:
+        shares.append(fraction)
+
+    result = backend.run(inputs, options, note)
     assert shares, "progress is called"
     assert all(0 <= share <= 1 for share in shares), "progress lies in [0, 1]"
     return checked(backend.name, result)
@@ -281,7 +285,7 @@ def _seen_by_all(points: NDArray[np.float64], views: Sequence[PinholeView]) -> R
 def _check_stops(run: Callable[[Progress], object]) -> None:
     """`Cancelled` out of progress must come through."""
 
-    def stop(share: float, message: str = "") -> None:
+    def stop(fraction: float, message: str = "") -> None:
         raise Cancelled("stopped")
 
     try:

@@ -35,7 +35,7 @@ def parse(
         extra: further known options.
 
     Raises:
-        UsageError: unknown option. Wrong values are told by tyro, which leaves with code 2.
+        UsageError: unknown option. tyro reports wrong values and exits with code 2.
     """
     known = sorted({*_flags(kind, options), *extra, "--help"})
     for arg in args:

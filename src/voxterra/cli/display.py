@@ -67,14 +67,14 @@ def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
                 if not failed:
                     events.close()
                     if show is not None and not printing:
-                        show(failure(error))  # how to go on
+                        show(failure(error))  # how to resume
                     raise
             elif not failed:
                 if show is None:
                     show = stack.enter_context(_display(sys.stdout, sys.stderr, as_json=as_json))
-                told = _quietly(error)
-                show(told)
-                code = told.exit_code
+                shown = _quietly(error)
+                show(shown)
+                code = shown.exit_code
         finally:
             events.close()
     return code
@@ -198,7 +198,7 @@ class _Report:
                 self._fail(event)
 
     def _start(self, event: ev.StageStarted) -> None:
-        text = "goes on where it was stopped" if event.resumed else ""
+        text = "resumes where it was stopped" if event.resumed else ""
         if self.bars:
             self.tasks[_key(event)] = self.bars.add_task(text, stage=_named(event), total=1.0)
         elif text:
@@ -227,8 +227,8 @@ class _Report:
 
     def _warn(self) -> None:
         for warning in self.warnings:
-            told = f"[yellow]warning[/] ({_named(warning)}): {escape(warning.message)}"
-            self.console.print(told)
+            shown = f"[yellow]warning[/] ({_named(warning)}): {escape(warning.message)}"
+            self.console.print(shown)
 
     def _finish(self, event: ev.RunFinished) -> None:
         self._warn()
@@ -243,14 +243,14 @@ class _Report:
             failed = f"; without products: {event.failed}" if event.failed else ""
             self.console.print(f"[bold]Accuracy:[/] {escape(event.accuracy + failed)}")
         for apart in event.apart:
-            self._tell_apart(apart, event.out)
+            self._show_site(apart, event.out)
         self.console.print(f"Done in {event.seconds:.0f} s.", end="")
         if any(product.component is None for product in self.products):
             where = escape(shlex.quote(event.out))
             self.console.print(f" Look at it: {_program()} view {where}", end="")
         self.console.print()
 
-    def _tell_apart(self, apart: ev.ApartFinished, out: str) -> None:
+    def _show_site(self, apart: ev.ApartFinished, out: str) -> None:
         names = ", ".join(map(str, apart.components))
         plural = "s" if len(apart.components) > 1 else ""
         text = apart.accuracy or "not placed yet"

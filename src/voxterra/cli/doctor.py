@@ -1,6 +1,6 @@
 """`voxterra doctor`: what this machine can run, and what is missing.
 
-Needs nothing but the standard library, so that it can tell of whatever else is broken.
+Needs nothing but the standard library, so that it works whatever else is broken.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from voxterra.pipeline.machine import MachineFacts, this_machine_facts
 HELP = """\
 usage: voxterra doctor [--out DIR] [--json]
 
-Look at processors, memory, disk, GPU and packages, compile a kernel, and tell what this machine can
-run. The exit code is 0 unless something that every run needs is broken.
+Look at processors, memory, disk, GPU and packages, compile a kernel, and report what this machine
+can run. The exit code is 0 unless something that every run needs is broken.
 
 Examples:
   voxterra doctor
@@ -54,7 +54,7 @@ class Capacity:
 
 
 def run(args: list[str]) -> int:
-    """Look and tell; returns 0.
+    """Look and report; returns 0.
 
     Raises:
         UsageError: unknown option.

@@ -18,7 +18,7 @@ from voxterra.ingest.capture import Capture, capture_of
 from voxterra.ingest.config import IngestConfig
 
 DESCRIPTION = """\
-Print what is known of photos: size, camera, position, attitude, sharpness, and what to mind. From
+Print what is known of photos: size, camera, position, attitude, sharpness, and warnings. From
 GPS, attitude and lens: spacing, overlap, and the size of a pixel on the ground.
 
 Examples:
@@ -67,7 +67,7 @@ def run(args: list[str]) -> int:
             next_step="Give metres above the ground, such as 60, or leave it out.",
         )
     require_photos_not_runs(given.photos)
-    # Files left out are in the table; without a handler they would be told once more.
+    # Files left out are in the table; without a handler they would be printed twice.
     logging.getLogger("voxterra").addHandler(logging.NullHandler())
     with tempfile.TemporaryDirectory(prefix="voxterra-") as folder:
         source = given.photos[0] if len(given.photos) == 1 else given.photos

@@ -111,7 +111,7 @@ EXAMPLES = """\
 examples:
   voxterra inspect photos/
   voxterra run photos/ --out runs/site --preset preview
-  voxterra run --out runs/site                             (goes on, or does nothing)
+  voxterra run --out runs/site                             (resumes, or does nothing)
   voxterra run photos/ --out runs/site --crs EPSG:25833 --depth.max-size 2400
   voxterra products runs/site --products.gsd-m 0.05        (one step again)
   voxterra view runs/site
@@ -124,7 +124,7 @@ def help_text() -> str:
     lines = [
         "voxterra: photographs in, georeferenced 3D out.",
         "",
-        "usage: voxterra VERB [options]        voxterra VERB --help tells a verb's options",
+        "usage: voxterra VERB [options]        voxterra VERB --help lists a verb's options",
     ]
     for title, verbs in GROUPS.items():
         lines += ["", f"{title}:"]
@@ -198,10 +198,10 @@ def _dispatch(args: list[str]) -> int:
         )
     if len(args) == 1 and not verb.alone:
         raise UsageError(
-            f"'{verb.name}' needs to be told what to work on.",
+            f"'{verb.name}' needs an input folder.",
             where=f"voxterra {verb.name}",
             next_step=f"For example: voxterra {verb.name} {verb.example}"
-            f"    (voxterra {verb.name} --help tells more)",
+            f"    (voxterra {verb.name} --help says more)",
         )
     module = importlib.import_module(verb.module)
     if verb.own_words:
@@ -228,26 +228,26 @@ def _print_nowhere() -> None:
 
 def _cannot_write(error: OSError) -> int:
     if error.filename is not None:
-        told = cannot_write(error, Path(os.fsdecode(error.filename)))
+        shown = cannot_write(error, Path(os.fsdecode(error.filename)))
     else:
         _print_nowhere()
-        told = OutputError(
+        shown = OutputError(
             f"What Voxterra prints cannot be written: {error.strerror}.",
             where="standard output",
             next_step="Make space where it goes, or do not send it to a file; then give the same "
             "command again: what was finished is kept.",
         )
-    print_error(told)
-    return exit_code(told)
+    print_error(shown)
+    return exit_code(shown)
 
 
 def _out_of_memory() -> int:
-    told = VoxterraError(
+    shown = VoxterraError(
         "The memory of this machine does not suffice.",
         next_step="Take smaller photos or fewer voxels, or close other programs.",
     )
-    print_error(told)
-    return exit_code(told)
+    print_error(shown)
+    return exit_code(shown)
 
 
 def _internal_error(error: Exception) -> int:
@@ -264,12 +264,12 @@ def _internal_error(error: Exception) -> int:
     ):
         traceback.print_exception(error, file=file)
         where = file.name
-    told = VoxterraError(
+    shown = VoxterraError(
         f"Internal error ({type(error).__name__}: {error}).",
         where=f"details in {where}",
         next_step="Please report it with that file.",
     )
-    print_error(told)
+    print_error(shown)
     return INTERNAL_ERROR_CODE
 
 

@@ -24,7 +24,7 @@ StageName = Literal["ingest", "sfm", "georef", "depth", "surface", "mesh", "prod
 
 DESCRIPTION = """\
 Photographs in; mesh, point cloud, DSM and orthophoto out, each with its CRS.
-Give the same command again and it goes on where it was stopped, or does nothing. A changed option
+Give the same command again: it resumes where it was stopped, or does nothing. A changed option
 redoes only what depends on it.
 
 Examples:
@@ -98,7 +98,7 @@ def run(args: list[str]) -> int:
     """Parse the command line, run, show; returns the exit code."""
     given = _parse(args, starting_options(args))
     if not given.photos and not {"--preset", "--config"} & {a.split("=")[0] for a in args}:
-        recorded = recorded_options(given.out)  # going on with a run, not starting one
+        recorded = recorded_options(given.out)  # resuming a run, not starting one
         given = _parse(args, recorded) if recorded else given
     events = run_pipeline(
         given.photos or None,

@@ -27,7 +27,7 @@ def told_values(args: Sequence[str]) -> ConstructorRegistry:
 
 
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """`X | None` is told as X; the word None still takes the value away."""
+    """`X | None` is shown as X; the word None still takes the value away."""
     kinds = typing.get_args(info.type)
     inner = [kind for kind in kinds if kind is not type(None)]
     if info.type_origin not in (typing.Union, types.UnionType) or len(inner) != 1:

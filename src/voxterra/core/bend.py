@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-# A bend is told when it is this many of its own standard deviations, and so large [m].
+# A bend is reported when it is this many of its own standard deviations, and so large [m].
 _SIGNIFICANT, _LEAST_M = 4.0, 0.1
 _FEWEST = 12
 

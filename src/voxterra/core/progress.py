@@ -1,4 +1,4 @@
-"""How a long computation tells how far it is, and how it is told to stop."""
+"""How a long computation reports how far it is, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Progress(Protocol):
 
 
 def no_progress(fraction: float, message: str = "") -> None:
-    """A `Progress` that ignores what it is told."""
+    """A `Progress` that ignores its arguments."""
 
 
 def part(progress: Progress, start: float, stop: float) -> Progress:

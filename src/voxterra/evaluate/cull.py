@@ -115,7 +115,7 @@ def seen(
     """Without the faces of a mesh that others hide from every camera."""
     if geometry.faces is None:
         raise InputError(
-            "A point cloud hides nothing, so it cannot be told which points are seen.",
+            "A point cloud hides nothing, so nobody can say which of its points are seen.",
             next_step="Give a mesh, or cull by masks alone: --cull masks.",
         )
     visible = np.zeros(len(geometry.vertices), bool)

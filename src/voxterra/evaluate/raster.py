@@ -1,7 +1,7 @@
 """A surface raster against a true raster or a reference point cloud.
 
 A result is scored on the grid of the truth. When the two worlds differ by more than an offset
-(`--align cameras`), rasters cannot be subtracted: the surface is moved in 3D and drawn anew on the
+(`--align cameras`), rasters cannot be subtracted: the surface is moved in 3D and drawn again on the
 truth's grid, seen from above.
 """
 

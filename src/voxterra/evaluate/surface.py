@@ -30,7 +30,7 @@ class SurfaceScore:
 
     Attributes:
         align: how the result was laid over the truth.
-        thresholds: distances at which precision and recall are told.
+        thresholds: distances at which precision and recall are reported.
         to_truth: (n,) distances from scored points of the result to the truth.
         to_result: (m,) distances from scored points of the truth to the result.
         result_points, truth_points: (n, 3) and (m, 3) those points, in the truth's world.

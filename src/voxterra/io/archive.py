@@ -108,7 +108,7 @@ def extract_zip(
 
 _DECRYPT = "Unpack it with its password and give the folder."
 _PACK_AGAIN = "Copy it again, or unpack it yourself and give the folder."
-_DO_NOT_TRUST = "Do not unpack it. Take the photos from where they come from, as a folder or anew."
+_DO_NOT_TRUST = "Do not unpack it. Get the photos from their source, as a folder or a new archive."
 
 
 def _bad(archive: Path, why: str, next_step: str = _PACK_AGAIN) -> FormatError:

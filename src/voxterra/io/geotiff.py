@@ -103,7 +103,7 @@ def read_raster(path: Path) -> tuple[NDArray[Any], Grid, str | None, float | Non
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # told by the error below
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the error below says it
             dataset = rasterio.open(path)
         with dataset:
             t = dataset.transform
@@ -126,7 +126,7 @@ def read_raster(path: Path) -> tuple[NDArray[Any], Grid, str | None, float | Non
         raise FormatError(
             f"This is not a readable raster: {error}.",
             where=str(path),
-            next_step="Give a GeoTIFF; gdalinfo FILE tells what is wrong with it.",
+            next_step="Give a GeoTIFF; gdalinfo FILE says what is wrong with it.",
         ) from error
 
 

@@ -54,7 +54,7 @@ class MetaRow:
         filename: as written; a name or a path with "/".
         line: number in the file, counting from 1.
         lon, lat: [deg], WGS 84.
-        height_m: with `height_reference`; a plain `alt` column does not tell what it counts from.
+        height_m: with `height_reference`; a plain `alt` column does not say what it counts from.
         yaw_deg, pitch_deg, roll_deg: see `core.photos.Attitude`.
         sigma_horizontal_m, sigma_vertical_m: `accuracy` holds for both unless the file has a
             column of its own for the vertical one.

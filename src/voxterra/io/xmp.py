@@ -31,7 +31,7 @@ class Xmp:
         lon, lat: [deg], WGS 84.
         height_m: height as recorded [m].
         height_above_takeoff_m: [m].
-        height_reference: "unknown" when the XMP does not tell.
+        height_reference: "unknown" where the XMP does not say.
         sigma_horizontal_m, sigma_vertical_m: stated standard deviations [m].
         rtk: "fixed", "float", "single" or None when no RTK receiver wrote this.
         attitude: of the camera.

@@ -132,14 +132,14 @@ def _temporary_folder() -> Check:
 
 
 def _cache() -> Check:
-    """Without a cache kernels are compiled anew in every run."""
+    """Without a cache kernels are compiled again in every run."""
     try:
         import numba
 
         import voxterra.kernels  # noqa: F401
 
         folder = Path(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
-    except Exception as error:  # numba is told of under packages
+    except Exception as error:  # numba is reported under packages
         return Check("kernel cache", "broken", str(error), "Mend the packages first.")
     reason = _writable(folder)
     if reason:
@@ -173,8 +173,8 @@ def _kernels() -> Check:
 def _gpu_checks(facts: MachineFacts) -> tuple[Check, ...]:
     """The card, and whether torch and numba-cuda can use it; optional all of them."""
     if not facts.gpus:
-        told = "no NVIDIA GPU (nvidia-smi lists none): everything runs on the processor"
-        return (Check("GPU", "missing", told),)
+        found = "no NVIDIA GPU (nvidia-smi lists none): everything runs on the processor"
+        return (Check("GPU", "missing", found),)
     names = [f"{g.name}, {g.memory_bytes / 1e9:.0f} GB, driver {g.driver}" for g in facts.gpus]
     checks = [Check("GPU", "ok", "; ".join(names))]
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip()
@@ -187,7 +187,7 @@ def _gpu_checks(facts: MachineFacts) -> tuple[Check, ...]:
 
 
 def _usable(name: str, look: Callable[[], str], step: str) -> Check:
-    """Whether a package can use the GPU; `look` tells what it sees or raises."""
+    """Whether a package can use the GPU; `look` says what it sees or raises."""
     try:
         return Check(f"GPU by {name}", "ok", look())
     except Exception as error:  # drivers and packages fail in many ways

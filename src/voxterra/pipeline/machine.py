@@ -16,7 +16,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Gpu:
-    """An NVIDIA GPU, as its driver tells.
+    """An NVIDIA GPU, as its driver reports it.
 
     Attributes:
         name: of the card.
@@ -38,7 +38,7 @@ class MachineFacts:
         cores: that this process may use.
         memory_bytes: in all, or what a container allows; None = unknown.
         available_bytes: not taken by other programs; None = unknown.
-        gpus: as the driver tells.
+        gpus: as the driver reports them.
     """
 
     processor: str

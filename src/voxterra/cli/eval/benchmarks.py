@@ -92,14 +92,14 @@ def dtu(
         settings["dilation_px"] = dilation_px
     for name in names:
         path = filled(result, SCAN, name)
-        tell = no_progress if as_json else told_progress(f"scan {name}")
-        tell(0.0, "reading the truth")
+        report = no_progress if as_json else told_progress(f"scan {name}")
+        report(0.0, "reading the truth")
         with named(path, name):
             of = read_dtu_truth(filled(truth, SCAN, name), int(name))
             folder = None if scene is None else filled(scene, SCAN, name)
-            culled = _culled(path, folder, cull, dilation_px, normalised, part(tell, 0.1, 0.4))
+            culled = _culled(path, folder, cull, dilation_px, normalised, part(report, 0.1, 0.4))
             score: DtuScore = score_dtu(
-                culled, of, gap_mm=gap_mm, limit_mm=limit_mm, progress=part(tell, 0.4, 1.0)
+                culled, of, gap_mm=gap_mm, limit_mm=limit_mm, progress=part(report, 0.4, 1.0)
             )
         # Scan by scan, so that what is scored stays when a later scan fails.
         rows = {name: score.to_dict()}
@@ -169,8 +169,8 @@ def tanks(
     settings = {"refine": refine, "threshold": "of the scene" if threshold is None else threshold}
     for name in scenes:
         path = filled(result, SCENE, name)
-        tell = no_progress if as_json else told_progress(name)
-        tell(0.0, "reading the truth")
+        report = no_progress if as_json else told_progress(name)
+        report(0.0, "reading the truth")
         with named(path, name):
             of = read_tanks_truth(filled(truth, SCENE, name), name)
             posed = path if cameras is None else filled(cameras, SCENE, name)
@@ -185,7 +185,7 @@ def tanks(
                 thresholds[name],
                 move,
                 refine=refined,
-                progress=part(tell, 0.1, 1.0),
+                progress=part(report, 0.1, 1.0),
             )
         rows = {name: score.to_dict()}
         table = add_rows(stat or stat_folder(result, SCENE), "tanks", settings, rows)
@@ -260,12 +260,12 @@ def _threshold(scene: str, given: float | None) -> float:
 
 def _dtu_rows(table: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, row in _with_mean(table):
-        told = ", ".join(
+        shown = ", ".join(
             f"{key.removesuffix('_mm')} {'-' if row[key] is None else format(row[key], '.4f')}"
             for key in ("accuracy_mm", "completeness_mm", "overall_mm")
         )
         wrong, missing = 100 * row["result_outliers"], 100 * row["truth_outliers"]
-        yield name, f"{told} mm; outliers {wrong:.2f} / {missing:.2f} %"
+        yield name, f"{shown} mm; outliers {wrong:.2f} / {missing:.2f} %"
 
 
 def _tanks_rows(table: dict[str, Any]) -> Iterator[tuple[str, str]]:

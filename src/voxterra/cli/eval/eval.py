@@ -91,14 +91,14 @@ def _check(args: list[str], verbs: dict[str, Callable[..., None]]) -> None:
             "'views' needs a trained model.",
             where="voxterra eval views",
             next_step="For example: voxterra eval views out"
-            "    (voxterra eval views --help tells more)",
+            "    (voxterra eval views --help says more)",
         )
     if len(args) == 1:
         raise UsageError(
             f"'{args[0]}' needs a result and the truth.",
             where=f"voxterra eval {args[0]}",
             next_step=f"For example: voxterra eval {args[0]} runs/site site/truth"
-            f"    (voxterra eval {args[0]} --help tells more)",
+            f"    (voxterra eval {args[0]} --help says more)",
         )
     names = signature(verb).parameters
     known = ["--help", *(f"--{n.removeprefix('as_').replace('_', '-')}" for n in names)]
@@ -157,7 +157,7 @@ def surface(
         tyro.conf.arg(help=f"{ALIGN}, surface fits the surface itself."),
     ] = "cameras",
     thresholds: Annotated[
-        tuple[float, ...], tyro.conf.arg(help="Distances at which precision and recall are told.")
+        tuple[float, ...], tyro.conf.arg(help="Distances at which to report precision and recall.")
     ] = (0.05, 0.1, 0.2, 0.5),
     samples: Annotated[int, tyro.conf.arg(help="Points drawn from each surface.")] = 200_000,
     cameras: Cameras = None,

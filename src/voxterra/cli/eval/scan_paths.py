@@ -13,7 +13,7 @@ TEST_STAT = "test_stat"
 
 @contextmanager
 def named(path: Path, name: str) -> Iterator[None]:
-    """Errors that do not say where tell the result and its scan."""
+    """Errors that do not say where name the result and its scan."""
     try:
         yield
     except VoxterraError as error:
@@ -53,7 +53,7 @@ def check_names(
     option = example.split()[0]
     if not names:
         raise UsageError(
-            "It is not said what is to be scored.",
+            "No result to score is given.",
             where=option,
             next_step=f"Name it, for example: {example}",
         )

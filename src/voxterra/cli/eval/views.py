@@ -183,9 +183,9 @@ def _figures(scores: Sequence[ViewScore], views: _Views) -> dict[str, Any]:
         some = [i for i, s in enumerate(scores) if s.held_out == held_out]
         if some:
             figures[name] = {"views": len(some), **means(tuple(scores[i] for i in some))}
-            told = [v for i in some if (v := views.lpips[i]) is not None]
-            if told:
-                figures[name]["lpips"] = sum(told) / len(told)
+            known = [v for i in some if (v := views.lpips[i]) is not None]
+            if known:
+                figures[name]["lpips"] = sum(known) / len(known)
     each = [
         {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         for row in map(asdict, scores)
@@ -209,8 +209,8 @@ def _table(figures: dict[str, Any]) -> list[str]:
         columns += (("lpips", "LPIPS", 4),)
     lines = ["  ".join([" " * width, *(f"{title:>12}" for _, title, _ in columns)])]
     for name, row in rows:
-        told = [row.get(key) for key, _, _ in columns]
-        cells = ["-" if v is None else f"{v:.{c[2]}f}" for v, c in zip(told, columns)]
+        known = [row.get(key) for key, _, _ in columns]
+        cells = ["-" if v is None else f"{v:.{c[2]}f}" for v, c in zip(known, columns)]
         lines.append("  ".join([f"{name:<{width}}", *(f"{cell:>12}" for cell in cells)]))
     if figures["lpips_missing"] is not None:
         lines.append(f"LPIPS is not measured: {figures['lpips_missing']}.")

@@ -74,7 +74,7 @@ class _Cursor:
     def finish(self) -> None:
         if self.at != len(self.data):
             raise FormatError(
-                "This file of a COLMAP model goes on after its last record.",
+                "This file of a COLMAP model has data after its last record.",
                 where=str(self.path),
                 next_step=EXPORT_AGAIN,
             )

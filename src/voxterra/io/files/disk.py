@@ -1,4 +1,4 @@
-"""What a user is told when a file system refuses, and staying away from a full disk."""
+"""Errors for a file system that refuses, and staying away from a full disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESERVE_BYTES = 50_000_000
 """Kept free for parts that crash on a full disk: more than they write between two looks at it."""
 
 _MAKE_SPACE = (
-    "Make space on that disk, then give the same command again: it goes on, and what was finished "
+    "Make space on that disk, then give the same command again: it resumes, and what was finished "
     "is kept."
 )
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -20,7 +20,7 @@ _FULL_BYTES = 1_000_000
 
 
 def cannot_read(error: OSError, path: Path) -> InputError:
-    """What a user is told when `path` cannot be read."""
+    """The error for a `path` that cannot be read."""
     return InputError(
         f"The file cannot be read: {error.strerror or error}.",
         where=str(path),
@@ -29,7 +29,7 @@ def cannot_read(error: OSError, path: Path) -> InputError:
 
 
 def cannot_write(error: OSError, path: Path) -> OutputError:
-    """What a user is told when `path` cannot be written: names the folder and what is free."""
+    """The error for a `path` that cannot be written: names the folder and what is free."""
     if error.errno in _FULL or (error.errno is None and is_full(path.parent)):
         return disk_full(path)
     return OutputError(

@@ -103,7 +103,7 @@ def _size_of_file(path: Path) -> tuple[int, int] | None:
     try:
         with open_image(path) as image:
             return image.size
-    except InputError:  # told by ingest, which leaves the photo out
+    except InputError:  # ingest warns of it, and leaves the photo out
         return None
 
 

@@ -86,12 +86,12 @@ def estimate_worlds(
 
 
 def require_room(
-    told: RunEstimated, config: Any, *, anyway: bool, out: Path | None = None
+    expected: RunEstimated, config: Any, *, anyway: bool, out: Path | None = None
 ) -> Iterator[str]:
-    """Yields what to mind where memory is tight.
+    """Yields warnings where memory or disk is tight.
 
     Args:
-        told: the estimate.
+        expected: the estimate.
         config: the `RunConfig` it is of.
         anyway: warn instead of refusing.
         out: the run folder, to name it.
@@ -100,14 +100,14 @@ def require_room(
         VoxterraError: the machine has less memory than the run is expected to need.
         OutputError: so has the disk.
     """
-    need, stage = told.memory_bytes, f"stage {told.largest_stage}"
-    total, free = told.memory_total_bytes, told.memory_free_bytes
+    need, stage = expected.memory_bytes, f"stage {expected.largest_stage}"
+    total, free = expected.memory_total_bytes, expected.memory_free_bytes
     if total is not None and need > total:
         what = f"The run would need about {gigabytes(need)} of memory; this machine has "
         what += gigabytes(total)
         if not anyway:
             raise VoxterraError(
-                f"{what}.", where=stage, next_step=f"{_advice(told, config)} Or try --anyway."
+                f"{what}.", where=stage, next_step=f"{_advice(expected, config)} Or try --anyway."
             )
         yield f"{what}: it may be killed"
     elif free is not None and need > free:
@@ -115,10 +115,10 @@ def require_room(
             f"memory is tight: about {gigabytes(need)} are needed, {gigabytes(free)} are free; "
             "close other programs"
         )
-    if told.disk_free_bytes is not None and told.disk_bytes > told.disk_free_bytes:
+    if expected.disk_free_bytes is not None and expected.disk_bytes > expected.disk_free_bytes:
         what = (
-            f"The run folder would grow by about {gigabytes(told.disk_bytes)}; the disk has "
-            f"{gigabytes(told.disk_free_bytes)} left"
+            f"The run folder would grow by about {gigabytes(expected.disk_bytes)}; the disk has "
+            f"{gigabytes(expected.disk_free_bytes)} left"
         )
         if not anyway:
             raise OutputError(
@@ -130,41 +130,41 @@ def require_room(
         yield f"{what}: it may end early"
 
 
-def describe_estimate(told: RunEstimated) -> str:
+def describe_estimate(expected: RunEstimated) -> str:
     """Such as "18 photos of 1.4 MP: about 7 min, 3.0 GB of memory (20 GB free), ..."."""
-    memory = f"{gigabytes(told.memory_bytes)} of memory"
-    if told.memory_free_bytes is not None:
-        memory += f" ({gigabytes(told.memory_free_bytes)} free)"
-    disk = f"{gigabytes(told.disk_bytes)} of disk"
-    if told.disk_free_bytes is not None:
-        disk += f" ({gigabytes(told.disk_free_bytes)} free)"
-    photos = f"{told.photos} photo{'s' * (told.photos != 1)} of {told.megapixels:g} MP"
-    return f"{photos}: about {spoken_time(told.seconds)}, {memory}, {disk}.\n({told.basis})"
+    memory = f"{gigabytes(expected.memory_bytes)} of memory"
+    if expected.memory_free_bytes is not None:
+        memory += f" ({gigabytes(expected.memory_free_bytes)} free)"
+    disk = f"{gigabytes(expected.disk_bytes)} of disk"
+    if expected.disk_free_bytes is not None:
+        disk += f" ({gigabytes(expected.disk_free_bytes)} free)"
+    photos = f"{expected.photos} photo{'s' * (expected.photos != 1)} of {expected.megapixels:g} MP"
+    return f"{photos}: about {spoken_time(expected.seconds)}, {memory}, {disk}.\n({expected.basis})"
 
 
-def _advice(told: RunEstimated, config: Any) -> str:
+def _advice(expected: RunEstimated, config: Any) -> str:
     """The largest of some smaller settings that fits into the memory."""
-    total = told.memory_total_bytes or 0
-    side = (told.megapixels * 1e6) ** 0.5
-    sizes = PhotoSizes(told.photos, round(side * 1.155), round(side / 1.155))  # of 4:3
+    total = expected.memory_total_bytes or 0
+    side = (expected.megapixels * 1e6) ** 0.5
+    sizes = PhotoSizes(expected.photos, round(side * 1.155), round(side / 1.155))  # of 4:3
 
     def need(smaller: Any) -> float:
-        return estimate(sizes, smaller, machine.cores(), told.stages).memory_bytes
+        return estimate(sizes, smaller, machine.cores(), expected.stages).memory_bytes
 
     for name in reversed(PRESETS):
         smaller = replace(preset(name, config.machine), backend=config.backend)
-        if need(smaller) < min(told.memory_bytes, total):
+        if need(smaller) < min(expected.memory_bytes, total):
             return f"Take --preset {name}, for about {gigabytes(need(smaller))}."
     for size in _SMALLER_DEPTH:
         smaller = replace(config, depth=replace(config.depth, max_size=size, color_max_size=size))
-        if need(smaller) < min(told.memory_bytes, total):
+        if need(smaller) < min(expected.memory_bytes, total):
             options = f"--depth.max-size {size} --depth.color-max-size {size}"
             return f"Take {options}, for about {gigabytes(need(smaller))}."
     return "Take fewer photos at a time, or a machine with more memory."
 
 
 def spoken_time(seconds: float) -> str:
-    """Such as "45 s", "12 min" or "3.5 h", as an estimate is told."""
+    """Such as "45 s", "12 min" or "3.5 h", for an estimate."""
     if seconds < 90:
         return f"{max(5, 5 * round(seconds / 5))} s"
     minutes = seconds / 60

@@ -3,7 +3,7 @@
 Fitted to the runs in `benchmarks/results`: 2 cores of an Intel Xeon, 3 to 40 photos of 0.3 to 1.9
 megapixels; and, for the memory and disk of large photos, to one run of 8 photos of 17 megapixels on
 a busy machine.
-`python benchmarks/estimate.py` tells how well they meet those; a test keeps them true.
+A test in `tests/pipeline/test_estimate.py` holds them against those runs.
 """
 
 from __future__ import annotations

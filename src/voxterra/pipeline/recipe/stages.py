@@ -111,7 +111,7 @@ def _require_gpu(config: Any) -> None:
     if config.depth.device == "cuda":
         from voxterra.depth.stereo.device import uses_gpu
 
-        uses_gpu(config.depth)  # tells what is missing
+        uses_gpu(config.depth)  # raises where something is missing
 
 
 def _surface(ctx: StageContext) -> StageOutput:

@@ -183,7 +183,7 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
 
 
 def stage_facts(workspace: Workspace, stages: Sequence[str]) -> tuple[StageFacts, ...]:
-    """What the report tells of the `stages` that have a result."""
+    """What the report says of the `stages` that have a result."""
     records = [(name, workspace.record(name)) for name in stages]
     return tuple(
         StageFacts(name, r.seconds, r.peak_rss_bytes, r.summary, r.warnings)
