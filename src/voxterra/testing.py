@@ -253,7 +253,7 @@ def check_backend(backend: SurfaceBackend, work_dir: Path) -> SurfaceResult:
     folders = [work_dir / name for name in ("work", "out")]
     for folder in folders:
         folder.mkdir(parents=True)
-    inputs = SurfaceInputs(maps, lambda: iter([sparse]), None, 2, *folders)
+    inputs = SurfaceInputs(maps, lambda: iter([sparse]), None, 2, work=folders[0], out=folders[1])
     _check_stops(lambda progress: backend.run(inputs, options, progress))
     shares: list[float] = []
 

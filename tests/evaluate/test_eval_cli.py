@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as PilImage
 from scipy.spatial.transform import Rotation
 
-from voxterra.cli.eval.eval import eval as eval_cli
+from voxterra.cli.eval import eval as eval_cli
 from voxterra.cli.main import main
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap

@@ -22,7 +22,7 @@ from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled, NoOverlapError
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.features.features import features, matching
+from voxterra.sfm.features import features, matching
 from voxterra.sfm.mapping.attempts import Attempt
 from voxterra.sfm.mapping.candidates import Task, Tried
 from voxterra.sfm.reconstruct import reconstruct

@@ -16,9 +16,9 @@ from voxterra.core.progress import no_progress
 from voxterra.errors import Cancelled, OutputError
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.features.database import is_damaged
-from voxterra.sfm.mapping.mappers import checkpoints as kept
+from voxterra.sfm.mapping import checkpoints as kept
+from voxterra.sfm.mapping import mappers as mapping
 from voxterra.sfm.mapping.mappers import map_photos
-from voxterra.sfm.mapping.mappers import mappers as mapping
 
 CONFIG = SfmConfig(threads=2)
 PHOTOS = 16

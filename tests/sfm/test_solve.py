@@ -23,8 +23,8 @@ from voxterra.ingest.ingest import ingest_photos
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.features.cameras import CameraGroup
 from voxterra.sfm.features.staging import StagedPhotos
+from voxterra.sfm.mapping import candidates as trying_module
 from voxterra.sfm.mapping.attempts import Attempt, further_attempts
-from voxterra.sfm.mapping.mappers import candidates as trying_module
 from voxterra.sfm.reconstruct import reconstruct
 from voxterra.sfm.solve import Solved, solve
 

@@ -382,7 +382,7 @@ def test_all_that_a_training_keeps_is_there_when_its_voxels_are_counted(scene, m
 
 
 def test_a_dense_start_is_coarser_where_memory_has_no_room(bare, monkeypatch, caplog):
-    from voxterra.surface.voxels.start.first_state import first_state as start
+    from voxterra.surface.voxels.start import first_state as start
 
     dense = Failing(start.graded, lambda self, cube, levels, *args: levels > 3)
     options = {"init": "sphere", "init_level": 4, "max_voxels": 8000, "n_iter": 1}
