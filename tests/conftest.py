@@ -65,11 +65,22 @@ def page(tmp_path: Path) -> Iterator[object]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="also run tests marked slow")
+    parser.addoption(
+        "--nightly", action="store_true", help="sweep every case, and run tests marked nightly"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--runslow"):
-        return
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="slow: run with --runslow"))
+    for marker, option in (("slow", "--runslow"), ("nightly", "--nightly")):
+        if config.getoption(option):
+            continue
+        for item in items:
+            if marker in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=f"{marker}: run with {option}"))
+
+
+@pytest.fixture(scope="session")
+def every(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """Step of a sweep: 1 by night, else `every(n)` is n, so that each n-th case is tried."""
+    nightly = request.config.getoption("--nightly")
+    return lambda n: 1 if nightly else n

@@ -51,7 +51,7 @@ def journal(out: Path) -> list[str]:
 
 
 @needs_fork
-def test_killed_before_any_operation_a_run_goes_on_to_the_same(source, tmp_path):
+def test_killed_before_any_operation_a_run_resumes_to_the_same(source, tmp_path, every):
     go(source, tmp_path / "whole")
     expected, operation = files(tmp_path / "whole"), 0
     while killed_at(operation, source, out := tmp_path / f"killed_{operation}", FakeConfig()):
@@ -60,13 +60,15 @@ def test_killed_before_any_operation_a_run_goes_on_to_the_same(source, tmp_path)
         assert files(out) == expected, operation
         assert not set(told) & set(done(events)), f"{operation}: a finished stage is done again"
         assert done(go(source, out)) == []
-        operation += 1
+        operation += every(5)
     assert operation > 40  # so many are there at least in three stages
 
 
 @needs_fork
 @pytest.mark.parametrize("then", [FakeConfig(), OTHER])
-def test_killed_while_it_replaces_a_result_a_run_never_keeps_a_mixture(source, tmp_path, then):
+def test_killed_while_it_replaces_a_result_a_run_never_keeps_a_mixture(
+    source, tmp_path, then, every
+):
     go(source, first := tmp_path / "first")
     go(source, whole := tmp_path / "whole", then)
     expected, operation = files(whole), 0
@@ -77,7 +79,7 @@ def test_killed_while_it_replaces_a_result_a_run_never_keeps_a_mixture(source, t
             break
         go(source, out, then)
         assert files(out) == expected, operation
-        operation += 1
+        operation += every(3)
     assert operation > 15
 
 
@@ -184,7 +186,7 @@ def test_from_after_until_is_an_error_that_names_the_order(tmp_path, first, last
         assert ", ".join(STAGE_NAMES) in caught.value.next_step
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_real_runs_killed_at_real_moments_come_to_the_same(tmp_path):
     options = (
         "--preset preview --backend fusion --sfm.max-image-size 800 --sfm.max-features 2000 "
