@@ -17,8 +17,8 @@ from voxterra.cli.display import _program
 from voxterra.cli.main import BROKEN_PIPE_CODE, VERBS, main
 from voxterra.cli.run import RunArguments
 from voxterra.cli.view import check_address
+from voxterra.core.map_config import MapConfig
 from voxterra.errors import UsageError
-from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
 
 
@@ -41,7 +41,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *verb: str) -> str:
 def test_run_help_shows_the_defaults_that_hold(capsys):
     text = help_of(capsys, "run")
     heights = text.split("--heights {egm96,ellipsoidal}")[1].split("--gps-heights")[0]
-    assert f"(default: {GeorefConfig().heights})" in heights and "--georef.heights" in heights
+    assert f"(default: {MapConfig().heights})" in heights and "--map.heights" in heights
     gps = text.split("--gps-heights {auto,egm96,ellipsoidal}")[1].split("--from")[0]
     assert f"(default: {IngestConfig().gps_heights})" in gps and "--ingest.gps-heights" in gps
 

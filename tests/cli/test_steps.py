@@ -15,7 +15,7 @@ from voxterra.pipeline.recipe.presets import preset
 def recorded(tmp_path):
     """A run folder, and the options it was made with."""
     config = with_values(
-        preset("preview"), {"georef": {"crs": "EPSG:25833"}, "depth": {"sources": 4}}, where="test"
+        preset("preview"), {"map": {"crs": "EPSG:25833"}, "depth": {"sources": 4}}, where="test"
     )
     out = tmp_path / "site"
     out.mkdir()

@@ -8,7 +8,8 @@ from voxterra.core.wording import distance, listed, nearest
 def test_a_near_name_is_suggested_and_a_far_one_is_not() -> None:
     assert nearest("stopp", ["stop", "go"]) == "; did you mean 'stop'?"
     assert nearest("xyz", ["stop", "go"]) == "."
-    assert nearest("--crs", ["--run", "--georef.crs"]) == "; did you mean '--georef.crs'?"
+    assert nearest("--crs", ["--run", "--map.crs"]) == "; did you mean '--map.crs'?"
+    assert nearest("--georef.crs", ["--map.crs"]) == "; did you mean '--map.crs'?"
 
 
 def test_many_names_end_in_a_count() -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from voxterra.core.gaps import component_gaps
 from voxterra.core.georeference import Georeference, Placement
+from voxterra.core.map_config import MapConfig
 from voxterra.core.photos import PhotoSet
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.transforms import Similarity, rotation_from_vector
-from voxterra.georef.config import GeorefConfig
 from voxterra.georef.georeference import georeference
 
 MakeSurvey = Callable[..., Any]
@@ -58,10 +58,10 @@ def two_places(survey: MakeSurvey) -> tuple[Georeference, list]:
 
 def test_places_far_apart_have_frames_of_their_own(survey: MakeSurvey) -> None:
     found, (here, there) = two_places(survey)
-    assert found.frame.crs == "EPSG:32632"
+    assert found.frame.map_crs == "EPSG:32632"
     first, second = found.placements
     assert first.placed and first.apart is None
-    assert second.placed and second.apart is not None and second.apart.crs == "EPSG:32750"
+    assert second.placed and second.apart is not None and second.apart.map_crs == "EPSG:32750"
     assert found.mappable_indices() == [0] and component_gaps(found) == ()
     assert here.error(found.components[0], found.frame).tilt_deg < 1.0
     images = tuple(replace(i, name=i.name[6:]) for i in found.components[1].images)
@@ -79,9 +79,12 @@ def test_the_crs_asked_for_is_for_the_world_of_most_photos(survey: MakeSurvey) -
     both = PhotoSet(here.photos.root, (*photos, *here.photos.photos))
     images = tuple(replace(i, name=f"there/{i.name}") for i in there.model.images)
     models = [here.model, replace(there.model, images=images)]
-    found = georeference(models, both, GeorefConfig(crs="EPSG:25832"))
-    assert found.frame.crs == "EPSG:25832"
-    assert found.placements[1].apart is not None and found.placements[1].apart.crs == "EPSG:32750"
+    found = georeference(models, both).on_map(MapConfig("EPSG:25832", "ellipsoidal"))
+    assert found.frame.map_crs == "EPSG:25832"
+    assert (
+        found.placements[1].apart is not None and found.placements[1].apart.map_crs == "EPSG:32750"
+    )
+    assert found.placements[1].apart.heights == "ellipsoidal"
 
 
 def test_one_component_without_gps_is_apart_and_named(survey: MakeSurvey) -> None:

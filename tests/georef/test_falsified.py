@@ -142,7 +142,7 @@ def test_photos_at_nought_are_not_used(flight: Flight, tmp_path: Path) -> None:
     found, told = recorded_as(flight, tmp_path, wrong)
     assert found.placements[0].placed and len(found.placements[0].residuals) == 15
     assert sum("0, 0: the receiver had no fix" in w for w in told) == 3
-    assert found.frame.crs == "EPSG:32615" and found.placements[0].rmse_horizontal_m < 0.7
+    assert found.frame.map_crs == "EPSG:32615" and found.placements[0].rmse_horizontal_m < 0.7
 
 
 def test_one_height_for_all_bends_nothing(flight: Flight, tmp_path: Path) -> None:

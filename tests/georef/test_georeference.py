@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from voxterra.core.map_config import MapConfig
 from voxterra.core.photos import Attitude
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.transforms import Similarity
@@ -31,7 +32,7 @@ def test_grid_with_attitudes(survey):
     found, placement = place(s)
     error = s.error(found.components[0], found.frame)
     assert placement.placed and placement.method == "gps+attitude"
-    assert found.frame.crs == "EPSG:32632" and found.frame.scale_known
+    assert found.frame.map_crs == "EPSG:32632" and found.frame.scale_known
     assert error.tilt_deg < 0.5 and abs(error.heading_deg) < 1
     assert abs(error.scale_ratio - 1) < 0.02 and error.shape_rmse_m < 1e-6
     assert placement.outliers == ()
@@ -238,14 +239,20 @@ def test_anywhere_on_earth(survey, lon_lat):
 
 def test_crs_as_asked_or_a_clear_error(survey):
     s = survey()
-    found, _ = place(s, GeorefConfig(crs="EPSG:25832", heights="ellipsoidal"))
+    placed, _ = place(s)
+    assert placed.on_map(MapConfig()).frame.crs == "EPSG:32632"
+    assert placed.on_map(MapConfig()).warnings == placed.warnings  # of WGS 84 itself none
+    found = placed.on_map(MapConfig("EPSG:25832", "ellipsoidal"))
     assert (found.frame.crs, found.frame.heights) == ("EPSG:25832", "ellipsoidal")
+    assert found.on_map(MapConfig()).frame == placed.on_map(MapConfig()).frame
     with pytest.raises(GeoError, match="lie at"):
-        place(s, GeorefConfig(crs="EPSG:2229"))
+        placed.on_map(MapConfig("EPSG:2229"))
+    local, _ = place(s.with_photos(without_gps))
     with pytest.raises(GeoError, match="not a projected"):
-        place(s.with_photos(without_gps), GeorefConfig(crs="EPSG:4326"))
-    found, _ = place(s, GeorefConfig(crs="EPSG:3857"))
-    assert said(found, "stretches")
+        local.on_map(MapConfig("EPSG:4326"))
+    assert said(local.on_map(MapConfig("EPSG:25832")), "--crs EPSG:25832 has no effect")
+    assert said(placed.on_map(MapConfig("EPSG:3857")), "stretches")
+    assert said(placed.on_map(MapConfig("EPSG:31467")), "WGS 84 → DHDN is accurate to 3 m only")
 
 
 def test_without_gps_the_frame_is_local_but_upright(survey):

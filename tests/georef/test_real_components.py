@@ -99,8 +99,8 @@ def test_a_beach_and_a_street_far_from_it(shared_data: FindData, tmp_path: Path)
     registration = reconstruct(both, CONFIG, work_dir=tmp_path / "sfm")
     placed = georeference(registration.components, both)
     assert [len(c.images) for c in placed.components] == [8, 3]
-    assert placed.frame.crs == "EPSG:32615" and placed.mappable_indices() == [0]
+    assert placed.frame.map_crs == "EPSG:32615" and placed.mappable_indices() == [0]
     apart = placed.placements[1].apart
-    assert apart is not None and apart.crs == "EPSG:32633"
+    assert apart is not None and apart.map_crs == "EPSG:32633"
     assert apart.lat == pytest.approx(52.5, abs=0.2)
     assert any("component 2 (3 photos) lies" in w for w in placed.all_warnings)

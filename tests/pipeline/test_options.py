@@ -21,7 +21,7 @@ def test_options_come_back_as_they_were_written(tmp_path):
     masks = tmp_path / "my masks"
     config = with_values(
         preset("preview"),
-        {"georef": {"crs": "EPSG:25833"}, "ingest": {"masks": str(masks)},
+        {"map": {"crs": "EPSG:25833"}, "ingest": {"masks": str(masks)},
          "surface": {"bounds_m": [0, 0, 0, 1, 1, 1]}},
         where="test",
     )  # fmt: skip
@@ -46,7 +46,8 @@ def test_dashes_count_as_underscores_and_the_rest_stays():
         ({"depth": {"max_size": 1.5}}, "max_size"),
         ({"depth": {"max_size": True}}, "max_size"),
         ({"depth": 7}, "depth"),
-        ({"georef": {"heights": "sea"}}, "egm96, ellipsoidal"),
+        ({"map": {"heights": "sea"}}, "egm96, ellipsoidal"),
+        ({"georef": {"crs": "EPSG:25833"}}, "did you mean 'map.crs'"),
         ({"surface": {"bounds_m": [1, 2]}}, "bounds_m"),
         ([1], "top level"),
     ],

@@ -155,14 +155,14 @@ def test_the_viewer_shows_a_component_that_lies_apart(first_run):
     scene = load_scene(first_run[0] / "components/2")
     assert scene.glb is not None and scene.cloud is not None
     assert scene.title == "run: component 2"
-    assert len(scene.components) == 1 and scene.frame.crs == "EPSG:32633"
+    assert len(scene.components) == 1 and scene.frame.map_crs == "EPSG:32633"
 
 
 def test_scores_find_what_was_made_of_a_component(first_run):
     own = first_run[0] / "components/2"
     assert is_run(own) and find_depth(own) == own / "stages/depth"
     assert find_product(own, "dsm.tif") == first_run[0] / "products/component_2/dsm.tif"
-    assert read_run_frame(own).crs == "EPSG:32633" and len(read_run_cameras(own).names) == 4
+    assert read_run_frame(own).map_crs == "EPSG:32633" and len(read_run_cameras(own).names) == 4
 
 
 def test_an_area_of_interest_in_the_component_gives_its_products_only(

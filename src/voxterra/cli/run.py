@@ -11,8 +11,8 @@ import tyro
 
 from voxterra.cli.arguments import parse, peek
 from voxterra.cli.display import follow
+from voxterra.core.map_config import MapConfig
 from voxterra.core.options import with_values
-from voxterra.georef.config import GeorefConfig
 from voxterra.ingest.config import IngestConfig
 from voxterra.pipeline.folder.run_file import RUN_FILE, read_run_file
 from voxterra.pipeline.recipe.config import RunConfig, recorded_config
@@ -54,12 +54,12 @@ class RunArguments:
     crs: Annotated[
         str | None, tyro.conf.arg(metavar="CRS", help_behavior_hint="(default: the UTM zone)")
     ] = None
-    """Projected CRS of the products, such as EPSG:25833; short for --georef.crs."""
+    """Projected CRS of the products, such as EPSG:25833; short for --map.crs."""
     heights: Annotated[
         Literal["egm96", "ellipsoidal"] | None,
-        tyro.conf.arg(help_behavior_hint=f"(default: {GeorefConfig().heights})"),
+        tyro.conf.arg(help_behavior_hint=f"(default: {MapConfig().heights})"),
     ] = None
-    """Vertical datum of the products; short for --georef.heights."""
+    """Vertical datum of the products; short for --map.heights."""
     gps_heights: Annotated[
         Literal["auto", "egm96", "ellipsoidal"] | None,
         tyro.conf.arg(help_behavior_hint=f"(default: {IngestConfig().gps_heights})"),
@@ -147,9 +147,9 @@ def resolved(given: RunArguments) -> RunConfig:
     """All options, with the short ones put in their places."""
     config = given.options
     if given.crs is not None:
-        config = replace(config, georef=replace(config.georef, crs=given.crs))
+        config = replace(config, map=replace(config.map, crs=given.crs))
     if given.heights is not None:
-        config = replace(config, georef=replace(config.georef, heights=given.heights))
+        config = replace(config, map=replace(config.map, heights=given.heights))
     if given.cameras is not None:
         config = replace(config, sfm=replace(config.sfm, cameras=given.cameras))
     if given.aoi is not None:

@@ -68,7 +68,8 @@ class GeoFrame:
         kind: "geo", or "local" when nothing places the world on Earth.
         lon, lat: of the origin [deg, WGS 84]; 0 for a local frame.
         height_ellipsoidal_m: of the origin [m].
-        crs: projected CRS of the products, such as "EPSG:32632"; "" for a local frame.
+        crs: projected CRS of the products, such as "EPSG:32632"; "" for the UTM zone of the
+            origin, and for a local frame.
         heights: vertical datum of the products: EGM96 (EPSG:5773) or the ellipsoid.
         scale_known: False when a unit of the world is not known to be a metre.
     """
@@ -91,6 +92,15 @@ class GeoFrame:
         return self.kind == "local"
 
     @property
+    def map_crs(self) -> str:
+        """`crs`, or the UTM zone of the origin; "" for a local frame.
+
+        Raises:
+            GeoError: no CRS is named, and there is no UTM zone so near the poles.
+        """
+        return self.crs or ("" if self.is_local else utm_crs(self.lon, self.lat))
+
+    @property
     def unit(self) -> str:
         """Unit of world coordinates: "m", or "model units" when the scale is unknown."""
         return "m" if self.scale_known else "model units"
@@ -101,7 +111,7 @@ class GeoFrame:
             scale = "metres" if self.scale_known else "scale unknown"
             return f"local frame, not on the map ({scale})"
         datum = "EGM96 heights (EPSG:5773)" if self.heights == "egm96" else "ellipsoidal heights"
-        crs = projected_crs(self.crs)
+        crs = projected_crs(self.map_crs)
         code = ":".join(crs.to_authority() or ())
         return f"{code} {crs.name}, {datum}".lstrip()
 
@@ -178,7 +188,7 @@ class GeoFrame:
         """Metres in one horizontal unit of the CRS (0.3048... for feet); 1 for a local frame."""
         if self.is_local:
             return 1.0
-        return float(projected_crs(self.crs).axis_info[0].unit_conversion_factor)
+        return float(projected_crs(self.map_crs).axis_info[0].unit_conversion_factor)
 
     def product_crs(self) -> CRS:
         """CRS with its vertical part, as written into products.
@@ -189,10 +199,17 @@ class GeoFrame:
             unit = "metre" if self.scale_known else "unknown"
             name = "Voxterra local frame" + ("" if self.scale_known else ", scale unknown")
             return CRS.from_wkt(_LOCAL_WKT.format(name=name, unit=unit))
-        horizontal = projected_crs(self.crs)
+        horizontal = projected_crs(self.map_crs)
         if self.heights == "egm96":
             return CompoundCRS(f"{horizontal.name} + EGM96 height", [horizontal, CRS(5773)])
         return horizontal.to_3d()
+
+    def datum_name(self) -> str:
+        """Of the CRS, such as "NAD83"; "" for a local frame."""
+        if self.is_local:
+            return ""
+        geodetic = projected_crs(self.map_crs).geodetic_crs
+        return geodetic.name if geodetic else "an unknown datum"
 
     def map_accuracy_m(self) -> float | None:
         """Accuracy that PROJ states for the way from WGS 84 to the CRS [m]; None when unknown.
@@ -209,13 +226,13 @@ class GeoFrame:
         if self.is_local:
             return 1.0
         try:
-            factors = Proj(projected_crs(self.crs)).get_factors(self.lon, self.lat)
+            factors = Proj(projected_crs(self.map_crs)).get_factors(self.lon, self.lat)
         except ProjError:
             return 1.0
         return float(np.sqrt(factors.areal_scale))
 
     def _map_operation(self) -> Transformer:
-        return _map_from_lonlat(self.crs, self.lon, self.lat)
+        return _map_from_lonlat(self.map_crs, self.lon, self.lat)
 
     def _datum_offset(self, lon: Float, lat: Float) -> Float | float:
         return undulation_m(lon, lat) if self.heights == "egm96" else 0.0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from voxterra.core.geo import GeoFrame
+from voxterra.core.geo import GeoFrame, check_in_area, projected_crs
+from voxterra.core.map_config import MapConfig
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import UnregisteredPhoto
 from voxterra.core.transforms import Similarity
@@ -197,3 +198,52 @@ class Georeference:
         if placement.apart is not None:
             return placement.apart
         return self.frame if placement.placed or self.frame.is_local else GeoFrame.local()
+
+    def on_map(self, config: MapConfig) -> Georeference:
+        """The same world, with the CRS and the vertical datum that products are to have.
+
+        Components that lie apart keep the UTM zone of their place.
+
+        Raises:
+            GeoError: the CRS is unknown, not projected, or not made for the place.
+        """
+        if config.crs is not None:
+            projected_crs(config.crs)  # a wrong name is an error even where nothing is placed
+        placements = tuple(
+            p if p.apart is None else replace(p, apart=_framed(p.apart, None, config))
+            for p in self.placements
+        )
+        frame, warnings = self.frame, list(self.warnings)
+        if not frame.is_local:
+            frame = _framed(frame, config.crs, config)
+            warnings += _map_warnings(frame)
+        elif config.crs is not None:
+            warnings.append(f"--crs {config.crs} has no effect: nothing places the photos on Earth")
+        return replace(self, frame=frame, placements=placements, warnings=tuple(warnings))
+
+
+def _framed(frame: GeoFrame, crs: str | None, config: MapConfig) -> GeoFrame:
+    frame = replace(frame, crs=crs or "", heights=config.heights)
+    frame = replace(frame, crs=frame.map_crs)
+    check_in_area(frame.crs, frame.lon, frame.lat)
+    return frame
+
+
+def _map_warnings(frame: GeoFrame) -> list[str]:
+    """What a CRS costs in accuracy. The 2 m of the WGS 84 ensemble itself are no warning."""
+    out = []
+    accuracy, scale, datum = frame.map_accuracy_m(), frame.map_scale(), frame.datum_name()
+    if datum != "WGS 84" and (accuracy is None or accuracy > 2.0):
+        known = (
+            f"no accuracy is known for the shift WGS 84 → {datum}"
+            if accuracy is None
+            else f"the shift WGS 84 → {datum} is accurate to {accuracy:.0f} m only, and so is the "
+            "position of the products"
+        )
+        out.append(f"{known}; leave --crs out for the UTM zone of WGS 84")
+    if abs(scale - 1.0) > 0.01:
+        out.append(
+            f"the map stretches lengths by {scale:.3f} there: measure in the 3D products, or give "
+            "a --crs that is made for this place"
+        )
+    return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,7 +15,7 @@ from voxterra.errors import UsageError
 T = TypeVar("T")
 
 
-def with_values(base: T, values: Any, *, where: str, prefix: str = "") -> T:
+def with_values(base: T, values: Any, *, where: str, prefix: str = "", root: Any = None) -> T:
     """A copy of the config `base` with some values replaced.
 
     Args:
@@ -22,6 +23,7 @@ def with_values(base: T, values: Any, *, where: str, prefix: str = "") -> T:
         values: mapping from option names to values or mappings.
         where: named in errors, with the option.
         prefix: of the option's name.
+        root: the whole config that `base` is a group of; None = `base` itself.
 
     Raises:
         UsageError: unknown option or value of a wrong type.
@@ -32,6 +34,7 @@ def with_values(base: T, values: Any, *, where: str, prefix: str = "") -> T:
             where=f"{where}: {prefix.rstrip('.') or 'top level'}",
             next_step="Give a mapping, such as `depth: {max_size: 800}`.",
         )
+    root = base if root is None else root
     hints = typing.get_type_hints(type(base))
     known = {f.name for f in fields(base)}  # type: ignore[arg-type]
     changes: dict[str, Any] = {}
@@ -39,16 +42,32 @@ def with_values(base: T, values: Any, *, where: str, prefix: str = "") -> T:
         name = str(key).replace("-", "_")
         if name not in known:
             raise UsageError(
-                f"There is no option '{prefix}{key}'{nearest(name, known)}",
+                f"There is no option '{prefix}{key}'{_nearest_option(name, known, root)}",
                 where=where,
                 next_step=f"The options here are: {', '.join(sorted(known))}.",
             )
         current = getattr(base, name)
         if is_dataclass(current) and not isinstance(current, type):
-            changes[name] = with_values(current, value, where=where, prefix=f"{prefix}{name}.")
+            inner = f"{prefix}{name}."
+            changes[name] = with_values(current, value, where=where, prefix=inner, root=root)
         else:
             changes[name] = converted(value, hints[name], f"{where}: {prefix}{name}")
     return replace(base, **changes)  # type: ignore[type-var]
+
+
+def _nearest_option(name: str, known: set[str], root: Any) -> str:
+    """End of a sentence: the option that was meant, in this group or by its name in another."""
+    here = nearest(name, known)
+    return here if here != "." else nearest(name, [o for o in _all_options(root) if "." in o])
+
+
+def _all_options(config: Any, prefix: str = "") -> Iterator[str]:
+    for field in fields(config):
+        value, name = getattr(config, field.name), f"{prefix}{field.name}"
+        if is_dataclass(value):
+            yield from _all_options(value, f"{name}.")
+        else:
+            yield name
 
 
 def converted(value: Any, hint: Any, where: str) -> Any:

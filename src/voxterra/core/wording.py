@@ -9,10 +9,11 @@ from difflib import get_close_matches
 def nearest(wrong: str, known: Iterable[str]) -> str:
     """End of a sentence: "; did you mean 'X'?" with the known name nearest to `wrong`, or ".".
 
-    Of an option of a group ("georef.crs"), the last part alone ("crs") is nearest.
+    Of an option of a group ("map.crs"), the last part alone ("crs") is nearest, and so is one of
+    the same name in another group ("georef.crs").
     """
-    names = list(known)
-    matches = [name for name in names if name.endswith(f".{wrong.lstrip('-')}")]
+    names, last = list(known), wrong.lstrip("-").split(".")[-1]
+    matches = [name for name in names if name.endswith(f".{last}")]
     matches = matches or get_close_matches(wrong, names, n=1, cutoff=0.55)
     return f"; did you mean '{matches[0]}'?" if matches else "."
 

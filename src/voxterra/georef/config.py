@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxterra.core.geo import Heights
-
 
 @dataclass(frozen=True)
 class GeorefConfig:
-    """How the model comes onto the map.
+    """How the model gets its place and scale on Earth; `MapConfig` has the CRS of the products.
 
     Attributes:
-        crs: projected CRS of the products (`EPSG:32632`, a WKT or PROJ string); left out, the UTM
-            zone of the photos' median position.
-        heights: vertical datum of the products: `egm96` (about mean sea level) or `ellipsoidal`.
         use_gps: False gives a local frame even when the photos have positions.
         use_attitude: use recorded yaw, pitch and roll for the model's up and north.
         gps_sigma_horizontal_m: standard deviation, each axis, of positions that state none [m].
@@ -26,8 +21,6 @@ class GeorefConfig:
         outlier_sigmas: a position further off than this many standard deviations is set aside.
     """
 
-    crs: str | None = None
-    heights: Heights = "egm96"
     use_gps: bool = True
     use_attitude: bool = True
     gps_sigma_horizontal_m: float = 2.5

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from voxterra.core.geo import GeoFrame, check_in_area, projected_crs
+from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress
@@ -49,21 +49,18 @@ def georeference(
     Args:
         components: in their own frames, largest first.
         photos: as ingested.
-        config: CRS, datum and what to use.
+        config: what to use, and how exact positions are that do not say so.
         numbers: how people count these components; () for 1, 2, ...
         progress: called once a component.
 
     Raises:
-        GeoError: the CRS is unknown, not projected, or not made for the place.
         InputError, FormatError: the table of scale bars cannot be read or is none.
     """
-    if config.crs:
-        projected_crs(config.crs)  # a wrong name is told even when no photo has a position
     by_id = photos.by_id()
     far = far_components(components, by_id) if config.use_gps else {}
     near = [c for i, c in enumerate(components) if i not in far]
     frame = _frame(near, by_id, config)
-    warnings = [] if frame.is_local else _height_warnings(near, by_id) + _map_warnings(frame)
+    warnings = [] if frame.is_local else _height_warnings(near, by_id)
     placements: list[Placement] = []
     for i, component in enumerate(components):
         progress(i / max(len(components), 1), f"component {i + 1}/{len(components)}")
@@ -77,8 +74,6 @@ def georeference(
     if frame.is_local:
         metric = [p for p in placements if p.apart is None][:1]
         frame = GeoFrame.local(scale_known=bool(metric and metric[0].scale_sigma is not None))
-        if config.crs:
-            warnings.append(f"--crs {config.crs} has no effect: nothing places the photos on Earth")
         warnings.append(
             "the model is not on the map: its position is unknown; lengths are metres by the scale "
             "bars; photos with GPS, or a meta.csv with positions, would place it"
@@ -92,7 +87,7 @@ def georeference(
     result = _to_ground(result)
     for warning in result.all_warnings:
         logger.warning("%s", warning)
-    progress(1.0, result.frame.describe())
+    progress(1.0, "local frame" if frame.is_local else _lonlat(frame))
     return result
 
 
@@ -107,9 +102,7 @@ def _frame(
     ]
     if not positioned or not config.use_gps:
         return GeoFrame.local()
-    frame = choose_frame(positioned, config)
-    check_in_area(frame.crs, frame.lon, frame.lat)
-    return frame
+    return choose_frame(positioned)
 
 
 def _height_warnings(components: Sequence[Reconstruction], by_id: dict[str, Photo]) -> list[str]:
@@ -121,24 +114,6 @@ def _height_warnings(components: Sequence[Reconstruction], by_id: dict[str, Phot
             "(EGM96); --gps-heights ellipsoidal says otherwise"
         ]
     return []
-
-
-def _map_warnings(frame: GeoFrame) -> list[str]:
-    out = []
-    accuracy, scale = frame.map_accuracy_m(), frame.map_scale()
-    if accuracy is None or accuracy > 2.0:
-        known = "an unknown accuracy" if accuracy is None else f"{accuracy:.0f} m"
-        name = projected_crs(frame.crs).name
-        out.append(
-            f"how {name} lies to GPS (WGS 84) is known to {known} only, and so is the place of "
-            "the products; leave --crs out to have them in the UTM zone of WGS 84"
-        )
-    if abs(scale - 1.0) > 0.01:
-        out.append(
-            f"the map stretches lengths by {scale:.3f} there: measure in the 3D products, or give "
-            "a --crs that is made for this place"
-        )
-    return out
 
 
 def _place_component(
@@ -217,7 +192,7 @@ def _place_apart(
     config: GeorefConfig,
 ) -> Placement:
     """Place a component that lies far from the others in a frame, and a UTM zone, of its own."""
-    frame = _frame([component], by_id, replace(config, crs=None))
+    frame = _frame([component], by_id, config)
     placement = _place_component(label, component, by_id, frame, config)
     far = f"{label} lies {distance_m / 1000:.0f} km"
     if not placement.placed:
@@ -225,8 +200,8 @@ def _place_apart(
     placed = component.transformed(placement.world_from_model)
     alone = _to_ground(Georeference(frame, (placed,), (placement,)))
     warning = (
-        f"{far} from the others, at {_lonlat(frame)}: it has a frame of its own "
-        f"({frame.describe()}) and is delivered apart"
+        f"{far} from the others, at {_lonlat(frame)}: it has a frame of its own, and products of "
+        "its own"
     )
     placement = alone.placements[0]
     return replace(placement, apart=alone.frame, warnings=(warning, *placement.warnings))

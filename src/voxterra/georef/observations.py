@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.geo import GeoFrame, utm_crs
+from voxterra.core.geo import GeoFrame
 from voxterra.core.geoid import undulation_m
 from voxterra.core.photos import Gps, Photo
 from voxterra.core.reconstruction import Reconstruction
@@ -122,17 +122,13 @@ def height_ellipsoidal_m(gps: Gps) -> float:
     return gps.height_m + float(undulation_m(gps.lon, gps.lat))
 
 
-def choose_frame(photos: Sequence[Photo], config: GeorefConfig) -> GeoFrame:
-    """World frame at the median of the photos' positions, in the CRS asked for or UTM.
+def choose_frame(photos: Sequence[Photo]) -> GeoFrame:
+    """World frame at the median of the photos' positions.
 
     The origin is rounded (1e-6 deg, 1 m), so that a photo more or less seldom moves it.
 
     Args:
         photos: each with a usable position, at least one.
-        config: crs and heights are used.
-
-    Raises:
-        GeoError: no UTM zone there, and no CRS given.
     """
     positions = [photo.gps for photo in photos if photo.gps is not None]
     first = positions[0].lon
@@ -143,8 +139,7 @@ def choose_frame(photos: Sequence[Photo], config: GeorefConfig) -> GeoFrame:
     heights = np.array([height_ellipsoidal_m(g) for g in positions])
     known = heights[np.isfinite(heights)]
     height = float(np.round(np.median(known) if len(known) else undulation_m(lon, lat)))
-    crs = config.crs or utm_crs(lon, lat)
-    return GeoFrame("geo", lon, lat, height, crs, config.heights)
+    return GeoFrame("geo", lon, lat, height)
 
 
 def observe(

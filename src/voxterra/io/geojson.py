@@ -104,7 +104,7 @@ def write_geojson(
         "type": "FeatureCollection",
         "name": name,
         "description": "heights of positions: metres above the WGS 84 ellipsoid",
-        "product_crs": frame.crs,
+        "product_crs": frame.map_crs,
         "product_vertical_datum": vertical_datum(frame),
         "accuracy": accuracy,
         "features": list(features),

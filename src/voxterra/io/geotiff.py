@@ -173,7 +173,7 @@ def _wkt(frame: GeoFrame, *, with_heights: bool) -> str | None:
     # heights are named in the tags and the band's description.
     if frame.is_local or (with_heights and frame.heights == "egm96"):
         return str(frame.product_crs().to_wkt())
-    return str(projected_crs(frame.crs).to_wkt())
+    return str(projected_crs(frame.map_crs).to_wkt())
 
 
 def _tags(frame: GeoFrame, accuracy: str | None) -> dict[str, str]:

@@ -21,7 +21,7 @@ def map_unit(frame: GeoFrame) -> str:
     """Horizontal unit of the map: "m", "ft", "US survey ft", ..., or "model units"."""
     if frame.is_local:
         return frame.unit
-    name = str(projected_crs(frame.crs).axis_info[0].unit_name)
+    name = str(projected_crs(frame.map_crs).axis_info[0].unit_name)
     return _UNIT_SIGNS.get(name, name)
 
 
@@ -82,7 +82,7 @@ def frame_summary(frame: GeoFrame) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "frame": frame.to_dict(),
         "description": frame.describe(),
-        "crs": frame.crs or None,
+        "crs": frame.map_crs or None,
         "crs_wkt": crs.to_wkt(),
         "vertical_datum": vertical_datum(frame),
         "unit": frame.unit,

@@ -38,7 +38,7 @@ def camera_features(georeference: Georeference, photos: PhotoSet) -> list[dict[s
             properties = _camera_properties(image, frame, on_earth)
             properties |= {"registered": True, "component": index}
             if placement.apart is not None:
-                properties["crs"] = frame.crs
+                properties["crs"] = frame.map_crs
             properties |= _photo_properties(by_id.get(image.name))
             properties |= _residual_properties(residuals.get(image.name))
             features.append(_feature(geometry, properties))

@@ -60,7 +60,7 @@ def _options(config: Any, apart: Apart) -> Any:
     title = f"{config.report.title or TITLE}: {apart.describe()}"
     return replace(
         config,
-        georef=replace(config.georef, crs=None),
+        map=replace(config.map, crs=None),
         surface=replace(config.surface, bounds_m=None),
         voxels=replace(config.voxels, bound=None),
         report=replace(config.report, title=title),

@@ -38,6 +38,7 @@ class StageContext:
         config: the run's `RunConfig`.
         workspace: of the run.
         stage: the stage's name.
+        inputs: stages whose results it may read, as the table declares them.
         progress: to call often.
         apart: the components to work on, where they lie apart; None = the run's own world.
         lent: folders of results that lie in another workspace, by stage.
@@ -47,6 +48,7 @@ class StageContext:
     config: Any
     workspace: Workspace
     stage: str
+    inputs: tuple[str, ...]
     progress: Progress
     apart: Apart | None = None
     lent: Mapping[str, Path] = field(default_factory=dict)
@@ -68,7 +70,14 @@ class StageContext:
         shutil.rmtree(self.out / "work", ignore_errors=True)
 
     def input(self, stage: str) -> Path:
-        """Folder of an earlier stage's result."""
+        """Folder of an earlier stage's result.
+
+        Raises:
+            KeyError: the table does not declare it as an input, so that the stage's result would
+                not follow it.
+        """
+        if stage not in self.inputs:
+            raise KeyError(f"the stage {self.stage} does not declare that it reads {stage}")
         return self.lent.get(stage) or self.workspace.stage_dir(stage)
 
 
@@ -85,7 +94,7 @@ class Stage:
             results of earlier versions are not used again.
         resumable: its folder of a stopped run is kept for it to go on from; a function of the
             `RunConfig` where that depends on it.
-        tells_accuracy: its summary is the run's statement of accuracy.
+        tells_accuracy: its summary is part of the run's statement of accuracy.
         counting: what of a `RunConfig` the result depends on, by section, where not all of
             `config` always counts.
         requires: raises a `VoxterraError` where this machine cannot do the stage with such a

@@ -124,6 +124,7 @@ class World:
                 self.config,
                 self.workspace,
                 stage.name,
+                stage.inputs,
                 progress,
                 self.apart,
                 self.lent,
@@ -145,10 +146,10 @@ class World:
                 yield ev.ProductWritten(at, description, size, self.number)
 
     def accuracy(self) -> str | None:
-        """How well the model lies in the world, where the stage that tells it is in the plan."""
+        """How well the model lies in the world, where the stages that say so are in the plan."""
         plan = self.standing.plan
         records = [self.workspace.record(s.name) for s in plan if s.tells_accuracy]
-        return records[0].summary if records and records[0] else None
+        return "; ".join(record.summary for record in records if record) or None
 
 
 def main_world(

@@ -12,6 +12,7 @@ from tyro.conf import Fixed, Suppress
 
 from voxterra.core.geo import projected_crs
 from voxterra.core.machine import Machine, this_machine
+from voxterra.core.map_config import MapConfig
 from voxterra.core.options import with_values
 from voxterra.core.wording import nearest
 from voxterra.depth.config import DepthConfig
@@ -58,6 +59,7 @@ class RunConfig:
         surface: fusing depth maps to a surface and a cloud.
         mesh: cleaning and simplifying the mesh.
         texture: baking photos onto the mesh.
+        map: CRS and vertical datum of the products.
         products: files for the map and for viewers.
         report: the HTML file about the run.
         backend: what makes the surface: "fusion" of depth maps, "voxels" trained on the photos,
@@ -75,6 +77,7 @@ class RunConfig:
     surface: FusionConfig = field(default_factory=FusionConfig)
     mesh: CleanConfig = field(default_factory=CleanConfig)
     texture: TextureConfig = field(default_factory=TextureConfig)
+    map: MapConfig = field(default_factory=MapConfig)
     products: ProductsConfig = field(default_factory=ProductsConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     backend: BackendName = "auto"
@@ -156,8 +159,8 @@ def check_config(config: RunConfig) -> None:
         read_cameras(config.sfm.cameras)
     if config.georef.scale_bar is not None:
         read_scale_bars(config.georef.scale_bar)
-    if config.georef.crs is not None:
-        projected_crs(config.georef.crs)
+    if config.map.crs is not None:
+        projected_crs(config.map.crs)
 
 
 def _check_backends(config: RunConfig) -> None:

@@ -87,6 +87,7 @@ def _georef(ctx: StageContext) -> StageOutput:
     for index, component in enumerate(placed.components):
         write_colmap(component, ctx.out / f"component_{index}")
     write_georeference(placed, ctx.out / "georeference.json")
+    placed.on_map(ctx.config.map)  # only so that a CRS that cannot be there fails before hours
     warnings = (*placed.all_warnings, *about_gaps(placed))
     return StageOutput(describe_georeference(placed), warnings)
 
@@ -199,11 +200,13 @@ def _products(ctx: StageContext) -> StageOutput:
     from voxterra.io.arrays import read_cloud, read_mesh
     from voxterra.products.make import make_products
 
+    before = read_georeferenced(ctx.input("georef"))
+    placed = before.on_map(ctx.config.map)
     products = make_products(
         read_mesh(ctx.input("mesh") / "mesh.npz"),
         read_cloud(ctx.input("surface") / "cloud.npz"),
         read_depth(ctx.input("depth")),
-        read_georeferenced(ctx.input("georef")),
+        placed,
         read_photos_of(ctx),
         ctx.config.products,
         out_dir=ctx.out / "products",
@@ -211,7 +214,9 @@ def _products(ctx: StageContext) -> StageOutput:
         progress=ctx.progress,
     )
     listed = tuple((f"products/{p.path.name}", p.description) for p in products)
-    return StageOutput(f"{len(products)} products", products=listed)
+    frame = placed.frame
+    summary = f"{len(products)} products" + ("" if frame.is_local else f", {frame.describe()}")
+    return StageOutput(summary, placed.warnings[len(before.warnings) :], products=listed)
 
 
 def _report(ctx: StageContext) -> StageOutput:
@@ -220,7 +225,8 @@ def _report(ctx: StageContext) -> StageOutput:
     from voxterra.report.facts import RunFacts
     from voxterra.report.write import write_report
 
-    photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
+    photos = read_photos_of(ctx)
+    placed = read_georeferenced(ctx.input("georef")).on_map(ctx.config.map)
     made = ctx.workspace.products_dir
     facts = RunFacts(
         read_metadata(made / "metadata.json"),
@@ -253,7 +259,7 @@ STAGES: tuple[Stage, ...] = (
         ("ingest", "sfm"),
         ("georef",),
         _georef,
-        code_version=4,
+        code_version=5,
         tells_accuracy=True,
         splits=find_apart,
     ),
@@ -271,14 +277,15 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "products",
         ("ingest", "georef", "depth", "surface", "mesh"),
-        ("products",),
+        ("map", "products"),
         _products,
         code_version=3,
+        tells_accuracy=True,
     ),
     Stage(
         "report",
         ("ingest", "georef", "depth", "surface", "mesh", "products"),
-        ("report",),
+        ("map", "report"),
         _report,
         gathers=True,
     ),
@@ -292,14 +299,17 @@ def _before(name: str) -> tuple[str, ...]:
 
 
 def read_photos_of(ctx: StageContext) -> PhotoSet:
-    """Photos that the ingest stage found, where they lie now; of components apart, only theirs."""
+    """Photos that the ingest stage found, where they lie now; for a site, only its own."""
     from voxterra.pipeline.folder.photo_table import read_photos
 
     photos = read_photos(ctx.input("ingest"), ctx.source, ctx.config.ingest.masks)
     if ctx.apart is None:
         return photos
-    folder = ctx.input("sfm")
-    theirs = {i.name for c in read_components(folder, ctx.apart.components) for i in c.images}
+    if "georef" in ctx.inputs:
+        components = read_components(ctx.input("georef"))
+    else:
+        components = read_components(ctx.input("sfm"), ctx.apart.components)
+    theirs = {image.name for component in components for image in component.images}
     return PhotoSet(photos.root, tuple(p for p in photos.photos if p.id in theirs))
 
 

@@ -102,13 +102,16 @@ def about_gaps(georeference: Georeference) -> tuple[str, ...]:
 
 
 def describe_georeference(georeference: Georeference) -> str:
-    """CRS and heights, and how well GPS and model agree: the run's statement of accuracy."""
+    """How well GPS and model agree: the run's statement of accuracy."""
     shown = georeference.mappable_indices()
     fits = [(i, _fit(georeference.placements[i])) for i in shown]
     if len(shown) > 1:
         number = georeference.number
         fits = [(i, f"; component {number(i)}: {text[2:]}") for i, text in fits if text]
-    return georeference.frame.describe() + "".join(text for _, text in fits)
+    frame = georeference.frame
+    if frame.is_local:
+        return frame.describe()
+    return "".join(text for _, text in fits).removeprefix("; ") or "placed on Earth"
 
 
 def _fit(placement: Placement) -> str:
