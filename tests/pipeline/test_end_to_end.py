@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,25 @@ def test_the_viewer_finds_mesh_cloud_and_cameras(first_run):
     assert scene.glb is not None and scene.glb[:4] == b"glTF"
     assert scene.cloud is not None and len(scene.cloud) > 1000
     assert len(scene.components[0].images) == 12
+
+
+def test_another_crs_and_other_heights_redo_products_and_report_only(first_run, config, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    out = tmp_path / "run"
+    shutil.copytree(first_run[0], out)
+
+    def heights(**options: str) -> np.ma.MaskedArray:
+        elsewhere = with_values(config, {"map": options}, where="test")
+        events = list(run(PHOTOS, out, elsewhere))
+        assert [e.stage for e in events if isinstance(e, ev.StageStarted)] == ["products", "report"]
+        with rasterio.open(out / "products/dsm.tif") as dsm:
+            assert options.get("crs", "32615").split(":")[-1] in str(dsm.crs.to_wkt())
+            return dsm.read(1, masked=True)
+
+    with rasterio.open(out / "products/dsm.tif") as dsm:
+        before = dsm.read(1, masked=True)
+    after = heights(crs="EPSG:26915", heights="ellipsoidal")
+    # The geoid lies some 31 m below the ellipsoid at Lake Superior.
+    assert -33 < np.ma.median(after) - np.ma.median(before) < -28
+    assert "EPSG:26915" in json.loads((out / "products/metadata.json").read_text())["crs"]
+    assert np.array_equal(heights(), before)

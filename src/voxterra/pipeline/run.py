@@ -76,6 +76,7 @@ def run(
         config = preset("standard") if config is None else config
         check_config(config)
     plan = planned(stages, from_stage, until)
+    redone: tuple[str, ...] = ()
     given = None if source is None else photo_paths(source, Path(out))
     workspace = open_workspace(Path(out))
     with ExitStack() as stack:
@@ -87,11 +88,13 @@ def run(
         asked = config
         if own:
             from voxterra.pipeline.recipe.presets import settled
+            from voxterra.pipeline.recipe.upgrade import upgrade
 
+            redone = upgrade(workspace, stages)
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)
         main = main_world(workspace, config, paths, plan, from_stage)
-        running = _Run(main, stages, from_stage, asked, estimates=own, anyway=anyway)
+        running = _Run(main, stages, from_stage, asked, redone, estimates=own, anyway=anyway)
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)
             yield event
@@ -105,6 +108,7 @@ class _Run:
         main: the world that it is about, with the plan.
         table: all stages.
         from_stage: this one is done again, and what depends on it.
+        redone: stages of an earlier version whose results cannot be used.
         asked: the options to record, "auto" as such: other machines choose anew.
         estimates: whether to tell beforehand what it will take.
         anyway: whether to start where that hardly suffices.
@@ -118,6 +122,7 @@ class _Run:
     table: Sequence[Stage]
     from_stage: str | None
     asked: Any
+    redone: tuple[str, ...]
     estimates: bool
     anyway: bool
     worlds: tuple[World, ...] = ()
@@ -188,6 +193,12 @@ class _Run:
         if any(stage.splits and results[stage.name] != TO_COME for stage in self.plan):
             self.worlds = apart.worlds_of(self.main, results, self.from_stage)
             standing.apart = apart.gathered(self.worlds, tuple(self.table))
+        if self.redone:
+            yield ev.StageWarning(
+                self.redone[0].split()[0],
+                f"made by Voxterra 0.1 from other photos or options than it recorded: "
+                f"{', '.join(self.redone)}; made again, with all that depends on it",
+            )
         yield from self._tell_gone_photos()
         for world in (self.main, *self.worlds):
             for stage in world.standing.to_do():

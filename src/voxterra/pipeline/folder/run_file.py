@@ -10,8 +10,9 @@ from typing import Any
 
 from voxterra.errors import WorkspaceError
 from voxterra.io.files.json_file import read_json, write_json
+from voxterra.pipeline.folder import upgrade
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 RUN_FILE = "voxterra.json"
 
@@ -31,9 +32,9 @@ def read_run_file(root: Path) -> dict[str, Any]:
     data = read_json(path)
     if not isinstance(data, dict) or "format" not in data:
         raise _damaged(path)
-    if data["format"] != FORMAT_VERSION:
+    if data["format"] not in (upgrade.FORMAT, FORMAT_VERSION):
         raise WorkspaceError(
-            f"The run folder has format {data['format']}; this Voxterra reads format "
+            f"The run folder has format {data['format']}; this Voxterra reads formats up to "
             f"{FORMAT_VERSION}.",
             where=str(path),
             next_step="Use the version of Voxterra that wrote it, or a new folder.",
@@ -47,6 +48,8 @@ def read_run_file(root: Path) -> dict[str, Any]:
             for section in sections:
                 values = values[section]
             values[name] = str(_where_now(root, values[name], relative))
+        if data["format"] == upgrade.FORMAT and "config" in data:
+            data["config"] = upgrade.options_of_today(data["config"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path) from error
     return data

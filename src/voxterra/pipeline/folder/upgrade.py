@@ -1,0 +1,90 @@
+"""Run folders of format 1, which Voxterra 0.1 wrote: their options, and how it named results.
+
+What stands here is frozen: it says what 0.1 did, and changes no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from voxterra.pipeline.folder.fingerprint import fingerprint
+
+FORMAT = 1
+
+# The stages of 0.1: name, what each read, sections of options, version of its code.
+_STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], int], ...] = (
+    ("ingest", ("source",), ("ingest",), 3),
+    ("sfm", ("ingest",), ("sfm",), 7),
+    ("georef", ("ingest", "sfm"), ("georef",), 4),
+    ("depth", ("ingest", "georef"), ("depth",), 1),
+    ("surface", ("depth",), ("surface",), 1),
+    ("mesh", ("surface", "depth"), ("mesh", "texture"), 1),
+)
+
+KEPT = tuple(name for name, *_ in _STAGES)
+"""Stages whose results of 0.1 are those of today for the same photos and options."""
+
+# Options that made no difference to a result.
+_DO_NOT_COUNT = {
+    "ingest": ("workers",),
+    "depth": ("device",),
+    "voxels": ("device", "data_device", "save_every", "view_every", "subdivide_save_gpu"),
+}
+_OF_CLOUD = (
+    "voxel_size_m",
+    "voxel_factor",
+    "min_views",
+    "max_footprint_voxels",
+    "bounds_m",
+    "cloud_voxel_size_m",
+    "max_points",
+    "cloud_tolerance",
+    "cloud_neighbors",
+)
+
+
+def options_of_today(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a format 1 under their names of today."""
+    config = {name: dict(v) if isinstance(v, Mapping) else v for name, v in config.items()}
+    if isinstance(georef := config.get("georef"), dict):
+        moved = {name: georef.pop(name) for name in ("crs", "heights") if name in georef}
+        config["map"] = moved
+    return config
+
+
+def fingerprints_of_0_1(
+    config: Mapping[str, Any], backend: str, source: Mapping[str, str], paths: Mapping[str, Path]
+) -> dict[str, str]:
+    """The fingerprints that 0.1 gave the results of a run, by stage.
+
+    Args:
+        config: its options, as recorded.
+        backend: that made its surface: "fusion" or "voxels".
+        source: fingerprints of what comes from outside: of the photos as "source"; for a site also
+            those of the stages that it has from the run.
+        paths: options that name a file or a folder, by "section.option", where they lie now.
+    """
+    found = dict(source)
+    for name, inputs, sections, version in _STAGES:
+        if name in found:
+            continue
+        options: dict[str, Any] = {s: _counting(config, s, paths) for s in sections}
+        if name == "surface" and backend == "voxels":
+            surface = _counting(config, "surface", paths)
+            options = {
+                "backend": "voxels",
+                "version": 6,
+                "surface": {key: surface[key] for key in _OF_CLOUD},
+                "voxels": _counting(config, "voxels", paths),
+            }
+        found[name] = fingerprint(name, version, options, {key: found[key] for key in inputs})
+    return found
+
+
+def _counting(config: Mapping[str, Any], section: str, paths: Mapping[str, Path]) -> dict[str, Any]:
+    """Options of a section that counted; files as paths, so that their content counts."""
+    ignored = _DO_NOT_COUNT.get(section, ())
+    values = {k: v for k, v in config[section].items() if k not in ignored}
+    return {k: paths.get(f"{section}.{k}", v) for k, v in values.items()}
