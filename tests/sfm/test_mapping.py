@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pycolmap
 import pytest
+from made_model import flight
 
 from voxterra.adjust import lenses as refine_module
 from voxterra.adjust.colmap_calls import quiet_colmap, run_cancellable
@@ -141,8 +141,8 @@ def test_optical_centre_is_found_where_it_is_determined(tmp_path: Path) -> None:
     (model,) = mapped(path, 12)
     (before,) = model.cameras.values()
     with quiet_colmap():
-        (after,) = refine(model, CONFIG, progress=no_progress).cameras.values()
-        kept = refine(model, SfmConfig(refine_principal_point="never"), progress=no_progress)
+        (after,) = refine(model, CONFIG.adjust, progress=no_progress).cameras.values()
+        kept = refine(model, SfmConfig(refine_principal_point="never").adjust, progress=no_progress)
     assert before.principal_point_x == camera.principal_point_x + 6.0
     assert abs(after.principal_point_x - camera.principal_point_x) < 0.5
     assert kept is model
@@ -152,8 +152,34 @@ def test_parallel_views_leave_the_focal_length_weak() -> None:
     """Focal length and depth can be stretched together unless the views converge."""
     with quiet_colmap():
         parallel, converging = flight(tilt_deg=0.0), flight(tilt_deg=25.0)
-        assert has_weak_focal_length(parallel, CONFIG)
-        assert not has_weak_focal_length(converging, CONFIG)
+        assert has_weak_focal_length(parallel, CONFIG.adjust)
+        assert not has_weak_focal_length(converging, CONFIG.adjust)
+
+
+def test_large_models_ask_a_part_of_their_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    with quiet_colmap():
+        models = [flight(tilt_deg=tilt, points=1200) for tilt in (0.0, 25.0)]
+        whole = [has_weak_focal_length(model, CONFIG.adjust) for model in models]
+        parts: list[set[int]] = []
+        real = refine_module._connected_photos
+        monkeypatch.setattr(refine_module, "_MOST_PHOTOS", 12)
+        monkeypatch.setattr(
+            refine_module, "_connected_photos", lambda m, n: parts.append(real(m, n)) or parts[-1]
+        )
+        assert [has_weak_focal_length(model, CONFIG.adjust) for model in models] == whole
+        assert [len(part) for part in parts] == [12, 12]
+        assert all(model.num_reg_images() > 12 for model in models)
+
+
+def test_colmap_speaks_again_after_the_last_run_that_asked_for_quiet() -> None:
+    before = pycolmap.logging.minloglevel
+    first, second = quiet_colmap(), quiet_colmap()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert pycolmap.logging.minloglevel == 3
+    second.__exit__(None, None, None)
+    assert pycolmap.logging.minloglevel == before
 
 
 STRAY = [1, *[0] * 15]
@@ -166,13 +192,15 @@ def test_the_cameras_of_most_photos_decide_about_the_focal_length(
     seen: list[float] = []
     with quiet_colmap():
         assert not has_weak_focal_length(
-            flight(25.0, STRAY), CONFIG, progress=lambda fraction, message="": seen.append(fraction)
+            flight(25.0, STRAY),
+            CONFIG.adjust,
+            progress=lambda fraction, message="": seen.append(fraction),
         )
-        assert has_weak_focal_length(flight(0.0, STRAY), CONFIG)
+        assert has_weak_focal_length(flight(0.0, STRAY), CONFIG.adjust)
         monkeypatch.setattr(refine_module, "MIN_PHOTOS", 1)  # now its weakness is seen
-        assert not has_weak_focal_length(flight(25.0, STRAY), CONFIG)
+        assert not has_weak_focal_length(flight(25.0, STRAY), CONFIG.adjust)
         monkeypatch.setattr(refine_module, "_most", lambda weak, photos: bool(weak))
-        assert has_weak_focal_length(flight(25.0, STRAY), CONFIG)
+        assert has_weak_focal_length(flight(25.0, STRAY), CONFIG.adjust)
     assert seen
 
 
@@ -185,44 +213,11 @@ def test_badly_determined_cameras_keep_their_centre_and_the_others_do_not(
     for camera in model.cameras.values():
         camera.principal_point_x += 6.0  # the true one is at the middle
     with quiet_colmap():
-        after = refine(model, CONFIG, progress=no_progress)
+        after = refine(model, CONFIG.adjust, progress=no_progress)
         parallel = flight(0.0)
-        assert refine(parallel, CONFIG, progress=no_progress) is parallel
+        assert refine(parallel, CONFIG.adjust, progress=no_progress) is parallel
     assert abs(after.camera(1).principal_point_x - 500.0) < 2.0
     assert after.camera(2).principal_point_x == 506.0
-
-
-def flight(
-    tilt_deg: float, camera_of: Sequence[int] = (0,) * 16, points: int = 400
-) -> pycolmap.Reconstruction:
-    """A 4 x 4 grid of photos from height 1 over hilly ground, every other one tilted."""
-    rng = np.random.default_rng(0)
-    model = pycolmap.Reconstruction()
-    for number in sorted(set(camera_of)):
-        camera = pycolmap.Camera.create_from_model_name(
-            number + 1, "SIMPLE_RADIAL", 900.0, 1000, 800
-        )
-        camera.has_prior_focal_length = True
-        model.add_camera_with_trivial_rig(camera)
-    ground = np.column_stack([rng.uniform(-1.2, 1.2, (points, 2)), rng.uniform(0, 0.1, points)])
-    tracks = [pycolmap.Track() for _ in ground]
-    for index in range(16):
-        center = np.array([index % 4 - 1.5, index // 4 - 1.5, 0.0]) * 0.4 + [0, 0, 1]
-        tilt = np.radians(tilt_deg) * (index % 2) * (1 if index % 4 == 1 else -1)
-        c, s = np.cos(tilt), np.sin(tilt)
-        rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ np.diag([1.0, -1, -1])
-        in_cam = (ground - center) @ rotation.T
-        xy = 900.0 * in_cam[:, :2] / in_cam[:, 2:] + [500, 400] + rng.normal(0, 0.3, (points, 2))
-        seen = np.flatnonzero(((xy > 0) & (xy < [1000, 800])).all(axis=1))
-        image = pycolmap.Image(f"{index}.jpg", xy[seen], camera_of[index] + 1, index + 1)
-        pose = np.hstack([rotation, (-rotation @ center)[:, None]])
-        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(pose))
-        for keypoint, point in enumerate(seen):
-            tracks[point].add_element(index + 1, keypoint)
-    for position, track in zip(ground, tracks, strict=True):
-        if track.length() >= 2:
-            model.add_point3D(position, track)
-    return model
 
 
 def test_cancelling_stops_the_mapper(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from voxterra.adjust.config import AdjustConfig
 from voxterra.adjust.positions import position_priors, positions_m
 from voxterra.core.photos import Gps, Photo
 from voxterra.errors import UsageError
@@ -128,21 +129,21 @@ def rtk(photo: Build, index: int, sigma: float | None, **kind: object) -> Photo:
 
 def test_priors_come_from_accurate_gps_only(photo: Build) -> None:
     consumer = tuple(rtk(photo, i, None) for i in range(6))
-    assert position_priors(consumer, SfmConfig()) is None
+    assert position_priors(consumer, AdjustConfig()) is None
     mixed = (*(rtk(photo, i, 0.03) for i in range(4)), rtk(photo, 4, 5.0), rtk(photo, 5, None))
-    priors = position_priors(mixed, SfmConfig())
+    priors = position_priors(mixed, AdjustConfig())
     assert priors is not None
     assert np.isfinite(priors[0]).all(axis=1).tolist() == [True] * 4 + [False] * 2
     np.testing.assert_allclose(priors[1][0], [0.03, 0.03, 0.06])
-    assert position_priors(mixed, SfmConfig(position_priors="never")) is None
-    always = position_priors(consumer, SfmConfig(position_priors="always"))
+    assert position_priors(mixed, AdjustConfig(position_priors="never")) is None
+    always = position_priors(consumer, AdjustConfig(position_priors="always"))
     assert always is not None and np.isfinite(always[0]).all()
-    assert position_priors(mixed[:2], SfmConfig()) is None
+    assert position_priors(mixed[:2], AdjustConfig()) is None
 
 
 def test_height_from_another_zero_counts_as_unknown(photo: Build) -> None:
     photos = [rtk(photo, i, 0.02) for i in range(4)]
     photos.append(rtk(photo, 4, 0.02, height_reference="ellipsoidal"))
-    priors = position_priors(tuple(photos), SfmConfig())
+    priors = position_priors(tuple(photos), AdjustConfig())
     assert priors is not None
     assert priors[1][4, 2] >= 100 and priors[1][3, 2] < 1

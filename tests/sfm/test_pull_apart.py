@@ -13,15 +13,24 @@ import pycolmap
 import pytest
 import repeating_facade as facade
 import two_rooms
+from made_model import flight
+from scipy.sparse import csr_array
 
 from voxterra.core.photos import Gps, PhotoSet
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled
+from voxterra.sfm.ambiguity import shared_points
 from voxterra.sfm.ambiguity import split as pull_apart
 from voxterra.sfm.ambiguity.look_alikes import Overlaid, _far, _pairs_of_parts, _parts
 from voxterra.sfm.ambiguity.patches import _best_correlation, _read_grey
-from voxterra.sfm.ambiguity.shared_points import AlikeViews, Sharing, _steepest, alike_views
+from voxterra.sfm.ambiguity.shared_points import (
+    AlikeViews,
+    Sharing,
+    _steepest,
+    alike_views,
+    sharing_of,
+)
 from voxterra.sfm.ambiguity.split import gps_says_one
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.features.database import PairCounts
@@ -278,12 +287,30 @@ def test_what_alike_views_share() -> None:
     seen[1, 40:] = False
     sharing = Sharing(
         np.array([1, 2, 3]), points, centers, np.tile([0, 0, 1 / 500], (3, 1)),
-        seen, np.ones((3, 100), bool), np.array([500, 80, 500]),
+        csr_array(seen.astype(np.int32)), csr_array(np.ones((3, 100), np.int32)),
+        np.array([500, 80, 500]),
     )  # fmt: skip
     found = alike_views(sharing)
     assert found.pairs.tolist() == [[0, 1]]  # the third sees all at half the size
     assert found.shared[0] == pytest.approx(40 / 80)
     np.testing.assert_allclose(sharing.pixel_sizes(2, np.array([0, 50])), 8 / 500)
+
+
+def test_of_many_points_each_photo_keeps_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What photos share does not depend on how many photos there are beside them."""
+    model = flight(10.0, points=4000)
+    whole = sharing_of(model, seed=0)
+    monkeypatch.setattr(shared_points, "_MOST_POINTS", 100)
+    monkeypatch.setattr(shared_points, "_POINTS_OF_PHOTO", 150)
+    some = sharing_of(model, seed=0)
+    assert len(some.points) < 0.6 * len(whole.points)
+    kept, there = np.diff(some.seen.indptr), np.diff(whole.seen.indptr)
+    assert (kept >= np.minimum(there, 150)).all()
+    both = [alike_views(sharing) for sharing in (whole, some)]
+    shares = [dict(zip(map(tuple, v.pairs.tolist()), v.shared, strict=True)) for v in both]
+    common = shares[0].keys() & shares[1].keys()
+    assert len(common) > 0.8 * len(shares[0]) > 10
+    assert np.median([abs(shares[0][pair] - shares[1][pair]) for pair in common]) < 0.1
 
 
 def test_what_is_masked_is_compared_with_nothing(tmp_path: Path) -> None:

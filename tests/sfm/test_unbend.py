@@ -95,7 +95,7 @@ def mend(
     model: pycolmap.Reconstruction, photos: tuple[Photo, ...], config: SfmConfig = SfmConfig()
 ) -> tuple[pycolmap.Reconstruction, tuple[str, ...]]:
     return unbend(
-        model, photos, config, free_focal=False, known_focal_px={1: 1000.0},
+        model, photos, config.adjust, free_focal=False, known_focal_px={1: 1000.0},
         progress=lambda *_: None,
     )  # fmt: skip
 
@@ -150,7 +150,7 @@ def test_heights_bent_against_good_photos_do_not_bend_them(tmp_path: Path) -> No
     wrong = centers + np.outer(8.0 * radius2 / radius2.max(), [0, 0, 1.0])
     photos = recorded(wrong + rng.normal(0, 0.05, wrong.shape), (0.05, 0.1))
     mended, told = unbend(
-        model, photos, SfmConfig(), free_focal=False, known_focal_px={1: 1000.0},
+        model, photos, SfmConfig().adjust, free_focal=False, known_focal_px={1: 1000.0},
         fixed=frozenset({1}), progress=lambda *_: None,
     )  # fmt: skip
     assert mended is model and told == ()

@@ -10,7 +10,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 import pycolmap
@@ -25,16 +27,36 @@ LOG_VARIABLE = "VOXTERRA_COLMAP_LOG"
 _FATAL_ONLY = 3
 
 
+@dataclass
+class _Quiet:
+    """Who asked for quiet, and COLMAP's level before the first of them did."""
+
+    lock: Lock = field(default_factory=Lock)
+    users: int = 0
+    before: int = 0
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def quiet_colmap() -> Iterator[None]:
     """Keep COLMAP's log away from stderr, unless VOXTERRA_COLMAP_LOG is set."""
-    before = pycolmap.logging.minloglevel
-    if not os.environ.get(LOG_VARIABLE):
+    if os.environ.get(LOG_VARIABLE):
+        yield
+        return
+    with _quiet.lock:  # the level is the process's; runs side by side share it
+        if _quiet.users == 0:
+            _quiet.before = pycolmap.logging.minloglevel
+        _quiet.users += 1
         pycolmap.logging.minloglevel = _FATAL_ONLY
     try:
         yield
     finally:
-        pycolmap.logging.minloglevel = before
+        with _quiet.lock:
+            _quiet.users -= 1
+            if _quiet.users == 0:
+                pycolmap.logging.minloglevel = _quiet.before
 
 
 def run_cancellable(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.adjust.config import AdjustConfig
 from voxterra.core.geo import GeoFrame
 from voxterra.core.photos import Gps, Photo
-from voxterra.sfm.config import SfmConfig
 
 Float = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def heights_tell(photos: tuple[Photo, ...]) -> NDArray[np.bool_]:
     return np.asarray(known)
 
 
-def position_priors(photos: tuple[Photo, ...], config: SfmConfig) -> tuple[Float, Float] | None:
+def position_priors(photos: tuple[Photo, ...], config: AdjustConfig) -> tuple[Float, Float] | None:
     """Positions (N, 3) and standard deviations (N, 3) [m] to adjust with; NaN rows have none.
 
     None when GPS stays out: it is not asked for, too inaccurate, or fewer than three photos have

@@ -19,14 +19,18 @@ import pycolmap
 from numpy.typing import NDArray
 
 from voxterra.adjust.colmap_calls import run_cancellable
-from voxterra.adjust.lenses import adjustment_options
+from voxterra.adjust.config import AdjustConfig
+from voxterra.adjust.lenses import (
+    MAX_FOCAL_DRIFT,
+    adjustment_options,
+    cameras_of,
+    lens_doubts,
+)
 from voxterra.adjust.positions import heights_tell, positions_m
 from voxterra.core.bend import bend_and_noise_m, bend_m, shape_of_bend
 from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress
 from voxterra.core.transforms import Similarity, fit_similarity
-from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.mapping.plausibility import MAX_FOCAL_DRIFT, cameras_of, lens_doubts
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +71,7 @@ class _Known:
 def unbend(
     model: pycolmap.Reconstruction,
     photos: tuple[Photo, ...],
-    config: SfmConfig,
+    config: AdjustConfig,
     *,
     free_focal: bool,
     known_focal_px: dict[int, float],
@@ -168,7 +172,7 @@ def _squared_errors(model: pycolmap.Reconstruction) -> tuple[float, int]:
 def _adjusted(
     model: pycolmap.Reconstruction,
     known: _Known,
-    config: SfmConfig,
+    config: AdjustConfig,
     *,
     free_focal: bool,
     fixed: frozenset[int],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +59,26 @@ class SparsePoints:
 
     def observed_by(self, image_index: int) -> NDArray[np.int64]:
         """Indices of the points that image `image_index` observes."""
-        point_of_observation = np.repeat(np.arange(len(self)), np.diff(self.track_start))
-        return np.unique(point_of_observation[self.track_image == image_index])
+        starts, points = self._points_by_image
+        if not 0 <= image_index < len(starts) - 1:  # it observes none
+            return points[:0]
+        return points[starts[image_index] : starts[image_index + 1]]
+
+    @cached_property
+    def _points_by_image(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Start of each image's points, and the points image by image, ascending, each once.
+
+        One sort for all images: each by itself would look through all observations.
+        """
+        point = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.track_start))
+        order = np.lexsort((point, self.track_image))
+        image, point = self.track_image[order].astype(np.int64), point[order]
+        first = np.ones(len(point), bool)
+        first[1:] = (np.diff(image) != 0) | (np.diff(point) != 0)
+        image, point = image[first], point[first]
+        count = np.bincount(image, minlength=int(image.max(initial=-1)) + 1)
+        point.flags.writeable = False
+        return np.concatenate([[0], np.cumsum(count)]), point
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from voxterra.adjust.config import AdjustConfig, Choice
+
 Matcher = Literal["auto", "exhaustive", "spatial", "sequential"]
 Mapper = Literal["incremental", "global"]
 CameraModel = Literal[
@@ -20,7 +22,6 @@ CameraModel = Literal[
     "RADIAL_FISHEYE",
     "OPENCV_FISHEYE",
 ]
-Choice = Literal["auto", "always", "never"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class SfmConfig:
     """Whether photos without a place are matched again; auto: with as much work as all before."""
 
     split_lookalikes: Choice = "auto"
-    """Whether parts that look alike but are two places are parted; auto: unless GPS says one."""
+    """Whether to split models that merge look-alike places; auto: unless GPS says they are one."""
 
     random_seed: int = 1
     """Seed of all random choices; -1 takes another one each time."""
@@ -85,3 +86,15 @@ class SfmConfig:
     def used_threads(self) -> int:
         """Number of threads after `deterministic` has had its say; -1 = all cores."""
         return 1 if self.deterministic else self.threads
+
+    @property
+    def adjust(self) -> AdjustConfig:
+        """The options of these that bundle adjustment has."""
+        return AdjustConfig(
+            self.refine_focal_length,
+            self.refine_principal_point,
+            self.position_priors,
+            self.max_prior_sigma_m,
+            self.random_seed,
+            self.used_threads,
+        )

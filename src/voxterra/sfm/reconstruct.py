@@ -77,7 +77,7 @@ def reconstruct(
         staged = stage_photos(photos.photos, work_dir, progress=part(progress, 0.0, 0.02))
         groups = group_cameras(photos.photos, config)
         database = _features_and_matches(photos.photos, staged, groups, config, work_dir, progress)
-        priors = position_priors(photos.photos, config)
+        priors = position_priors(photos.photos, config.adjust)
         if priors is not None:
             write_position_priors(database, *priors)
         solved = solve(
@@ -96,9 +96,11 @@ def reconstruct(
             if priors is None:
                 free = solved.focal_refined
                 fixed = calibrated_ids(groups)
-                model = refine(model, config, refine_focal_length=free, fixed=fixed, progress=share)
+                model = refine(
+                    model, config.adjust, refine_focal_length=free, fixed=fixed, progress=share
+                )
                 model, told = unbend(
-                    model, photos.photos, config, free_focal=free, fixed=fixed,
+                    model, photos.photos, config.adjust, free_focal=free, fixed=fixed,
                     known_focal_px=known_focals(groups), progress=share,
                 )  # fmt: skip
                 warnings += told

@@ -138,7 +138,7 @@ def _is_weak(task: Task, best: Tried, progress: Progress) -> bool:
         return False
     if not best.focal_refined:
         return not task.known_focal_px
-    return has_weak_focal_length(best.models[0], task.config, progress=progress)
+    return has_weak_focal_length(best.models[0], task.config.adjust, progress=progress)
 
 
 def _with_known_focal(task: Task, best: Tried, progress: Progress) -> Tried:

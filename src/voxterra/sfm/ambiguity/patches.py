@@ -59,7 +59,7 @@ class Patches:
         Returns:
             In [0, 1]; None where too few points can be compared.
         """
-        points = np.flatnonzero(sharing.seen[a] & sharing.framed[b])
+        points = sharing.seen_and_framed(a, b)
         if len(points) > _SAMPLE:
             points = np.random.default_rng(self._seed).choice(points, _SAMPLE, replace=False)
         images = [self._model.image(int(sharing.ids[k])) for k in (a, b)]

@@ -7,12 +7,14 @@ Bischof, What can missing correspondences tell us about 3D structure and motion?
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, triu
+from scipy.spatial import KDTree
 
 from voxterra.core.progress import Progress, no_progress
 
@@ -21,8 +23,13 @@ Ints = NDArray[np.int64]
 
 # Points that fewer photos see are often wrong.
 _MIN_TRACK = 3
-# So many points say enough of any model; more are left out at random.
+# So many points say enough of any model. Of more, so many of each photo are looked at, drawn at
+# random: shares of a photo's own points do not depend on how many photos there are beside it.
 _MOST_POINTS = 100_000
+_POINTS_OF_PHOTO = 400
+# Photos that look alike see things at distances alike: beyond this many times the distance of its
+# own points, none of the points of a photo's likes lie.
+_REACH = 3.0
 # Pairs with fewer points that one sees and the other should are not judged.
 MIN_POINTS = 30
 # So many points say from where two images look at what they could share.
@@ -42,18 +49,22 @@ class Sharing:
         centers: (N, 3) of projection.
         pixel_axes: (N, 3) optical axes over the focal lengths: what lies at depth d along one has
             pixels of the size d times its length.
-        seen: (N, P) bool, points of which the image has an observation.
-        framed: (N, P) bool, points that lie in the image's frame.
-        features: (N,) of each image.
+        seen: (N, P) sparse, 1 for points of which the image has an observation.
+        framed: (N, P) sparse, 1 for points that lie in the image's frame.
+        features: (N,) of each image; of sampled points, as many as go with them.
     """
 
     ids: Ints
     points: Float
     centers: Float
     pixel_axes: Float
-    seen: NDArray[np.bool_]
-    framed: NDArray[np.bool_]
+    seen: csr_array
+    framed: csr_array
     features: Ints
+
+    def seen_and_framed(self, a: int, b: int) -> Ints:
+        """Points that image `a` (a row) sees and that lie in the frame of image `b`, ascending."""
+        return np.intersect1d(_columns(self.seen, a), _columns(self.framed, b)).astype(np.int64)
 
     def pixel_sizes(self, image: int, points: Ints) -> Float:
         """(K,) size of a pixel of an image (a row) at these points, in units of the model."""
@@ -80,29 +91,78 @@ def sharing_of(model: pycolmap.Reconstruction, seed: int) -> Sharing:
     ids = np.array(sorted(model.reg_image_ids()), np.int64)
     row = {int(i): k for k, i in enumerate(ids)}
     kept = [p for p in model.points3D.values() if p.track.length() >= _MIN_TRACK]
-    if len(kept) > _MOST_POINTS:
-        chosen = np.random.default_rng(max(seed, 0)).choice(len(kept), _MOST_POINTS, replace=False)
-        kept = [kept[i] for i in np.sort(chosen)]
+    tracks = [[row[e.image_id] for e in p.track.elements] for p in kept]
+    all_near, share = len(kept) <= _MOST_POINTS, np.ones(len(ids))
+    if not all_near:
+        chosen = _some_of_each(tracks, len(ids), np.random.default_rng(max(seed, 0)))
+        before = np.array([len(c) for c in _by_photo(tracks, len(ids))])
+        kept, tracks = [kept[i] for i in chosen], [tracks[i] for i in chosen]
+        share = np.array([len(c) for c in _by_photo(tracks, len(ids))]) / np.maximum(before, 1)
     points = np.array([p.xyz for p in kept]).reshape(-1, 3)
-    seen = np.zeros((len(ids), len(kept)), bool)
-    for column, point in enumerate(kept):
-        seen[[row[e.image_id] for e in point.track.elements], column] = True
-    framed = np.zeros(seen.shape, bool)
+    seen = _sparse(_by_photo(tracks, len(ids)), len(points))
+    tree = None if all_near else KDTree(points)
+    framed: list[Ints] = []
     pixel_axes = np.zeros((len(ids), 3))
     for k, image_id in enumerate(ids):
         image = model.image(int(image_id))
         camera = model.camera(image.camera_id)
-        in_cam = to_cam(image, points)
+        near = np.arange(len(points))
+        if tree is not None:
+            near = _within_reach(tree, points, image.projection_center(), _columns(seen, k))
+        in_cam = to_cam(image, points[near])
         ahead = np.flatnonzero(in_cam[:, 2] > 0)
         xy = np.asarray(camera.img_from_cam(in_cam[ahead])).reshape(-1, 2)
         inside = (xy > 0).all(axis=1) & (xy < [camera.width, camera.height]).all(axis=1)
         inside &= _slope(in_cam[ahead]) <= _steepest(camera)
-        framed[k, ahead[inside]] = True
+        framed.append(near[ahead[inside]])
         pixel_axes[k] = image.cam_from_world().matrix()[2, :3] / camera.mean_focal_length()
     images = [model.image(int(i)) for i in ids]
     centers = np.array([image.projection_center() for image in images])
-    features = np.array([image.num_points2D() for image in images], np.int64)
-    return Sharing(ids, points, centers, pixel_axes, seen, framed, features)
+    features = np.array([image.num_points2D() for image in images])
+    features = np.ceil(features * share).astype(np.int64)
+    in_frame = _sparse(framed, len(points))
+    return Sharing(ids, points, centers, pixel_axes, seen, in_frame, features)
+
+
+def _sparse(columns_of_rows: Sequence[Ints], columns: int) -> csr_array:
+    """(rows, columns) with a 1 at the columns of each row, which ascend."""
+    starts = np.concatenate([[0], np.cumsum([len(c) for c in columns_of_rows])])
+    indices = np.concatenate([*columns_of_rows, np.zeros(0, np.int64)])
+    ones = np.ones(len(indices), np.int32)
+    return csr_array((ones, indices, starts), shape=(len(columns_of_rows), columns))
+
+
+def _by_photo(tracks: Sequence[Sequence[int]], photos: int) -> list[Ints]:
+    """Which of the tracks each photo is in, ascending, each once."""
+    photo = np.fromiter((r for rows in tracks for r in rows), np.int64)
+    track = np.repeat(np.arange(len(tracks)), [len(rows) for rows in tracks])
+    pairs = np.unique(np.column_stack([photo, track]), axis=0)
+    return np.split(pairs[:, 1], np.searchsorted(pairs[:, 0], np.arange(1, photos)))
+
+
+def _columns(matrix: csr_array, row: int) -> Ints:
+    """Columns of a row that are not 0, ascending."""
+    return np.asarray(matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]], np.int64)
+
+
+def _some_of_each(tracks: Sequence[Sequence[int]], photos: int, rng: np.random.Generator) -> Ints:
+    """Indices of points, of each photo `_POINTS_OF_PHOTO` or all that it sees."""
+    wanted = np.full(photos, _POINTS_OF_PHOTO)
+    chosen = []
+    for index in rng.permutation(len(tracks)):
+        rows = tracks[index]
+        if (wanted[rows] > 0).any():
+            chosen.append(index)
+            wanted[rows] -= 1
+    return np.sort(np.array(chosen, np.int64))
+
+
+def _within_reach(tree: KDTree, points: Float, center: Float, own: Ints) -> Ints:
+    """Points near enough to a photo for photos like it to see them."""
+    if not len(own):
+        return np.zeros(0, np.int64)
+    distance = float(np.percentile(np.linalg.norm(points[own] - center, axis=1), 95))
+    return np.sort(np.array(tree.query_ball_point(center, _REACH * distance), np.int64))
 
 
 def _steepest(camera: pycolmap.Camera) -> float:
@@ -131,10 +191,12 @@ def to_cam(image: pycolmap.Image, points: Float) -> Float:
 
 def alike_views(sharing: Sharing, progress: Progress = no_progress) -> AlikeViews:
     """Pairs that look alike, and what they share."""
-    seen, framed = (csr_array(m).astype(np.int32) for m in (sharing.seen, sharing.framed))
-    could = (seen @ framed.T).toarray()  # points of a in the frame of b
-    both = (seen @ seen.T).toarray()
-    enough = np.argwhere(np.triu((could >= MIN_POINTS) & (could.T >= MIN_POINTS), 1))
+    could = csr_array(sharing.seen @ sharing.framed.T)  # points of a in the frame of b
+    both = csr_array(sharing.seen @ sharing.seen.T)
+    many = could.multiply(could >= MIN_POINTS).astype(bool)
+    rows, columns = triu(many.multiply(many.T), 1).nonzero()
+    order = np.lexsort((columns, rows))
+    enough = np.column_stack([rows, columns])[order]
     pairs, shared = [], []
     for done, (a, b) in enumerate(enough):
         if done % 100 == 0:
@@ -150,9 +212,7 @@ def alike_views(sharing: Sharing, progress: Progress = no_progress) -> AlikeView
 
 def _look_alike(sharing: Sharing, a: int, b: int) -> bool:
     """Whether two images see what they could share from nearly the same direction and distance."""
-    common = np.flatnonzero(
-        (sharing.seen[a] & sharing.framed[b]) | (sharing.seen[b] & sharing.framed[a])
-    )
+    common = np.union1d(sharing.seen_and_framed(a, b), sharing.seen_and_framed(b, a))
     common = common[:: -(-len(common) // _LOOKED_AT)]
     sizes = [sharing.pixel_sizes(k, common) for k in (a, b)]
     if not 1 / _MOST_SCALE < np.median(sizes[1] / sizes[0]) < _MOST_SCALE:

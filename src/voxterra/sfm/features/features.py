@@ -10,7 +10,7 @@ import pycolmap
 from voxterra.adjust.colmap_calls import run_cancellable
 from voxterra.core.progress import Progress
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.features.database import count_photos_with_features
+from voxterra.sfm.features.database import FeatureCount
 from voxterra.sfm.features.staging import StagedPhotos
 
 # Peak of the difference of Gaussians from which on it is a feature, for photos with little texture:
@@ -71,8 +71,9 @@ def extract_features(
             )
 
     def report() -> None:
-        done = min(count_photos_with_features(counter, len(staged.names)), total)
+        done = min(counter.now(), total)
         progress(done / total, f"features in {done}/{total} photos")
 
-    with closing(pycolmap.Database.open(database)) as counter:
+    with closing(pycolmap.Database.open(database)) as opened:
+        counter = FeatureCount(opened, len(staged.names))
         run_cancellable(work, report, folder=database.parent)

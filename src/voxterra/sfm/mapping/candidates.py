@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
-from voxterra.adjust.calibrate import calibrate
+from voxterra.adjust.lenses import calibrate
 from voxterra.adjust.positions import USUAL_SIGMA_M, positions_m
 from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress, part
@@ -82,7 +82,11 @@ def try_attempt(task: Task, attempt: Attempt, progress: Progress) -> Tried:
         known = task.known_focal_px
         found = [
             calibrate(
-                model, task.config, known_focal_px=known, fixed=task.calibrated, progress=share
+                model,
+                task.config.adjust,
+                known_focal_px=known,
+                fixed=task.calibrated,
+                progress=share,
             )
             for model in models
         ]

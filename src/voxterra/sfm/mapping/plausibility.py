@@ -6,10 +6,11 @@ them, is the lens one that exists, is its focal length that of the metadata, doe
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from voxterra.adjust.lenses import MAX_FOCAL_DRIFT, cameras_of, lens_doubts
 from voxterra.core.transforms import fit_similarity
 
 Float = NDArray[np.float64]
@@ -30,13 +32,8 @@ TIED_PAIR, STRONG_PAIR = 30, 50
 # Farthest that a match may be from its epipolar line [px]; COLMAP verifies pairs with the same.
 _EPIPOLAR_PX = 4.0
 
-# A stated focal length is rounded, or of a neighbouring zoom step: right to this (log) factor.
-MAX_FOCAL_DRIFT = np.log(1.15)
-# Focal lengths over the longer side from a 140 degree lens to one of 180 mm (in 35 mm terms).
-_FOCAL_RANGE = (0.18, 5.0)
-# How far a lens that is no fisheye moves the corner of a photo, as a share of its distance from
-# the centre.
-_MAX_CORNER_SHIFT = 0.4
+# Photos whose rays are kept in memory: 0.2 MB each.
+_MOST_RAYS = 1000
 
 # A model off by more than this many standard deviations of the GPS has another shape.
 _GPS_SIGMAS = 4.0
@@ -122,11 +119,6 @@ def judge(
     )
 
 
-def cameras_of(model: pycolmap.Reconstruction) -> dict[int, int]:
-    """Number of registered photos of each camera in use."""
-    return dict(Counter(model.image(image_id).camera_id for image_id in model.reg_image_ids()))
-
-
 def connected_sets(database: Path) -> list[set[int]]:
     """Image ids that good pairs connect, sets of three or more (or the best that there are)."""
     with closing(pycolmap.Database.open(database)) as opened:
@@ -161,19 +153,20 @@ def pair_fits(
     """Pairs of registered images: ids, number of matches, whether these fit the model's poses."""
     registered = set(model.reg_image_ids())
     found: list[tuple[int, int, int, bool]] = []
-    rays: dict[int, Float] = {}
     with closing(pycolmap.Database.open(database)) as opened:
+
+        @lru_cache(_MOST_RAYS)
+        def rays(i: int) -> Float:
+            camera = model.camera(model.image(i).camera_id)
+            keypoints = opened.read_keypoints(i)[:, :2].astype(np.float64)
+            xy = np.asarray(camera.cam_from_img(keypoints))
+            return np.column_stack([xy, np.ones(len(xy))])
+
         for a, b, count in _pairs(opened):
             if count < min_matches or a not in registered or b not in registered:
                 continue
-            for i in (a, b):
-                if i not in rays:
-                    camera = model.camera(model.image(i).camera_id)
-                    keypoints = opened.read_keypoints(i)[:, :2].astype(np.float64)
-                    xy = np.asarray(camera.cam_from_img(keypoints))
-                    rays[i] = np.column_stack([xy, np.ones(len(xy))])
             matches = opened.read_two_view_geometry(a, b).inlier_matches
-            fits = _epipolar_fits(model, a, b, rays[a][matches[:, 0]], rays[b][matches[:, 1]])
+            fits = _epipolar_fits(model, a, b, rays(a)[matches[:, 0]], rays(b)[matches[:, 1]])
             found.append((a, b, count, fits))
     return found
 
@@ -197,27 +190,6 @@ def _pairs(database: pycolmap.Database) -> Iterable[tuple[int, int, int]]:
     for pair_id, count in zip(pair_ids, counts, strict=True):
         a, b = pycolmap.pair_id_to_image_pair(pair_id)
         yield a, b, count
-
-
-def lens_doubts(camera: pycolmap.Camera) -> list[str]:
-    """What no real lens does: an extreme angle of view, or a wild or folding distortion."""
-    side = max(camera.width, camera.height)
-    focal = camera.mean_focal_length()
-    if not _FOCAL_RANGE[0] < focal / side < _FOCAL_RANGE[1]:
-        angle = np.degrees(2 * np.arctan(0.5 * side / focal))
-        return [f"an angle of view of {angle:.0f} degrees"]
-    if "FISHEYE" in camera.model.name:
-        return []
-    # Along a diagonal out to the corner: how far the lens moves things, and whether in order.
-    corner = 0.5 * np.hypot(camera.width, camera.height) / focal
-    radius = np.linspace(0, corner, 50)[1:]
-    direction = np.array([camera.width, camera.height]) / np.hypot(camera.width, camera.height)
-    on_axis = np.column_stack([radius[:, None] * direction, np.ones(len(radius))])
-    center = np.array([camera.principal_point_x, camera.principal_point_y])
-    moved = ((camera.img_from_cam(on_axis) - center) @ direction) / focal
-    if (np.diff(moved) <= 0).any() or np.abs(moved / radius - 1).max() > _MAX_CORNER_SHIFT:
-        return ["a distortion that no lens has"]
-    return []
 
 
 def gps_misfit_m(
