@@ -61,6 +61,10 @@ class MemoryDepthMaps:
     colors: Sequence[NDArray[np.uint8]]
     masks: Sequence[NDArray[np.bool_] | None] | None = None
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        return ("truth",)
+
     def load(self, index: int) -> DepthMap:
         depth = np.asarray(self.depths[index], np.float32)
         view = self.views[index].resized(depth.shape[1], depth.shape[0])

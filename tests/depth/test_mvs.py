@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from voxterra.core.reconstruction import Reconstruction
-from voxterra.depth import estimate as mvs
 from voxterra.depth.config import DepthConfig
 from voxterra.depth.estimate import estimate_depth
-from voxterra.depth.stereo.neighbours import sparse_prior
+from voxterra.depth.sparse import sparse_depth
+from voxterra.depth.stereo import pyramid
 from voxterra.depth.stereo.start import planes_from_points
 from voxterra.errors import Cancelled, ReconstructionError
 from voxterra.io.depth_store import DepthStore
@@ -117,13 +117,13 @@ def test_another_question_is_not_answered_with_old_work(survey, store, tmp_path,
 def _count_solved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Indices of the views that are solved from now on."""
     solved: list[int] = []
-    original = mvs._solve_view
+    original = pyramid.solve_view
 
     def counted(index, *args):
         solved.append(index)
         return original(index, *args)
 
-    monkeypatch.setattr(mvs, "_solve_view", counted)
+    monkeypatch.setattr(pyramid, "solve_view", counted)
     return solved
 
 
@@ -131,8 +131,8 @@ def test_depth_is_better_than_its_start(survey, store):
     """The points are 5 cm off; stereo must not just hand them on."""
     views = list(survey.truth.views)
     for i in (1, 4):
-        prior = sparse_prior(survey.component, i, views[i])
-        start = 1 / planes_from_points(prior, views[i], views[i])[..., 0]
+        points = sparse_depth(survey.component, i, views[i])
+        start = 1 / planes_from_points(points, views[i], views[i])[..., 0]
         depth, truth = store.load(i).depth, survey.truth.depths[i]
         have = depth > 0
         before = np.median(np.abs(start - truth)[have])

@@ -45,6 +45,10 @@ class RenderedDepthMaps:
     min_confidence: float = 0.5
     _last: dict[int, Rendered] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        return ("voxels",)
+
     def load(self, index: int) -> DepthMap:
         drawn = self._drawn(index)
         known = (drawn.depth > 0) & (drawn.confidence >= self.min_confidence)
