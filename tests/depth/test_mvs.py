@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,21 +86,34 @@ def test_same_result_on_any_number_of_threads(survey, store, tmp_path):
         assert np.array_equal(again.load(i).depth, store.load(i).depth)
 
 
-def test_interrupted_work_is_taken_up(survey, store, tmp_path, monkeypatch):
-    def stop_late(fraction: float, message: str = "") -> None:
-        if fraction > 0.5:
-            raise Cancelled("stopped")
+def test_interrupted_work_is_resumed_and_levels_go_when_they_are_done(
+    survey, store, tmp_path, monkeypatch
+):
+    def estimate(stop_at: Callable[[float, str], bool]) -> DepthStore:
+        def progress(fraction: float, message: str = "") -> None:
+            if stop_at(fraction, message):
+                raise Cancelled("stopped")
 
-    out = tmp_path / "depth"
+        out = tmp_path / "depth"
+        asked = (survey.component,), survey.photos, CONFIG
+        return estimate_depth(*asked, out_dir=out, progress=progress)
+
+    work = tmp_path / "depth" / "work"
     with pytest.raises(Cancelled):
-        estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=out, progress=stop_late)
-    kept = len(list((out / "work").rglob("*.npz")))
+        estimate(lambda fraction, message: fraction > 0.5)
+    kept = len(list(work.rglob("*.npz")))
     solved = _count_solved(monkeypatch)
-    result = estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=out)
+    with pytest.raises(Cancelled):
+        estimate(lambda fraction, message: message == "filtering 6/6")
     assert 0 < kept < 12
     assert len(solved) == 2 * 6 - kept
-    assert np.array_equal(result.load(2).depth, store.load(2).depth)
-    assert not (out / "work").exists()
+    assert not (work / "level_0").exists()
+    assert (work / "level_1").exists()
+    result = estimate(lambda fraction, message: False)
+    assert len(solved) == 2 * 6 - kept
+    for i in (2, 5):
+        assert np.array_equal(result.load(i).depth, store.load(i).depth)
+    assert not work.exists()
 
 
 def test_another_question_is_not_answered_with_old_work(survey, store, tmp_path, monkeypatch):

@@ -56,6 +56,6 @@ class StereoSource:
                 next_step="Take photos that overlap by 60 % or more, from places some metres "
                 "apart.",
             )
-        from voxterra.depth.stereo.pyramid import solve_pyramid
+        from voxterra.depth.stereo import pyramid
 
-        return solve_pyramid(inputs, options, progress)
+        return pyramid.solve_pyramid(inputs, options, progress)
