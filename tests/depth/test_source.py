@@ -14,13 +14,14 @@ from voxterra.depth.config import DepthConfig
 from voxterra.depth.estimate import estimate_depth
 from voxterra.depth.source import DEPTH_SOURCES, FILLED_CONFIDENCE, DepthInputs
 from voxterra.depth.stereo import pyramid
+from voxterra.depth.stereo.source import StereoSource
 from voxterra.depth.stereo.start import planes_from_map
 from voxterra.errors import Cancelled, ReconstructionError, UsageError
 from voxterra.io.depth_store import DepthStore, depth_path
 from voxterra.pipeline.folder.fingerprint import fingerprint
 from voxterra.pipeline.recipe.config import RunConfig
 from voxterra.pipeline.recipe.stages import STAGES
-from voxterra.testing import depth_normals, look_at
+from voxterra.testing import check_depth_source, depth_normals, look_at
 
 HALF = 160  # columns of a photo that the fake source measures
 
@@ -240,3 +241,34 @@ def test_depth_of_stereo_alone_keeps_its_fingerprint_of_version_0_1(fake):
     assert filled != of()
     fake.version = 2
     assert of(fill="fake") != filled
+
+
+def test_stereo_keeps_the_contract_that_authors_are_asked_to_keep():
+    made = check_depth_source(StereoSource())
+    assert set(made) == {"estimate"}
+    assert np.mean([m.depth > 0 for m in made["estimate"]]) > 0.5
+
+
+class Restless:
+    """Like none of its calls before."""
+
+    name, license, metric, needs_gpu, version, options = "restless", "MIT", False, False, 1, None
+    estimate = start = None
+    numbers = iter(range(100))
+
+    def requires(self, options):
+        pass
+
+    def fill(self, inputs, maps, options, progress):
+        for index in inputs.todo:
+            progress(0.0)
+            found = maps.load(index)
+            yield index, replace(found, depth=found.depth + np.float32(next(self.numbers)))
+
+
+def test_the_check_for_authors_names_what_is_wrong():
+    with pytest.raises(AssertionError, match="fill: the same call repeats"):
+        check_depth_source(Restless())
+    Restless.fill = lambda self, inputs, maps, *_: ((i, maps.load(i)) for i in inputs.todo)
+    with pytest.raises(AssertionError, match="Cancelled"):
+        check_depth_source(Restless())

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.camera import PinholeView
 from voxterra.core.progress import Progress, part
 from voxterra.depth.config import DepthConfig
-from voxterra.depth.source import DepthInputs, Maps
+from voxterra.depth.source import DepthInputs, DepthTask, Maps
 from voxterra.depth.stereo.cpu import OnCpu
 from voxterra.depth.stereo.device import stereo_on
 from voxterra.depth.stereo.filtering import filter_depth_maps
@@ -51,7 +50,7 @@ def solve_pyramid(inputs: DepthInputs, config: DepthConfig, progress: Progress) 
 
 def levels_of(inputs: DepthInputs, config: DepthConfig) -> list[Level]:
     """The levels of the pyramid, coarsest first."""
-    sizes = level_sizes([task.view for task in inputs.tasks], config)
+    sizes = level_sizes(inputs.tasks, config.levels)
     return [
         Level(
             inputs.work_dir / f"level_{k}",
@@ -61,11 +60,11 @@ def levels_of(inputs: DepthInputs, config: DepthConfig) -> list[Level]:
     ]
 
 
-def level_sizes(views: Sequence[PinholeView], config: DepthConfig) -> list[list[tuple[int, int]]]:
-    """(width, height) of every view at every level, coarsest first."""
+def level_sizes(tasks: Sequence[DepthTask], count: int) -> list[list[tuple[int, int]]]:
+    """(width, height) of every view at every level, coarsest first; at most `count` levels."""
     out: list[list[tuple[int, int]]] = []
-    for halvings in reversed(range(max(config.levels, 1))):
-        level = [map_size(view, config.max_size, halvings) for view in views]
+    for halvings in reversed(range(max(count, 1))):
+        level = [map_size(task.view, max(task.size), halvings) for task in tasks]
         if not out or level != out[-1]:
             out.append(level)
     return out
