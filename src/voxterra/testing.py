@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voxterra.core.bands import Bands, bands_of_color
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.core.machine import Machine
@@ -77,6 +78,9 @@ class MemoryDepthMaps:
 
     def load_color(self, index: int) -> NDArray[np.uint8]:
         return self.colors[index]
+
+    def load_bands(self, index: int) -> Bands:
+        return bands_of_color(self.colors[index])
 
     def load_mask(self, index: int) -> NDArray[np.bool_] | None:
         return None if self.masks is None else self.masks[index]

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.bands import Bands
 from voxterra.core.camera import PinholeView
 
 
@@ -52,6 +53,13 @@ class UndistortedPhotos(Protocol):
 
     def load_color(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB undistorted image of `views[index]`."""
+        ...
+
+    def load_bands(self, index: int) -> Bands:
+        """All bands of the photo in their own numbers, undistorted as the colour image is.
+
+        Of a photo of 8 bits: its colour image.
+        """
         ...
 
     def load_mask(self, index: int) -> NDArray[np.bool_] | None:

@@ -44,6 +44,9 @@ def resume_or_clear(
         "sources": [task.neighbours for task in tasks],
         "photos": [by_id[v.name].sha256 for v in views],
     }
+    stretches = [by_id[v.name].stretch for v in views]
+    if any(stretch is not None for stretch in stretches):
+        question["stretches"] = stretches
     if sources:
         question["depth_sources"] = sources
     digest = hashlib.sha256(json.dumps(question, sort_keys=True, default=str).encode()).hexdigest()

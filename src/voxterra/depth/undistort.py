@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,16 @@ from voxterra.core.camera import PinholeView
 from voxterra.core.depth import UndistortedPhotos
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress
-from voxterra.imaging.undistort import undistort
-from voxterra.io.depth_store import color_path, mask_path, write_image
+from voxterra.imaging.stretch import picture_of
+from voxterra.imaging.undistort import original_pixels, undistort
+from voxterra.io.bands import band_file, read_bands
+from voxterra.io.depth_store import (
+    bands_path,
+    color_path,
+    mask_path,
+    write_bands,
+    write_image,
+)
 from voxterra.io.images import read_gray, read_rgb
 
 
@@ -29,12 +38,27 @@ def undistort_photos(
 
 
 def write_undistorted(photo: Photo, view: PinholeView, out_dir: Path, index: int) -> None:
-    """Undistort one photo and its mask into files, atomically, unless they are there."""
-    color, mask = color_path(out_dir, index), mask_path(out_dir, index)
-    if not color.exists():
-        write_image(undistort(read_rgb(photo.path), view), color)
-    if photo.mask_path is not None and not mask.exists():
-        write_image(undistort(read_gray(photo.mask_path), view, is_mask=True), mask)
+    """Undistort one photo, its bands and its mask into files, atomically, unless they are there.
+
+    Bands are kept only of photos that have more than 8 bit RGB.
+    """
+    color, mask, band = (path(out_dir, index) for path in (color_path, mask_path, bands_path))
+    has_bands = band_file(photo.path) is not None
+    todo = not color.exists() or (has_bands and not band.exists())
+    masked = photo.mask_path is not None and not mask.exists()
+    if not todo and not masked:
+        return
+    grid = original_pixels(view)
+    if todo and has_bands:
+        bands = read_bands(photo.path)
+        write_image(undistort(picture_of(bands, photo.stretch), view, grid=grid), color)
+        each = [undistort(bands.values[..., k], view, grid=grid) for k in range(len(bands.names))]
+        write_bands(replace(bands, values=np.stack(each, axis=-1)), band)
+    elif todo:
+        write_image(undistort(read_rgb(photo.path), view, grid=grid), color)
+    if masked:
+        assert photo.mask_path is not None
+        write_image(undistort(read_gray(photo.mask_path), view, is_mask=True, grid=grid), mask)
 
 
 def usable(photos: UndistortedPhotos, index: int, view: PinholeView) -> NDArray[np.bool_] | None:

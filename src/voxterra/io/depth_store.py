@@ -1,6 +1,7 @@
 """Depth maps and undistorted photos on disk: a folder that implements `core.depth.DepthMaps`.
 
-Layout: `views.json`, `color/0000.jpg`, `mask/0000.png` (where the photo has one) and
+Layout: `views.json`, `color/0000.jpg`, `mask/0000.png` (where the photo has one),
+`bands/0000.npz` (where it has more than 8 bit RGB) and
 `depth/0000.npz` with depth (float32), normal (int8, x127), confidence (uint8, x255) and, where not
 all pixels have the same, source (uint8).
 """
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
+from voxterra.core.bands import Bands, bands_of_color
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.errors import FormatError
@@ -70,6 +72,27 @@ class DepthStore:
         with PilImage.open(color_path(self.folder, index)) as image:
             return np.asarray(image.convert("RGB"))
 
+    def load_bands(self, index: int) -> Bands:
+        path = bands_path(self.folder, index)
+        if not path.exists():
+            return bands_of_color(self.load_color(index))
+        try:
+            with np.load(path) as data:
+                told = json.loads(str(data["about"]))
+                return Bands(
+                    data["values"],
+                    tuple(map(str, told["names"])),
+                    tuple(None if w is None else float(w) for w in told["wavelengths_nm"]),
+                    tuple(map(float, told["black_level"])),
+                    int(told["bits"]),
+                )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FormatError(
+                "The bands of a photo are damaged.",
+                where=str(path),
+                next_step="Run the depth step again: voxterra depth RUN.",
+            ) from error
+
     def load_mask(self, index: int) -> NDArray[np.bool_] | None:
         path = mask_path(self.folder, index)
         if not path.exists():
@@ -81,6 +104,11 @@ class DepthStore:
 def color_path(folder: Path, index: int) -> Path:
     """Where the undistorted photo of view `index` lies."""
     return folder / "color" / f"{index:04d}.jpg"
+
+
+def bands_path(folder: Path, index: int) -> Path:
+    """Where the undistorted bands of view `index` lie, if its photo has more than 8 bit RGB."""
+    return folder / "bands" / f"{index:04d}.npz"
 
 
 def mask_path(folder: Path, index: int) -> Path:
@@ -153,6 +181,13 @@ def write_depth(depth_map: DepthMap, path: Path) -> None:
         arrays["source"] = depth_map.source
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays)
+
+
+def write_bands(bands: Bands, path: Path) -> None:
+    """Write the bands of one photo in their own type, compressed, atomically."""
+    told = {name: value for name, value in vars(bands).items() if name != "values"}
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, values=bands.values, about=json.dumps(told))
 
 
 def write_image(pixels: NDArray[np.uint8], path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.bands import Bands, bands_of_color
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap
 
@@ -64,6 +65,9 @@ class RenderedDepthMaps:
 
     def load_color(self, index: int) -> NDArray[np.uint8]:
         return self._drawn(index).color
+
+    def load_bands(self, index: int) -> Bands:
+        return bands_of_color(self.load_color(index))
 
     def load_mask(self, index: int) -> NDArray[np.bool_] | None:
         return None
