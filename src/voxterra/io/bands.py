@@ -8,7 +8,9 @@ HEIC and other files of 8 bits come as red, green and blue.
 from __future__ import annotations
 
 import logging
+import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ _SUB_IFDS, _EXTRA, _KIND, _XMP, _DNG, _BLACK, _WHITE = 330, 338, 339, 700, 50706
 _GRAY, _IS_RGB, _CFA, _LINEAR_RAW = (0, 1), 2, 32803, 34892
 _REDUCED_OR_MASK = 1 | 4
 
+_open_lock = threading.Lock()
 _MAX_BANDS, _MAX_PAGES = 64, 256
 
 
@@ -122,10 +125,13 @@ def _decode(path: Path, header: BandFile) -> tuple[NDArray[Any], list[str]]:
     # No look at files beside it, and no `.aux.xml`: a photo is what it holds itself.
     options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
     try:
-        with rasterio.Env(**options), warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.Env(**options):
             for place in places:
-                with rasterio.open(place) as page:
+                # Filters of warnings belong to all threads, so one at a time may change them.
+                with _open_lock, warnings.catch_warnings():
+                    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                    opened = rasterio.open(place)
+                with opened as page:
                     pages.append(page.read())
                     described += [text or "" for text in page.descriptions]
     except (RasterioError, ValueError, SystemError) as error:
@@ -198,6 +204,7 @@ class _Page:
 
 def _pages(file: IO[bytes]) -> Iterator[_Page]:
     """The directories of a TIFF, and those that the first ones name as their sub-directories."""
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(16)
     head = head if head[2] == 43 else head[:8]
@@ -207,6 +214,8 @@ def _pages(file: IO[bytes]) -> Iterator[_Page]:
         offset = todo.pop(0)
         if not offset or offset in seen:
             continue
+        if offset >= size:
+            raise ValueError("it was cut off")
         seen.add(offset)
         directory = ImageFileDirectory_v2(head)
         file.seek(offset)
