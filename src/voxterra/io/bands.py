@@ -261,9 +261,9 @@ def _named(
     """Names and wavelengths of bands, as XMP of drone cameras has them (Pix4D's Camera tags)."""
     usual = RGB if is_rgb else ("gray",) if count == 1 else ()
     names = (*usual, *(f"band {k + 1}" for k in range(len(usual), count)))
-    told, waves = _camera_tags(xmp, "BandName"), _camera_tags(xmp, "CentralWavelength")
-    if len(told) == count and not is_rgb:
-        names = tuple(told)
+    given, waves = _camera_tags(xmp, "BandName"), _camera_tags(xmp, "CentralWavelength")
+    if len(given) == count and not is_rgb:
+        names = tuple(given)
     numbers = [float(w) if re.fullmatch(r"\d{2,5}(\.\d+)?", w) else None for w in waves]
     return names, tuple(numbers) if len(numbers) == count else (None,) * count
 

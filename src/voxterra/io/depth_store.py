@@ -78,13 +78,13 @@ class DepthStore:
             return bands_of_color(self.load_color(index))
         try:
             with np.load(path) as data:
-                told = json.loads(str(data["about"]))
+                about = json.loads(str(data["about"]))
                 return Bands(
                     data["values"],
-                    tuple(map(str, told["names"])),
-                    tuple(None if w is None else float(w) for w in told["wavelengths_nm"]),
-                    tuple(map(float, told["black_level"])),
-                    int(told["bits"]),
+                    tuple(map(str, about["names"])),
+                    tuple(None if w is None else float(w) for w in about["wavelengths_nm"]),
+                    tuple(map(float, about["black_level"])),
+                    int(about["bits"]),
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FormatError(
@@ -185,9 +185,9 @@ def write_depth(depth_map: DepthMap, path: Path) -> None:
 
 def write_bands(bands: Bands, path: Path) -> None:
     """Write the bands of one photo in their own type, compressed, atomically."""
-    told = {name: value for name, value in vars(bands).items() if name != "values"}
+    about = {name: value for name, value in vars(bands).items() if name != "values"}
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, values=bands.values, about=json.dumps(told))
+        np.savez_compressed(temporary, values=bands.values, about=json.dumps(about))
 
 
 def write_image(pixels: NDArray[np.uint8], path: Path) -> None:
