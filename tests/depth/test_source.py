@@ -15,7 +15,8 @@ from voxterra.depth.estimate import estimate_depth
 from voxterra.depth.source import DEPTH_SOURCES, FILLED_CONFIDENCE, DepthInputs
 from voxterra.depth.stereo import pyramid
 from voxterra.depth.stereo.source import StereoSource
-from voxterra.depth.stereo.start import planes_from_map
+from voxterra.depth.stereo.start import first_planes, planes_from_map
+from voxterra.depth.tasks import plan
 from voxterra.errors import Cancelled, ReconstructionError, UsageError
 from voxterra.io.depth_store import DepthStore, depth_path
 from voxterra.pipeline.folder.fingerprint import fingerprint
@@ -184,8 +185,8 @@ def test_a_source_that_fails_or_forgets_photos_is_named(
     "options, message",
     [
         ({"source": "none-such"}, "no depth source 'none-such'"),
-        ({"start": "fake"}, "'fake' cannot start"),
-        ({"fill": "stereo"}, "'stereo' cannot fill"),
+        ({"start": "fake"}, "'fake' proposes nothing"),
+        ({"fill": "stereo"}, "'stereo' fills no holes"),
         ({"source": "fake", "start": "fake"}, "takes none"),
     ],
 )
@@ -272,3 +273,17 @@ def test_the_check_for_authors_names_what_is_wrong():
     Restless.fill = lambda self, inputs, maps, *_: ((i, maps.load(i)) for i in inputs.todo)
     with pytest.raises(AssertionError, match="Cancelled"):
         check_depth_source(Restless())
+
+
+def test_first_planes_are_the_proposed_ones_where_there_are_any(survey, fake, tmp_path):
+    tasks = plan((survey.component,), DepthConfig())
+    inputs = DepthInputs(tasks, survey.truth, (1,), tmp_path)
+    proposed = fake._map(inputs, 1, FakeOptions())
+    proposed.depth[:, HALF:] = 0
+    view = tasks[1].view.resized(80, 60)
+    usual = first_planes(inputs, 1, view)
+    planes = first_planes(replace(inputs, proposals=lambda index: proposed), 1, view)
+    assert np.array_equal(planes[:, 40:], usual[:, 40:])
+    truth = survey.truth.depths[1][2::4, 2::4]
+    assert np.allclose(1 / planes[:, :40, 0], truth[:, :40], rtol=1e-5)
+    assert np.abs(1 / usual[:, :40, 0] - truth[:, :40]).max() > 0.1

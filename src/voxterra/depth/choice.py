@@ -24,6 +24,11 @@ _FLAGS: dict[Hook, str] = {
     "start": "--depth.start",
     "fill": "--depth.fill",
 }
+_LACKING: dict[Hook, str] = {
+    "estimate": "measures no depth",
+    "start": "proposes nothing to start from",
+    "fill": "fills no holes",
+}
 
 
 @dataclass(frozen=True)
@@ -173,11 +178,11 @@ def _chosen(hook: Hook, name: str, config: DepthConfig, plugins: Mapping[str, An
     if getattr(source, hook) is None:
         able = [n for n, s in DEPTH_SOURCES.available().items() if getattr(s, hook) is not None]
         raise UsageError(
-            f"The depth source '{name}' cannot {hook}.",
+            f"The depth source '{name}' {_LACKING[hook]}.",
             where=f"{_FLAGS[hook]} {name}",
             next_step=f"Choose one of: {', '.join(able)}."
             if able
-            else f"Leave {_FLAGS[hook]} out: no depth source that is installed can.",
+            else f"Leave {_FLAGS[hook]} out: no installed depth source does that.",
         )
     options = plugins.get(name)
     if source.options is DepthConfig:  # stereo: the options of the depth stage are its own
