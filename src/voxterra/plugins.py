@@ -6,6 +6,7 @@
 from voxterra.core.artifact import Artifact
 from voxterra.core.costs import Cost
 from voxterra.core.registry import Registry, Unavailable
+from voxterra.depth.source import DEPTH_SOURCES, DepthInputs, DepthSource, DepthTask
 from voxterra.surface.backend import (
     BACKENDS,
     SurfaceBackend,
@@ -16,8 +17,12 @@ from voxterra.surface.backend import (
 
 __all__ = [
     "BACKENDS",
+    "DEPTH_SOURCES",
     "Artifact",
     "Cost",
+    "DepthInputs",
+    "DepthSource",
+    "DepthTask",
     "Registry",
     "SurfaceBackend",
     "SurfaceInputs",

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import get_args
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voxterra.core.bands import Bands, bands_of_color
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.core.machine import Machine
 from voxterra.core.mesh import TriMesh
-from voxterra.core.progress import Progress
+from voxterra.core.progress import Progress, no_progress
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
-from voxterra.errors import Cancelled
+from voxterra.depth.choice import Chosen, Hook
+from voxterra.depth.source import DepthInputs, DepthSource, DepthTask
+from voxterra.depth.sparse import SparseDepth
+from voxterra.errors import Cancelled, ReconstructionError
 from voxterra.kernels.raster.zbuffer import rasterize_depth
 from voxterra.report.render import render_textured, sample_texture
 from voxterra.surface.backend import (
@@ -32,6 +37,7 @@ __all__ = [
     "MemoryDepthMaps",
     "assert_grad_close",
     "check_backend",
+    "check_depth_source",
     "checker",
     "depth_normals",
     "look_at",
@@ -61,6 +67,10 @@ class MemoryDepthMaps:
     colors: Sequence[NDArray[np.uint8]]
     masks: Sequence[NDArray[np.bool_] | None] | None = None
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        return ("truth",)
+
     def load(self, index: int) -> DepthMap:
         depth = np.asarray(self.depths[index], np.float32)
         view = self.views[index].resized(depth.shape[1], depth.shape[0])
@@ -68,6 +78,9 @@ class MemoryDepthMaps:
 
     def load_color(self, index: int) -> NDArray[np.uint8]:
         return self.colors[index]
+
+    def load_bands(self, index: int) -> Bands:
+        return bands_of_color(self.colors[index])
 
     def load_mask(self, index: int) -> NDArray[np.bool_] | None:
         return None if self.masks is None else self.masks[index]
@@ -264,6 +277,70 @@ def check_backend(backend: SurfaceBackend, work_dir: Path) -> SurfaceResult:
     assert shares, "progress is called"
     assert all(0 <= share <= 1 for share in shares), "progress lies in [0, 1]"
     return checked(backend.name, result)
+
+
+def check_depth_source(source: DepthSource) -> dict[str, list[DepthMap]]:
+    """Try a depth source on a small scene; for the tests of its authors.
+
+    Args:
+        source: an instance.
+
+    Returns:
+        maps of four photos of a patterned plane, by hook.
+
+    Raises:
+        AssertionError: it breaks the contract of `DepthSource`, in a way that is named.
+        VoxterraError: what it raises itself.
+    """
+    assert source.name and source.license, "name and license are texts"
+    assert source.version >= 1, "version counts from 1"
+    options = None if source.options is None else source.options()
+    source.requires(options)
+    mesh, photos, _ = textured_plane_scene()
+    maps = MemoryDepthMaps(photos.views, [d[::2, ::2].copy() for d in photos.depths], photos.colors)
+    for depth in maps.depths:
+        depth[20:40, 30:60] = 0.0  # to be filled
+    tasks = _depth_tasks(np.asarray(mesh.vertices[::7], np.float64), maps.views)
+    found: dict[str, list[DepthMap]] = {}
+    for hook in get_args(Hook):
+        if getattr(source, hook) is None:
+            continue
+        chosen = Chosen(source.name, source, hook, options)
+        given = (maps,) if hook == "fill" else ()
+
+        def tried(
+            progress: Progress, chosen: Chosen = chosen, given: Any = given
+        ) -> list[DepthMap]:
+            with TemporaryDirectory() as folder:
+                inputs = DepthInputs(tasks, maps, tuple(range(len(tasks))), Path(folder))
+                try:
+                    by_index = dict(chosen.maps(inputs, *given, progress))
+                except ReconstructionError as error:
+                    raise AssertionError(f"{chosen.hook}: {error}") from error
+            assert len(by_index) == len(tasks), f"{chosen.hook}: a map of each photo is yielded"
+            return [by_index[index] for index in range(len(tasks))]
+
+        _check_stops(tried)
+        found[hook] = tried(no_progress)
+        for one, other in zip(found[hook], tried(no_progress)):
+            assert np.array_equal(one.depth, other.depth), f"{hook}: the same call repeats"
+        assert any(one.depth.any() for one in found[hook]), f"{hook}: it knows no depth at all"
+    assert found, "one of estimate, start and fill is there"
+    return found
+
+
+def _depth_tasks(
+    points: NDArray[np.float64], views: Sequence[PinholeView]
+) -> tuple[DepthTask, ...]:
+    """Views whose maps are half their size, and which all show the same points."""
+    tasks = []
+    for index, view in enumerate(views):
+        pixels, depths = view.project(points)
+        seen = (pixels >= 0).all(1) & (pixels < [view.width, view.height]).all(1)
+        sparse = SparseDepth(pixels[seen], depths[seen], (0.4 / depths.max(), 2.0 / depths.min()))
+        others = tuple(j for j in range(len(views)) if j != index)
+        tasks.append(DepthTask(view, (view.width // 2, view.height // 2), others, sparse))
+    return tuple(tasks)
 
 
 def _seen_by_all(points: NDArray[np.float64], views: Sequence[PinholeView]) -> Reconstruction:

@@ -10,15 +10,19 @@ import full_gpu
 import numpy as np
 import pytest
 
-from voxterra.depth import estimate as mvs
+from voxterra.core.progress import no_progress
 from voxterra.depth.config import DepthConfig
-from voxterra.depth.estimate import estimate_depth, plan
-from voxterra.depth.resume import take_up
+from voxterra.depth.estimate import estimate_depth
+from voxterra.depth.resume import resume_or_clear
+from voxterra.depth.source import DepthInputs
 from voxterra.depth.stereo import device as where
 from voxterra.depth.stereo.cpu import OnCpu
 from voxterra.depth.stereo.level import Level, LevelImages
+from voxterra.depth.stereo.pyramid import solve_view
+from voxterra.depth.tasks import plan
+from voxterra.depth.undistort import undistort_photos
 from voxterra.errors import MissingPartError, UsageError, VoxterraError
-from voxterra.io.depth_store import DepthStore, color_path, depth_path
+from voxterra.io.depth_store import DepthStore, depth_path, write_views
 
 CONFIG = DepthConfig(levels=2, coarse_iterations=4)
 
@@ -74,9 +78,11 @@ def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch, caplog
     emulate(monkeypatch, patchmatch_cuda)
     config = replace(CONFIG, coarse_iterations=2, refine_iterations=1, sources=3)
     tasks = plan((survey.component,), config)
-    for i, photo in enumerate(survey.photos.photos):
-        color_path(tmp_path, i).parent.mkdir(exist_ok=True)
-        mvs.write_undistorted(photo.path, None, tasks[i].view, color_path(tmp_path, i), tmp_path)
+    full = tuple(task.view for task in tasks)
+    undistort_photos(full, survey.photos, tmp_path, no_progress)
+    write_views(full, tmp_path)
+    photos = DepthStore(tmp_path)
+    inputs = DepthInputs(tasks, photos, tuple(range(len(tasks))), tmp_path)
     results, coarse = {}, ()
     for kind, options in ((OnCpu, {}), (OnGpu, {"device": "cpu"})):
         previous = None
@@ -84,13 +90,13 @@ def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch, caplog
             views = tuple(task.view.resized(*size) for task in tasks)
             level = Level(tmp_path / f"{kind.__name__}{k}", views)
             level.folder.mkdir()
-            images = LevelImages(tmp_path, views)
+            images = LevelImages(photos, [level], 0)
             stereo = kind(level, images, previous, **options)
-            for i, task in enumerate(tasks):
-                level.write(i, *mvs._solve_view(i, task, level, stereo, config, k == 0))
+            for i in range(len(tasks)):
+                level.write(i, *solve_view(i, inputs, level, stereo, config, k == 0))
             previous, coarse = level, views if k == 0 else coarse
         checker = kind(level, None, None, **options)
-        checked = checker.check(0, tasks[0].sources, level.planes(0), 1.5, 0.01)
+        checked = checker.check(0, tasks[0].neighbours, level.planes(0), 1.5, 0.01)
         results[kind] = (level.planes(0), level.costs(0), *checked)
     planes, costs, agree, look, mean_w = results[OnGpu]
     expected = results[OnCpu]
@@ -119,10 +125,10 @@ def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch, caplog
         stereo._otherwise = None
         monkeypatch.setattr(stereo, "_solve", solve)
         with pytest.raises(VoxterraError, match="memory") as caught:
-            mvs._solve_view(0, tasks[0], level, stereo, config, False)
+            solve_view(0, inputs, level, stereo, config, False)
         assert "--depth.max-size" in caught.value.next_step
         stereo._otherwise = OnCpu(level, images, Level(tmp_path / "OnCpu0", coarse))
-        found, _ = mvs._solve_view(0, tasks[0], level, stereo, config, False)
+        found, _ = solve_view(0, inputs, level, stereo, config, False)
         assert found.shape == planes.shape
     told = [r.message for r in caplog.records if "The CPU takes over" in r.message]
     assert len(told) == 1, "as often as photos"
@@ -134,7 +140,7 @@ def test_levels_on_a_gpu_are_as_on_the_cpu(survey, tmp_path, monkeypatch, caplog
 
     monkeypatch.setattr(stereo, "_solve", too_old)
     for _ in range(2):
-        mvs._solve_view(0, tasks[0], level, stereo, config, False)
+        solve_view(0, inputs, level, stereo, config, False)
     assert len(asked) == 1  # then it is not asked again
 
 
@@ -174,8 +180,7 @@ def test_work_goes_on_on_another_machine(survey, store, tmp_path):
     out = tmp_path / "depth"
     shutil.copytree(store.folder, out)
     tasks = plan((survey.component,), CONFIG)
-    asked = tuple(t.view for t in tasks), [t.sources for t in tasks], survey.photos
-    take_up(out, *asked, replace(CONFIG, device="cuda"))
+    resume_or_clear(out, tasks, survey.photos, replace(CONFIG, device="cuda"), {})
     assert depth_path(out, 0).exists()
-    take_up(out, *asked, replace(CONFIG, device="cuda", seed=1))
+    resume_or_clear(out, tasks, survey.photos, replace(CONFIG, device="cuda", seed=1), {})
     assert not depth_path(out, 0).exists()

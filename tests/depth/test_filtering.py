@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from voxterra.core.progress import no_progress
+from voxterra.depth.config import DepthConfig
+from voxterra.depth.source import DepthInputs, DepthTask
+from voxterra.depth.sparse import SparseDepth
+from voxterra.depth.stereo import filtering
 from voxterra.depth.stereo.filtering import remove_speckles
+from voxterra.depth.stereo.level import Level
+from voxterra.testing import MemoryDepthMaps, look_at
 
 
 def test_islands_go_and_slopes_stay():
@@ -24,3 +31,24 @@ def test_nothing_known_stays_nothing_known():
     depth = np.zeros((20, 20), np.float32)
     remove_speckles(depth, 0.01)
     assert not depth.any()
+
+
+def test_planes_go_when_no_later_photo_is_checked_against_them(tmp_path, monkeypatch):
+    views = tuple(look_at(str(i), (i, 0, 5), (i, 0, 0), width=8, height=8) for i in range(5))
+    nothing = SparseDepth(np.zeros((0, 2)), np.zeros(0), (0.0, 0.0))
+    neighbours = [(1,), (0,), (1, 3), (4,), ()]
+    tasks = tuple(DepthTask(v, (8, 8), n, nothing) for v, n in zip(views, neighbours))
+    level = Level(tmp_path, views)
+    for i in range(5):
+        level.write(i, np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.float32))
+    inputs = DepthInputs(tasks, MemoryDepthMaps(views, [], []), (0, 1, 2, 3, 4), tmp_path)
+    monkeypatch.setattr(filtering, "_filtered", lambda i, *_: i)
+    left = {
+        i: [j for j in range(5) if level.path(j).exists()]
+        for i, _ in filtering.filter_depth_maps(
+            level, inputs, DepthConfig(device="cpu"), no_progress
+        )
+    }
+    everything = [0, 1, 2, 3, 4]
+    assert left == {0: everything, 1: everything, 2: everything[1:], 3: [3, 4], 4: [4]}
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 
 from voxterra.core.reconstruction import Reconstruction
-from voxterra.depth import estimate as mvs
 from voxterra.depth.config import DepthConfig
 from voxterra.depth.estimate import estimate_depth
-from voxterra.depth.stereo.neighbours import sparse_prior
+from voxterra.depth.sparse import sparse_depth
+from voxterra.depth.stereo import pyramid
 from voxterra.depth.stereo.start import planes_from_points
 from voxterra.errors import Cancelled, ReconstructionError
 from voxterra.io.depth_store import DepthStore
@@ -85,21 +86,34 @@ def test_same_result_on_any_number_of_threads(survey, store, tmp_path):
         assert np.array_equal(again.load(i).depth, store.load(i).depth)
 
 
-def test_interrupted_work_is_taken_up(survey, store, tmp_path, monkeypatch):
-    def stop_late(fraction: float, message: str = "") -> None:
-        if fraction > 0.5:
-            raise Cancelled("stopped")
+def test_interrupted_work_is_resumed_and_levels_go_when_they_are_done(
+    survey, store, tmp_path, monkeypatch
+):
+    def estimate(stop_at: Callable[[float, str], bool]) -> DepthStore:
+        def progress(fraction: float, message: str = "") -> None:
+            if stop_at(fraction, message):
+                raise Cancelled("stopped")
 
-    out = tmp_path / "depth"
+        out = tmp_path / "depth"
+        asked = (survey.component,), survey.photos, CONFIG
+        return estimate_depth(*asked, out_dir=out, progress=progress)
+
+    work = tmp_path / "depth" / "work"
     with pytest.raises(Cancelled):
-        estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=out, progress=stop_late)
-    kept = len(list((out / "work").rglob("*.npz")))
+        estimate(lambda fraction, message: fraction > 0.5)
+    kept = len(list(work.rglob("*.npz")))
     solved = _count_solved(monkeypatch)
-    result = estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=out)
+    with pytest.raises(Cancelled):
+        estimate(lambda fraction, message: message == "filtering 6/6")
     assert 0 < kept < 12
     assert len(solved) == 2 * 6 - kept
-    assert np.array_equal(result.load(2).depth, store.load(2).depth)
-    assert not (out / "work").exists()
+    assert not (work / "level_0").exists()
+    assert (work / "level_1").exists()
+    result = estimate(lambda fraction, message: False)
+    assert len(solved) == 2 * 6 - kept
+    for i in (2, 5):
+        assert np.array_equal(result.load(i).depth, store.load(i).depth)
+    assert not work.exists()
 
 
 def test_another_question_is_not_answered_with_old_work(survey, store, tmp_path, monkeypatch):
@@ -117,13 +131,13 @@ def test_another_question_is_not_answered_with_old_work(survey, store, tmp_path,
 def _count_solved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Indices of the views that are solved from now on."""
     solved: list[int] = []
-    original = mvs._solve_view
+    original = pyramid.solve_view
 
     def counted(index, *args):
         solved.append(index)
         return original(index, *args)
 
-    monkeypatch.setattr(mvs, "_solve_view", counted)
+    monkeypatch.setattr(pyramid, "solve_view", counted)
     return solved
 
 
@@ -131,8 +145,8 @@ def test_depth_is_better_than_its_start(survey, store):
     """The points are 5 cm off; stereo must not just hand them on."""
     views = list(survey.truth.views)
     for i in (1, 4):
-        prior = sparse_prior(survey.component, i, views[i])
-        start = 1 / planes_from_points(prior, views[i], views[i])[..., 0]
+        points = sparse_depth(survey.component, i, views[i])
+        start = 1 / planes_from_points(points, views[i], views[i])[..., 0]
         depth, truth = store.load(i).depth, survey.truth.depths[i]
         have = depth > 0
         before = np.median(np.abs(start - truth)[have])

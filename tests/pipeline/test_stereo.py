@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from box_survey import photos_of_a_box
 
-from voxterra.depth import estimate as mvs
+from voxterra.depth.stereo import pyramid
 from voxterra.errors import Cancelled, MissingPartError, NoOverlapError
 from voxterra.pipeline.recipe.posed_photos import needs_stereo, with_stereo
 from voxterra.surface.voxels.config import VoxelConfig
@@ -87,7 +87,7 @@ def test_what_was_found_is_used_again(truth, made, monkeypatch):
     def stop(*args, **kwargs):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("voxterra.depth.estimate._solve_view", stop)
+    monkeypatch.setattr("voxterra.depth.stereo.pyramid.solve_view", stop)
     again = with_stereo(scene_of(truth), CONFIG, out)
     assert np.array_equal(again.views[0].prior.depth, scene.views[0].prior.depth)
 
@@ -98,8 +98,8 @@ def test_what_was_found_of_other_photos_is_not_used(truth, made, monkeypatch, tm
     scene = scene_of(truth)
     darker = [replace(view, rgb=view.rgb // 2) for view in scene.views]
     solved = []
-    real = mvs._solve_view
-    monkeypatch.setattr(mvs, "_solve_view", lambda *a, **k: solved.append(1) or real(*a, **k))
+    real = pyramid.solve_view
+    monkeypatch.setattr(pyramid, "solve_view", lambda *a, **k: solved.append(1) or real(*a, **k))
     with_stereo(replace(scene, views=tuple(darker)), CONFIG, out)
     assert len(solved) >= len(scene.training)
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.bands import Bands
 from voxterra.core.camera import PinholeView
+
+
+def _none() -> NDArray[np.uint8]:
+    return np.zeros((0, 0), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -22,33 +27,59 @@ class DepthMap:
         normal: (H, W, 3) float32 unit normals in the camera frame, facing the camera (n_z < 0
             where seen head-on); 0 where unknown.
         confidence: (H, W) float32 in [0, 1]; 0 where depth is unknown.
+        source: (H, W) uint8, what made each pixel: an index into `DepthMaps.source_names`. 0, the
+            source that measured, where depth is unknown. Left out: 0 everywhere.
+        metric: world units are known to be metres.
     """
 
     view: PinholeView
     depth: NDArray[np.float32]
     normal: NDArray[np.float32]
     confidence: NDArray[np.float32]
+    source: NDArray[np.uint8] = field(default_factory=_none, kw_only=True)
+    metric: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.source.size == 0:  # one 0 that is seen everywhere takes no memory
+            everywhere = np.broadcast_to(np.uint8(0), self.depth.shape)
+            object.__setattr__(self, "source", everywhere)
 
 
-class DepthMaps(Protocol):
-    """A set of depth maps with their undistorted colour images, loaded one at a time.
+class UndistortedPhotos(Protocol):
+    """Photos as pinhole images, loaded one at a time; `views` are at their size."""
+
+    @property
+    def views(self) -> tuple[PinholeView, ...]: ...
+
+    def load_color(self, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB undistorted image of `views[index]`."""
+        ...
+
+    def load_bands(self, index: int) -> Bands:
+        """All bands of the photo in their own numbers, undistorted as the colour image is.
+
+        Of a photo of 8 bits: its colour image.
+        """
+        ...
+
+    def load_mask(self, index: int) -> NDArray[np.bool_] | None:
+        """(H, W) bool at the size of the colour image, True = use; None = all usable."""
+        ...
+
+
+class DepthMaps(UndistortedPhotos, Protocol):
+    """A set of depth maps with their undistorted photos, loaded one at a time.
 
     `views` are at the size of the colour images, which may be larger than the depth maps;
     `load(i).view` is `views[i]` resized to the depth map.
     """
 
     @property
-    def views(self) -> tuple[PinholeView, ...]: ...
+    def source_names(self) -> tuple[str, ...]:
+        """What `DepthMap.source` counts: the depth source that measured, then those that filled."""
+        ...
 
     def load(self, index: int) -> DepthMap: ...
-
-    def load_color(self, index: int) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB undistorted image of `views[index]`."""
-        ...
-
-    def load_mask(self, index: int) -> NDArray[np.bool_] | None:
-        """(H, W) bool at the size of the colour image, True = use; None = all usable."""
-        ...
 
 
 def iterate(maps: DepthMaps) -> Iterator[DepthMap]:

@@ -69,6 +69,8 @@ class Photo:
         height_above_takeoff_m: as a drone recorded it, or None [m].
         exposure_ev: log2 of the exposure given, shutter [s] * ISO / 100 / f-number^2: a photo with
             1 more shows the same scene twice as bright (in linear light). None unknown.
+        stretch: values that features, stereo and colour show black and white, the same for all
+            photos of a set; None: the photo has 8 bits, or is shown as its bits are.
         warnings: what a photographer should know about this photo.
     """
 
@@ -94,6 +96,7 @@ class Photo:
     blown: float = 0.0
     black: float = 0.0
     height_above_takeoff_m: float | None = None
+    stretch: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from voxterra.core.area import Polygon
 from voxterra.core.geo import GeoFrame
 from voxterra.core.reconstruction import Reconstruction
-from voxterra.depth.stereo.neighbours import sparse_prior
+from voxterra.depth.sparse import sparse_depth
 from voxterra.errors import OutsideAreaError
 from voxterra.imaging.undistort import pinhole_view
 
@@ -113,10 +113,10 @@ def _places(components: Sequence[Reconstruction], box: _Box) -> Float:
 def _sees(component: Reconstruction, index: int, places: Float) -> bool:
     image = component.images[index]
     view = pinhole_view(image, component.camera_of(image), 0, 0)
-    prior = sparse_prior(component, index, view)
-    if not len(prior.depths):
+    points = sparse_depth(component, index, view)
+    if not len(points.depths):
         return False
-    far = _FARTHER * float(np.quantile(prior.depths, 0.99))
+    far = _FARTHER * float(np.quantile(points.depths, 0.99))
     pixels, depth = view.project(places)
     framed = (pixels >= 0).all(1) & (pixels < [view.width, view.height]).all(1)
     return bool((framed & (depth > 0) & (depth < far)).any())

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class DepthConfig:
-    """How depth maps are computed by multi-view stereo."""
+    """How depth maps are made: by which depth source, and how multi-view stereo does it."""
 
+    source: str = "stereo"
+    """Depth source that measures: stereo, or one that an installed package brings."""
+    start: str | None = None
+    """Depth source that proposes where stereo starts to search. None: the sparse points."""
+    fill: str | None = None
+    """Depth source that fills what was not measured; filled pixels are marked. None: holes stay."""
     max_size: int = 1600
     """Longer side of the depth maps [px]; 0 = the photos' own size."""
     color_max_size: int = 0
     """Longer side of the undistorted photos used for texture and orthophoto [px]; 0 = own size."""
     sources: int = 10
-    """Source photos matched against each photo."""
+    """Other photos that each photo is matched against."""
     levels: int = 3
     """Pyramid levels, each half the size of the next."""
     coarse_iterations: int = 5
@@ -40,3 +46,21 @@ class DepthConfig:
         default="auto", metadata={"affects_result": False}
     )
     """Where to compute; auto: on an NVIDIA GPU where there is one. Results differ by rounding."""
+
+
+def counting_options(options: Any) -> dict[str, Any]:
+    """The fields of an options dataclass that a result depends on, by name.
+
+    Of a `DepthConfig`, which sources make the maps is left out where it is stereo alone: what was
+    made before there were others stays valid.
+    """
+    counting = {
+        f.name: getattr(options, f.name)
+        for f in fields(options)
+        if f.metadata.get("affects_result", True)
+    }
+    if isinstance(options, DepthConfig):
+        for name, usual in (("source", "stereo"), ("start", None), ("fill", None)):
+            if counting[name] == usual:
+                del counting[name]
+    return counting

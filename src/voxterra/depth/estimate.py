@@ -1,61 +1,45 @@
-"""Multi-view stereo: depth, normals and confidence for every registered photo.
+"""Depth maps of every registered photo: undistort, measure, fill.
 
-Coarse to fine over an image pyramid. At the coarsest level PatchMatch starts from the sparse
-points and random planes; finer levels start from the level below and also ask that depth maps
-agree with each other (geometric consistency). What agrees with no other photo is removed last.
-
-Sources: Gipuma (Galliani 2015), COLMAP's multi-view stereo (Schoenberger 2016), ACMM (Xu & Tao
-2019); see `kernels.hypotheses`.
+Which depth source measures, and which one fills, is an option; `voxterra.depth.source` is the door
+they come in by. Here is what any of them needs, and what becomes of what they yield.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.camera import PinholeView
+from voxterra.core.depth import DepthMap
 from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.wording import listed
+from voxterra.depth.choice import NO_OPTIONS, Chosen, ChosenSources, chosen_sources
 from voxterra.depth.config import DepthConfig
-from voxterra.depth.resume import take_up
-from voxterra.depth.stereo.cpu import OnCpu
-from voxterra.depth.stereo.device import stereo_on, uses_gpu
-from voxterra.depth.stereo.filtering import filter_depth_maps
-from voxterra.depth.stereo.geometry import inverse_depth_per_pixel, maps_between, pinhole_of
-from voxterra.depth.stereo.level import Level, LevelImages
-from voxterra.depth.stereo.neighbours import Prior, choose_sources, sparse_prior
-from voxterra.depth.stereo.start import planes_from_points
-from voxterra.depth.undistort import write_undistorted
-from voxterra.errors import ReconstructionError
-from voxterra.imaging.undistort import pinhole_view
-from voxterra.io.depth_store import DepthStore, color_path, depth_path, mask_path, write_views
-from voxterra.kernels.stereo.hypotheses import Matching, Search, patch_offsets
+from voxterra.depth.resume import resume_or_clear
+from voxterra.depth.source import FILLED_CONFIDENCE, DepthInputs, DepthTask
+from voxterra.depth.tasks import plan
+from voxterra.depth.undistort import undistort_photos, usable
+from voxterra.io.depth_store import (
+    DepthStore,
+    depth_path,
+    read_depth,
+    write_depth,
+    write_views,
+)
 
-if TYPE_CHECKING:
-    from voxterra.depth.stereo.gpu import OnGpu
+log = logging.getLogger(__name__)
 
-_BILATERAL_SIGMA = np.float32(14.0)
-
-
-@dataclass(frozen=True)
-class Task:
-    """One photo's part of the problem.
-
-    Attributes:
-        view: its undistorted view at the size of the colour image.
-        sources: indices of the tasks it is matched against.
-        prior: what the sparse points say.
-    """
-
-    view: PinholeView
-    sources: tuple[int, ...]
-    prior: Prior
+# Shares of the time; of `_STARTING`, of that of measuring.
+_UNDISTORTING, _STARTING, _FILLING = 0.06, 0.1, 0.1
+_LEAST = np.float32(1 / 255)  # the least confidence that is kept, of what is known
 
 
 def estimate_depth(
@@ -63,161 +47,158 @@ def estimate_depth(
     photos: PhotoSet,
     config: DepthConfig = DepthConfig(),
     *,
+    plugins: Mapping[str, Any] = NO_OPTIONS,
+    metric: bool = False,
     out_dir: Path,
     progress: Progress = no_progress,
 ) -> DepthStore:
-    """Depth maps of all registered photos by multi-view stereo.
+    """Depth maps of all registered photos, by multi-view stereo unless `config` names another one.
 
-    Work that an earlier, interrupted call with the same arguments left in `out_dir` is taken up
-    where it stopped; what another question left there is removed.
+    Work that an earlier, interrupted call with the same arguments left in `out_dir` is resumed;
+    what another question left there is removed.
 
     Args:
         components: reconstructions in the world frame; photos of different components are never
             matched against each other.
         photos: where the pixels and masks are.
+        plugins: options of depth sources that are not built in, by their names.
+        metric: whether world units are known to be metres.
         out_dir: folder of the resulting `DepthStore`.
 
     Raises:
-        ReconstructionError: no photo has another one to be matched against.
+        ReconstructionError: no photo has another one to be matched against, or a depth source
+            that is not built in fails.
         voxterra.errors.FormatError: a photo cannot be read any more.
-        voxterra.errors.UsageError, voxterra.errors.MissingPartError: a GPU is asked for and there
-            is none, or what it needs is not installed.
+        voxterra.errors.UsageError, voxterra.errors.MissingPartError: there is no such depth source,
+            a GPU is asked for and there is none, or what it needs is not installed.
     """
-    uses_gpu(config)  # so that it is told now if a GPU is asked for and cannot be used
+    sources = chosen_sources(config, plugins)
+    sources.require()
     tasks = plan(components, config)
-    if not any(task.sources for task in tasks):
-        raise ReconstructionError(
-            "No two photos share enough points to compute depth.",
-            next_step="Take photos that overlap by 60 % or more, from places some metres apart.",
-        )
-    views = tuple(task.view for task in tasks)
-    sources = [task.sources for task in tasks]
-    take_up(out_dir, views, sources, photos, config)
-    if all(depth_path(out_dir, i).exists() for i in range(len(views))):
-        progress(1.0, f"{len(tasks)} depth maps")
-        return DepthStore(out_dir)
-    _undistort_all(views, photos, out_dir, part(progress, 0.0, 0.06))
-    write_views(views, out_dir)
-
-    work = out_dir / "work"
-    sizes = level_sizes(views, config)
-    shares = np.cumsum([0.0] + [4.0**k for k in range(len(sizes))])
-    shares = 0.06 + 0.88 * shares / shares[-1]
-    previous: Level | None = None
-    for k, size in enumerate(sizes):
-        level = Level(work / f"level_{k}", tuple(v.resized(*s) for v, s in zip(views, size)))
-        report = part(progress, float(shares[k]), float(shares[k + 1]))
-        _solve_level(tasks, level, previous, out_dir, config, report)
-        previous = level
-    assert previous is not None  # level_sizes gives at least one
-    filter_depth_maps(previous, sources, out_dir, config, part(progress, 0.94, 1.0))
-    shutil.rmtree(work, ignore_errors=True)
+    resume_or_clear(out_dir, tasks, photos, config, sources.counting())
+    if not _finished(out_dir, len(tasks), sources):
+        _make(sources, tasks, photos, config, metric, out_dir, progress)
+    shutil.rmtree(out_dir / "work", ignore_errors=True)
     progress(1.0, f"{len(tasks)} depth maps")
     return DepthStore(out_dir)
 
 
-def plan(components: tuple[Reconstruction, ...], config: DepthConfig) -> list[Task]:
-    """Views, source photos and depth ranges of all images of all components."""
-    tasks: list[Task] = []
-    for index, component in enumerate(components):
-        first = len(tasks)
-        views = [
-            pinhole_view(image, component.camera_of(image), index, config.color_max_size)
-            for image in component.images
-        ]
-        priors = [sparse_prior(component, i, view) for i, view in enumerate(views)]
-        sources = choose_sources(component, views, priors, config.sources)
-        for view, prior, chosen in zip(views, priors, sources):
-            tasks.append(Task(view, tuple(first + j for j in chosen), prior))
-    return tasks
+def _finished(out_dir: Path, count: int, sources: ChosenSources) -> bool:
+    whole = all(depth_path(out_dir, i).exists() for i in range(count))
+    return whole and (sources.fill is None or bool(DepthStore(out_dir).shares))
 
 
-def level_sizes(views: tuple[PinholeView, ...], config: DepthConfig) -> list[list[tuple[int, int]]]:
-    """(width, height) of every view at every level, coarsest first."""
-    out: list[list[tuple[int, int]]] = []
-    for k in reversed(range(max(config.levels, 1))):
-        level = []
-        for view in views:
-            longest = max(view.width, view.height)
-            finest = min(config.max_size, longest) if config.max_size > 0 else longest
-            shrink = max(finest / 2**k, min(160.0, finest)) / longest
-            level.append(
-                (max(16, round(view.width * shrink)), max(16, round(view.height * shrink)))
-            )
-        if not out or level != out[-1]:
-            out.append(level)
-    return out
-
-
-def _undistort_all(
-    views: tuple[PinholeView, ...], photos: PhotoSet, out_dir: Path, progress: Progress
-) -> None:
-    by_id = photos.by_id()
-    for i, view in enumerate(views):
-        progress(i / len(views), f"undistorting {i + 1}/{len(views)}")
-        color, mask = color_path(out_dir, i), mask_path(out_dir, i)
-        photo = by_id[view.name]
-        done = color.exists() and (photo.mask_path is None or mask.exists())
-        if not done:
-            write_undistorted(photo.path, photo.mask_path, view, color, mask)
-
-
-def _solve_level(
-    tasks: list[Task],
-    level: Level,
-    previous: Level | None,
-    out_dir: Path,
+def _make(
+    sources: ChosenSources,
+    tasks: tuple[DepthTask, ...],
+    photos: PhotoSet,
     config: DepthConfig,
+    metric: bool,
+    out_dir: Path,
     progress: Progress,
 ) -> None:
-    """Depth of all views at one level; views that are on disk already are skipped."""
-    images = LevelImages(out_dir, level.views)
-    with stereo_on(config, level, images, previous) as stereo:
-        for i, task in enumerate(tasks):
-            size = f"{level.views[i].width}x{level.views[i].height}"
-            compiling = "" if stereo.compiled else " (compiling, on first use)"
-            progress(i / len(tasks), f"stereo {size}, photo {i + 1}/{len(tasks)}{compiling}")
-            if not level.path(i).exists():
-                level.write(i, *_solve_view(i, task, level, stereo, config, previous is None))
+    """Undistort, measure and fill what is not there yet."""
+    views = tuple(task.view for task in tasks)
+    undistort_photos(views, photos, out_dir, part(progress, 0.0, _UNDISTORTING))
+    names = tuple(c.name for c in (sources.estimate, sources.fill) if c is not None)
+    write_views(views, out_dir, source_names=names, metric=metric)
+
+    work, store = out_dir / "work", DepthStore(out_dir)
+    inputs = DepthInputs(tasks, store, (), work, config.device, config.seed)
+    if sources.fill is None:
+        _measure(sources, inputs, out_dir, part(progress, _UNDISTORTING, 1.0))
+    else:
+        until = 1.0 - _FILLING
+        measured = DepthStore(out_dir, maps=work / "measured")
+        _measure(sources, inputs, measured.maps, part(progress, _UNDISTORTING, until))
+        counts = _fill(sources.fill, inputs, measured, out_dir, part(progress, until, 1.0))
+        shares = tuple((counts / max(counts.sum(), 1)).tolist()[: len(names)])
+        write_views(views, out_dir, source_names=names, shares=shares, metric=metric)
 
 
-def _solve_view(
-    index: int,
-    task: Task,
-    level: Level,
-    stereo: OnCpu | OnGpu,
-    config: DepthConfig,
-    first: bool,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Planes (H, W, 3) and costs (H, W) of one view at one level, the `first` or a finer one."""
-    view = level.views[index]
-    height, width = view.height, view.width
-    if not task.sources:
-        return np.zeros((height, width, 3), np.float32), np.full((height, width), 2, np.float32)
-    start, geo_weight = None, config.geometric_weight
-    iterations, refinements, explorations = config.refine_iterations, 2, 0
-    if first:
-        start, geo_weight = planes_from_points(task.prior, task.view, view), 0.0
-        iterations, refinements, explorations = config.coarse_iterations, 3, 2
-    offsets = patch_offsets(fine=not first)
-    spatial = np.exp(-(offsets**2).sum(0) / (2 * 5.0**2)).astype(np.float32)
-    matching = Matching(offsets, spatial, _BILATERAL_SIGMA, np.float32(geo_weight))
-    low, high = task.prior.w_range
-    scale = np.array([width / task.view.width, height / task.view.height])
-    _, forward, _ = maps_between(index, task.sources, level)
-    step = inverse_depth_per_pixel(forward, task.prior.pixels * scale - 0.5, task.prior.depths)
-    searches = [
-        Search(
-            *pinhole_of(view),
-            np.float32(low),
-            np.float32(high),
-            np.float32(step),
-            salt=((config.seed * 131 + index) * 31 + iteration) * 2 + color,
-            directions=8 if explorations or iteration == 0 else 4,
-            refinements=refinements,
-            explorations=explorations,
-        )
-        for iteration in range(iterations)
-        for color in (0, 1)
-    ]
-    return stereo.solve(index, task.sources, start, matching, searches)
+def _measure(sources: ChosenSources, inputs: DepthInputs, folder: Path, progress: Progress) -> None:
+    """Write the maps of the source that measures into a folder."""
+    inputs = replace(inputs, todo=_missing(inputs, folder))
+    if sources.start is not None:
+        inputs = _with_proposals(sources.start, inputs, part(progress, 0.0, _STARTING))
+        progress = part(progress, _STARTING, 1.0)
+    for index, found in sources.estimate.maps(inputs, progress):
+        write_depth(_masked(inputs, index, found), depth_path(folder, index))
+    none = _missing(inputs, folder)
+    if none:
+        names = [inputs.tasks[index].view.name for index in none]
+        name = sources.estimate.name
+        log.warning("the depth source '%s' made no depth maps of: %s", name, listed(names))
+    for index in none:
+        view = inputs.tasks[index].map_view
+        depth = np.zeros((view.height, view.width), np.float32)
+        empty = DepthMap(view, depth, np.zeros((*depth.shape, 3), np.float32), depth)
+        write_depth(empty, depth_path(folder, index))
+
+
+def _with_proposals(chosen: Chosen, inputs: DepthInputs, progress: Progress) -> DepthInputs:
+    """The inputs with what a source proposes stereo to start from."""
+    folder = inputs.work_dir / "proposed"
+    theirs = replace(inputs, todo=_missing(inputs, folder), work_dir=inputs.work_dir / "start")
+    for index, found in chosen.maps(theirs, progress):
+        write_depth(found, depth_path(folder, index))
+
+    def proposal(index: int) -> DepthMap | None:
+        path = depth_path(folder, index)
+        return read_depth(path, inputs.tasks[index].view) if path.exists() else None
+
+    return replace(inputs, proposals=proposal)
+
+
+def _fill(
+    chosen: Chosen, inputs: DepthInputs, measured: DepthStore, folder: Path, progress: Progress
+) -> NDArray[np.int64]:
+    """Write the maps of `measured` with their holes filled into a folder.
+
+    Returns:
+        (3,) number of pixels that were measured, that were filled, and that stay unknown.
+    """
+    theirs = replace(inputs, todo=_missing(inputs, folder), work_dir=inputs.work_dir / "fill")
+    for index, found in chosen.maps(theirs, measured, progress):
+        filled = with_holes_filled(measured.load(index), _masked(inputs, index, found))
+        write_depth(filled, depth_path(folder, index))
+    for index in _missing(inputs, folder):
+        write_depth(measured.load(index), depth_path(folder, index))
+    counts = np.zeros(3, np.int64)
+    for index, task in enumerate(inputs.tasks):
+        found = read_depth(depth_path(folder, index), task.view)
+        made = np.where(found.depth > 0, found.source, 2)
+        counts += np.bincount(made.ravel(), minlength=3)
+    return counts
+
+
+def with_holes_filled(measured: DepthMap, found: DepthMap) -> DepthMap:
+    """`measured` with the depths of `found` where it has none, marked 1 in `DepthMap.source`."""
+    hole = (measured.depth == 0) & (found.depth > 0)
+    return replace(
+        measured,
+        depth=np.where(hole, found.depth, measured.depth),
+        normal=np.where(hole[..., None], found.normal, measured.normal),
+        confidence=np.where(
+            hole, np.clip(found.confidence, _LEAST, FILLED_CONFIDENCE), measured.confidence
+        ),
+        source=hole.astype(np.uint8),
+    )
+
+
+def _missing(inputs: DepthInputs, folder: Path) -> tuple[int, ...]:
+    """Indices of the photos that have no map in a folder yet."""
+    return tuple(i for i in range(len(inputs.tasks)) if not depth_path(folder, i).exists())
+
+
+def _masked(inputs: DepthInputs, index: int, found: DepthMap) -> DepthMap:
+    """The map without what the photo's mask leaves out."""
+    mask = usable(inputs.photos, index, found.view)
+    if mask is None:
+        return found
+    return replace(
+        found,
+        depth=np.where(mask, found.depth, 0),
+        normal=np.where(mask[..., None], found.normal, 0),
+        confidence=np.where(mask, found.confidence, 0),
+    )

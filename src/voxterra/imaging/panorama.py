@@ -120,7 +120,7 @@ def require_whole_sphere(camera: Camera, where: str | Path) -> None:
     """Refuse a panorama's camera whose parameters are not its size, as after cropping.
 
     Raises:
-        FormatError: what is missing cannot be told from such a file.
+        FormatError: such a file does not say what is missing.
     """
     if camera.params != (camera.width, camera.height):
         w, h = camera.params

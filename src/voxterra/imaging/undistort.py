@@ -6,6 +6,8 @@ since images of pinhole cameras need neither.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ from voxterra.errors import InputError
 from voxterra.io.colmap.model import to_pycolmap_camera
 
 _BAND = 256
+
+_NOT_RESAMPLED = ("i1", "i4", "i8", "u4", "u8")  # by OpenCV
 
 
 def pinhole_view(image: Image, camera: Camera, component: int, max_size: int) -> PinholeView:
@@ -67,24 +71,36 @@ def original_pixels(view: PinholeView) -> NDArray[np.float32]:
 
 
 def undistort(
-    pixels: NDArray[np.uint8], view: PinholeView, *, is_mask: bool = False
-) -> NDArray[np.uint8]:
-    """Resample a photo, or its mask, into `view`.
+    pixels: NDArray[Any],
+    view: PinholeView,
+    *,
+    is_mask: bool = False,
+    grid: NDArray[np.float32] | None = None,
+) -> NDArray[Any]:
+    """Resample a photo, its mask, or a band of it into `view`.
 
     A photo larger than its camera's size is read as the same photo at another resolution.
+
+    Args:
+        pixels: (H, W) or (H, W, 3) numbers.
+        grid: `original_pixels` of the view, where it is known already.
     """
+    if pixels.dtype.str[1:] in _NOT_RESAMPLED:
+        wide = undistort(pixels.astype(np.float64), view, is_mask=is_mask, grid=grid)
+        limits = np.iinfo(pixels.dtype)
+        return np.clip(np.rint(wide), limits.min, limits.max).astype(pixels.dtype)
     import cv2
 
-    grid = original_pixels(view)
+    grid, kind = original_pixels(view) if grid is None else grid, pixels.dtype
     height, width = pixels.shape[:2]
     scale = np.array([width / view.camera.width, height / view.camera.height], np.float32)
     shrink = min(view.width / width, 1.0)
     if shrink < 0.75 and not is_mask:
         # Average before sampling, or fine texture turns into noise.
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), kind)
         scale *= np.array([size[0] / width, size[1] / height], np.float32)
     grid = grid * scale - 0.5
     method = cv2.INTER_NEAREST if is_mask else cv2.INTER_CUBIC
     out = cv2.remap(pixels, grid[..., 0], grid[..., 1], method, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(out, np.uint8)
+    return np.asarray(out, kind)

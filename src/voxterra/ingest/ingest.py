@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,13 @@ import numpy as np
 from voxterra.core.photos import Photo, PhotoSet, RejectedFile
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.errors import InputError, NoPhotosError
+from voxterra.imaging.stretch import Stretch
+from voxterra.ingest.band_photos import (
+    BandMeasurement,
+    in_grey_levels,
+    measure_bands,
+    set_stretches,
+)
 from voxterra.ingest.checks import require_enough, set_warnings, with_warnings
 from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.focal import camera_key, exposure_ev, focal_px
@@ -25,6 +32,7 @@ from voxterra.ingest.measure import Measurement, measure
 from voxterra.ingest.only import only_listed
 from voxterra.ingest.placing import place, table_against_photos
 from voxterra.ingest.sources import Sources, find_sources
+from voxterra.io.bands import band_file, read_bands
 from voxterra.io.exif import Exif, read_exif
 from voxterra.io.files.disk import cannot_read
 from voxterra.io.images import open_image
@@ -76,6 +84,7 @@ def ingest_photos(
     rows, notes = _table(sources, ids)
     read, rejected = _read_all(sources, ids, config, part(progress, 0.2, 0.95))
     read, copies = _without_copies(read)
+    read, stretches = _stretched(read)
     rejected += copies
     if not read:
         raise _none_usable(sources.root, rejected)
@@ -83,7 +92,7 @@ def ingest_photos(
     photos, mask_rejected, mask_notes = with_masks(photos, sources.masks, picked=sources.picked)
     notes += table_against_photos([(r.id, r.exif, r.xmp) for r in read], rows)
     thumbnails = np.stack([r.measurement.thumbnail for r in read])
-    notes += [*sources.notes, *mask_notes, *set_warnings(photos, thumbnails)]
+    notes += [*sources.notes, *mask_notes, *stretches, *set_warnings(photos, thumbnails)]
     if config.gps_heights == "auto" and any(r.xmp.rtk for r in read):
         notes.append(
             "RTK heights are taken as ellipsoidal; if your base station gave heights above sea "
@@ -114,6 +123,8 @@ class _Read:
     exif: Exif
     xmp: Xmp
     measurement: Measurement
+    of_bands: BandMeasurement | None = None
+    stretch: Stretch | None = None
 
 
 def _read_one(path: Path, photo_id: str, max_megapixels: float) -> _Read:
@@ -122,6 +133,12 @@ def _read_one(path: Path, photo_id: str, max_megapixels: float) -> _Read:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise cannot_read(error, path) from error
+    header = band_file(path, max_megapixels=max_megapixels)
+    if header is not None:
+        found = measure_bands(read_bands(path, max_megapixels=max_megapixels))
+        size, xmp = (header.width, header.height), read_xmp(header.xmp)
+        level = in_grey_levels(found, None)  # until the set's stretch is known
+        return _Read(photo_id, path, sha256, *size, header.exif, xmp, level, found)
     with open_image(path, max_megapixels=max_megapixels) as image:
         width, height = image.size
         exif = read_exif(image)
@@ -175,6 +192,19 @@ def _without_copies(read: Sequence[_Read]) -> tuple[list[_Read], list[RejectedFi
     return kept, dropped
 
 
+def _stretched(read: Sequence[_Read]) -> tuple[list[_Read], list[str]]:
+    """Photos of other numbers than 8 bits with the stretch of their set, and notes about these."""
+    keys = [camera_key(r.exif, r.width, r.height) for r in read]
+    stretches, notes = set_stretches([r.of_bands for r in read], keys)
+    out = [
+        r
+        if r.of_bands is None
+        else replace(r, stretch=stretch, measurement=in_grey_levels(r.of_bands, stretch))
+        for r, stretch in zip(read, stretches, strict=True)
+    ]
+    return out, notes
+
+
 def _table(sources: Sources, ids: Sequence[str]) -> tuple[dict[str, MetaRow], list[str]]:
     if sources.meta_csv is None:
         return {}, []
@@ -224,6 +254,7 @@ def _photo(read: _Read, row: MetaRow | None, config: IngestConfig) -> Photo:
         blown=read.measurement.blown,
         black=read.measurement.black,
         height_above_takeoff_m=read.xmp.height_above_takeoff_m,
+        stretch=read.stretch,
         warnings=tuple(notes),
     )
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from voxterra.io.images import draft_gray
 
-_WIDTH = 1000
-_THUMBNAIL = 24
+WIDTH = 1000
+THUMBNAIL = 24
 _WHITE, _BLACK = 250, 5
 
 
@@ -39,15 +39,13 @@ def measure(image: Image.Image, path: Path) -> Measurement:
     """Decode an open image at reduced size and measure it; see `Measurement`."""
     import cv2
 
-    gray = draft_gray(image, path, _WIDTH)
+    gray = draft_gray(image, path, WIDTH)
     height, width = gray.shape
-    if width > _WIDTH:
-        size = (_WIDTH, max(1, round(height * _WIDTH / width)))
+    if width > WIDTH:
+        size = (WIDTH, max(1, round(height * WIDTH / width)))
         gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     laplacian = cv2.Laplacian(gray, cv2.CV_32F)
-    small = cv2.resize(
-        gray.astype(np.float32), (_THUMBNAIL, _THUMBNAIL), None, 0, 0, cv2.INTER_AREA
-    )
+    small = cv2.resize(gray.astype(np.float32), (THUMBNAIL, THUMBNAIL), None, 0, 0, cv2.INTER_AREA)
     return Measurement(
         sharpness=float(cv2.meanStdDev(laplacian)[1][0, 0] ** 2),
         brightness=float(gray.mean()) / 255.0,

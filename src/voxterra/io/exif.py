@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,8 +62,13 @@ class Exif:
 
 def read_exif(image: Image.Image) -> Exif:
     """EXIF of an open image. Damaged EXIF is reported in `Exif.damaged`, never raised."""
+    return read_exif_block(image.getexif)
+
+
+def read_exif_block(block_of: Callable[[], Image.Exif]) -> Exif:
+    """EXIF as Pillow has it, or its damage; see `read_exif`."""
     try:
-        block = image.getexif()
+        block = block_of()
         main, sub, gps = dict(block), block.get_ifd(_EXIF_IFD), block.get_ifd(_GPS_IFD)
         return _from_tags(main, sub, gps)
     except Exception as error:  # a damaged block can raise nearly anything inside the parser

@@ -54,7 +54,7 @@ def open_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Iterato
         raise _damaged(path, error) from error
     try:
         with image:
-            _check_size(image, path, max_megapixels)
+            require_size(*image.size, path, max_megapixels)
             yield image
     except (VoxterraError, MemoryError):
         raise
@@ -63,7 +63,7 @@ def open_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Iterato
 
 
 def _open_any_size(path: Path, formats: tuple[str, ...]) -> Image.Image:
-    # `_check_size` replaces Pillow's own limit, which would refuse legal 200 MP photos. That limit
+    # `require_size` replaces Pillow's own limit, which would refuse legal 200 MP photos. That limit
     # is a module global: lift it only while a header is read.
     with _open_lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -84,8 +84,12 @@ def _damaged(path: Path, error: Exception) -> FormatError:
     )
 
 
-def _check_size(image: Image.Image, path: Path, max_megapixels: float) -> None:
-    width, height = image.size
+def require_size(width: int, height: int, path: Path, max_megapixels: float) -> None:
+    """Refuse an image without pixels, or with more than `max_megapixels`.
+
+    Raises:
+        FormatError: it has not a size that can be read.
+    """
     if width < 1 or height < 1:
         raise FormatError(
             "The image has no pixels.",

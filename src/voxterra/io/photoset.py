@@ -115,4 +115,7 @@ def _photo_from_dict(data: dict[str, Any], root: Path) -> Photo:
     data["gps"] = None if data["gps"] is None else Gps(**data["gps"])
     data["attitude"] = None if data["attitude"] is None else Attitude(**data["attitude"])
     data["warnings"] = tuple(data["warnings"])
+    if data.get("stretch") is not None:  # absent in photo sets of version 0.1
+        low, high = data["stretch"]
+        data["stretch"] = (float(low), float(high))
     return Photo(**data)

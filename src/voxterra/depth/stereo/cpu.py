@@ -21,7 +21,7 @@ class OnCpu:
     Args:
         level: its views, and its planes where they are to be checked.
         images: pixels of the views; None where planes are only checked.
-        coarse: the level before, to go on from; None at the first.
+        coarse: the level before, to start from; None at the first.
     """
 
     def __init__(self, level: Level, images: LevelImages | None, coarse: Level | None):
@@ -69,7 +69,7 @@ class OnCpu:
         max_error_px: float,
         max_relative: float,
     ) -> tuple[Bytes, Bytes, Float]:
-        """`kernels.planes.check_consistency` of view `index` with the views `chosen`."""
+        """`kernels.stereo.planes.check_consistency` of view `index` with the views `chosen`."""
         sources = source_views(index, chosen, self._level, planes_of=self._level)
         limits = np.float32(max_error_px), np.float32(max_relative)
         return check_consistency(planes, sources, *limits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 from voxterra.core.depth import DepthMap
 from voxterra.core.progress import Progress
 from voxterra.depth.config import DepthConfig
+from voxterra.depth.source import DepthInputs, Maps
+from voxterra.depth.stereo.cpu import OnCpu
 from voxterra.depth.stereo.device import stereo_on
 from voxterra.depth.stereo.geometry import pinhole_of
 from voxterra.depth.stereo.level import Level
-from voxterra.io.depth_store import DepthStore, depth_path, write_depth
+from voxterra.depth.undistort import usable
 from voxterra.kernels.stereo.planes import normals_from_planes
+
+if TYPE_CHECKING:
+    from voxterra.depth.stereo.gpu import OnGpu
 
 _SPECKLE_PX = 40
 _SURE_COST = 0.25
@@ -25,38 +30,43 @@ _WORST_COST = 0.65
 
 
 def filter_depth_maps(
-    level: Level,
-    sources: list[tuple[int, ...]],
-    out_dir: Path,
-    config: DepthConfig,
-    progress: Progress,
-) -> None:
-    """Write the final depth maps of `level` into the store at `out_dir`."""
-    store = DepthStore(out_dir)
+    level: Level, inputs: DepthInputs, config: DepthConfig, progress: Progress
+) -> Maps:
+    """Yield the depth maps of `inputs.todo` from the planes of `level`, the finest one.
+
+    Planes that no later photo is checked against are deleted on the way.
+    """
+    last_use = {j: i for i in inputs.todo for j in (i, *inputs.tasks[i].neighbours)}
     with stereo_on(config, level, images=None, coarse=None) as stereo:
-        for i, view in enumerate(level.views):
-            progress(i / len(level.views), f"filtering {i + 1}/{len(level.views)}")
-            if depth_path(out_dir, i).exists():
-                continue
-            planes, costs = level.planes(i), level.costs(i)
-            depth = np.zeros(costs.shape, np.float32)
-            confidence = np.zeros(costs.shape, np.float32)
-            if sources[i]:
-                limits = config.max_reprojection_px, config.max_depth_error
-                agree, look, mean_w = stereo.check(i, sources[i], planes, *limits)
-                keep = _worth_keeping(costs, agree, look, min(config.min_agreeing, len(sources[i])))
-                mask = store.load_mask(i)
-                if mask is not None:
-                    size = (view.width, view.height)
-                    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA)
-                    keep &= small > 0
-                depth[keep] = 1.0 / mean_w[keep]
-                remove_speckles(depth, config.max_depth_error)
-                known = depth > 0
-                confidence[known] = _confidence(costs[known], agree[known])
-            normal = normals_from_planes(planes, pinhole_of(view))
-            normal[depth == 0] = 0
-            write_depth(DepthMap(view, depth, normal, confidence), depth_path(out_dir, i))
+        for done, i in enumerate(inputs.todo):
+            progress(done / len(inputs.todo), f"filtering {i + 1}/{len(inputs.tasks)}")
+            yield i, _filtered(i, level, inputs, stereo, config)
+            for j in (i, *inputs.tasks[i].neighbours):  # the map of photo i is safe by now
+                if last_use[j] == i:
+                    level.remove(j)
+
+
+def _filtered(
+    i: int, level: Level, inputs: DepthInputs, stereo: OnCpu | OnGpu, config: DepthConfig
+) -> DepthMap:
+    view, neighbours = level.views[i], inputs.tasks[i].neighbours
+    planes, costs = level.planes(i), level.costs(i)
+    depth = np.zeros(costs.shape, np.float32)
+    confidence = np.zeros(costs.shape, np.float32)
+    if neighbours:
+        limits = config.max_reprojection_px, config.max_depth_error
+        agree, look, mean_w = stereo.check(i, neighbours, planes, *limits)
+        keep = _worth_keeping(costs, agree, look, min(config.min_agreeing, len(neighbours)))
+        mask = usable(inputs.photos, i, view)
+        if mask is not None:
+            keep &= mask
+        depth[keep] = 1.0 / mean_w[keep]
+        remove_speckles(depth, config.max_depth_error)
+        known = depth > 0
+        confidence[known] = _confidence(costs[known], agree[known])
+    normal = normals_from_planes(planes, pinhole_of(view))
+    normal[depth == 0] = 0
+    return DepthMap(view, depth, normal, confidence)
 
 
 def _worth_keeping(

@@ -50,7 +50,7 @@ class OnGpu:
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._bytes, self._most = 0, _room(self._device)
         self._failed: VoxterraError | None = None
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def compiled(self) -> bool:
@@ -206,8 +206,8 @@ class OnGpu:
         if self._otherwise is None:
             raise error
         self.give_back()
-        if error.what not in self._told:
-            self._told.add(error.what)
+        if error.what not in self._warned:
+            self._warned.add(error.what)
             logger.warning("%s The CPU takes over.", error.what)
 
     def _instead(self) -> OnCpu:

@@ -1,8 +1,6 @@
-"""Which photos to match against which, and the depth range of each."""
+"""Which photos to match against which."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,37 +9,24 @@ from scipy.spatial import cKDTree
 
 from voxterra.core.camera import PinholeView
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.depth.sparse import SparseDepth, inside
 
 Float = NDArray[np.float64]
 
 # Triangulation angles [deg] below the first add little depth information, above the second the
 # patches look too different. Weights as in MVSNet's view selection (Yao 2018), after COLMAP's.
 _BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE = 8.0, 4.0, 14.0
+_SHARED_POINTS = 5
 
 
-@dataclass(frozen=True)
-class Prior:
-    """What the sparse points say of one view.
-
-    Attributes:
-        pixels: (N, 2) where they project [px of the view].
-        depths: (N,) along the optical axis.
-        w_range: (min, max) inverse depth to search.
-    """
-
-    pixels: Float
-    depths: Float
-    w_range: tuple[float, float]
-
-
-def choose_sources(
-    component: Reconstruction, views: list[PinholeView], priors: list[Prior], count: int
+def choose_neighbours(
+    component: Reconstruction, views: list[PinholeView], points: list[SparseDepth], count: int
 ) -> list[list[int]]:
-    """For each image of `component` the indices of its source images, most useful first.
+    """For each image of `component` the indices of up to `count` others, most useful first.
 
     Greedy cover: the frame of each photo is divided into cells that lie at the depth of the
-    sparse points; a source is worth what it adds to the cells it sees at a good angle, less where
-    others see the cell already, and less when the two photos share few points (it looks at
+    sparse points; a neighbour is worth what it adds to the cells it sees at a good angle, less
+    where others see the cell already, and less when the two photos share few points (it looks at
     something else, or from behind a wall).
     """
     shared = _shared_points(component)
@@ -49,24 +34,24 @@ def choose_sources(
     focal = np.array([view.K[0, 0] / max(view.width, view.height) for view in views])
     out: list[list[int]] = []
     for i, view in enumerate(views):
-        candidates = np.flatnonzero(shared[i] >= 5)
-        if not len(candidates) or not len(priors[i].depths):
+        candidates, counts = _sharing(shared, i)
+        if not len(candidates) or not len(points[i].depths):
             out.append([])
             continue
-        cells = _cells(view, priors[i])
+        cells = _cells(view, points[i])
         worth = np.array(
             [
                 _worth(cells, centers[i], focal[i], views[j], centers[j], focal[j])
                 for j in candidates
             ]
         )
-        affinity = np.sqrt(np.minimum(shared[i, candidates] / np.median(shared[i, candidates]), 1))
+        affinity = np.sqrt(np.minimum(counts / np.median(counts), 1))
         out.append([int(candidates[k]) for k in _greedy(worth * affinity[:, None], count)])
     return out
 
 
-def _shared_points(component: Reconstruction) -> NDArray[np.int64]:
-    """(n, n) number of sparse points that two images both observe; 0 on the diagonal."""
+def _shared_points(component: Reconstruction) -> csr_matrix:
+    """(n, n) number of sparse points that two images both observe."""
     points = component.points
     point_of = np.repeat(np.arange(len(points)), np.diff(points.track_start))
     seen = csr_matrix(
@@ -74,19 +59,27 @@ def _shared_points(component: Reconstruction) -> NDArray[np.int64]:
         shape=(len(component.images), len(points)),
     )
     seen.data[:] = 1
-    shared = np.asarray((seen @ seen.T).todense())
-    np.fill_diagonal(shared, 0)
+    shared = csr_matrix(seen @ seen.T)
+    shared.sort_indices()
     return shared
 
 
-def _cells(view: PinholeView, prior: Prior) -> Float:
+def _sharing(shared: csr_matrix, index: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Images that share enough points with image `index`, ascending, and how many."""
+    row = slice(shared.indptr[index], shared.indptr[index + 1])
+    others, counts = shared.indices[row], shared.data[row]
+    enough = (counts >= _SHARED_POINTS) & (others != index)
+    return others[enough], counts[enough]
+
+
+def _cells(view: PinholeView, points: SparseDepth) -> Float:
     """(N, 3) world points in the middle of each cell of the frame, at the sparse points' depth."""
     nx = 12
     ny = max(1, round(nx * view.height / view.width))
     x, y = np.meshgrid((np.arange(nx) + 0.5) / nx, (np.arange(ny) + 0.5) / ny)
     pixels = np.column_stack([x.ravel() * view.width, y.ravel() * view.height])
-    _, nearest = cKDTree(prior.pixels).query(pixels, k=min(5, len(prior.depths)))
-    depths = np.median(prior.depths[nearest].reshape(len(pixels), -1), axis=1)
+    _, nearest = cKDTree(points.pixels).query(pixels, k=min(5, len(points.depths)))
+    depths = np.median(points.depths[nearest].reshape(len(pixels), -1), axis=1)
     return view.unproject(pixels, depths)
 
 
@@ -102,7 +95,7 @@ def _worth(
     sigma = np.where(angle < _BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE)
     weight = np.exp(-(((angle - _BEST_ANGLE) / sigma) ** 2) / 2)
     ratio = (focal / d) / (other_focal / d_other)
-    return weight * np.minimum(ratio, 1 / ratio) * _inside(other, pixels, depth)
+    return weight * np.minimum(ratio, 1 / ratio) * inside(other, pixels, depth)
 
 
 def _greedy(worth: Float, count: int) -> list[int]:
@@ -118,24 +111,3 @@ def _greedy(worth: Float, count: int) -> list[int]:
         chosen.append(best)
         covered += worth[best]
     return chosen
-
-
-def sparse_prior(component: Reconstruction, index: int, view: PinholeView) -> Prior:
-    """Sparse points that image `index` observes, as seen in its undistorted `view`."""
-    points = component.points.positions_in_world
-    observed = component.points.observed_by(index)
-    pixels, depths = view.project(points[observed])
-    ok = _inside(view, pixels, depths)
-    if ok.sum() < 12:  # too few of its own: borrow what projects into the view
-        pixels, depths = view.project(points)
-        ok = _inside(view, pixels, depths)
-    pixels, depths = pixels[ok], depths[ok]
-    if not len(depths):
-        return Prior(pixels, depths, (0.0, 0.0))
-    near, far = np.quantile(depths, [0.01, 0.99])
-    return Prior(pixels, depths, (1.0 / (1.6 * far), 1.0 / (0.6 * near)))
-
-
-def _inside(view: PinholeView, pixels: Float, depths: Float) -> NDArray[np.bool_]:
-    size = np.array([view.width, view.height])
-    return (depths > 0) & (pixels >= 0).all(1) & (pixels < size).all(1)

@@ -1,4 +1,4 @@
-"""PatchMatch stereo on the CPU; `kernels.hypotheses` has what is tried and what it costs.
+"""PatchMatch stereo on the CPU; `kernels.stereo.hypotheses` has what is tried and what it costs.
 
 Layout is chosen for SIMD: the inner loop runs over the 32 samples of one patch, and a source
 view stores its 2x2 neighbourhoods as four bytes of one word, so that a bilinear sample is a

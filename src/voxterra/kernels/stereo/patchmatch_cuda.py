@@ -1,7 +1,7 @@
 """PatchMatch stereo on NVIDIA GPUs: a thread a pixel of one checker colour.
 
 A block takes the pixels of one colour of 32 x 16, and a warp those of 16 x 4, so that its threads
-sample the same places of a source view; `kernels.patchmatch_pixel` has what a thread does.
+sample the same places of a source view; `kernels.stereo.patchmatch_pixel` has what a thread does.
 """
 
 from __future__ import annotations

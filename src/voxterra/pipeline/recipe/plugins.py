@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 # What can be extended, in the order in which a run meets it.
 _REGISTRIES = {
+    "depth sources": "voxterra.depth.source:DEPTH_SOURCES",
     "surface backends": "voxterra.surface.backend:BACKENDS",
 }
 

@@ -42,7 +42,7 @@ def with_stereo(
     Args:
         scene: with known cameras.
         config: what counts is `stereo_size`, and `device` where to compute.
-        work_dir: folder for what is found; an interrupted call goes on there.
+        work_dir: folder for the results; an interrupted call is resumed there.
         progress: called often; what it raises stops the work.
 
     Raises:
@@ -94,12 +94,12 @@ def _photos(views: list[SceneView], names: list[str], folder: Path) -> PhotoSet:
     for view, name in zip(views, names):
         path, mask_path = folder / f"{name}.png", None
         digest = hashlib.sha256(view.rgb.tobytes())
-        _write_once(view.rgb, path)
+        _write_once(view.rgb, path, digest.hexdigest())
         if (counts := view.counts) is not None:
             mask_path = folder / f"{name}_mask.png"
             mask = np.where(counts, 255, 0).astype(np.uint8)
             digest.update(mask.tobytes())
-            _write_once(mask, mask_path)
+            _write_once(mask, mask_path, hashlib.sha256(mask.tobytes()).hexdigest())
         photos.append(
             Photo(
                 name, path, view.view.width, view.view.height, digest.hexdigest(),
@@ -109,10 +109,9 @@ def _photos(views: list[SceneView], names: list[str], folder: Path) -> PhotoSet:
     return PhotoSet(folder, tuple(photos))
 
 
-def _write_once(pixels: NDArray[np.uint8], path: Path) -> None:
-    """Write an image unless this very one is there: its time is part of what a database is for."""
+def _write_once(pixels: NDArray[np.uint8], path: Path, digest: str) -> None:
+    """Write an image unless this very one is there: a database of features knows it by its time."""
     record = path.with_suffix(".sha256")
-    digest = hashlib.sha256(pixels.tobytes()).hexdigest()
     if path.is_file() and record.is_file() and record.read_text() == digest:
         return
     write_image(pixels, path)

@@ -8,7 +8,7 @@ A stage function knows nothing of run folders; the functions here are the only g
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,16 +103,38 @@ def _depth(ctx: StageContext) -> StageOutput:
         components = seeing_area(components, placed.frame, read_polygons(ctx.config.depth.aoi))
         seen = describe_area(components, placed)
     maps = estimate_depth(
-        components, photos, ctx.config.depth, out_dir=ctx.out, progress=ctx.progress
+        components,
+        photos,
+        ctx.config.depth,
+        plugins=_source_options(ctx.config),
+        metric=placed.frame.scale_known,
+        out_dir=ctx.out,
+        progress=ctx.progress,
     )
     return StageOutput(describe_depth(maps) + seen, left_out(placed))
 
 
-def _require_gpu(config: Any) -> None:
-    if config.depth.device == "cuda":
-        from voxterra.depth.stereo.device import uses_gpu
+def _source_options(config: Any) -> Mapping[str, Any]:
+    """Options of the depth sources that a run names."""
+    depth = config.depth
+    named = [name for name in (depth.source, depth.start, depth.fill) if name is not None]
+    return {name: options_of(config, name) for name in named}
 
-        uses_gpu(config.depth)  # raises where something is missing
+
+def _require_depth(config: Any) -> None:
+    from voxterra.depth.choice import chosen_sources
+
+    chosen_sources(config.depth, _source_options(config)).require()
+
+
+def _depth_options(config: Any) -> Mapping[str, Any]:
+    """What the depth maps depend on; as in version 0.1 where stereo alone makes them."""
+    from voxterra.depth.choice import chosen_sources
+    from voxterra.depth.config import counting_options
+
+    others = chosen_sources(config.depth, _source_options(config)).counting()
+    options = {"depth": counting_options(config.depth)}
+    return {**options, "depth_sources": others} if others else options
 
 
 def _surface(ctx: StageContext) -> StageOutput:
@@ -263,7 +285,15 @@ STAGES: tuple[Stage, ...] = (
         tells_accuracy=True,
         splits=find_apart,
     ),
-    Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
+    Stage(
+        "depth",
+        ("ingest", "georef"),
+        ("depth",),
+        _depth,
+        resumable=True,
+        counting=_depth_options,
+        requires=_require_depth,
+    ),
     Stage(
         "surface",
         ("georef", "depth"),

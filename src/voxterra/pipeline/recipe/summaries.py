@@ -9,7 +9,6 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from voxterra.core.depth import DepthMaps
 from voxterra.core.gaps import component_gaps
 from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.mesh import TriMesh
@@ -18,6 +17,7 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import UnregisteredPhoto
 from voxterra.core.sites import worlds_apart
 from voxterra.core.wording import listed
+from voxterra.io.depth_store import DepthStore
 from voxterra.pipeline.folder.fingerprint import canonical
 from voxterra.pipeline.folder.workspace import Workspace
 from voxterra.pipeline.recipe.plugins import backend_sections
@@ -137,12 +137,18 @@ def _fit(placement: Placement) -> str:
     return text
 
 
-def describe_depth(maps: DepthMaps) -> str:
-    """Such as "18 depth maps up to 800x600 px"."""
+def describe_depth(maps: DepthStore) -> str:
+    """Such as "18 depth maps of about 800x600 px"; with what made them where stereo did not."""
     if not maps.views:
         return "no depth maps"
     first = maps.load(0).depth.shape
-    return f"{len(maps.views)} depth maps of about {first[1]}x{first[0]} px"
+    text = f"{len(maps.views)} depth maps of about {first[1]}x{first[0]} px"
+    measured, *filled = maps.source_names
+    if measured != "stereo":
+        text += f" by {measured}"
+    for name, share in zip(filled, maps.shares[1:]):
+        text += f"; {share:.1%} of all pixels filled by {name}, not measured"
+    return text
 
 
 def describe_area(components: Sequence[Reconstruction], placed: Georeference) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.errors import FormatError
-from voxterra.io.images import read_rgb
+from voxterra.imaging.stretch import read_picture
 
 _READABLE = {("JPEG", "L"), ("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "L"), ("PNG", "RGB")}
 _CONVERTED = ".converted.jpg"
@@ -64,7 +65,8 @@ def stage_photos(photos: tuple[Photo, ...], work_dir: Path, *, progress: Progres
         suffix = _suffix(photo)
         name = f"{index:06d}{suffix}"
         readable = suffix != _CONVERTED
-        _place(photo.path, image_dir / name, None if readable else _convert_photo)
+        convert = None if readable else partial(_convert_photo, photo)
+        _place(photo.path, image_dir / name, convert)
         if photo.mask_path is not None:
             _check_mask(photo)
             _place(photo.mask_path, mask_dir / f"{name}.png", _convert_mask)
@@ -84,7 +86,7 @@ def _header(path: Path) -> tuple[str, str, tuple[int, int]] | None:
 
 def _suffix(photo: Photo) -> str:
     header = _header(photo.path)
-    if header is None or header[:2] not in _READABLE:
+    if header is None or header[:2] not in _READABLE or photo.stretch is not None:
         return _CONVERTED
     return ".png" if header[0] == "PNG" else ".jpg"
 
@@ -114,8 +116,8 @@ def _place(source: Path, target: Path, convert: Callable[[Path, Path], None] | N
         convert(source, target)
 
 
-def _convert_photo(source: Path, target: Path) -> None:
-    Image.fromarray(read_rgb(source)).save(target, "JPEG", quality=95, subsampling=0)
+def _convert_photo(photo: Photo, source: Path, target: Path) -> None:
+    Image.fromarray(read_picture(photo)).save(target, "JPEG", quality=95, subsampling=0)
 
 
 def _convert_mask(source: Path, target: Path) -> None:

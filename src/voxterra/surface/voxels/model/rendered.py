@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.bands import Bands, bands_of_color
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap
 
@@ -45,6 +46,10 @@ class RenderedDepthMaps:
     min_confidence: float = 0.5
     _last: dict[int, Rendered] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        return ("voxels",)
+
     def load(self, index: int) -> DepthMap:
         drawn = self._drawn(index)
         known = (drawn.depth > 0) & (drawn.confidence >= self.min_confidence)
@@ -60,6 +65,9 @@ class RenderedDepthMaps:
 
     def load_color(self, index: int) -> NDArray[np.uint8]:
         return self._drawn(index).color
+
+    def load_bands(self, index: int) -> Bands:
+        return bands_of_color(self.load_color(index))
 
     def load_mask(self, index: int) -> NDArray[np.bool_] | None:
         return None

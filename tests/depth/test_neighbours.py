@@ -1,39 +1,40 @@
-"""Source photos cover the frame; depth ranges hold the points."""
+"""Neighbours cover the frame; depth ranges hold the points."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from voxterra.depth.stereo.neighbours import choose_sources, sparse_prior
+from voxterra.depth.sparse import sparse_depth
+from voxterra.depth.stereo.neighbours import choose_neighbours
 
 
 def _prepared(survey):
     views = list(survey.truth.views)
-    priors = [sparse_prior(survey.component, i, view) for i, view in enumerate(views)]
-    return views, priors
+    points = [sparse_depth(survey.component, i, view) for i, view in enumerate(views)]
+    return views, points
 
 
-def test_prior_is_the_depth_of_the_points_the_photo_sees(survey):
-    views, priors = _prepared(survey)
-    for view, prior, depth in zip(views, priors, survey.truth.depths):
-        u, v = np.floor(prior.pixels).astype(int).T
-        assert np.median(np.abs(depth[v, u] - prior.depths)) < 0.1
-        low, high = prior.w_range
-        assert low < 1 / prior.depths.max() and 1 / prior.depths.min() < high
+def test_sparse_depth_is_that_of_the_points_the_photo_sees(survey):
+    views, points = _prepared(survey)
+    for view, seen, depth in zip(views, points, survey.truth.depths):
+        u, v = np.floor(seen.pixels).astype(int).T
+        assert np.median(np.abs(depth[v, u] - seen.depths)) < 0.1
+        low, high = seen.w_range
+        assert low < 1 / seen.depths.max() and 1 / seen.depths.min() < high
         assert view.width == 320
 
 
-def test_sources_are_other_photos_and_see_every_part_of_the_frame(survey):
-    views, priors = _prepared(survey)
-    chosen = choose_sources(survey.component, views, priors, 3)
-    for i, sources in enumerate(chosen):
-        assert i not in sources
-        assert len(set(sources)) == len(sources) == 3
+def test_neighbours_are_other_photos_and_see_every_part_of_the_frame(survey):
+    views, points = _prepared(survey)
+    chosen = choose_neighbours(survey.component, views, points, 3)
+    for i, neighbours in enumerate(chosen):
+        assert i not in neighbours
+        assert len(set(neighbours)) == len(neighbours) == 3
         x, y = np.meshgrid(np.linspace(20, 300, 8), np.linspace(20, 220, 6))
         pixels = np.column_stack([x.ravel(), y.ravel()])
         points = views[i].unproject(pixels, np.full(len(pixels), 12.0))
         covered = np.zeros(len(points), int)
-        for j in sources:
+        for j in neighbours:
             p, z = views[j].project(points)
             covered += (z > 0) & (p > 0).all(1) & (p < [320, 240]).all(1)
         possible = np.zeros(len(points), int)
@@ -56,7 +57,7 @@ def test_photos_that_share_no_points_are_not_matched(survey):
         track_image=c.points.track_image[keep],
         track_xy=c.points.track_xy[keep],
     )
-    views, priors = _prepared(survey)
-    chosen = choose_sources(replace(c, points=points), views, priors, 5)
+    views, seen = _prepared(survey)
+    chosen = choose_neighbours(replace(c, points=points), views, seen, 5)
     assert all(set(s) <= {0, 1, 2} for s in chosen[:3])
     assert chosen[3:] == [[], [], []]
