@@ -1,4 +1,4 @@
-"""`run`: photos in, products out, told as a stream of typed events."""
+"""`run`: photos in, products out, yielded as typed events."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from voxterra import __version__
+from voxterra.core.scope import Scope, iterated_in
 from voxterra.errors import OutsideAreaError
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.engine import sites as apart
@@ -45,10 +46,12 @@ def run(
     stages: Sequence[Stage] | None = None,
     anyway: bool = False,
 ) -> Generator[Event, None, None]:
-    """Bring the stages of a run folder up to date, and tell about it.
+    """Bring the stages of a run folder up to date, and yield an event for all that happens.
 
     A stage is done again only when its options, its inputs or its code changed. Closing the
-    generator stops the run; what a stage had finished is kept. Each world apart gets its own.
+    generator stops the run; what a stage had finished is kept. Components that lie apart get
+    stages of their own. Several runs may go on in one process, each in its own thread or step by
+    step in one: logs, warnings and progress stay apart.
 
     Args:
         source: folder of photos, archive, or photo files; None takes those of the last run in
@@ -66,6 +69,25 @@ def run(
     Raises:
         VoxterraError: whatever kept the run from its end, after `RunFailed` once it had started.
     """
+    scope = Scope(f"run in {out}")
+    events = _run(
+        scope, source, Path(out), config, from_stage=from_stage, until=until, stages=stages,
+        anyway=anyway,
+    )  # fmt: skip
+    yield from iterated_in(scope, events)
+
+
+def _run(
+    scope: Scope,
+    source: Source | None,
+    out: Path,
+    config: Any,
+    *,
+    from_stage: str | None,
+    until: str | None,
+    stages: Sequence[Stage] | None,
+    anyway: bool,
+) -> Generator[Event, None, None]:
     own = stages is None
     if stages is None:
         from voxterra.pipeline.recipe.config import check_config
@@ -77,13 +99,13 @@ def run(
         check_config(config)
     plan = planned(stages, from_stage, until)
     redone: tuple[str, ...] = ()
-    given = None if source is None else photo_paths(source, Path(out))
-    workspace = open_workspace(Path(out))
+    given = None if source is None else photo_paths(source, out)
+    workspace = open_workspace(out)
     with ExitStack() as stack:
         stack.enter_context(locked(workspace.root / LOCK_FILE))
         read_run_file(workspace.root)
         workspace.recover()
-        stack.enter_context(logging_to(workspace.root / LOG_FILE))
+        stack.enter_context(logging_to(workspace.root / LOG_FILE, scope))
         paths = given or photo_paths(recorded_source(workspace.root), workspace.root)
         asked = config
         if own:

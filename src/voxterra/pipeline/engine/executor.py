@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from voxterra.core.progress import Progress
+from voxterra.core.scope import in_scope
 from voxterra.errors import Cancelled
 from voxterra.pipeline.events import StageProgress
-from voxterra.pipeline.memory import peak_rss_bytes, reset_peak_rss
+from voxterra.pipeline.machine import peak_rss_bytes, reset_peak_rss
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class _Worker(threading.Thread, Generic[T]):
     def __init__(self, stage: str, function: Callable[[Progress], T], component: int | None):
         # A daemon, so that a second Ctrl-C can end a process whose stage does not listen.
         super().__init__(name=f"voxterra-{stage}", daemon=True)
-        self._stage, self._function, self._component = stage, function, component
+        self._stage, self._function, self._component = stage, in_scope(function), component
         self.stop, self.finished = threading.Event(), threading.Event()
         self.latest: StageProgress | None = None
         self.result: T | None = None

@@ -14,13 +14,13 @@ from voxterra.core.sites import Apart
 from voxterra.core.wording import listed
 from voxterra.errors import VoxterraError
 from voxterra.pipeline import events as ev
+from voxterra.pipeline.engine.collected_warnings import collecting_warnings
 from voxterra.pipeline.engine.executor import Execution, execute
 from voxterra.pipeline.engine.freshness import Standing
 from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import may_be_leftovers
 from voxterra.pipeline.folder.fingerprint import fingerprint
-from voxterra.pipeline.folder.journal import collecting_warnings
 from voxterra.pipeline.folder.record import StageRecord
 from voxterra.pipeline.folder.workspace import Workspace
 
@@ -129,7 +129,7 @@ class World:
                 self.apart,
                 self.lent,
             )
-            with collecting_warnings() as logged:
+            with collecting_warnings(stage.name) as logged:
                 output = stage.run(context)
             return replace(output, warnings=tuple(dict.fromkeys([*output.warnings, *logged])))
 
