@@ -6,6 +6,8 @@
 from voxterra.core.artifact import Artifact
 from voxterra.core.costs import Cost
 from voxterra.core.registry import Registry, Unavailable
+from voxterra.pipeline.engine.tasks import ENGINES, Task, TaskEngine, TaskState, lost
+from voxterra.pipeline.engine.worker import read_state, write_task
 from voxterra.surface.backend import (
     BACKENDS,
     SurfaceBackend,
@@ -16,6 +18,7 @@ from voxterra.surface.backend import (
 
 __all__ = [
     "BACKENDS",
+    "ENGINES",
     "Artifact",
     "Cost",
     "Registry",
@@ -23,5 +26,11 @@ __all__ = [
     "SurfaceInputs",
     "SurfaceResult",
     "SurfaceWork",
+    "Task",
+    "TaskEngine",
+    "TaskState",
     "Unavailable",
+    "lost",
+    "read_state",
+    "write_task",
 ]

@@ -18,6 +18,7 @@ from voxterra.core.progress import Progress
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import Cancelled
 from voxterra.kernels.raster.zbuffer import rasterize_depth
+from voxterra.pipeline.engine.conformance import check_engine
 from voxterra.report.render import render_textured, sample_texture
 from voxterra.surface.backend import (
     SurfaceBackend,
@@ -32,6 +33,7 @@ __all__ = [
     "MemoryDepthMaps",
     "assert_grad_close",
     "check_backend",
+    "check_engine",
     "checker",
     "depth_normals",
     "look_at",

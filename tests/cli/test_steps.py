@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from voxterra.cli import steps
-from voxterra.core.options import with_values
+from voxterra.core.options import plain, with_values
 from voxterra.pipeline.folder.run_file import write_run_file
-from voxterra.pipeline.recipe.config_file import plain
 from voxterra.pipeline.recipe.presets import preset
 
 

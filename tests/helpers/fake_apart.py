@@ -7,6 +7,7 @@ those of `outside` as photos that do not see the area of interest.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,8 @@ from voxterra.errors import OutsideAreaError, ReconstructionError
 from voxterra.pipeline.engine.sites import apart_workspace, failed
 from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.folder.workspace import Workspace
+
+log = logging.getLogger("voxterra.fake_apart")
 
 
 def words(text: str) -> list[str]:
@@ -38,6 +41,7 @@ def place(ctx: StageContext) -> StageOutput:
 
 def count(ctx: StageContext) -> StageOutput:
     word = words((ctx.input("place") / "words.txt").read_text())[0]
+    log.info("counting the letters of %s", word)
     done = ctx.out / "done_steps.txt"
     start = len(done.read_text()) if done.exists() else 0
     for step in range(start, ctx.config.count.steps):

@@ -91,7 +91,7 @@ def iterated_in(scope: Scope, items: Generator[T, None, R]) -> Generator[T, None
             try:
                 item = context.run(next, items)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+                return end.value
             yield item
     finally:
         context.run(items.close)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from voxterra import __version__
+from voxterra.core.options import plain
 from voxterra.core.scope import Scope, iterated_in
 from voxterra.errors import OutsideAreaError
 from voxterra.pipeline import events as ev
@@ -20,6 +21,7 @@ from voxterra.pipeline.engine.freshness import TO_COME
 from voxterra.pipeline.engine.plan import Source, photo_paths, planned
 from voxterra.pipeline.engine.stage import Stage
 from voxterra.pipeline.engine.stage_runner import World, main_world
+from voxterra.pipeline.engine.tasks import ENGINES
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import as_user_error, failure
 from voxterra.pipeline.folder.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
@@ -31,7 +33,7 @@ from voxterra.pipeline.folder.run_file import (
     write_run_file,
 )
 from voxterra.pipeline.folder.workspace import CONFIG_FILE, LOCK_FILE, open_workspace
-from voxterra.pipeline.recipe.config_file import path_options, plain, write_options
+from voxterra.pipeline.recipe.config_file import path_options, write_options
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ def run(
     until: str | None = None,
     stages: Sequence[Stage] | None = None,
     anyway: bool = False,
+    engine: str = "local",
 ) -> Generator[Event, None, None]:
     """Bring the stages of a run folder up to date, and yield an event for all that happens.
 
@@ -62,6 +65,7 @@ def run(
         until: stop after this stage.
         stages: the table of stages; None takes Voxterra's own.
         anyway: start even where memory or disk will hardly suffice.
+        engine: who does the stages: a name of `voxterra.pipeline.engine.tasks.ENGINES`.
 
     Yields:
         events; the last is `RunFinished` or `RunFailed`.
@@ -72,7 +76,7 @@ def run(
     scope = Scope(f"run in {out}")
     events = _run(
         scope, source, Path(out), config, from_stage=from_stage, until=until, stages=stages,
-        anyway=anyway,
+        anyway=anyway, engine=engine,
     )  # fmt: skip
     yield from iterated_in(scope, events)
 
@@ -87,6 +91,7 @@ def _run(
     until: str | None,
     stages: Sequence[Stage] | None,
     anyway: bool,
+    engine: str,
 ) -> Generator[Event, None, None]:
     own = stages is None
     if stages is None:
@@ -97,6 +102,7 @@ def _run(
         stages = STAGES
         config = preset("standard") if config is None else config
         check_config(config)
+    does = ENGINES.get(engine)
     plan = planned(stages, from_stage, until)
     redone: tuple[str, ...] = ()
     given = None if source is None else photo_paths(source, out)
@@ -115,7 +121,7 @@ def _run(
             redone = upgrade(workspace, stages)
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)
-        main = main_world(workspace, config, paths, plan, from_stage)
+        main = main_world(workspace, config, paths, plan, from_stage, does)
         running = _Run(main, stages, from_stage, asked, redone, estimates=own, anyway=anyway)
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)

@@ -101,7 +101,9 @@ def worlds_of(main: World, results: Mapping[str, str], from_stage: str | None) -
         )
         standing.find_out()
         lent = {name: main.workspace.stage_dir(name) for name in names}
-        found.append(World(workspace, config, main.source, standing, apart, lent))
+        found.append(
+            World(workspace, config, main.source, standing, main.engine, main.log, apart, lent)
+        )
     return tuple(found)
 
 

@@ -81,6 +81,10 @@ class StageContext:
         return self.lent.get(stage) or self.workspace.stage_dir(stage)
 
 
+StageFunction = Callable[[StageContext], StageOutput]
+"""Does a stage; at the top of a module, engines can have other processes call it."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A row of the table.
@@ -107,7 +111,7 @@ class Stage:
     name: str
     inputs: tuple[str, ...]
     config: tuple[str, ...]
-    run: Callable[[StageContext], StageOutput]
+    run: StageFunction
     code_version: int = 1
     resumable: bool | Callable[[Any], bool] = False
     tells_accuracy: bool = False

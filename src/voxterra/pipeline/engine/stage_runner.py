@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from voxterra.core.progress import Progress
 from voxterra.core.sites import Apart
 from voxterra.core.wording import listed
 from voxterra.errors import VoxterraError
 from voxterra.pipeline import events as ev
-from voxterra.pipeline.engine.collected_warnings import collecting_warnings
-from voxterra.pipeline.engine.executor import Execution, execute
+from voxterra.pipeline.engine.executor import execute
 from voxterra.pipeline.engine.freshness import Standing
-from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
+from voxterra.pipeline.engine.stage import Stage
+from voxterra.pipeline.engine.stage_task import StageWork
+from voxterra.pipeline.engine.tasks import TaskEngine
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import may_be_leftovers
 from voxterra.pipeline.folder.fingerprint import fingerprint
+from voxterra.pipeline.folder.journal import LOG_FILE
 from voxterra.pipeline.folder.record import StageRecord
 from voxterra.pipeline.folder.workspace import Workspace
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class World:
         config: options of all stages.
         source: where the photos are.
         standing: which results are up to date; its plan are the stages to bring up to date.
+        engine: has stages done.
+        log: the log of the run.
         apart: the components of a world apart; None = the run's own.
         lent: folders of the results that a world apart has from the run's own, by stage.
     """
@@ -44,6 +46,8 @@ class World:
     config: Any
     source: tuple[Path, ...]
     standing: Standing
+    engine: TaskEngine
+    log: Path
     apart: Apart | None = None
     lent: Mapping[str, Path] = field(default_factory=dict)
 
@@ -84,56 +88,41 @@ class World:
         attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs)
         resumed = self.workspace.begin(stage.name, attempt, resumable=stage.goes_on(self.config))
         name = stage.name + (f" of {self.apart.describe()}" if self.apart else "")
-        log.info("stage %s starts%s", name, " where it was stopped" if resumed else "")
+        logger.info("stage %s starts%s", name, " where it was stopped" if resumed else "")
         yield ev.StageStarted(stage.name, resumed, self.number)
+        work = StageWork(
+            stage.run,
+            stage.name,
+            self.source,
+            self.config,
+            self.workspace,
+            self.apart,
+            self.lent,
+            current,
+            inputs,
+            self.log,
+        )
         try:
-            done = yield from self._execute(stage)
+            yield from execute(self.engine, work.task(), self.number)
         except Exception as error:
             if not (resumed and may_be_leftovers(error, self.workspace.partial_dir(stage.name))):
                 raise
-            log.warning("stage %s begins anew", name, exc_info=error)
+            logger.warning("stage %s begins anew", name, exc_info=error)
             why = error.what if isinstance(error, VoxterraError) else error
             message = f"what the stopped run had left cannot be used ({why}); it is done anew"
             yield ev.StageWarning(stage.name, message, self.number)
             self.workspace.drop_partial(stage.name)
             self.workspace.begin(stage.name, attempt, resumable=False)
-            done = yield from self._execute(stage)
-        record = StageRecord(
-            fingerprint=current,
-            result=uuid4().hex,
-            inputs=inputs,
-            summary=done.result.summary,
-            warnings=done.result.warnings,
-            seconds=round(done.seconds, 3),
-            peak_rss_bytes=done.peak_rss_bytes,
-            products=done.result.products,
-        )
-        self.workspace.commit(stage.name, record)
-        log.info("stage %s took %.1f s: %s", name, done.seconds, record.summary)
+            yield from execute(self.engine, work.task(), self.number)
+        record = self.workspace.record(stage.name)
+        assert record is not None  # the task put it there
+        logger.info("stage %s took %.1f s: %s", name, record.seconds, record.summary)
         for message in record.warnings:
-            log.warning("%s: %s", name, message)
+            logger.warning("%s: %s", name, message)
         yield ev.StageFinished(
             stage.name, record.seconds, record.peak_rss_bytes, record.summary, self.number
         )
         return record
-
-    def _execute(self, stage: Stage) -> Generator[Event, None, Execution[StageOutput]]:
-        def work(progress: Progress) -> StageOutput:
-            context = StageContext(
-                self.source,
-                self.config,
-                self.workspace,
-                stage.name,
-                stage.inputs,
-                progress,
-                self.apart,
-                self.lent,
-            )
-            with collecting_warnings(stage.name) as logged:
-                output = stage.run(context)
-            return replace(output, warnings=tuple(dict.fromkeys([*output.warnings, *logged])))
-
-        return (yield from execute(stage.name, work, self.number))
 
     def products(self, root: Path) -> Iterator[Event]:
         """The deliverables of the stages of the plan, by their paths in the run folder `root`."""
@@ -158,7 +147,8 @@ def main_world(
     source: tuple[Path, ...],
     plan: Sequence[Stage],
     from_stage: str | None,
+    engine: TaskEngine,
 ) -> World:
     """The world that a run is about."""
     standing = Standing(workspace, config, source, plan, from_stage)
-    return World(workspace, config, source, standing)
+    return World(workspace, config, source, standing, engine, workspace.root / LOG_FILE)
