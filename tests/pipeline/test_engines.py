@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_apart import STAGES_APART
+from fake_sites import STAGES_OF_SITES
 from fake_stages import STAGES, CountConfig, FakeConfig, ReadConfig
 from killing import files
 
@@ -137,14 +137,14 @@ def test_stages_in_other_processes_make_the_same(source, tmp_path, processes):
     (source / "b.jpg").write_text("")  # one world apart
     config = FakeConfig(read=ReadConfig(upper=True))
     runs = {
-        engine: list(run(source, tmp_path / engine, config, stages=STAGES_APART, engine=engine))
+        engine: list(run(source, tmp_path / engine, config, stages=STAGES_OF_SITES, engine=engine))
         for engine in ("local", processes)
     }
     assert kept(runs["local"]) == kept(runs[processes])
     assert files(tmp_path / "local") == files(tmp_path / processes)
     log = (tmp_path / processes / "log.txt").read_text()
     assert log.count("counting the letters of") == 2  # by other processes, into the run's log
-    again = list(run(source, tmp_path / processes, config, stages=STAGES_APART))
+    again = list(run(source, tmp_path / processes, config, stages=STAGES_OF_SITES))
     assert not [e for e in again if isinstance(e, ev.StageFinished)]
 
 

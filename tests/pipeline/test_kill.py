@@ -134,7 +134,7 @@ def test_damaged_work_of_a_stopped_run_is_told_and_done_anew(source, tmp_path):
     )
     events = list(run(source, out, failing, stages=mended))
     told = [e.message for e in events if isinstance(e, ev.StageWarning)]
-    assert any("done anew" in text for text in told)
+    assert any("starts over" in text for text in told)
     assert (out / "products/n.txt").read_text() == "n=5"
 
 

@@ -24,7 +24,7 @@ def execute(
     memory: int = 0,
     gpus: int = 0,
 ) -> Generator[StageProgress, None, tuple[str, ...]]:
-    """Have a task done and yield its progress (of a `component` apart).
+    """Have a task done and yield its progress, which is that of a `component`.
 
     Closing the generator cancels the task and waits for it to end, so that nothing writes after
     its run is over. A task whose worker is lost is done once more, with twice the memory.

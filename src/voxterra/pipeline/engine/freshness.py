@@ -1,4 +1,4 @@
-"""How a run stands: which of its results are still what photos and options ask for."""
+"""Which results of a run are still what photos and options ask for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TO_COME = "to come"
 
 
 @dataclass
-class Standing:
+class Freshness:
     """What each stage's result is to be made from, and which results there are so far.
 
     Attributes:
@@ -34,9 +34,9 @@ class Standing:
         plan: the stages asked for, in their order.
         from_stage: this one counts as out of date, whatever there is.
         fingerprints: of the content that each stage (and the source) is to have; those of stages
-            that are lent from another workspace are given.
+            whose results lie in another workspace are given.
         results: which of the results with that fingerprint it is; of stages that were looked at.
-        apart: results of the worlds apart, for the stage that gathers them.
+        of_sites: results of the other sites, for the stage that gathers them.
     """
 
     workspace: Workspace
@@ -46,7 +46,7 @@ class Standing:
     from_stage: str | None
     fingerprints: dict[str, str] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
-    apart: dict[str, str] = field(default_factory=dict)
+    of_sites: dict[str, str] = field(default_factory=dict)
 
     def find_out(self) -> None:
         """Read what the photos and options are; known before any stage starts.
@@ -77,7 +77,7 @@ class Standing:
         return self._inputs(stage, self.results)
 
     def _inputs(self, stage: Stage, results: Mapping[str, str]) -> dict[str, str]:
-        gathered = self.apart if stage.gathers else {}
+        gathered = self.of_sites if stage.gathers else {}
         return {name: results.get(name, TO_COME) for name in stage.inputs} | gathered
 
     def to_do(self) -> tuple[Stage, ...]:
@@ -86,7 +86,7 @@ class Standing:
         return tuple(stage for stage in self.plan if results[stage.name] == TO_COME)
 
     def foreseen(self) -> dict[str, str]:
-        """The results that there are, by stage; `TO_COME` for those that are still to be done."""
+        """The result of each stage; `TO_COME` where it is still to be done."""
         results = dict(self.results)
         for stage in self.plan:
             record = self._up_to_date(stage, self._inputs(stage, results))
@@ -104,7 +104,7 @@ class Standing:
         return self.workspace.faults(stage.name, record) if record else ()
 
     def outdated(self, later: Iterable[Stage]) -> list[str]:
-        """Names of the stages behind the plan that hold results of inputs that are no more."""
+        """Names of stages after the plan whose results were made from inputs that have changed."""
         results, found = dict(self.results), []
         for stage in later:
             record = self.workspace.record(stage.name)

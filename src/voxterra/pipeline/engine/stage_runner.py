@@ -1,4 +1,4 @@
-"""The stages of one world: that of the run, or that of components that lie apart from it."""
+"""Does the stages of one site of a run: of the main one, or of another."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voxterra.core.sites import Apart
+from voxterra.core.sites import Site
 from voxterra.core.wording import listed
 from voxterra.errors import VoxterraError
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.engine.executor import execute
-from voxterra.pipeline.engine.freshness import Standing
+from voxterra.pipeline.engine.freshness import Freshness
 from voxterra.pipeline.engine.stage import Stage
 from voxterra.pipeline.engine.stage_task import StageWork
 from voxterra.pipeline.engine.tasks import TaskEngine
@@ -28,33 +28,33 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class World:
-    """What works on one world, and how it stands.
+class StageRunner:
+    """Brings the stages of one site up to date.
 
     Attributes:
         workspace: its folder.
         config: options of all stages.
         source: where the photos are.
-        standing: which results are up to date; its plan are the stages to bring up to date.
+        freshness: which results are up to date; its plan has the stages that are asked for.
         engine: has stages done.
         log: the log of the run.
-        apart: the components of a world apart; None = the run's own.
-        lent: folders of the results that a world apart has from the run's own, by stage.
+        site: another site; None = the main one.
+        inputs_elsewhere: folders of the results that another site has from the main one, by stage.
     """
 
     workspace: Workspace
     config: Any
     source: tuple[Path, ...]
-    standing: Standing
+    freshness: Freshness
     engine: TaskEngine
     log: Path
-    apart: Apart | None = None
-    lent: Mapping[str, Path] = field(default_factory=dict)
+    site: Site | None = None
+    inputs_elsewhere: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def number(self) -> int | None:
-        """How events name the world; None = the run's own."""
-        return None if self.apart is None else self.apart.number
+        """How events name the site; None = the main one."""
+        return None if self.site is None else self.site.number
 
     def bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
         """Do a stage of the plan unless its result is what photos and options ask for.
@@ -62,21 +62,21 @@ class World:
         Raises:
             VoxterraError, Exception: what keeps the stage from its end.
         """
-        record = self.standing.up_to_date(stage)
+        record = self.freshness.up_to_date(stage)
         if record is not None:
-            if not stage.goes_on(self.config):  # nothing goes on from what a killed run left
+            if not stage.can_resume(self.config):  # nothing will use what a killed run left
                 self.workspace.drop_partial(stage.name)
             yield ev.StageSkipped(stage.name, record.summary, self.number)
         else:
-            yield from self._tell_faults(stage)
+            yield from self._warn_of_faults(stage)
             record = yield from self._do(stage)
-        self.standing.results[stage.name] = record.result
+        self.freshness.results[stage.name] = record.result
         for message in record.warnings:
             yield ev.StageWarning(stage.name, message, self.number)
 
-    def _tell_faults(self, stage: Stage) -> Iterator[Event]:
+    def _warn_of_faults(self, stage: Stage) -> Iterator[Event]:
         """Say why a finished stage is done again though nothing that was asked is new."""
-        wrong = self.standing.faults(stage)
+        wrong = self.freshness.faults(stage)
         if wrong:
             message = (
                 f"{listed(wrong, 1)}: gone, damaged or changed since it was made; it is made again"
@@ -84,11 +84,11 @@ class World:
             yield ev.StageWarning(stage.name, message, self.number)
 
     def _do(self, stage: Stage) -> Generator[Event, None, StageRecord]:
-        current, inputs = self.standing.fingerprints[stage.name], self.standing.inputs(stage)
+        current, inputs = self.freshness.fingerprints[stage.name], self.freshness.inputs(stage)
         attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs)
-        resumed = self.workspace.begin(stage.name, attempt, resumable=stage.goes_on(self.config))
-        name = stage.name + (f" of {self.apart.describe()}" if self.apart else "")
-        logger.info("stage %s starts%s", name, " where it was stopped" if resumed else "")
+        resumed = self.workspace.begin(stage.name, attempt, resumable=stage.can_resume(self.config))
+        name = stage.name + (f" of {self.site.describe()}" if self.site else "")
+        logger.info("stage %s starts%s", name, ": resumed" if resumed else "")
         yield ev.StageStarted(stage.name, resumed, self.number)
         work = StageWork(
             stage.run,
@@ -96,8 +96,8 @@ class World:
             self.source,
             self.config,
             self.workspace,
-            self.apart,
-            self.lent,
+            self.site,
+            self.inputs_elsewhere,
             current,
             inputs,
             self.log,
@@ -107,9 +107,9 @@ class World:
         except Exception as error:
             if not (resumed and may_be_leftovers(error, self.workspace.partial_dir(stage.name))):
                 raise
-            logger.warning("stage %s begins anew", name, exc_info=error)
+            logger.warning("stage %s starts over", name, exc_info=error)
             why = error.what if isinstance(error, VoxterraError) else error
-            message = f"what the stopped run had left cannot be used ({why}); it is done anew"
+            message = f"what the stopped run left cannot be used ({why}); the stage starts over"
             yield ev.StageWarning(stage.name, message, self.number)
             self.workspace.drop_partial(stage.name)
             self.workspace.begin(stage.name, attempt, resumable=False)
@@ -126,7 +126,7 @@ class World:
 
     def products(self, root: Path) -> Iterator[Event]:
         """The deliverables of the stages of the plan, by their paths in the run folder `root`."""
-        for stage in self.standing.plan:
+        for stage in self.freshness.plan:
             record = self.workspace.record(stage.name)
             for name, description in record.products if record else ():
                 path = self.workspace.deliverable(name)
@@ -136,19 +136,19 @@ class World:
 
     def accuracy(self) -> str | None:
         """How well the model lies in the world, where the stages that say so are in the plan."""
-        plan = self.standing.plan
+        plan = self.freshness.plan
         records = [self.workspace.record(s.name) for s in plan if s.tells_accuracy]
         return "; ".join(record.summary for record in records if record) or None
 
 
-def main_world(
+def main_runner(
     workspace: Workspace,
     config: Any,
     source: tuple[Path, ...],
     plan: Sequence[Stage],
     from_stage: str | None,
     engine: TaskEngine,
-) -> World:
-    """The world that a run is about."""
-    standing = Standing(workspace, config, source, plan, from_stage)
-    return World(workspace, config, source, standing, engine, workspace.root / LOG_FILE)
+) -> StageRunner:
+    """The runner of a run's main site."""
+    freshness = Freshness(workspace, config, source, plan, from_stage)
+    return StageRunner(workspace, config, source, freshness, engine, workspace.root / LOG_FILE)

@@ -12,7 +12,7 @@ from uuid import uuid4
 from voxterra.core.options import plain, with_values
 from voxterra.core.progress import Progress
 from voxterra.core.scope import part_of_scope
-from voxterra.core.sites import Apart
+from voxterra.core.sites import Site
 from voxterra.pipeline.engine.collected_warnings import collecting_warnings
 from voxterra.pipeline.engine.stage import StageContext, StageFunction
 from voxterra.pipeline.engine.tasks import Task
@@ -30,7 +30,7 @@ class StageWork:
     Attributes:
         run: what does it.
         stage: its name.
-        source, config, workspace, apart, lent: as of `StageContext`.
+        source, config, workspace, site, inputs_elsewhere: as of `StageContext`.
         fingerprint, inputs: as of `StageRecord`.
         log: the log of the run.
     """
@@ -40,8 +40,8 @@ class StageWork:
     source: tuple[Path, ...]
     config: Any
     workspace: Workspace
-    apart: Apart | None
-    lent: Mapping[str, Path]
+    site: Site | None
+    inputs_elsewhere: Mapping[str, Path]
     fingerprint: str
     inputs: Mapping[str, str]
     log: Path
@@ -59,8 +59,8 @@ class StageWork:
             self.stage,
             tuple(self.inputs),
             progress,
-            self.apart,
-            self.lent,
+            self.site,
+            self.inputs_elsewhere,
         )
         reset_peak_rss()
         start = time.perf_counter()
@@ -91,7 +91,7 @@ class StageWork:
             self.workspace.stage_dir(self.stage),
             f"{__name__}:do_stage" if can_travel else "",
             self._arguments(run, options) if can_travel else {},
-            part=self.apart.describe() if self.apart else "",
+            part=self.site.describe() if self.site else "",
             here=self.do,
         )
 
@@ -106,8 +106,10 @@ class StageWork:
             "config": plain(self.config),
             "root": str(self.workspace.root.absolute()),
             "deliver_to": None if deliver_to is None else str(deliver_to.absolute()),
-            "components": None if self.apart is None else list(self.apart.components),
-            "lent": {name: str(path.absolute()) for name, path in self.lent.items()},
+            "components": None if self.site is None else list(self.site.components),
+            "inputs_elsewhere": {
+                name: str(path.absolute()) for name, path in self.inputs_elsewhere.items()
+            },
             "fingerprint": self.fingerprint,
             "inputs": dict(self.inputs),
             "log": str(self.log.absolute()),
@@ -126,7 +128,7 @@ def do_stage(
     root: str,
     deliver_to: str | None,
     components: list[int] | None,
-    lent: dict[str, str],
+    inputs_elsewhere: dict[str, str],
     fingerprint: str,
     inputs: dict[str, str],
     log: str,
@@ -138,8 +140,8 @@ def do_stage(
         tuple(map(Path, source)),
         with_values(imported(options)(), config, where="options of the run"),
         Workspace(Path(root), None if deliver_to is None else Path(deliver_to)),
-        None if components is None else Apart(tuple(components)),
-        {name: Path(path) for name, path in lent.items()},
+        None if components is None else Site(tuple(components)),
+        {name: Path(path) for name, path in inputs_elsewhere.items()},
         fingerprint,
         inputs,
         Path(log),

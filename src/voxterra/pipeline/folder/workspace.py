@@ -34,7 +34,7 @@ _PRODUCTS = "products"
 
 @dataclass(frozen=True)
 class Workspace:
-    """A run folder, or the part of one for components that lie apart.
+    """A run folder, or the part of one for another site.
 
     Attributes:
         root: the folder.
@@ -94,7 +94,7 @@ class Workspace:
         """Make the folder a stage writes in; keep what a stopped run of the same stage left.
 
         Returns:
-            True when there is such work to go on from.
+            True when there is such work to resume.
         """
         partial = self.partial_dir(stage)
         attempt = read_json(partial / ATTEMPT_FILE)
@@ -203,7 +203,7 @@ def open_workspace(out: Path) -> Workspace:
 
 
 def require_no_component(folder: Path) -> None:
-    """Refuse the folder of a component that lies apart: its run brings it up to date.
+    """Refuse the folder of another site in a run folder: its run brings it up to date.
 
     Raises:
         UsageError: it is one.
@@ -211,9 +211,9 @@ def require_no_component(folder: Path) -> None:
     run = folder.absolute().parent.parent
     if folder.absolute().parent.name == FOLDER_OF_COMPONENTS and (run / RUN_FILE).exists():
         raise UsageError(
-            "This folder is that of a component that lies apart, and belongs to a run.",
+            "This is the folder of one component of a run, not of a whole run.",
             where=str(folder),
-            next_step=f"Give the folder of that run, {run}; it does all its components.",
+            next_step=f"Give the folder of the run, {run}; it does all its components.",
         )
 
 

@@ -19,10 +19,10 @@ from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import part
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import Registration
-from voxterra.pipeline.engine.sites import facts_apart, find_apart
 from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.recipe import surface_files
 from voxterra.pipeline.recipe.plugins import backend_of, options_of
+from voxterra.pipeline.recipe.sites import find_sites, site_facts
 from voxterra.pipeline.recipe.summaries import (
     about_gaps,
     about_single_files,
@@ -79,7 +79,7 @@ def _georef(ctx: StageContext) -> StageOutput:
     from voxterra.io.georeference import write_georeference
 
     photos, found = read_photos_of(ctx), read_registration_of(ctx)
-    numbers = ctx.apart.numbers if ctx.apart else ()
+    numbers = ctx.site.numbers if ctx.site else ()
     placed = georeference(
         found.components, photos, ctx.config.georef, numbers=numbers, progress=ctx.progress
     )
@@ -232,7 +232,7 @@ def _report(ctx: StageContext) -> StageOutput:
         read_metadata(made / "metadata.json"),
         stage_facts(ctx.workspace, _before("report")),
         made,
-        () if ctx.apart else facts_apart(ctx.workspace, ctx.config),
+        () if ctx.site else site_facts(ctx.workspace, ctx.config),
     )
     path = ctx.out / "products" / "report.html"
     write_report(
@@ -261,7 +261,7 @@ STAGES: tuple[Stage, ...] = (
         _georef,
         code_version=5,
         tells_accuracy=True,
-        splits=find_apart,
+        splits=find_sites,
     ),
     Stage("depth", ("ingest", "georef"), ("depth",), _depth, resumable=True, requires=_require_gpu),
     Stage(
@@ -303,12 +303,12 @@ def read_photos_of(ctx: StageContext) -> PhotoSet:
     from voxterra.pipeline.folder.photo_table import read_photos
 
     photos = read_photos(ctx.input("ingest"), ctx.source, ctx.config.ingest.masks)
-    if ctx.apart is None:
+    if ctx.site is None:
         return photos
     if "georef" in ctx.inputs:
         components = read_components(ctx.input("georef"))
     else:
-        components = read_components(ctx.input("sfm"), ctx.apart.components)
+        components = read_components(ctx.input("sfm"), ctx.site.components)
     theirs = {image.name for component in components for image in component.images}
     return PhotoSet(photos.root, tuple(p for p in photos.photos if p.id in theirs))
 
@@ -338,8 +338,8 @@ def read_registration_of(ctx: StageContext) -> Registration:
     from voxterra.io.registration import read_registration
 
     folder = ctx.input("sfm")
-    if ctx.apart is not None:
-        return Registration(read_components(folder, ctx.apart.components))
+    if ctx.site is not None:
+        return Registration(read_components(folder, ctx.site.components))
     return read_registration(folder / "registration.json", read_components(folder))
 
 

@@ -16,7 +16,7 @@ from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import UnregisteredPhoto
-from voxterra.core.sites import worlds_apart
+from voxterra.core.sites import sites_of
 from voxterra.core.wording import listed
 from voxterra.pipeline.folder.fingerprint import canonical
 from voxterra.pipeline.folder.workspace import Workspace
@@ -73,7 +73,7 @@ def left_out(georeference: Georeference) -> tuple[str, ...]:
     """A warning for each world that surface and maps cannot hold, because nothing relates it to
     the others; its components are numbered as the warnings of the placement number them."""
     found = []
-    for apart in worlds_apart(georeference):
+    for apart in sites_of(georeference):
         count = sum(len(georeference.components[index].images) for index in apart.components)
         verb = "is" if len(apart.components) == 1 else "are"
         found.append(

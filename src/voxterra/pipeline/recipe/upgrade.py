@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from voxterra.io.files.json_file import read_json
-from voxterra.pipeline.engine.sites import apart_workspace
+from voxterra.pipeline.engine.sites import site_workspace
 from voxterra.pipeline.engine.stage import Stage
 from voxterra.pipeline.folder import upgrade as format_1
 from voxterra.pipeline.folder.fingerprint import fingerprint
@@ -55,7 +55,7 @@ def upgrade(workspace: Workspace, table: Sequence[Stage]) -> tuple[str, ...]:
     splits = next((stage.splits for stage in table if stage.splits), None)
     for site, its_config in splits(workspace, config) if splits and "georef" in results else ():
         which = " ".join(map(str, site.numbers))
-        own = apart_workspace(workspace, site)
+        own = site_workspace(workspace, site)
         given = ("ingest", "sfm")
         old_source = source | {name: f"{old[name]} {which}" for name in given}
         its_options = _options_of_site(options)
