@@ -26,6 +26,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class ReadProgress:
+    """Before the first stage: how much is read of photos, and of files that options name, that are
+    new or changed since the last run. `fraction` in [0, 1] of their bytes."""
+
+    fraction: float
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class RunEstimated:
     """What the stages that are not up to date will take, before the first of them starts.
 
@@ -187,6 +196,7 @@ class RunFailed:
 
 Event = (
     RunStarted
+    | ReadProgress
     | RunEstimated
     | StageStarted
     | StageProgress

@@ -17,10 +17,10 @@ from voxterra.core.scope import Scope, iterated_in
 from voxterra.errors import OutsideAreaError
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.engine import sites
-from voxterra.pipeline.engine.freshness import TO_COME
+from voxterra.pipeline.engine.freshness import TO_COME, Freshness
 from voxterra.pipeline.engine.plan import Source, photo_paths, planned
 from voxterra.pipeline.engine.stage import Stage
-from voxterra.pipeline.engine.stage_runner import StageRunner, main_runner
+from voxterra.pipeline.engine.stage_runner import StageRunner
 from voxterra.pipeline.engine.tasks import ENGINES
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import as_user_error, failure
@@ -34,6 +34,7 @@ from voxterra.pipeline.folder.run_file import (
 )
 from voxterra.pipeline.folder.workspace import CONFIG_FILE, LOCK_FILE, open_workspace
 from voxterra.pipeline.recipe.config_file import path_options, write_options
+from voxterra.pipeline.recipe.listing import hashes_of
 
 log = logging.getLogger(__name__)
 
@@ -111,17 +112,19 @@ def _run(
         stack.enter_context(locked(workspace.root / LOCK_FILE))
         read_run_file(workspace.root)
         workspace.recover()
-        stack.enter_context(logging_to(workspace.root / LOG_FILE, scope))
+        log_file = workspace.root / LOG_FILE
+        stack.enter_context(logging_to(log_file, scope))
         paths = given or photo_paths(recorded_source(workspace.root), workspace.root)
-        asked = config
+        asked, hashes = config, hashes_of(workspace)
         if own:
             from voxterra.pipeline.recipe.presets import settled
             from voxterra.pipeline.recipe.upgrade import upgrade
 
-            redone = upgrade(workspace, stages)
+            redone = upgrade(workspace, stages, hashes)
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)
-        main = main_runner(workspace, config, paths, plan, from_stage, does)
+        freshness = Freshness(workspace, config, paths, hashes, plan, from_stage)
+        main = StageRunner(workspace, config, paths, freshness, does, log_file)
         running = _Run(main, stages, from_stage, asked, redone, estimates=own, force=force)
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)
@@ -208,6 +211,7 @@ class _Run:
         `known` is whether a run was started in this folder before.
         """
         freshness = self.main.freshness
+        yield from freshness.read_files()
         freshness.find_out()
         if not known:
             self._record_question()
@@ -228,6 +232,8 @@ class _Run:
                 f"{', '.join(self.redone)}; made again, with all that depends on it",
             )
         yield from self._warn_of_gone_photos()
+        for runner in (self.main, *self.others):
+            yield from runner.warn_of_damaged_records()
         for runner in (self.main, *self.others):
             for stage in runner.freshness.to_do():
                 if stage.requires is not None:  # a missing part is found before hours of other work

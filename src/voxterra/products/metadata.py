@@ -19,6 +19,7 @@ from voxterra.core.photos import PhotoSet
 from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
 from voxterra.core.registration import UnregisteredPhoto
 from voxterra.core.sites import sites_of
+from voxterra.core.version import VERSION
 from voxterra.io.metadata import frame_summary, map_unit
 
 FORMAT = "voxterra metadata 1"
@@ -230,8 +231,8 @@ def coverage_numbers(
 
 def software_versions() -> dict[str, str | None]:
     """Versions of Voxterra and of the packages its results depend on; None = not installed."""
-    versions: dict[str, str | None] = {}
-    for name in ("voxterra", *_PACKAGES):
+    versions: dict[str, str | None] = {"voxterra": VERSION}
+    for name in _PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -199,6 +199,6 @@ def duration(seconds: float) -> str:
 
 def subtitle(metadata: Any) -> str:
     """When, and with what the run was made."""
-    version = metadata.get("software", {}).get("voxterra", "")
+    version = metadata.get("software", {}).get("voxterra") or ""
     created = str(metadata.get("created", ""))[:16].replace("T", " ")
     return " · ".join(part for part in (f"Voxterra {version}".strip(), created) if part)

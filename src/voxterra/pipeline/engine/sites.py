@@ -68,6 +68,7 @@ def site_runners(
             workspace,
             config,
             main.source,
+            main.freshness.hashes,
             plan[at:],
             from_stage,
             {name: f"{main.freshness.fingerprints[name]} {which}" for name in names},

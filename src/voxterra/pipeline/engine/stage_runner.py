@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from voxterra.pipeline.engine.tasks import TaskEngine
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import may_be_leftovers
 from voxterra.pipeline.folder.fingerprint import fingerprint
-from voxterra.pipeline.folder.journal import LOG_FILE
 from voxterra.pipeline.folder.record import StageRecord
 from voxterra.pipeline.folder.workspace import Workspace
 
@@ -74,6 +73,20 @@ class StageRunner:
         for message in record.warnings:
             yield ev.StageWarning(stage.name, message, self.number)
 
+    def warn_of_damaged_records(self) -> Iterator[Event]:
+        """Say which finished stages start over because nobody knows what they were made from."""
+        for stage in self.freshness.plan:
+            if not self.workspace.has_damaged_record(stage.name):
+                continue
+            later = self.freshness.depending_on(stage)
+            again = f"{stage.name} is done again" + (f", then {', '.join(later)}" if later else "")
+            message = (
+                f"{self.workspace.record_file(stage.name)} is damaged or gone, so nobody can tell "
+                f"what this result was made from: {again}; to keep the result, stop now and put "
+                "back a copy of that file"
+            )
+            yield ev.StageWarning(stage.name, message, self.number)
+
     def _warn_of_faults(self, stage: Stage) -> Iterator[Event]:
         """Say why a finished stage is done again though nothing that was asked is new."""
         wrong = self.freshness.faults(stage)
@@ -85,7 +98,8 @@ class StageRunner:
 
     def _do(self, stage: Stage) -> Generator[Event, None, StageRecord]:
         current, inputs = self.freshness.fingerprints[stage.name], self.freshness.inputs(stage)
-        attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs)
+        of_path = self.freshness.hashes.of_option
+        attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs, of_path)
         resumed = self.workspace.begin(stage.name, attempt, resumable=stage.can_resume(self.config))
         name = stage.name + (f" of {self.site.describe()}" if self.site else "")
         logger.info("stage %s starts%s", name, ": resumed" if resumed else "")
@@ -139,16 +153,3 @@ class StageRunner:
         plan = self.freshness.plan
         records = [self.workspace.record(s.name) for s in plan if s.tells_accuracy]
         return "; ".join(record.summary for record in records if record) or None
-
-
-def main_runner(
-    workspace: Workspace,
-    config: Any,
-    source: tuple[Path, ...],
-    plan: Sequence[Stage],
-    from_stage: str | None,
-    engine: TaskEngine,
-) -> StageRunner:
-    """The runner of a run's main site."""
-    freshness = Freshness(workspace, config, source, plan, from_stage)
-    return StageRunner(workspace, config, source, freshness, engine, workspace.root / LOG_FILE)

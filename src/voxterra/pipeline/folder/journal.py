@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from voxterra.core.scope import Scope
-from voxterra.pipeline.events import Event, StageProgress, to_dict
+from voxterra.pipeline.events import Event, ReadProgress, StageProgress, to_dict
 
 LOG_FILE = "log.txt"
 JOURNAL_FILE = "events.jsonl"
@@ -75,7 +75,7 @@ _level = _Level()
 
 def write_event(path: Path, event: Event) -> None:
     """Append an event to the journal; progress is left out, it would be long and say little."""
-    if isinstance(event, StageProgress):
+    if isinstance(event, StageProgress | ReadProgress):
         return
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **to_dict(event)}
     with suppress(OSError), path.open("a", encoding="utf-8") as journal:

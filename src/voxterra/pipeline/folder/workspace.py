@@ -12,6 +12,7 @@ from voxterra.errors import OutputError, UsageError
 from voxterra.io.files.atomic import remove_leftovers, sync, sync_tree
 from voxterra.io.files.json_file import read_json, write_json
 from voxterra.pipeline.folder.record import (
+    RECORD_FILE,
     FileFacts,
     StageRecord,
     compare,
@@ -48,15 +49,29 @@ class Workspace:
     def products_dir(self) -> Path:
         return self.deliver_to or self.root / _PRODUCTS
 
+    @property
+    def hashes_file(self) -> Path:
+        """Where hashes of the run's photos and options are kept, of all its sites."""
+        run = self.root if self.deliver_to is None else self.root.parent.parent
+        return run / "stages" / SOURCE_CACHE_FILE
+
     def stage_dir(self, stage: str) -> Path:
         return self.root / "stages" / stage
 
     def partial_dir(self, stage: str) -> Path:
         return self.root / "stages" / f".{stage}.partial"
 
+    def record_file(self, stage: str) -> Path:
+        return self.stage_dir(stage) / RECORD_FILE
+
     def record(self, stage: str) -> StageRecord | None:
         """Record of a stage's result in place, or None."""
         return read_record(self.stage_dir(stage))
+
+    def has_damaged_record(self, stage: str) -> bool:
+        """Whether there is a result of a stage, but no record of it that can be read."""
+        folder = self.stage_dir(stage)
+        return folder.is_dir() and any(folder.iterdir()) and self.record(stage) is None
 
     def faults(self, stage: str, record: StageRecord) -> tuple[str, ...]:
         """Files of a result that are gone or hold something else than the stage wrote.

@@ -20,6 +20,7 @@ from voxterra.core.sites import sites_of
 from voxterra.core.wording import listed
 from voxterra.pipeline.folder.fingerprint import canonical
 from voxterra.pipeline.folder.workspace import Workspace
+from voxterra.pipeline.recipe.listing import hashes_of
 from voxterra.pipeline.recipe.plugins import backend_sections
 from voxterra.pipeline.recipe.surface_files import surface_facts
 from voxterra.report.facts import StageFacts
@@ -179,7 +180,7 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": {"python": platform.python_version()},  # packages are added by the products
         "platform": f"{sys.platform} {platform.machine()}",
-        "config": canonical(_that_counts(config)),
+        "config": canonical(_that_counts(config), hashes_of(workspace).of_option),
         "surface": surface_facts(workspace.stage_dir("surface")),
         "stages": timings,
     }
