@@ -98,8 +98,7 @@ class StageRunner:
 
     def _do(self, stage: Stage) -> Generator[Event, None, StageRecord]:
         current, inputs = self.freshness.fingerprints[stage.name], self.freshness.inputs(stage)
-        of_path = self.freshness.hashes.of_option
-        attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs, of_path)
+        attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs)
         resumed = self.workspace.begin(stage.name, attempt, resumable=stage.can_resume(self.config))
         name = stage.name + (f" of {self.site.describe()}" if self.site else "")
         logger.info("stage %s starts%s", name, ": resumed" if resumed else "")

@@ -17,7 +17,16 @@ OfPath = Callable[[Path], Any]
 """What stands for a file or folder that an option names: `FileHashes.of_option`."""
 
 
-def canonical(value: Any, of_path: OfPath) -> Any:
+def no_paths(path: Path) -> Any:
+    """For options that name no files.
+
+    Raises:
+        TypeError: they do.
+    """
+    raise TypeError(f"the content of {path} must count: give FileHashes.of_option")
+
+
+def canonical(value: Any, of_path: OfPath = no_paths) -> Any:
     """JSON-ready form of what counts of a config value; a path counts by the files' content.
 
     Fields with the metadata {"affects_result": False}, such as a number of threads, are left out.
@@ -59,7 +68,7 @@ def fingerprint(
     code_version: int,
     config: Mapping[str, Any],
     inputs: Mapping[str, str],
-    of_path: OfPath,
+    of_path: OfPath = no_paths,
 ) -> str:
     """sha256 of everything that a stage's result depends on.
 
