@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import sys
 import time
@@ -110,6 +112,10 @@ def test_a_second_run_of_ingest_opens_neither_photos_nor_masks_nor_table(source,
     config = replace(preset("preview"), ingest=ingest)
     list(run(source, tmp_path / "run/out", config, until="ingest"))
     assert set(opened()) == {"a.jpg", "a.png", "b.jpg", "table.csv"}
+    photos = json.loads((tmp_path / "run/out/stages/ingest/photos.json").read_text())["photos"]
+    content = {p["id"]: p["sha256"] for p in photos}
+    assert content["a.jpg"] == hashlib.sha256((source / "a.jpg").read_bytes()).hexdigest()
+    opened()
     events = list(run(None, tmp_path / "run/out", config, until="ingest"))
     assert isinstance(events[1], ev.StageSkipped) and opened() == []
 

@@ -66,9 +66,12 @@ def test_a_crs_among_the_options_of_format_1_is_one_of_the_map(folder: Path) -> 
 
 def test_a_killed_upgrade_is_done_again(folder: Path) -> None:
     workspace = Workspace(folder / "voxels")
-    assert upgrade(workspace, STAGES, hashes_of(workspace)) == ()
+    hashes = hashes_of(workspace)
+    assert upgrade(workspace, STAGES, hashes) == ()
     before = [workspace.record(name) for name in KEPT]
-    assert upgrade(workspace, STAGES, hashes_of(workspace)) == ()  # the run file is still of format 1
+    assert (
+        upgrade(workspace, STAGES, hashes_of(workspace)) == ()
+    )  # the run file is still of format 1
     assert [workspace.record(name) for name in KEPT] == before
     assert started(again(folder / "voxels", until="mesh")) == []
 

@@ -95,6 +95,11 @@ class FileHashes:
         files = self._source_files(source)
         return _hash_of({name: self._sha256(name, path) for name, path in files.items()})
 
+    def known(self, source: Sequence[Path]) -> dict[Path, str]:
+        """sha256 of each file of a source that is known and has not changed since."""
+        found = {p: self._fresh(name, p) for name, p in self._source_files(source).items()}
+        return {path: sha256 for path, sha256 in found.items() if sha256 not in (None, _UNREADABLE)}
+
     def of_option(self, path: Path) -> Any:
         """sha256 over what an option names, a file or a folder; its own place does not count."""
         if not path.exists():

@@ -21,6 +21,7 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import Registration
 from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.recipe import surface_files
+from voxterra.pipeline.recipe.listing import hashes_of
 from voxterra.pipeline.recipe.plugins import backend_of, options_of
 from voxterra.pipeline.recipe.sites import find_sites, site_facts
 from voxterra.pipeline.recipe.summaries import (
@@ -47,7 +48,13 @@ def _ingest(ctx: StageContext) -> StageOutput:
     from voxterra.pipeline.folder.photo_table import write_photos
 
     source = ctx.source[0] if len(ctx.source) == 1 else ctx.source
-    photos = ingest_photos(source, ctx.config.ingest, work_dir=ctx.out, progress=ctx.progress)
+    photos = ingest_photos(
+        source,
+        ctx.config.ingest,
+        work_dir=ctx.out,
+        sha256=hashes_of(ctx.workspace).known(ctx.source),
+        progress=ctx.progress,
+    )
     write_photos(photos, ctx.out, ctx.source, ctx.config.ingest.masks)
     return StageOutput(describe_photos(photos), (*photos.warnings, *about_single_files(photos)))
 
