@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("voxterra")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+from voxterra.core.version import VERSION
+
+__version__ = VERSION
 
 # Public name -> where it lives. The one import path of a symbol is this package.
 _PUBLIC = {

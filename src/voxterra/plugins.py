@@ -7,6 +7,8 @@ from voxterra.core.artifact import Artifact
 from voxterra.core.costs import Cost
 from voxterra.core.registry import Registry, Unavailable
 from voxterra.depth.source import DEPTH_SOURCES, DepthInputs, DepthSource, DepthTask
+from voxterra.pipeline.engine.tasks import ENGINES, Task, TaskEngine, TaskState, lost
+from voxterra.pipeline.engine.worker import read_state, write_task
 from voxterra.surface.backend import (
     BACKENDS,
     SurfaceBackend,
@@ -18,6 +20,7 @@ from voxterra.surface.backend import (
 __all__ = [
     "BACKENDS",
     "DEPTH_SOURCES",
+    "ENGINES",
     "Artifact",
     "Cost",
     "DepthInputs",
@@ -28,5 +31,11 @@ __all__ = [
     "SurfaceInputs",
     "SurfaceResult",
     "SurfaceWork",
+    "Task",
+    "TaskEngine",
+    "TaskState",
     "Unavailable",
+    "lost",
+    "read_state",
+    "write_task",
 ]

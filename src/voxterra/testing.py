@@ -23,6 +23,7 @@ from voxterra.depth.source import DepthInputs, DepthSource, DepthTask
 from voxterra.depth.sparse import SparseDepth
 from voxterra.errors import Cancelled, ReconstructionError
 from voxterra.kernels.raster.zbuffer import rasterize_depth
+from voxterra.pipeline.engine.conformance import check_engine
 from voxterra.report.render import render_textured, sample_texture
 from voxterra.surface.backend import (
     SurfaceBackend,
@@ -38,6 +39,7 @@ __all__ = [
     "assert_grad_close",
     "check_backend",
     "check_depth_source",
+    "check_engine",
     "checker",
     "depth_normals",
     "look_at",

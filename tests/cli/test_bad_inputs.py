@@ -431,13 +431,13 @@ def test_a_full_disk(tmp_path: Path) -> None:
         "15m",
         """
         run; echo "first: $?"
-        run --anyway; echo "second: $?"
+        run --force; echo "second: $?"
         mount -o remount,size=90m $DISK
-        run --anyway --until sfm; echo "third: $?"
+        run --force --until sfm; echo "third: $?"
         dd if=/dev/zero of=$DISK/fill bs=1k 2>/dev/null
-        run --anyway --until georef; echo "fourth: $?"
+        run --force --until georef; echo "fourth: $?"
         rm $DISK/fill
-        run --anyway --until georef; echo "fifth: $?"
+        run --force --until georef; echo "fifth: $?"
         """,
     )
     codes = re.findall(r"^(\w+): (\d+)$", said, re.MULTILINE)
@@ -478,11 +478,11 @@ def test_products_are_whole_or_not_there_on_a_disk_that_fills_up(tmp_path: Path)
         tmp_path / "disk",
         "120m",
         """
-        run --anyway --until mesh >/dev/null; echo "mesh: $?"
+        run --force --until mesh >/dev/null; echo "mesh: $?"
         for left in 16 40 64 96 128 160 200 260 320 400 500 700 1000 2000; do
             free=$(df --output=avail -B1024 $DISK | tail -1)
             dd if=/dev/zero of=$DISK/fill bs=1k count=$((free - left)) 2>/dev/null
-            run --anyway --until products --products.products dsm ortho >/dev/null
+            run --force --until products --products.products dsm ortho >/dev/null
             echo "left $left: $?"
             rm $DISK/fill
             for file in dsm ortho; do

@@ -77,6 +77,11 @@ def test_unknown_option_names_the_nearest(voxterra, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+def test_an_option_of_earlier_versions_is_named_by_its_new_name(voxterra, tmp_path):
+    done = voxterra("run", tmp_path, "--out", tmp_path / "out", "--anyway")
+    expect(done, 2, "There is no option '--anyway'; it is --force now.")
+
+
 def test_missing_and_wrong_values(voxterra, tmp_path):
     done = voxterra("run", tmp_path)
     assert done.returncode == 2 and "--out" in done.stderr
@@ -164,5 +169,5 @@ def test_memory_that_does_not_suffice(monkeypatch, capsys):
     monkeypatch.setattr(program, "_dispatch", too_large)
     assert main(["train"]) == 1
     err = capsys.readouterr().err
-    assert "memory of this machine does not suffice" in err and "Take smaller photos" in err
+    assert "This machine has too little memory" in err and "Take smaller photos" in err
     assert "Traceback" not in err and "Internal error" not in err

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from voxterra.cli import steps
-from voxterra.core.options import with_values
+from voxterra.core.options import plain, with_values
 from voxterra.pipeline.folder.run_file import write_run_file
-from voxterra.pipeline.recipe.config_file import plain
 from voxterra.pipeline.recipe.presets import preset
 
 
@@ -40,7 +39,7 @@ def test_options_before_the_folder_leave_the_other_options_alone(recorded, asked
     out, config = recorded
     for args in (["--json", str(out)], [str(out), "--json"]):
         assert steps.run(["sfm", *args]) == 0
-        assert asked.pop() == (out, config, {"from_stage": "sfm", "until": "sfm", "anyway": False})
+        assert asked.pop() == (out, config, {"from_stage": "sfm", "until": "sfm", "force": False})
     changed = with_values(config, {"products": {"gsd_m": 0.05}}, where="test")
     for args in (["--products.gsd-m", "0.05", str(out)], ["--products.gsd-m=0.05", str(out)]):
         assert steps.run(["products", *args]) == 0

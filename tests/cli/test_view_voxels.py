@@ -186,6 +186,33 @@ def test_images_are_small_while_the_camera_moves_and_full_at_rest(painter):
     assert len(browsers.sent) == count
 
 
+def test_what_cannot_be_drawn_is_said_in_the_browser_and_logged_once(painter, monkeypatch, caplog):
+    said = []
+    real = viewer_painter.with_text
+    monkeypatch.setattr(
+        viewer_painter, "with_text", lambda p, text: said.append(text) or real(p, text)
+    )
+    draw, broken = Painter.draw, [True]
+
+    def fails(self, view, show="colour"):
+        if broken:
+            raise RuntimeError("CUDA error: out of memory\nmore lines")
+        return draw(self, view, show)
+
+    monkeypatch.setattr(Painter, "draw", fails)
+    browsers = Browsers()
+    VoxelLayer(browsers, painter)
+    client = browsers.open(camera_at(FRONT))
+    browsers.wait(2)
+    why = "RuntimeError: CUDA error: out of memory"
+    assert set(said) == {f"Voxels cannot be drawn: {why}"}
+    assert [r.message for r in caplog.records] == [f"voxels cannot be drawn: {why}"]
+    broken.clear()
+    client.move()
+    browsers.wait(4)
+    assert browsers.sent[-1].std() > 20  # it is drawn again
+
+
 def test_the_folder_of_a_model_is_something_to_look_at(folder, model):
     scene = load_scene(folder)
     assert scene.model.n_voxels == model.n_voxels and [v.name for v in scene.views] == ["front.jpg"]

@@ -12,13 +12,14 @@ from good_inputs import photo_bytes
 from mutate import JSON, damaged
 
 from voxterra.cli.run import recorded_options
+from voxterra.core.options import plain
 from voxterra.errors import VoxterraError
 from voxterra.ingest.ingest import ingest_photos
 from voxterra.pipeline.folder.photo_table import read_photos, write_photos
 from voxterra.pipeline.folder.record import StageRecord, facts_of, write_record
 from voxterra.pipeline.folder.run_file import recorded_source, write_run_file
 from voxterra.pipeline.folder.workspace import Workspace
-from voxterra.pipeline.recipe.config_file import path_options, plain
+from voxterra.pipeline.recipe.config_file import path_options
 from voxterra.pipeline.recipe.presets import preset
 
 CASES = 200

@@ -6,6 +6,8 @@ that a test can kill it in the middle.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -54,7 +56,9 @@ def count(ctx: StageContext) -> StageOutput:
         ctx.progress(step / config.steps, f"{step}/{config.steps}")
         time.sleep(config.seconds / config.steps)
         done.write_text("x" * (step + 1))
-    if config.fail:
+    if config.fail == "Killed" or (config.fail == "Killed once" and start < config.steps):
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif config.fail in ("OSError", "Bug"):
         raise {"OSError": OSError(28, "No space left on device"), "Bug": KeyError("oops")}[
             config.fail
         ]

@@ -13,10 +13,10 @@ import yaml
 from PIL import Image as Pillow
 
 from voxterra.core.camera import Camera
+from voxterra.core.options import plain
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.io.colmap.model import write_colmap
 from voxterra.io.nerf import write_transforms
-from voxterra.pipeline.recipe.config_file import plain
 from voxterra.pipeline.recipe.presets import preset
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>

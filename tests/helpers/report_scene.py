@@ -14,7 +14,7 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, Lag, Placement
 from voxterra.core.photos import PhotoSet, RejectedFile
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
-from voxterra.core.sites import Apart
+from voxterra.core.sites import Site
 from voxterra.core.transforms import Similarity
 from voxterra.io.arrays import write_mesh
 from voxterra.io.depth_store import write_views
@@ -99,8 +99,8 @@ def _elsewhere(folder: Path) -> tuple[ApartFacts, ...]:
     write_mesh(mesh, work / "mesh.npz")
     write_views(maps.views, work / "depth")
     return (
-        ApartFacts(Apart((1,)), own, work / "mesh.npz", work / "depth", None),
-        ApartFacts(Apart((2,)), folder / "component_3", work / "no", work / "no",
+        ApartFacts(Site((1,)), own, work / "mesh.npz", work / "depth", None),
+        ApartFacts(Site((2,)), folder / "component_3", work / "no", work / "no",
                    "No two photos agree."),
     )  # fmt: skip
 

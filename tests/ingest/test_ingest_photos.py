@@ -295,3 +295,11 @@ def test_result_does_not_depend_on_the_number_of_workers(make_photo, tmp_path: P
         make_photo(f"in/{i}.jpg")
     one = ingest_photos(tmp_path / "in", IngestConfig(workers=1), work_dir=tmp_path)
     assert one == ingest_photos(tmp_path / "in", IngestConfig(workers=4), work_dir=tmp_path)
+
+
+def test_a_hash_that_is_known_is_not_made_again(make_photo, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_photo(f"in/{name}.jpg")
+    known = {tmp_path / "in/a.jpg": "known"}
+    photos = ingest_photos(tmp_path / "in", work_dir=tmp_path, sha256=known).photos
+    assert photos[0].sha256 == "known" and len(photos[1].sha256) == 64

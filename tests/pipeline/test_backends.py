@@ -11,7 +11,7 @@ import pytest
 from voxterra.cli.arguments import parse
 from voxterra.cli.run import RunArguments
 from voxterra.core.machine import this_machine
-from voxterra.core.options import with_values
+from voxterra.core.options import plain, with_values
 from voxterra.errors import MissingPartError, UsageError
 from voxterra.pipeline.folder.fingerprint import fingerprint
 from voxterra.pipeline.folder.record import StageRecord
@@ -19,7 +19,7 @@ from voxterra.pipeline.folder.run_file import write_run_file
 from voxterra.pipeline.folder.workspace import Workspace
 from voxterra.pipeline.recipe import presets
 from voxterra.pipeline.recipe.config import RunConfig, check_config
-from voxterra.pipeline.recipe.config_file import plain, read_options, write_options
+from voxterra.pipeline.recipe.config_file import read_options, write_options
 from voxterra.pipeline.recipe.presets import PRESETS, preset
 from voxterra.pipeline.recipe.stages import STAGES
 from voxterra.pipeline.run import run

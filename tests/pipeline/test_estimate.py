@@ -75,7 +75,7 @@ def test_voxels_cost_what_their_iterations_cost():
     assert estimate(SURVEY, on_gpu, 2, ("surface",)).seconds < b
 
 
-def test_worlds_apart_cost_what_their_photos_cost():
+def test_other_sites_cost_what_their_photos_cost():
     late = ("depth", "surface", "mesh", "products", "report")
     near, far = replace(SURVEY, count=70), replace(SURVEY, count=30)
     both = forecast.estimate_worlds(SURVEY, config(), 2, late, [(30, late)])
@@ -121,12 +121,12 @@ def told(memory_gb: float, disk_gb: float, **there: float) -> ev.RunEstimated:
 
 def test_what_cannot_fit_is_refused_with_advice():
     with pytest.raises(VoxterraError) as caught:
-        list(forecast.require_room(told(9, 1), config("high"), anyway=False))
+        list(forecast.require_room(told(9, 1), config("high"), force=False))
     assert "9.0 GB of memory; this machine has 8.0 GB" in str(caught.value)
-    assert caught.value.where == "stage mesh" and "--anyway" in str(caught.value.next_step)
+    assert caught.value.where == "stage mesh" and "--force" in str(caught.value.next_step)
     assert "--preset" in str(caught.value.next_step)
     with pytest.raises(OutputError, match=r"grow by about 25 GB; the disk has 20 GB left") as full:
-        list(forecast.require_room(told(1, 25), config(), anyway=False))
+        list(forecast.require_room(told(1, 25), config(), force=False))
     assert exit_code(full.value) == 20
 
 
@@ -141,12 +141,12 @@ def test_the_advice_fits():
 
 
 def test_tight_memory_and_anyway_are_warnings():
-    assert "memory is tight" in next(forecast.require_room(told(6, 1), config(), anyway=False))
-    both = list(forecast.require_room(told(9, 25), config(), anyway=True))
+    assert "memory is tight" in next(forecast.require_room(told(6, 1), config(), force=False))
+    both = list(forecast.require_room(told(9, 25), config(), force=True))
     assert len(both) == 2 and "may be killed" in both[0] and "may end early" in both[1]
     unknown = told(99, 99, memory_free_bytes=None, memory_total_bytes=None, disk_free_bytes=None)
-    assert list(forecast.require_room(unknown, config(), anyway=False)) == []
-    assert list(forecast.require_room(told(1, 1), config(), anyway=False)) == []
+    assert list(forecast.require_room(unknown, config(), force=False)) == []
+    assert list(forecast.require_room(told(1, 1), config(), force=False)) == []
 
 
 def test_a_run_tells_before_it_starts_and_not_when_nothing_is_to_do(tmp_path):
@@ -171,6 +171,6 @@ def test_a_run_without_room_does_not_start(tmp_path, monkeypatch):
     with pytest.raises(VoxterraError, match="of memory"):
         list(events)
     assert not (tmp_path / "out" / "stages" / "ingest").exists()
-    anyway = list(run(tmp_path / "photos", tmp_path / "out", config(), until="ingest", anyway=True))
-    assert isinstance(anyway[-1], ev.RunFinished)
-    assert [e for e in anyway if isinstance(e, ev.StageWarning) and "may be killed" in e.message]
+    forced = list(run(tmp_path / "photos", tmp_path / "out", config(), until="ingest", force=True))
+    assert isinstance(forced[-1], ev.RunFinished)
+    assert [e for e in forced if isinstance(e, ev.StageWarning) and "may be killed" in e.message]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 import pytest
 
 from voxterra.cli import run as run_verb
-from voxterra.core.options import with_values
+from voxterra.core.options import plain, with_values
 from voxterra.errors import FormatError, InputError, UsageError
 from voxterra.pipeline.folder.fingerprint import fingerprint
 from voxterra.pipeline.recipe.config import RunConfig, check_config, recorded_config
-from voxterra.pipeline.recipe.config_file import plain, read_options, write_options
+from voxterra.pipeline.recipe.config_file import read_options, write_options
 from voxterra.pipeline.recipe.presets import PRESETS, preset
 from voxterra.pipeline.recipe.stages import STAGES
 from voxterra.surface.backend import BACKENDS

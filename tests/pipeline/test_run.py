@@ -205,6 +205,7 @@ def test_photos_moved_together_with_the_run_are_found(source, tmp_path):
 
 def test_closing_stops_the_stage_and_leaves_nothing_half_written(source, tmp_path):
     config = FakeConfig(count=CountConfig(seconds=20.0, steps=200))
+    threads = set(threading.enumerate())
     events = run(source, tmp_path / "out", config, stages=STAGES)
     for event in events:
         if isinstance(event, ev.StageProgress) and event.stage == "count":
@@ -212,7 +213,7 @@ def test_closing_stops_the_stage_and_leaves_nothing_half_written(source, tmp_pat
     start = time.perf_counter()
     events.close()
     assert time.perf_counter() - start < 2.0
-    assert not [t for t in threading.enumerate() if t.name.startswith("voxterra-")]
+    assert set(threading.enumerate()) == threads
     assert not (tmp_path / "out/stages/count").exists()
     assert (tmp_path / "out/stages/read/text.txt").exists()
     assert skipped(go(source, tmp_path / "out"))[:1] == ["read"]

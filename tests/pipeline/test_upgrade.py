@@ -12,6 +12,7 @@ from voxterra.cli.run import recorded_options
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.folder.upgrade import KEPT
 from voxterra.pipeline.folder.workspace import Workspace
+from voxterra.pipeline.recipe.listing import hashes_of
 from voxterra.pipeline.recipe.stages import STAGES
 from voxterra.pipeline.recipe.upgrade import upgrade
 from voxterra.pipeline.run import run
@@ -65,9 +66,12 @@ def test_a_crs_among_the_options_of_format_1_is_one_of_the_map(folder: Path) -> 
 
 def test_a_killed_upgrade_is_done_again(folder: Path) -> None:
     workspace = Workspace(folder / "voxels")
-    assert upgrade(workspace, STAGES) == ()
+    hashes = hashes_of(workspace)
+    assert upgrade(workspace, STAGES, hashes) == ()
     before = [workspace.record(name) for name in KEPT]
-    assert upgrade(workspace, STAGES) == ()  # the run file is still of format 1
+    assert (
+        upgrade(workspace, STAGES, hashes_of(workspace)) == ()
+    )  # the run file is still of format 1
     assert [workspace.record(name) for name in KEPT] == before
     assert started(again(folder / "voxels", until="mesh")) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from xml.etree.ElementTree import tostring
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 from known_scene import BLUE_TOP, GEO, inputs, on_map
 from report_scene import second_component, with_points
 
+import voxterra as vt
 from voxterra.core.geo import GeoFrame
+from voxterra.products import metadata
 from voxterra.report.charts import columns, histogram, number, round_down, ticks
 from voxterra.report.coverage import Coverage, survey
 from voxterra.report.map_data import site_of
 from voxterra.report.markup import document, el, table
+from voxterra.report.overview import subtitle
 from voxterra.report.pictures import shaded
 from voxterra.report.render import overview, render
 from voxterra.report.residuals import gaps, reprojection
@@ -160,6 +164,15 @@ def test_charts_hold_every_value():
     assert [t.text for t in row.iter("title")] == ["a: 1", "d: 2"]
     columns([], [], y_title="px")
     histogram([0.0, 0.0], x_title="x", y_title="y")
+
+
+def test_a_source_tree_that_was_never_installed_has_a_version(monkeypatch):
+    def not_installed(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", not_installed)
+    assert subtitle({"software": metadata.software_versions()}) == f"Voxterra {vt.__version__}"
+    assert subtitle({"software": {"voxterra": None}}) == "Voxterra"  # as earlier versions wrote it
 
 
 def test_text_is_escaped_where_it_is_written():

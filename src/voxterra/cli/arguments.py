@@ -14,6 +14,8 @@ from voxterra.errors import UsageError
 
 T = TypeVar("T")
 
+_RENAMED = {"--anyway": "--force"}
+
 
 def parse(
     kind: type[T],
@@ -43,8 +45,9 @@ def parse(
         if arg == "--":
             break
         if (arg.startswith("--") and flag not in known) or _is_short(arg):
+            meant = f"; it is {_RENAMED[flag]} now." if flag in _RENAMED else nearest(flag, known)
             raise UsageError(
-                f"There is no option '{arg.split('=')[0]}'{nearest(flag, known)}",
+                f"There is no option '{arg.split('=')[0]}'{meant}",
                 where=f"voxterra {verb}",
                 next_step=f"voxterra {verb} --help lists the options.",
             )

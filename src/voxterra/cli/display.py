@@ -174,6 +174,8 @@ class _Report:
 
     def __call__(self, event: Event) -> None:
         match event:
+            case ev.ReadProgress():
+                self._read(event)
             case ev.RunEstimated():
                 self.console.print(escape(describe_estimate(event)))
             case ev.StageStarted():
@@ -196,6 +198,17 @@ class _Report:
                 self._stop_bars()
                 self._warn()  # files left out and the like may be why it failed
                 self._fail(event)
+
+    def _read(self, event: ev.ReadProgress) -> None:
+        if self.bars:
+            key = ("reading", None)
+            if key not in self.tasks:
+                self.tasks[key] = self.bars.add_task("", stage=key[0], total=1.0)
+            task = self.tasks[key]
+            self.bars.update(task, completed=event.fraction, description=escape(event.message))
+        elif event.fraction >= 1 or time.monotonic() - self.last_line > PLAIN_EVERY_S:
+            self.last_line = time.monotonic()
+            self.console.print(f"reading: {event.fraction:.0%} {escape(event.message)}")
 
     def _start(self, event: ev.StageStarted) -> None:
         text = "resumes where it was stopped" if event.resumed else ""

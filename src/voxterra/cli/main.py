@@ -243,7 +243,7 @@ def _cannot_write(error: OSError) -> int:
 
 def _out_of_memory() -> int:
     shown = VoxterraError(
-        "The memory of this machine does not suffice.",
+        "This machine has too little memory.",
         next_step="Take smaller photos or fewer voxels, or close other programs.",
     )
     print_error(shown)

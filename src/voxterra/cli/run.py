@@ -87,7 +87,7 @@ class RunArguments:
         StageName | None, tyro.conf.arg(help_behavior_hint="(default: the last one)")
     ] = None
     """Stop after this stage."""
-    anyway: tyro.conf.FlagCreatePairsOff[bool] = False
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
     """Start even where memory or disk will hardly suffice, by estimate."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON event a line, and nothing else."""
@@ -106,7 +106,7 @@ def run(args: list[str]) -> int:
         resolved(given),
         from_stage=given.from_,
         until=given.until,
-        anyway=given.anyway,
+        force=given.force,
     )
     return follow(events, as_json=given.json)
 

@@ -33,7 +33,7 @@ class StepArguments:
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
-    anyway: tyro.conf.FlagCreatePairsOff[bool] = False
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
     """Start even where memory or disk will hardly suffice, by estimate."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON event a line, and nothing else."""
@@ -52,7 +52,7 @@ def run(args: list[str]) -> int:
         raise _no_run(step, folder)
     given = _parse(step, rest, run_verb.recorded_options(folder) or RunConfig())
     events = run_pipeline(
-        None, given.run, given.options, from_stage=step, until=step, anyway=given.anyway
+        None, given.run, given.options, from_stage=step, until=step, force=given.force
     )
     return follow(events, as_json=given.json)
 

@@ -15,6 +15,15 @@ from voxterra.errors import UsageError
 T = TypeVar("T")
 
 
+def plain(value: Any) -> Any:
+    """JSON- and YAML-ready form of options; `with_values` reads it back."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return str(value.absolute()) if isinstance(value, Path) else value
+
+
 def with_values(base: T, values: Any, *, where: str, prefix: str = "", root: Any = None) -> T:
     """A copy of the config `base` with some values replaced.
 

@@ -1,4 +1,4 @@
-"""Components that the world of most photos cannot hold, and which of them share another world."""
+"""Sites other than that of most photos: components that its world frame cannot hold."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from voxterra.core.wording import listed
 REACH_M = 10_000.0
 
 FOLDER_OF_COMPONENTS = "components"
-"""In a run folder: what its stages make of components that lie apart, by their numbers."""
+"""In a run folder: results of the stages of other sites, by the number of a component."""
 
 
 @dataclass(frozen=True)
-class Apart:
-    """Components that share a world which is not that of most photos.
+class Site:
+    """Components that share a world frame, which is not that of most photos.
 
     Attributes:
         components: indices into `Georeference.components`, ascending; one at least.
@@ -55,11 +55,11 @@ class Apart:
         return f"component{plural} {listed([str(n) for n in self.numbers])}"
 
 
-def worlds_apart(georeference: Georeference) -> tuple[Apart, ...]:
-    """Which components the georeference's own world does not hold, by the world they share.
+def sites_of(georeference: Georeference) -> tuple[Site, ...]:
+    """The other sites: components that the georeference's world frame does not hold.
 
-    Those with a frame of their own share a world when they lie within `REACH_M` of each other,
-    directly or by way of others. Each that nothing places is a world by itself, in its own units.
+    Components with a frame of their own share a site when they lie within `REACH_M` of each other,
+    directly or by way of others. Each that nothing places is a site by itself, in its own units.
 
     Args:
         georeference: its `components` are not looked at.
@@ -68,11 +68,11 @@ def worlds_apart(georeference: Georeference) -> tuple[Apart, ...]:
     rest = [i for i in range(len(georeference.placements)) if i not in held]
     frames = {i: frame for i in rest if (frame := georeference.placements[i].apart) is not None}
     label = dict(zip(frames, shared_worlds([(f.lon, f.lat) for f in frames.values()])))
-    worlds: dict[tuple[str, int], list[int]] = {}
+    sites: dict[tuple[str, int], list[int]] = {}
     for i in rest:
         key = ("placed", int(label[i])) if i in label else ("alone", i)
-        worlds.setdefault(key, []).append(i)
-    return tuple(Apart(tuple(indices)) for indices in worlds.values())
+        sites.setdefault(key, []).append(i)
+    return tuple(Site(tuple(indices)) for indices in sites.values())
 
 
 def shared_worlds(lonlat: ArrayLike) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import SOURCE_MEASURED, SurfaceRaster
-from voxterra.core.sites import FOLDER_OF_COMPONENTS, Apart
+from voxterra.core.sites import FOLDER_OF_COMPONENTS, Site
 from voxterra.errors import FormatError, InputError
 from voxterra.io.truth.cameras import PosedCameras, posed_cameras, read_truth_cameras
 from voxterra.io.truth.raster import read_heights
@@ -85,11 +85,11 @@ def find_product(path: Path, *names: str) -> Path:
 
 
 def _products_of_component(path: Path) -> tuple[Path, ...]:
-    """Where the products lie of what a run made of a component that lies apart."""
+    """Where the products of another site of a run lie."""
     path = path.absolute()
     if path.parent.name != FOLDER_OF_COMPONENTS or not path.name.isdigit():
         return ()
-    return (path.parent.parent / "products" / Apart((int(path.name) - 1,)).folder,)
+    return (path.parent.parent / "products" / Site((int(path.name) - 1,)).folder,)
 
 
 def find_depth(path: Path) -> Path:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +49,7 @@ def ingest_photos(
     config: IngestConfig | None = None,
     *,
     work_dir: Path,
+    sha256: Mapping[Path, str] | None = None,
     progress: Progress = no_progress,
 ) -> PhotoSet:
     """Read the photos of a folder, a zip archive or a list of files, with what is known of each.
@@ -62,6 +63,7 @@ def ingest_photos(
         source: folder, .zip, photo, or several photos and folders.
         config: see `IngestConfig`; None for the defaults.
         work_dir: zip archives are unpacked into its folder `unpacked`.
+        sha256: of files, as far as it is known already; these are not read for it again.
         progress: called per photo; may raise `Cancelled`.
 
     Returns:
@@ -82,7 +84,7 @@ def ingest_photos(
         sources = only_listed(sources, config.only)
     ids = [path.relative_to(sources.root).as_posix() for path in sources.photos]
     rows, notes = _table(sources, ids)
-    read, rejected = _read_all(sources, ids, config, part(progress, 0.2, 0.95))
+    read, rejected = _read_all(sources, ids, config, sha256 or {}, part(progress, 0.2, 0.95))
     read, copies = _without_copies(read)
     read, stretches = _stretched(read)
     rejected += copies
@@ -127,10 +129,11 @@ class _Read:
     stretch: Stretch | None = None
 
 
-def _read_one(path: Path, photo_id: str, max_megapixels: float) -> _Read:
+def _read_one(path: Path, photo_id: str, max_megapixels: float, sha256: str | None) -> _Read:
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 is None:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise cannot_read(error, path) from error
     header = band_file(path, max_megapixels=max_megapixels)
@@ -147,7 +150,11 @@ def _read_one(path: Path, photo_id: str, max_megapixels: float) -> _Read:
 
 
 def _read_all(
-    sources: Sources, ids: Sequence[str], config: IngestConfig, progress: Progress
+    sources: Sources,
+    ids: Sequence[str],
+    config: IngestConfig,
+    sha256: Mapping[Path, str],
+    progress: Progress,
 ) -> tuple[list[_Read], list[RejectedFile]]:
     read: list[_Read] = []
     rejected: list[RejectedFile] = []
@@ -159,7 +166,7 @@ def _read_all(
         # Pillow writes to stderr when EXIF is damaged; here that becomes a warning of the photo.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         waiting = {
-            pool.submit(_read_one, path, name, config.max_megapixels): name
+            pool.submit(_read_one, path, name, config.max_megapixels, sha256.get(path)): name
             for path, name in zip(sources.photos, ids, strict=True)
         }
         try:

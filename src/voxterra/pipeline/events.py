@@ -1,7 +1,7 @@
-"""What a run tells while it goes: typed events, each one line of JSON in `events.jsonl`.
+"""What a run yields: typed events, each one line of JSON in `events.jsonl`.
 
-Components that lie apart have stages of their own: `component` is then their number, as people
-count components (of several in one world, that of the largest), and None for the run's own world.
+Other sites (`core.sites`) have stages of their own: `component` is then the number of the site's
+largest component, as people count components, and None for the main site.
 """
 
 from __future__ import annotations
@@ -23,6 +23,15 @@ class RunStarted:
     out: str
     stages: tuple[str, ...]
     version: str
+
+
+@dataclass(frozen=True)
+class ReadProgress:
+    """Before the first stage: how much is read of photos, and of files that options name, that are
+    new or changed since the last run. `fraction` in [0, 1] of their bytes."""
+
+    fraction: float
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class RunEstimated:
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins; `resumed` when it goes on from what a stopped run left."""
+    """A stage begins; `resumed` when it continues what a stopped run left."""
 
     stage: str
     resumed: bool = False
@@ -127,14 +136,14 @@ class ProductWritten:
 
 @dataclass(frozen=True)
 class ApartFinished:
-    """Components that lie apart, at the end of a run.
+    """Another site, at the end of a run.
 
     Attributes:
-        components: their numbers.
-        folder: of their deliverables, relative to the run folder.
-        work: of their stages, relative to the run folder.
-        accuracy: how well their model lies in its world, or None when that stage has not run.
-        failed: why they have no products, or None where nothing failed.
+        components: numbers of its components.
+        folder: of its deliverables, relative to the run folder.
+        work: of its stages, relative to the run folder.
+        accuracy: how well its model lies in its world, or None when that stage has not run.
+        failed: why it has no products, or None where nothing failed.
     """
 
     components: tuple[int, ...]
@@ -152,8 +161,8 @@ class RunFinished:
         out: the run folder.
         seconds: wall time of this run.
         accuracy: how well the model lies in the world, or None when that stage has not run.
-        apart: components that lie apart from that world, delivered each in a folder of its own.
-        failed: why that world has no products, though others have; None where nothing failed.
+        apart: other sites, each delivered in a folder of its own.
+        failed: why the main site has no products, though others have; None where nothing failed.
     """
 
     out: str
@@ -187,6 +196,7 @@ class RunFailed:
 
 Event = (
     RunStarted
+    | ReadProgress
     | RunEstimated
     | StageStarted
     | StageProgress

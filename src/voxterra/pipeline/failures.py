@@ -1,4 +1,4 @@
-"""What a user is told when a run ends early."""
+"""What a user reads when a run ends early."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 INTERNAL_ERROR_CODE = 70  # EX_SOFTWARE of sysexits.h
 
-GO_ON = "Give the same command again to go on; finished stages are kept."
+GO_ON = "Give the same command again to resume; finished stages are kept."
 
 DISK_ERRORS = {
     errno.ENOSPC,
@@ -48,7 +48,7 @@ def as_user_error(
         return Cancelled("The run was stopped.", next_step=GO_ON)
     if is_out_of_memory(error):
         return VoxterraError(
-            "The memory of this machine does not suffice.",
+            "This machine has too little memory.",
             next_step="Take a smaller --preset or a smaller --depth.max-size, or close other "
             "programs; finished stages are kept.",
         )
@@ -64,7 +64,7 @@ def as_user_error(
 
 
 def may_be_leftovers(error: BaseException, folder: Path) -> bool:
-    """Whether a stage that went on in `folder` may have failed by what it found there.
+    """Whether a stage that resumed in `folder` may have failed by what it found there.
 
     So may everything that has no meaning for a user, as a library's complaint of a damaged file.
     """
@@ -103,9 +103,9 @@ def failure(
     *,
     folder: Path | None = None,
 ) -> RunFailed:
-    """The event that tells `error`; the traceback of an internal one goes to the log.
+    """The event of `error`; the traceback of an internal one goes to the log.
 
-    `component` is that of the stage's world where it lies apart; `folder` as in `as_user_error`.
+    `component` names the stage's site where it is not the main one; `folder` as in `as_user_error`.
     """
     told = as_user_error(error, stage, folder)
     if told is None:

@@ -1,4 +1,4 @@
-"""What this machine has: processors, memory, disk, GPU. As a container limits them, too."""
+"""What this machine has, as a container limits it, and the memory that this process takes of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,32 @@ def memory() -> tuple[int | None, int | None]:
         total = limit if total is None else min(total, limit)
         available = left if available is None else min(available, left)
     return total, available
+
+
+def reset_peak_rss() -> None:
+    """Let `peak_rss_bytes` count from now on; does nothing where the system cannot (not Linux)."""
+    with suppress(OSError):
+        (_PROC / "self" / "clear_refs").write_text("5")
+
+
+def peak_rss_bytes() -> int:
+    """Largest resident size since `reset_peak_rss` (since the start of the process elsewhere).
+
+    It is that of the whole process: of all runs that work in it.
+
+    Returns:
+        [bytes], 0 where it is unknown.
+    """
+    with suppress(OSError, ValueError):
+        for line in (_PROC / "self" / "status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(largest) * (1 if sys.platform == "darwin" else 1024)
 
 
 def gpus() -> tuple[Gpu, ...]:

@@ -1,4 +1,4 @@
-"""`run`: photos in, products out, told as a stream of typed events."""
+"""`run`: photos in, products out, yielded as typed events."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from voxterra import __version__
+from voxterra.core.options import plain
+from voxterra.core.scope import Scope, iterated_in
 from voxterra.errors import OutsideAreaError
 from voxterra.pipeline import events as ev
-from voxterra.pipeline.engine import sites as apart
-from voxterra.pipeline.engine.freshness import TO_COME
+from voxterra.pipeline.engine import sites
+from voxterra.pipeline.engine.freshness import TO_COME, Freshness
 from voxterra.pipeline.engine.plan import Source, photo_paths, planned
 from voxterra.pipeline.engine.stage import Stage
-from voxterra.pipeline.engine.stage_runner import World, main_world
+from voxterra.pipeline.engine.stage_runner import StageRunner
+from voxterra.pipeline.engine.tasks import ENGINES
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import as_user_error, failure
 from voxterra.pipeline.folder.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
@@ -30,7 +33,8 @@ from voxterra.pipeline.folder.run_file import (
     write_run_file,
 )
 from voxterra.pipeline.folder.workspace import CONFIG_FILE, LOCK_FILE, open_workspace
-from voxterra.pipeline.recipe.config_file import path_options, plain, write_options
+from voxterra.pipeline.recipe.config_file import path_options, write_options
+from voxterra.pipeline.recipe.listing import hashes_of
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +47,15 @@ def run(
     from_stage: str | None = None,
     until: str | None = None,
     stages: Sequence[Stage] | None = None,
-    anyway: bool = False,
+    force: bool = False,
+    engine: str = "local",
 ) -> Generator[Event, None, None]:
-    """Bring the stages of a run folder up to date, and tell about it.
+    """Bring the stages of a run folder up to date, and yield an event for all that happens.
 
     A stage is done again only when its options, its inputs or its code changed. Closing the
-    generator stops the run; what a stage had finished is kept. Each world apart gets its own.
+    generator stops the run; what a stage had finished is kept. Other sites (`core.sites`) get
+    stages of their own. Several runs may go on in one process, each in its own thread or step by
+    step in one: logs, warnings and progress stay apart.
 
     Args:
         source: folder of photos, archive, or photo files; None takes those of the last run in
@@ -58,7 +65,8 @@ def run(
         from_stage: do this stage, and what depends on it, again even where it is up to date.
         until: stop after this stage.
         stages: the table of stages; None takes Voxterra's own.
-        anyway: start even where memory or disk will hardly suffice.
+        force: start even where memory or disk will hardly suffice.
+        engine: who does the stages: a name of `voxterra.pipeline.engine.tasks.ENGINES`.
 
     Yields:
         events; the last is `RunFinished` or `RunFailed`.
@@ -66,6 +74,26 @@ def run(
     Raises:
         VoxterraError: whatever kept the run from its end, after `RunFailed` once it had started.
     """
+    scope = Scope(f"run in {out}")
+    events = _run(
+        scope, source, Path(out), config, from_stage=from_stage, until=until, stages=stages,
+        force=force, engine=engine,
+    )  # fmt: skip
+    yield from iterated_in(scope, events)
+
+
+def _run(
+    scope: Scope,
+    source: Source | None,
+    out: Path,
+    config: Any,
+    *,
+    from_stage: str | None,
+    until: str | None,
+    stages: Sequence[Stage] | None,
+    force: bool,
+    engine: str,
+) -> Generator[Event, None, None]:
     own = stages is None
     if stages is None:
         from voxterra.pipeline.recipe.config import check_config
@@ -75,26 +103,29 @@ def run(
         stages = STAGES
         config = preset("standard") if config is None else config
         check_config(config)
+    does = ENGINES.get(engine)
     plan = planned(stages, from_stage, until)
     redone: tuple[str, ...] = ()
-    given = None if source is None else photo_paths(source, Path(out))
-    workspace = open_workspace(Path(out))
+    given = None if source is None else photo_paths(source, out)
+    workspace = open_workspace(out)
     with ExitStack() as stack:
         stack.enter_context(locked(workspace.root / LOCK_FILE))
         read_run_file(workspace.root)
         workspace.recover()
-        stack.enter_context(logging_to(workspace.root / LOG_FILE))
+        log_file = workspace.root / LOG_FILE
+        stack.enter_context(logging_to(log_file, scope))
         paths = given or photo_paths(recorded_source(workspace.root), workspace.root)
-        asked = config
+        asked, hashes = config, hashes_of(workspace)
         if own:
             from voxterra.pipeline.recipe.presets import settled
             from voxterra.pipeline.recipe.upgrade import upgrade
 
-            redone = upgrade(workspace, stages)
+            redone = upgrade(workspace, stages, hashes)
             config = settled(config, workspace)
             asked = replace(config, backend=asked.backend)
-        main = main_world(workspace, config, paths, plan, from_stage)
-        running = _Run(main, stages, from_stage, asked, redone, estimates=own, anyway=anyway)
+        freshness = Freshness(workspace, config, paths, hashes, plan, from_stage)
+        main = StageRunner(workspace, config, paths, freshness, does, log_file)
+        running = _Run(main, stages, from_stage, asked, redone, estimates=own, force=force)
         for event in running.events():
             write_event(workspace.root / JOURNAL_FILE, event)
             yield event
@@ -105,34 +136,34 @@ class _Run:
     """One run: what it works on, and how it stands.
 
     Attributes:
-        main: the world that it is about, with the plan.
+        main: does the stages of the main site; with the plan.
         table: all stages.
         from_stage: this one is done again, and what depends on it.
         redone: stages of an earlier version whose results cannot be used.
-        asked: the options to record, "auto" as such: other machines choose anew.
-        estimates: whether to tell beforehand what it will take.
-        anyway: whether to start where that hardly suffices.
-        worlds: of the components that lie apart, as far as they are known.
-        current: the stage at work, and the component of its world where it lies apart.
-        ended: why the main world has no products though the run goes on.
-        told: warnings, each of which is told once though it holds in several worlds.
+        asked: the options to record, "auto" as such: other machines choose for themselves.
+        estimates: whether to estimate first what the run will take.
+        force: whether to start where that hardly suffices.
+        others: do the stages of the other sites, as far as these are known.
+        current: the stage at work, and the component that names its site; None = the main one.
+        ended: why the main site has no products though the run continues.
+        warned: texts of warnings, each of which is yielded once though it holds at several sites.
     """
 
-    main: World
+    main: StageRunner
     table: Sequence[Stage]
     from_stage: str | None
     asked: Any
     redone: tuple[str, ...]
     estimates: bool
-    anyway: bool
-    worlds: tuple[World, ...] = ()
+    force: bool
+    others: tuple[StageRunner, ...] = ()
     current: tuple[str | None, int | None] = (None, None)
     ended: str | None = None
-    told: set[str] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
 
     @property
     def plan(self) -> Sequence[Stage]:
-        return self.main.standing.plan
+        return self.main.freshness.plan
 
     @property
     def root(self) -> Path:
@@ -149,67 +180,70 @@ class _Run:
             yield from self._prepare(known)
             for stage in self.plan:
                 if stage.gathers:
-                    yield from self._bring_apart()
+                    yield from self._do_other_sites()
                 self.current = (stage.name, None)
                 try:
                     yield from self._once(self.main.bring_up_to_date(stage))
                 except OutsideAreaError as error:
-                    yield from self._go_on_without_main(stage, error)
+                    yield from self._continue_without_main(stage, error)
                     break
                 if known and stage is self.plan[0]:  # photos that are none leave the run as it was
                     self._record_question()
             else:
                 if not any(stage.gathers for stage in self.plan):
-                    yield from self._bring_apart()
-            yield from self._tell_outdated()
+                    yield from self._do_other_sites()
+            yield from self._warn_of_outdated()
         except GeneratorExit:
             log.info("stopped in stage %s", self.current[0])
             raise
         except BaseException as error:
             yield failure(error, *self.current, folder=self.root)
             raise (as_user_error(error, self.current[0], self.root) or error) from error
-        for world in (self.main, *self.worlds):
-            yield from world.products(self.root)
+        for runner in (self.main, *self.others):
+            yield from runner.products(self.root)
         seconds = round(time.perf_counter() - start, 3)
-        ended = tuple(apart.ended(world, self.root) for world in self.worlds)
+        ended = tuple(sites.ended(runner, self.root) for runner in self.others)
         yield ev.RunFinished(str(self.root), seconds, self.main.accuracy(), ended, self.ended)
 
     def _prepare(self, known: bool) -> Iterator[Event]:
-        """Find out what there is and what is to do, and tell of it before anything starts.
+        """Find out what there is and what is to do, and say it before anything starts.
 
         `known` is whether a run was started in this folder before.
         """
-        standing = self.main.standing
-        standing.find_out()
+        freshness = self.main.freshness
+        yield from freshness.read_files()
+        freshness.find_out()
         if not known:
             self._record_question()
-        elif standing.has_other_photos():
+        elif freshness.has_other_photos():
             yield ev.StageWarning(
                 self.plan[0].name,
                 "these are not the photos that this run was made of: its results are replaced; "
                 "to keep them, stop now and give another --out",
             )
-        results = standing.foreseen()
+        results = freshness.foreseen()
         if any(stage.splits and results[stage.name] != TO_COME for stage in self.plan):
-            self.worlds = apart.worlds_of(self.main, results, self.from_stage)
-            standing.apart = apart.gathered(self.worlds, tuple(self.table))
+            self.others = sites.site_runners(self.main, results, self.from_stage)
+            freshness.of_sites = sites.results_of_sites(self.others, tuple(self.table))
         if self.redone:
             yield ev.StageWarning(
                 self.redone[0].split()[0],
                 f"made by Voxterra 0.1 from other photos or options than it recorded: "
                 f"{', '.join(self.redone)}; made again, with all that depends on it",
             )
-        yield from self._tell_gone_photos()
-        for world in (self.main, *self.worlds):
-            for stage in world.standing.to_do():
-                if stage.requires is not None:  # missing things are told before hours of other work
-                    stage.requires(world.config)
+        yield from self._warn_of_gone_photos()
+        for runner in (self.main, *self.others):
+            yield from runner.warn_of_damaged_records()
+        for runner in (self.main, *self.others):
+            for stage in runner.freshness.to_do():
+                if stage.requires is not None:  # a missing part is found before hours of other work
+                    stage.requires(runner.config)
         yield from self._estimate()
 
-    def _tell_gone_photos(self) -> Iterator[Event]:
+    def _warn_of_gone_photos(self) -> Iterator[Event]:
         """A warning where there is work to do, and the photos are not where they were."""
         gone = [path for path in self.main.source if not path.exists()]
-        if gone and any(world.standing.to_do() for world in (self.main, *self.worlds)):
+        if gone and any(runner.freshness.to_do() for runner in (self.main, *self.others)):
             yield ev.StageWarning(
                 self.plan[0].name,
                 f"the photos are not at {gone[0]} any more, and steps that read them will fail: "
@@ -218,58 +252,58 @@ class _Run:
             )
 
     def _estimate(self) -> Iterator[Event]:
-        """Tell what the stages to do will take, and refuse what cannot work."""
+        """What the stages to do will take; refuses what cannot work."""
         if not self.estimates:
             return
         from voxterra.pipeline.costs.forecast import forecast, require_room
 
         main = self.main
-        names, others = [s.name for s in main.standing.to_do()], []
-        for world in self.worlds:
-            assert world.apart is not None
-            to_do = [stage.name for stage in world.standing.to_do()]
+        names, others = [s.name for s in main.freshness.to_do()], []
+        for runner in self.others:
+            assert runner.site is not None
+            to_do = [stage.name for stage in runner.freshness.to_do()]
             if names or to_do:
-                others.append((apart.photo_count(main.workspace, world.apart), to_do))
-        told = forecast(main.source, main.config, names, self.root, others)
-        if told is not None:
-            in_order = tuple(stage.name for stage in self.plan if stage.name in told.stages)
-            told = replace(told, stages=in_order)
-            yield told
-            for message in require_room(told, main.config, anyway=self.anyway, out=self.root):
-                yield ev.StageWarning(told.largest_stage, message)
+                others.append((sites.photo_count(main.workspace, runner.site), to_do))
+        expected = forecast(main.source, main.config, names, self.root, others)
+        if expected is not None:
+            in_order = tuple(stage.name for stage in self.plan if stage.name in expected.stages)
+            expected = replace(expected, stages=in_order)
+            yield expected
+            for message in require_room(expected, main.config, force=self.force, out=self.root):
+                yield ev.StageWarning(expected.largest_stage, message)
 
-    def _bring_apart(self) -> Iterator[Event]:
-        """All worlds apart up to date, one after the other."""
+    def _do_other_sites(self) -> Iterator[Event]:
+        """Bring the other sites up to date, one after the other."""
         if not any(stage.splits for stage in self.plan):
             return
-        standing = self.main.standing
-        self.worlds = apart.worlds_of(self.main, standing.results, self.from_stage)
-        apart.drop_others(self.main.workspace, self.worlds)
-        for world in self.worlds:
-            self.current = (world.standing.plan[0].name, world.number)
-            for event in self._once(apart.bring_up_to_date(world)):
+        freshness = self.main.freshness
+        self.others = sites.site_runners(self.main, freshness.results, self.from_stage)
+        sites.drop_others(self.main.workspace, self.others)
+        for runner in self.others:
+            self.current = (runner.freshness.plan[0].name, runner.number)
+            for event in self._once(sites.bring_up_to_date(runner)):
                 if isinstance(event, ev.StageStarted):
                     self.current = (event.stage, event.component)
                 yield event
-        standing.apart = apart.gathered(self.worlds, tuple(self.table))
+        freshness.of_sites = sites.results_of_sites(self.others, tuple(self.table))
 
-    def _go_on_without_main(self, stage: Stage, error: OutsideAreaError) -> Iterator[Event]:
-        """The worlds apart only, where the area of interest lies in one of them."""
-        yield from self._bring_apart()
+    def _continue_without_main(self, stage: Stage, error: OutsideAreaError) -> Iterator[Event]:
+        """The other sites only, where the area of interest lies in one of them."""
+        yield from self._do_other_sites()
         self.current, self.ended = (stage.name, None), error.what
-        yield from apart.go_on_without(self.main, self.worlds, stage, error)
+        yield from sites.continue_without(self.main, self.others, stage, error)
 
     def _once(self, events: Iterator[Event]) -> Iterator[Event]:
-        """Without warnings of worlds apart that the run's own world has told already."""
+        """Without warnings of other sites that the main site gave too."""
         for event in events:
             if isinstance(event, ev.StageWarning):
-                if event.component is not None and event.message in self.told:
+                if event.component is not None and event.message in self.warned:
                     continue
-                self.told.add(event.message)
+                self.warned.add(event.message)
             yield event
 
     def _record_question(self) -> None:
-        """Keep which photos and options the run has, for the next time it goes on."""
+        """Record which photos and options the run has, for when it is resumed."""
         write_run_file(
             self.root,
             self.main.source,
@@ -279,14 +313,14 @@ class _Run:
         )
         write_options(self.asked, self.root / CONFIG_FILE)
 
-    def _tell_outdated(self) -> Iterator[Event]:
-        """A warning when stages behind the plan hold results of inputs that are no more."""
-        behind = self.table[len(self.plan) :]
-        outdated = self.main.standing.outdated(behind)
-        for world in self.worlds:
-            assert world.apart is not None
-            found = world.standing.outdated(behind)
-            outdated += [f"{name} of {world.apart.describe()}" for name in found]
+    def _warn_of_outdated(self) -> Iterator[Event]:
+        """A warning when stages after the plan have results of inputs that have changed."""
+        later = self.table[len(self.plan) :]
+        outdated = self.main.freshness.outdated(later)
+        for runner in self.others:
+            assert runner.site is not None
+            found = runner.freshness.outdated(later)
+            outdated += [f"{name} of {runner.site.describe()}" for name in found]
         if outdated:
             yield ev.StageWarning(
                 self.plan[-1].name,

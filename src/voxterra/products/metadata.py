@@ -18,7 +18,8 @@ from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
 from voxterra.core.registration import UnregisteredPhoto
-from voxterra.core.sites import worlds_apart
+from voxterra.core.sites import sites_of
+from voxterra.core.version import VERSION
 from voxterra.io.metadata import frame_summary, map_unit
 
 FORMAT = "voxterra metadata 1"
@@ -97,7 +98,7 @@ def describe(
 def accuracy(georeference: Georeference) -> dict[str, Any]:
     """What is known of the accuracy: one entry a component, with all warnings."""
     components, mappable = [], georeference.mappable_indices()
-    folders = {i: apart.folder for apart in worlds_apart(georeference) for i in apart.components}
+    folders = {i: apart.folder for apart in sites_of(georeference) for i in apart.components}
     pairs = zip(georeference.components, georeference.placements, strict=True)
     for index, (component, placement) in enumerate(pairs):
         entry = placement.to_dict()
@@ -230,8 +231,8 @@ def coverage_numbers(
 
 def software_versions() -> dict[str, str | None]:
     """Versions of Voxterra and of the packages its results depend on; None = not installed."""
-    versions: dict[str, str | None] = {}
-    for name in ("voxterra", *_PACKAGES):
+    versions: dict[str, str | None] = {"voxterra": VERSION}
+    for name in _PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voxterra.core.sites import Apart
+from voxterra.core.sites import Site
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ApartFacts:
         failed: why there are no such things, or None.
     """
 
-    apart: Apart
+    apart: Site
     products: Path
     mesh: Path
     depth: Path

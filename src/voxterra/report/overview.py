@@ -9,7 +9,7 @@ import numpy as np
 
 from voxterra.core.gaps import distance_apart_m
 from voxterra.core.georeference import Placement
-from voxterra.core.sites import worlds_apart
+from voxterra.core.sites import sites_of
 from voxterra.io.metadata import vertical_datum
 from voxterra.report.charts import number
 from voxterra.report.findings import Findings
@@ -77,7 +77,7 @@ def _check_points(count: int) -> str:
 def _components(found: Findings) -> list[Element]:
     georeference = found.georeference
     placed_by = {"gps+attitude": "GPS and attitudes", "gps": "GPS", "none": "nothing"}
-    folders = {i: apart.folder for apart in worlds_apart(georeference) for i in apart.components}
+    folders = {i: apart.folder for apart in sites_of(georeference) for i in apart.components}
     rows = []
     for index, (component, placement) in enumerate(
         zip(georeference.components, georeference.placements, strict=True)
@@ -199,6 +199,6 @@ def duration(seconds: float) -> str:
 
 def subtitle(metadata: Any) -> str:
     """When, and with what the run was made."""
-    version = metadata.get("software", {}).get("voxterra", "")
+    version = metadata.get("software", {}).get("voxterra") or ""
     created = str(metadata.get("created", ""))[:16].replace("T", " ")
     return " · ".join(part for part in (f"Voxterra {version}".strip(), created) if part)

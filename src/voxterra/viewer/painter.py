@@ -111,6 +111,12 @@ class Painter:
         return "Edges of voxels:<br/>" + "<br/>".join(rows)
 
 
+def failure_picture(view: PinholeView, why: str) -> Pixels:
+    """(H, W, 3) picture for a view that cannot be drawn: says so, and why."""
+    empty = np.full((view.height, view.width, 3), _EMPTY, np.uint8)
+    return with_text(empty, f"Voxels cannot be drawn: {why}")
+
+
 def with_text(picture: Pixels, text: str) -> Pixels:
     """The picture with a line of text in its lower left corner."""
     image = Image.fromarray(picture)

@@ -16,7 +16,7 @@ import numpy as np
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.voxels import VoxelModel
-from voxterra.viewer.painter import SHOWS, Painter
+from voxterra.viewer.painter import SHOWS, Painter, Pixels, failure_picture
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class VoxelLayer:
         self._screens: dict[int, _Screen] = {}
         self._changed = threading.Condition()
         self._quick_px = 160.0
+        self._failed = ""  # why the last picture could not be drawn
         server.on_client_connect(self._connect)
         server.on_client_disconnect(self._disconnect)
         threading.Thread(target=self._work, name="voxterra-view", daemon=True).start()
@@ -140,12 +141,27 @@ class VoxelLayer:
             return
         longer = max(client.camera.image_width, client.camera.image_height) or self.painter.full_px
         limit = self.painter.full_px if full else self._quick_px
+        view = view_of(client.camera, int(min(longer, limit)))
         begun = time.monotonic()
-        image = self.painter.draw(view_of(client.camera, int(min(longer, limit))), self.show)
+        image = self._draw(view)
         if not full:
             pace = np.sqrt(QUICK_S / max(1e-3, time.monotonic() - begun))
             self._quick_px = float(np.clip(self._quick_px * np.clip(pace, 0.5, 1.5), *QUICK_PX))
         client.scene.set_background_image(image, format="jpeg", jpeg_quality=90 if full else 75)
+
+    def _draw(self, view: PinholeView) -> Pixels:
+        """What a view sees, or a picture that says why that cannot be drawn; logged once."""
+        try:
+            picture = self.painter.draw(view, self.show)
+        except Exception as error:  # such as a GPU without memory: the next picture may be drawn
+            text = f"{type(error).__name__}: {error}".split("\n")[0]
+            if text != self._failed:
+                logger.error("voxels cannot be drawn: %s", text)
+                logger.debug("voxels cannot be drawn", exc_info=True)
+            self._failed = text
+            return failure_picture(view, text)
+        self._failed = ""
+        return picture
 
 
 def add_voxels(server: Any, model: VoxelModel, device: str = "auto") -> VoxelLayer:

@@ -86,14 +86,14 @@ def estimate_worlds(
 
 
 def require_room(
-    expected: RunEstimated, config: Any, *, anyway: bool, out: Path | None = None
+    expected: RunEstimated, config: Any, *, force: bool, out: Path | None = None
 ) -> Iterator[str]:
     """Yields warnings where memory or disk is tight.
 
     Args:
         expected: the estimate.
         config: the `RunConfig` it is of.
-        anyway: warn instead of refusing.
+        force: warn instead of refusing.
         out: the run folder, to name it.
 
     Raises:
@@ -105,9 +105,9 @@ def require_room(
     if total is not None and need > total:
         what = f"The run would need about {gigabytes(need)} of memory; this machine has "
         what += gigabytes(total)
-        if not anyway:
+        if not force:
             raise VoxterraError(
-                f"{what}.", where=stage, next_step=f"{_advice(expected, config)} Or try --anyway."
+                f"{what}.", where=stage, next_step=f"{_advice(expected, config)} Or try --force."
             )
         yield f"{what}: it may be killed"
     elif free is not None and need > free:
@@ -120,12 +120,12 @@ def require_room(
             f"The run folder would grow by about {gigabytes(expected.disk_bytes)}; the disk has "
             f"{gigabytes(expected.disk_free_bytes)} left"
         )
-        if not anyway:
+        if not force:
             raise OutputError(
                 f"{what}.",
                 where="--out" if out is None else f"--out {out}",
                 next_step="Make space, give an --out on another disk, or take a smaller --preset. "
-                "Or try --anyway.",
+                "Or try --force.",
             )
         yield f"{what}: it may end early"
 

@@ -1,91 +1,76 @@
-"""A stage in a worker thread: its progress comes out as events, and closing stops it."""
+"""A task to its end: its progress comes out as events, and closing stops it."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+import logging
+from collections.abc import Generator
 
-from voxterra.core.progress import Progress
 from voxterra.errors import Cancelled
+from voxterra.pipeline.engine.tasks import Task, TaskEngine
 from voxterra.pipeline.events import StageProgress
-from voxterra.pipeline.memory import peak_rss_bytes, reset_peak_rss
+from voxterra.pipeline.failures import GO_ON
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # at most ten progress events a second
 
 
-@dataclass(frozen=True)
-class Execution(Generic[T]):
-    """What came out of a stage, and what it took."""
-
-    result: T
-    seconds: float
-    peak_rss_bytes: int
-
-
-class _Worker(threading.Thread, Generic[T]):
-    """Runs a function that reports progress; keeps its latest progress, result or error."""
-
-    def __init__(self, stage: str, function: Callable[[Progress], T], component: int | None):
-        # A daemon, so that a second Ctrl-C can end a process whose stage does not listen.
-        super().__init__(name=f"voxterra-{stage}", daemon=True)
-        self._stage, self._function, self._component = stage, function, component
-        self.stop, self.finished = threading.Event(), threading.Event()
-        self.latest: StageProgress | None = None
-        self.result: T | None = None
-        self.error: BaseException | None = None
-
-    def progress(self, fraction: float, message: str = "") -> None:
-        if self.stop.is_set():
-            raise Cancelled(
-                "The run was stopped.",
-                where=f"stage {self._stage}",
-                next_step="Give the same command again to go on; finished stages are kept.",
-            )
-        share = min(max(float(fraction), 0.0), 1.0)
-        self.latest = StageProgress(self._stage, share, message, self._component)
-
-    def run(self) -> None:
-        try:
-            self.result = self._function(self.progress)
-        except BaseException as error:  # every error belongs to the thread that waits
-            self.error = error
-        finally:
-            self.finished.set()
-
-
 def execute(
-    stage: str, function: Callable[[Progress], T], component: int | None = None
-) -> Generator[StageProgress, None, Execution[T]]:
-    """Run `function` in a thread, yield its progress (of a `component` apart), return its result.
+    engine: TaskEngine,
+    task: Task,
+    component: int | None = None,
+    *,
+    cores: int = 0,
+    memory: int = 0,
+    gpus: int = 0,
+) -> Generator[StageProgress, None, tuple[str, ...]]:
+    """Have a task done and yield its progress, which is that of a `component`.
 
-    Closing the generator makes the next progress call of the function raise `Cancelled`, and
-    waits for it to end, so that no stage writes after its run is over.
+    Closing the generator cancels the task and waits for it to end, so that nothing writes after
+    its run is over. A task whose worker is lost is done once more, with twice the memory.
+
+    Returns:
+        warnings of the task, where another process did it; here they are logged.
 
     Raises:
-        what `function` raises.
+        what the task fails by, or `VoxterraError` where its worker was lost twice.
     """
-    worker = _Worker(stage, function, component)
-    reset_peak_rss()
-    start = time.perf_counter()
-    worker.start()
+    try:
+        return (yield from _once(engine, task, component, cores, memory, gpus))
+    except _Lost as first:
+        log.warning("%s: begins again: %s", task.name, first.error)
+        try:
+            return (yield from _once(engine, task, component, cores, 2 * memory, gpus))
+        except _Lost as second:
+            raise second.error from None
+
+
+class _Lost(Exception):
+    """The worker of a task is gone."""
+
+    def __init__(self, error: BaseException):
+        super().__init__(str(error))
+        self.error = error
+
+
+def _once(
+    engine: TaskEngine, task: Task, component: int | None, cores: int, memory: int, gpus: int
+) -> Generator[StageProgress, None, tuple[str, ...]]:
+    ticket = engine.submit(task, cores, memory, gpus)
     seen: StageProgress | None = None
     try:
-        while not worker.finished.wait(TICK_S):
-            if worker.latest is not seen:
-                seen = worker.latest
-                if seen is not None:
-                    yield seen
+        while True:
+            (state,) = engine.wait([ticket], TICK_S)
+            if state.status not in ("failed", "lost") and (state.message or state.fraction):
+                event = StageProgress(task.step, state.fraction, state.message, component)
+                if event != seen:
+                    seen = event
+                    yield event
+            if state.ended:
+                break
     finally:
-        worker.stop.set()
-        worker.join()
-    if worker.latest is not None and worker.latest is not seen and worker.error is None:
-        yield worker.latest
-    if worker.error is not None:
-        raise worker.error
-    seconds = time.perf_counter() - start
-    return Execution(worker.result, seconds, peak_rss_bytes())  # type: ignore[arg-type]
+        engine.cancel(ticket)
+    if state.status == "done":
+        return state.warnings
+    error = state.error or Cancelled(f"The task '{task.name}' was stopped.", next_step=GO_ON)
+    raise _Lost(error) if state.status == "lost" else error

@@ -1,21 +1,21 @@
-"""How a run stands: which of its results are still what photos and options ask for."""
+"""Which results of a run are still what photos and options ask for."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voxterra.io.files.json_file import read_json, write_json
 from voxterra.pipeline.engine.stage import Stage
-from voxterra.pipeline.folder.fingerprint import fingerprint, fingerprint_source
+from voxterra.pipeline.events import ReadProgress
+from voxterra.pipeline.folder.file_hashes import FileHashes
+from voxterra.pipeline.folder.fingerprint import fingerprint, paths_in
 from voxterra.pipeline.folder.record import StageRecord
 from voxterra.pipeline.folder.run_file import recorded_source
-from voxterra.pipeline.folder.workspace import SOURCE_CACHE_FILE, Workspace
+from voxterra.pipeline.folder.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -24,38 +24,54 @@ TO_COME = "to come"
 
 
 @dataclass
-class Standing:
+class Freshness:
     """What each stage's result is to be made from, and which results there are so far.
 
     Attributes:
         workspace: the run folder.
         config: options of all stages.
         source: where the photos are.
+        hashes: of photos and of files among the options.
         plan: the stages asked for, in their order.
         from_stage: this one counts as out of date, whatever there is.
         fingerprints: of the content that each stage (and the source) is to have; those of stages
-            that are lent from another workspace are given.
+            whose results lie in another workspace are given.
         results: which of the results with that fingerprint it is; of stages that were looked at.
-        apart: results of the worlds apart, for the stage that gathers them.
+        of_sites: results of the other sites, for the stage that gathers them.
     """
 
     workspace: Workspace
     config: Any
     source: tuple[Path, ...]
+    hashes: FileHashes
     plan: Sequence[Stage]
     from_stage: str | None
     fingerprints: dict[str, str] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
-    apart: dict[str, str] = field(default_factory=dict)
+    of_sites: dict[str, str] = field(default_factory=dict)
+
+    def read_files(self) -> Iterator[ReadProgress]:
+        """Read photos, and files that options name, where they are new or changed.
+
+        Raises:
+            VoxterraError: the photos cannot be read.
+        """
+        options = (path for stage in self.plan for path in paths_in(stage.options(self.config)))
+        source = None if self.fingerprints or self._recorded_source() else self.source
+        yield from self.hashes.read(source, (path for path in options if path.exists()))
 
     def find_out(self) -> None:
-        """Read what the photos and options are; known before any stage starts.
+        """Find out what each stage is to be made from; quick after `read_files`.
 
         Raises:
             VoxterraError: the photos cannot be read.
         """
         if not self.fingerprints:
-            source = self._fingerprint_source()
+            source = self._recorded_source()
+            if source is not None:
+                log.warning("the photos are not where they were; taken as unchanged")
+            else:
+                source = self.hashes.of_source(self.source)
             self.fingerprints["source"] = self.results["source"] = source
         for stage in self.plan:
             self.fingerprints[stage.name] = fingerprint(
@@ -63,6 +79,7 @@ class Standing:
                 stage.code_version,
                 stage.options(self.config),
                 {name: self.fingerprints[name] for name in stage.inputs},
+                self.hashes.of_option,
             )
 
     def has_other_photos(self) -> bool:
@@ -77,7 +94,7 @@ class Standing:
         return self._inputs(stage, self.results)
 
     def _inputs(self, stage: Stage, results: Mapping[str, str]) -> dict[str, str]:
-        gathered = self.apart if stage.gathers else {}
+        gathered = self.of_sites if stage.gathers else {}
         return {name: results.get(name, TO_COME) for name in stage.inputs} | gathered
 
     def to_do(self) -> tuple[Stage, ...]:
@@ -86,7 +103,7 @@ class Standing:
         return tuple(stage for stage in self.plan if results[stage.name] == TO_COME)
 
     def foreseen(self) -> dict[str, str]:
-        """The results that there are, by stage; `TO_COME` for those that are still to be done."""
+        """The result of each stage; `TO_COME` where it is still to be done."""
         results = dict(self.results)
         for stage in self.plan:
             record = self._up_to_date(stage, self._inputs(stage, results))
@@ -103,8 +120,16 @@ class Standing:
         record = self._fitting(stage, self.inputs(stage))
         return self.workspace.faults(stage.name, record) if record else ()
 
+    def depending_on(self, stage: Stage) -> list[str]:
+        """Names of later stages of the plan that read a stage's result, or what is made of it."""
+        changed = {stage.name}
+        for later in self.plan:
+            if changed & set(later.inputs):
+                changed.add(later.name)
+        return [s.name for s in self.plan if s.name in changed - {stage.name}]
+
     def outdated(self, later: Iterable[Stage]) -> list[str]:
-        """Names of the stages behind the plan that hold results of inputs that are no more."""
+        """Names of stages after the plan whose results were made from inputs that have changed."""
         results, found = dict(self.results), []
         for stage in later:
             record = self.workspace.record(stage.name)
@@ -127,22 +152,13 @@ class Standing:
         asked = (self.fingerprints[stage.name], inputs)
         return record if record and (record.fingerprint, record.inputs) == asked else None
 
-    def _fingerprint_source(self) -> str:
-        """Of the photos; as recorded where a moved run is without its photos."""
+    def _recorded_source(self) -> str | None:
+        """The fingerprint of the photos as recorded, where a moved run is without its photos."""
         first = self.workspace.record(self.plan[0].name)
         gone = [path for path in self.source if not path.exists()]
-        if gone and first and self._same_place():
-            log.warning("the photos are not there any more: %s", gone[0])
-            return first.inputs["source"]
-        path = self.workspace.root / "stages" / SOURCE_CACHE_FILE
-        cache = read_json(path)
-        if not isinstance(cache, dict):
-            cache = {}
-        before = json.dumps(cache)
-        result = fingerprint_source(self.source, cache)
-        if json.dumps(cache) != before:
-            write_json(cache, path)
-        return result
+        if not gone or first is None or not self._same_place():
+            return None
+        return first.inputs["source"]
 
     def _same_place(self) -> bool:
         """Whether the photos lie where those of the last run lay."""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from voxterra.core.progress import Progress
-from voxterra.core.sites import Apart
+from voxterra.core.sites import Site
 from voxterra.pipeline.folder.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class StageOutput:
-    """What a stage says of its result, which lies in its folder.
+    """What a stage says about its result, which lies in its folder.
 
     Attributes:
         summary: one line for people.
@@ -40,8 +40,8 @@ class StageContext:
         stage: the stage's name.
         inputs: stages whose results it may read, as the table declares them.
         progress: to call often.
-        apart: the components to work on, where they lie apart; None = the run's own world.
-        lent: folders of results that lie in another workspace, by stage.
+        site: another site to work on; None = the main one of the run.
+        inputs_elsewhere: folders of results that lie in another workspace, by stage.
     """
 
     source: tuple[Path, ...]
@@ -50,8 +50,8 @@ class StageContext:
     stage: str
     inputs: tuple[str, ...]
     progress: Progress
-    apart: Apart | None = None
-    lent: Mapping[str, Path] = field(default_factory=dict)
+    site: Site | None = None
+    inputs_elsewhere: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def out(self) -> Path:
@@ -66,7 +66,7 @@ class StageContext:
         return folder
 
     def drop_work(self) -> None:
-        """Delete the working folder; when a stage is stopped it stays, to go on from."""
+        """Delete the working folder; a stage that is stopped keeps it, to resume."""
         shutil.rmtree(self.out / "work", ignore_errors=True)
 
     def input(self, stage: str) -> Path:
@@ -78,7 +78,11 @@ class StageContext:
         """
         if stage not in self.inputs:
             raise KeyError(f"the stage {self.stage} does not declare that it reads {stage}")
-        return self.lent.get(stage) or self.workspace.stage_dir(stage)
+        return self.inputs_elsewhere.get(stage) or self.workspace.stage_dir(stage)
+
+
+StageFunction = Callable[[StageContext], StageOutput]
+"""Does a stage; at the top of a module, engines can have other processes call it."""
 
 
 @dataclass(frozen=True)
@@ -92,32 +96,32 @@ class Stage:
         run: does the work.
         code_version: raise it when the code gives other results for the same input, so that
             results of earlier versions are not used again.
-        resumable: its folder of a stopped run is kept for it to go on from; a function of the
+        resumable: it can resume from the folder that a stopped run left; a function of the
             `RunConfig` where that depends on it.
         tells_accuracy: its summary is part of the run's statement of accuracy.
         counting: what of a `RunConfig` the result depends on, by section, where not all of
             `config` always counts.
         requires: raises a `VoxterraError` where this machine cannot do the stage with such a
             `RunConfig`; asked before the first stage of a run starts.
-        splits: finds in its result the components that lie apart, each with its own options: this
-            stage and those behind it are done once more for each (`pipeline.world`).
-        gathers: it tells of what was made of these too, so that they come before it.
+        splits: finds other sites in its result, each with its own options; this stage and later
+            ones are done once more for each (`pipeline.engine.sites`).
+        gathers: its result covers the other sites too, so that they come before it.
     """
 
     name: str
     inputs: tuple[str, ...]
     config: tuple[str, ...]
-    run: Callable[[StageContext], StageOutput]
+    run: StageFunction
     code_version: int = 1
     resumable: bool | Callable[[Any], bool] = False
     tells_accuracy: bool = False
     counting: Callable[[Any], Mapping[str, Any]] | None = None
     requires: Callable[[Any], None] | None = None
-    splits: Callable[[Workspace, Any], tuple[tuple[Apart, Any], ...]] | None = None
+    splits: Callable[[Workspace, Any], tuple[tuple[Site, Any], ...]] | None = None
     gathers: bool = False
 
-    def goes_on(self, config: Any) -> bool:
-        """Whether the stage goes on from what a stopped run left."""
+    def can_resume(self, config: Any) -> bool:
+        """Whether the stage resumes from what a stopped run left."""
         return self.resumable(config) if callable(self.resumable) else self.resumable
 
     def options(self, config: Any) -> Mapping[str, Any]:

@@ -1,56 +1,59 @@
-"""The stages of one world: that of the run, or that of components that lie apart from it."""
+"""Does the stages of one site of a run: of the main one, or of another."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from voxterra.core.progress import Progress
-from voxterra.core.sites import Apart
+from voxterra.core.sites import Site
 from voxterra.core.wording import listed
 from voxterra.errors import VoxterraError
 from voxterra.pipeline import events as ev
-from voxterra.pipeline.engine.executor import Execution, execute
-from voxterra.pipeline.engine.freshness import Standing
-from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
+from voxterra.pipeline.engine.executor import execute
+from voxterra.pipeline.engine.freshness import Freshness
+from voxterra.pipeline.engine.stage import Stage
+from voxterra.pipeline.engine.stage_task import StageWork
+from voxterra.pipeline.engine.tasks import TaskEngine
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import may_be_leftovers
 from voxterra.pipeline.folder.fingerprint import fingerprint
-from voxterra.pipeline.folder.journal import collecting_warnings
 from voxterra.pipeline.folder.record import StageRecord
 from voxterra.pipeline.folder.workspace import Workspace
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class World:
-    """What works on one world, and how it stands.
+class StageRunner:
+    """Brings the stages of one site up to date.
 
     Attributes:
         workspace: its folder.
         config: options of all stages.
         source: where the photos are.
-        standing: which results are up to date; its plan are the stages to bring up to date.
-        apart: the components of a world apart; None = the run's own.
-        lent: folders of the results that a world apart has from the run's own, by stage.
+        freshness: which results are up to date; its plan has the stages that are asked for.
+        engine: has stages done.
+        log: the log of the run.
+        site: another site; None = the main one.
+        inputs_elsewhere: folders of the results that another site has from the main one, by stage.
     """
 
     workspace: Workspace
     config: Any
     source: tuple[Path, ...]
-    standing: Standing
-    apart: Apart | None = None
-    lent: Mapping[str, Path] = field(default_factory=dict)
+    freshness: Freshness
+    engine: TaskEngine
+    log: Path
+    site: Site | None = None
+    inputs_elsewhere: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def number(self) -> int | None:
-        """How events name the world; None = the run's own."""
-        return None if self.apart is None else self.apart.number
+        """How events name the site; None = the main one."""
+        return None if self.site is None else self.site.number
 
     def bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
         """Do a stage of the plan unless its result is what photos and options ask for.
@@ -58,21 +61,35 @@ class World:
         Raises:
             VoxterraError, Exception: what keeps the stage from its end.
         """
-        record = self.standing.up_to_date(stage)
+        record = self.freshness.up_to_date(stage)
         if record is not None:
-            if not stage.goes_on(self.config):  # nothing goes on from what a killed run left
+            if not stage.can_resume(self.config):  # nothing will use what a killed run left
                 self.workspace.drop_partial(stage.name)
             yield ev.StageSkipped(stage.name, record.summary, self.number)
         else:
-            yield from self._tell_faults(stage)
+            yield from self._warn_of_faults(stage)
             record = yield from self._do(stage)
-        self.standing.results[stage.name] = record.result
+        self.freshness.results[stage.name] = record.result
         for message in record.warnings:
             yield ev.StageWarning(stage.name, message, self.number)
 
-    def _tell_faults(self, stage: Stage) -> Iterator[Event]:
+    def warn_of_damaged_records(self) -> Iterator[Event]:
+        """Say which finished stages start over because nobody knows what they were made from."""
+        for stage in self.freshness.plan:
+            if not self.workspace.has_damaged_record(stage.name):
+                continue
+            later = self.freshness.depending_on(stage)
+            again = f"{stage.name} is done again" + (f", then {', '.join(later)}" if later else "")
+            message = (
+                f"{self.workspace.record_file(stage.name)} is damaged or gone, so nobody can tell "
+                f"what this result was made from: {again}; to keep the result, stop now and put "
+                "back a copy of that file"
+            )
+            yield ev.StageWarning(stage.name, message, self.number)
+
+    def _warn_of_faults(self, stage: Stage) -> Iterator[Event]:
         """Say why a finished stage is done again though nothing that was asked is new."""
-        wrong = self.standing.faults(stage)
+        wrong = self.freshness.faults(stage)
         if wrong:
             message = (
                 f"{listed(wrong, 1)}: gone, damaged or changed since it was made; it is made again"
@@ -80,64 +97,49 @@ class World:
             yield ev.StageWarning(stage.name, message, self.number)
 
     def _do(self, stage: Stage) -> Generator[Event, None, StageRecord]:
-        current, inputs = self.standing.fingerprints[stage.name], self.standing.inputs(stage)
+        current, inputs = self.freshness.fingerprints[stage.name], self.freshness.inputs(stage)
         attempt = fingerprint(stage.name, stage.code_version, {"content": current}, inputs)
-        resumed = self.workspace.begin(stage.name, attempt, resumable=stage.goes_on(self.config))
-        name = stage.name + (f" of {self.apart.describe()}" if self.apart else "")
-        log.info("stage %s starts%s", name, " where it was stopped" if resumed else "")
+        resumed = self.workspace.begin(stage.name, attempt, resumable=stage.can_resume(self.config))
+        name = stage.name + (f" of {self.site.describe()}" if self.site else "")
+        logger.info("stage %s starts%s", name, ": resumed" if resumed else "")
         yield ev.StageStarted(stage.name, resumed, self.number)
+        work = StageWork(
+            stage.run,
+            stage.name,
+            self.source,
+            self.config,
+            self.workspace,
+            self.site,
+            self.inputs_elsewhere,
+            current,
+            inputs,
+            self.log,
+        )
         try:
-            done = yield from self._execute(stage)
+            yield from execute(self.engine, work.task(), self.number)
         except Exception as error:
             if not (resumed and may_be_leftovers(error, self.workspace.partial_dir(stage.name))):
                 raise
-            log.warning("stage %s begins anew", name, exc_info=error)
+            logger.warning("stage %s starts over", name, exc_info=error)
             why = error.what if isinstance(error, VoxterraError) else error
-            message = f"what the stopped run had left cannot be used ({why}); it is done anew"
+            message = f"what the stopped run left cannot be used ({why}); the stage starts over"
             yield ev.StageWarning(stage.name, message, self.number)
             self.workspace.drop_partial(stage.name)
             self.workspace.begin(stage.name, attempt, resumable=False)
-            done = yield from self._execute(stage)
-        record = StageRecord(
-            fingerprint=current,
-            result=uuid4().hex,
-            inputs=inputs,
-            summary=done.result.summary,
-            warnings=done.result.warnings,
-            seconds=round(done.seconds, 3),
-            peak_rss_bytes=done.peak_rss_bytes,
-            products=done.result.products,
-        )
-        self.workspace.commit(stage.name, record)
-        log.info("stage %s took %.1f s: %s", name, done.seconds, record.summary)
+            yield from execute(self.engine, work.task(), self.number)
+        record = self.workspace.record(stage.name)
+        assert record is not None  # the task put it there
+        logger.info("stage %s took %.1f s: %s", name, record.seconds, record.summary)
         for message in record.warnings:
-            log.warning("%s: %s", name, message)
+            logger.warning("%s: %s", name, message)
         yield ev.StageFinished(
             stage.name, record.seconds, record.peak_rss_bytes, record.summary, self.number
         )
         return record
 
-    def _execute(self, stage: Stage) -> Generator[Event, None, Execution[StageOutput]]:
-        def work(progress: Progress) -> StageOutput:
-            context = StageContext(
-                self.source,
-                self.config,
-                self.workspace,
-                stage.name,
-                stage.inputs,
-                progress,
-                self.apart,
-                self.lent,
-            )
-            with collecting_warnings() as logged:
-                output = stage.run(context)
-            return replace(output, warnings=tuple(dict.fromkeys([*output.warnings, *logged])))
-
-        return (yield from execute(stage.name, work, self.number))
-
     def products(self, root: Path) -> Iterator[Event]:
         """The deliverables of the stages of the plan, by their paths in the run folder `root`."""
-        for stage in self.standing.plan:
+        for stage in self.freshness.plan:
             record = self.workspace.record(stage.name)
             for name, description in record.products if record else ():
                 path = self.workspace.deliverable(name)
@@ -147,18 +149,6 @@ class World:
 
     def accuracy(self) -> str | None:
         """How well the model lies in the world, where the stages that say so are in the plan."""
-        plan = self.standing.plan
+        plan = self.freshness.plan
         records = [self.workspace.record(s.name) for s in plan if s.tells_accuracy]
         return "; ".join(record.summary for record in records if record) or None
-
-
-def main_world(
-    workspace: Workspace,
-    config: Any,
-    source: tuple[Path, ...],
-    plan: Sequence[Stage],
-    from_stage: str | None,
-) -> World:
-    """The world that a run is about."""
-    standing = Standing(workspace, config, source, plan, from_stage)
-    return World(workspace, config, source, standing)

@@ -1,4 +1,4 @@
-"""The log and the journal of events in a run folder."""
+"""The log and the journal of events in a run folder, each of its own run only."""
 
 from __future__ import annotations
 
@@ -10,62 +10,72 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from voxterra.pipeline.events import Event, StageProgress, to_dict
+from voxterra.core.scope import Scope
+from voxterra.pipeline.events import Event, ReadProgress, StageProgress, to_dict
 
 LOG_FILE = "log.txt"
 JOURNAL_FILE = "events.jsonl"
 
+_logger = logging.getLogger("voxterra")
 
-class _QuietFileHandler(logging.FileHandler):
-    """A log that cannot be written (disk full) must not hide the error that a run ends with."""
+
+class _LogFile(logging.FileHandler):
+    """Keeps what threads of one scope log.
+
+    A log that cannot be written (disk full) must not hide the error that a run ends with.
+    """
+
+    def __init__(self, path: Path, scope: Scope):
+        super().__init__(path, encoding="utf-8")
+        self.addFilter(lambda record: scope.is_here())
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass
 
 
 @contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Send what Voxterra logs to a file as well, during the block."""
-    logger = logging.getLogger("voxterra")
-    handler = _QuietFileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(min(level, logging.INFO) if level else logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        handler.close()
+def logging_to(path: Path, scope: Scope) -> Iterator[None]:
+    """Send what Voxterra logs for `scope` to a file as well, during the block."""
+    with _level.lowered():
+        handler = _LogFile(path, scope)
+        _logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            _logger.removeHandler(handler)
+            handler.close()
 
 
-class _Collector(logging.Handler):
-    """Keeps the warnings that one thread logs."""
+class _Level:
+    """Voxterra's log level, lowered while any run needs it and put back after the last."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.thread, self.messages = threading.get_ident(), list[str]()
+        self._lock, self._users, self._before = threading.Lock(), 0, logging.NOTSET
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self.thread and record.levelno == logging.WARNING:
-            self.messages.append(record.getMessage())
+    @contextmanager
+    def lowered(self) -> Iterator[None]:
+        with self._lock:
+            if self._users == 0:
+                self._before = _logger.level
+                level = _logger.level
+                _logger.setLevel(min(level, logging.INFO) if level else logging.INFO)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    _logger.setLevel(self._before)
 
 
-@contextmanager
-def collecting_warnings() -> Iterator[list[str]]:
-    """What Voxterra logs as warnings in this thread during the block: a user should see it."""
-    logger, collector = logging.getLogger("voxterra"), _Collector()
-    logger.addHandler(collector)
-    try:
-        yield collector.messages
-    finally:
-        logger.removeHandler(collector)
+_level = _Level()
 
 
 def write_event(path: Path, event: Event) -> None:
     """Append an event to the journal; progress is left out, it would be long and say little."""
-    if isinstance(event, StageProgress):
+    if isinstance(event, StageProgress | ReadProgress):
         return
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **to_dict(event)}
     with suppress(OSError), path.open("a", encoding="utf-8") as journal:

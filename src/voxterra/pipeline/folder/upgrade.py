@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from voxterra.pipeline.folder.fingerprint import fingerprint
+from voxterra.pipeline.folder.fingerprint import OfPath, fingerprint
 
 FORMAT = 1
 
@@ -55,7 +55,11 @@ def options_of_today(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprints_of_0_1(
-    config: Mapping[str, Any], backend: str, source: Mapping[str, str], paths: Mapping[str, Path]
+    config: Mapping[str, Any],
+    backend: str,
+    source: Mapping[str, str],
+    paths: Mapping[str, Path],
+    of_path: OfPath,
 ) -> dict[str, str]:
     """The fingerprints that 0.1 gave the results of a run, by stage.
 
@@ -65,6 +69,7 @@ def fingerprints_of_0_1(
         source: fingerprints of what comes from outside: of the photos as "source"; for a site also
             those of the stages that it has from the run.
         paths: options that name a file or a folder, by "section.option", where they lie now.
+        of_path: as of `fingerprint`.
     """
     found = dict(source)
     for name, inputs, sections, version in _STAGES:
@@ -79,7 +84,8 @@ def fingerprints_of_0_1(
                 "surface": {key: surface[key] for key in _OF_CLOUD},
                 "voxels": _counting(config, "voxels", paths),
             }
-        found[name] = fingerprint(name, version, options, {key: found[key] for key in inputs})
+        read = {key: found[key] for key in inputs}
+        found[name] = fingerprint(name, version, options, read, of_path)
     return found
 
 

@@ -12,6 +12,7 @@ from voxterra.errors import OutputError, UsageError
 from voxterra.io.files.atomic import remove_leftovers, sync, sync_tree
 from voxterra.io.files.json_file import read_json, write_json
 from voxterra.pipeline.folder.record import (
+    RECORD_FILE,
     FileFacts,
     StageRecord,
     compare,
@@ -34,7 +35,7 @@ _PRODUCTS = "products"
 
 @dataclass(frozen=True)
 class Workspace:
-    """A run folder, or the part of one for components that lie apart.
+    """A run folder, or the part of one for another site.
 
     Attributes:
         root: the folder.
@@ -48,15 +49,29 @@ class Workspace:
     def products_dir(self) -> Path:
         return self.deliver_to or self.root / _PRODUCTS
 
+    @property
+    def hashes_file(self) -> Path:
+        """Where hashes of the run's photos and options are kept, of all its sites."""
+        run = self.root if self.deliver_to is None else self.root.parent.parent
+        return run / "stages" / SOURCE_CACHE_FILE
+
     def stage_dir(self, stage: str) -> Path:
         return self.root / "stages" / stage
 
     def partial_dir(self, stage: str) -> Path:
         return self.root / "stages" / f".{stage}.partial"
 
+    def record_file(self, stage: str) -> Path:
+        return self.stage_dir(stage) / RECORD_FILE
+
     def record(self, stage: str) -> StageRecord | None:
         """Record of a stage's result in place, or None."""
         return read_record(self.stage_dir(stage))
+
+    def has_damaged_record(self, stage: str) -> bool:
+        """Whether there is a result of a stage, but no record of it that can be read."""
+        folder = self.stage_dir(stage)
+        return folder.is_dir() and any(folder.iterdir()) and self.record(stage) is None
 
     def faults(self, stage: str, record: StageRecord) -> tuple[str, ...]:
         """Files of a result that are gone or hold something else than the stage wrote.
@@ -94,7 +109,7 @@ class Workspace:
         """Make the folder a stage writes in; keep what a stopped run of the same stage left.
 
         Returns:
-            True when there is such work to go on from.
+            True when there is such work to resume.
         """
         partial = self.partial_dir(stage)
         attempt = read_json(partial / ATTEMPT_FILE)
@@ -203,7 +218,7 @@ def open_workspace(out: Path) -> Workspace:
 
 
 def require_no_component(folder: Path) -> None:
-    """Refuse the folder of a component that lies apart: its run brings it up to date.
+    """Refuse the folder of another site in a run folder: its run brings it up to date.
 
     Raises:
         UsageError: it is one.
@@ -211,9 +226,9 @@ def require_no_component(folder: Path) -> None:
     run = folder.absolute().parent.parent
     if folder.absolute().parent.name == FOLDER_OF_COMPONENTS and (run / RUN_FILE).exists():
         raise UsageError(
-            "This folder is that of a component that lies apart, and belongs to a run.",
+            "This is the folder of one component of a run, not of a whole run.",
             where=str(folder),
-            next_step=f"Give the folder of that run, {run}; it does all its components.",
+            next_step=f"Give the folder of the run, {run}; it does all its components.",
         )
 
 

@@ -9,20 +9,11 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from voxterra.core.options import with_values
+from voxterra.core.options import plain, with_values
 from voxterra.errors import FormatError, InputError, UsageError
 from voxterra.io.files.atomic import atomic_path
 
 T = TypeVar("T")
-
-
-def plain(value: Any) -> Any:
-    """JSON- and YAML-ready form of options; `with_values` reads it back."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return str(value.absolute()) if isinstance(value, Path) else value
 
 
 def path_options(options: Any, prefix: str = "") -> dict[str, Path]:

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 _REGISTRIES = {
     "depth sources": "voxterra.depth.source:DEPTH_SOURCES",
     "surface backends": "voxterra.surface.backend:BACKENDS",
+    "engines": "voxterra.pipeline.engine.tasks:ENGINES",
 }
 
 # The section of `RunConfig` that holds the options of a plugin that is built in; those of other

@@ -19,10 +19,11 @@ from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import part
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import Registration
-from voxterra.pipeline.engine.sites import facts_apart, find_apart
 from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.recipe import surface_files
+from voxterra.pipeline.recipe.listing import hashes_of
 from voxterra.pipeline.recipe.plugins import backend_of, options_of
+from voxterra.pipeline.recipe.sites import find_sites, site_facts
 from voxterra.pipeline.recipe.summaries import (
     about_gaps,
     about_single_files,
@@ -47,7 +48,13 @@ def _ingest(ctx: StageContext) -> StageOutput:
     from voxterra.pipeline.folder.photo_table import write_photos
 
     source = ctx.source[0] if len(ctx.source) == 1 else ctx.source
-    photos = ingest_photos(source, ctx.config.ingest, work_dir=ctx.out, progress=ctx.progress)
+    photos = ingest_photos(
+        source,
+        ctx.config.ingest,
+        work_dir=ctx.out,
+        sha256=hashes_of(ctx.workspace).known(ctx.source),
+        progress=ctx.progress,
+    )
     write_photos(photos, ctx.out, ctx.source, ctx.config.ingest.masks)
     return StageOutput(describe_photos(photos), (*photos.warnings, *about_single_files(photos)))
 
@@ -79,7 +86,7 @@ def _georef(ctx: StageContext) -> StageOutput:
     from voxterra.io.georeference import write_georeference
 
     photos, found = read_photos_of(ctx), read_registration_of(ctx)
-    numbers = ctx.apart.numbers if ctx.apart else ()
+    numbers = ctx.site.numbers if ctx.site else ()
     placed = georeference(
         found.components, photos, ctx.config.georef, numbers=numbers, progress=ctx.progress
     )
@@ -254,7 +261,7 @@ def _report(ctx: StageContext) -> StageOutput:
         read_metadata(made / "metadata.json"),
         stage_facts(ctx.workspace, _before("report")),
         made,
-        () if ctx.apart else facts_apart(ctx.workspace, ctx.config),
+        () if ctx.site else site_facts(ctx.workspace, ctx.config),
     )
     path = ctx.out / "products" / "report.html"
     write_report(
@@ -283,7 +290,7 @@ STAGES: tuple[Stage, ...] = (
         _georef,
         code_version=5,
         tells_accuracy=True,
-        splits=find_apart,
+        splits=find_sites,
     ),
     Stage(
         "depth",
@@ -333,12 +340,12 @@ def read_photos_of(ctx: StageContext) -> PhotoSet:
     from voxterra.pipeline.folder.photo_table import read_photos
 
     photos = read_photos(ctx.input("ingest"), ctx.source, ctx.config.ingest.masks)
-    if ctx.apart is None:
+    if ctx.site is None:
         return photos
     if "georef" in ctx.inputs:
         components = read_components(ctx.input("georef"))
     else:
-        components = read_components(ctx.input("sfm"), ctx.apart.components)
+        components = read_components(ctx.input("sfm"), ctx.site.components)
     theirs = {image.name for component in components for image in component.images}
     return PhotoSet(photos.root, tuple(p for p in photos.photos if p.id in theirs))
 
@@ -368,8 +375,8 @@ def read_registration_of(ctx: StageContext) -> Registration:
     from voxterra.io.registration import read_registration
 
     folder = ctx.input("sfm")
-    if ctx.apart is not None:
-        return Registration(read_components(folder, ctx.apart.components))
+    if ctx.site is not None:
+        return Registration(read_components(folder, ctx.site.components))
     return read_registration(folder / "registration.json", read_components(folder))
 
 

@@ -15,11 +15,12 @@ from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import UnregisteredPhoto
-from voxterra.core.sites import worlds_apart
+from voxterra.core.sites import sites_of
 from voxterra.core.wording import listed
 from voxterra.io.depth_store import DepthStore
 from voxterra.pipeline.folder.fingerprint import canonical
 from voxterra.pipeline.folder.workspace import Workspace
+from voxterra.pipeline.recipe.listing import hashes_of
 from voxterra.pipeline.recipe.plugins import backend_sections
 from voxterra.pipeline.recipe.surface_files import surface_facts
 from voxterra.report.facts import StageFacts
@@ -73,7 +74,7 @@ def left_out(georeference: Georeference) -> tuple[str, ...]:
     """A warning for each world that surface and maps cannot hold, because nothing relates it to
     the others; its components are numbered as the warnings of the placement number them."""
     found = []
-    for apart in worlds_apart(georeference):
+    for apart in sites_of(georeference):
         count = sum(len(georeference.components[index].images) for index in apart.components)
         verb = "is" if len(apart.components) == 1 else "are"
         found.append(
@@ -185,7 +186,7 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": {"python": platform.python_version()},  # packages are added by the products
         "platform": f"{sys.platform} {platform.machine()}",
-        "config": canonical(_that_counts(config)),
+        "config": canonical(_that_counts(config), hashes_of(workspace).of_option),
         "surface": surface_facts(workspace.stage_dir("surface")),
         "stages": timings,
     }

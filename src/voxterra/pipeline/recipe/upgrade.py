@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from voxterra.io.files.json_file import read_json
-from voxterra.pipeline.engine.sites import apart_workspace
+from voxterra.pipeline.engine.sites import site_workspace
 from voxterra.pipeline.engine.stage import Stage
 from voxterra.pipeline.folder import upgrade as format_1
+from voxterra.pipeline.folder.file_hashes import FileHashes
 from voxterra.pipeline.folder.fingerprint import fingerprint
 from voxterra.pipeline.folder.record import write_record
 from voxterra.pipeline.folder.run_file import RUN_FILE, read_run_file
@@ -23,12 +24,17 @@ from voxterra.pipeline.recipe.surface_files import backend_that_made
 log = logging.getLogger(__name__)
 
 
-def upgrade(workspace: Workspace, table: Sequence[Stage]) -> tuple[str, ...]:
+def upgrade(workspace: Workspace, table: Sequence[Stage], hashes: FileHashes) -> tuple[str, ...]:
     """Bring the records of a run folder of format 1 to those of today; do nothing to others.
 
     A result is kept where its record says what 0.1 would have made of the recorded options. The
     records are written one by one, each atomically, so that a killed upgrade is done again; the
     run file gets its new format when the run records its options.
+
+    Args:
+        workspace: of the run.
+        table: the stages of today.
+        hashes: of the run's files.
 
     Returns:
         names of stages whose results cannot be kept, and will be made again.
@@ -48,20 +54,22 @@ def upgrade(workspace: Workspace, table: Sequence[Stage]) -> tuple[str, ...]:
     paths = _paths(now["config"], raw.get("paths_from_run", {}))
     backend, options = backend_that_made(workspace) or "fusion", raw["config"]
     source = {"source": first.inputs["source"]}
-    old = format_1.fingerprints_of_0_1(options, backend, source, paths)
-    new = _fingerprints(table, config, source)
+    old = format_1.fingerprints_of_0_1(options, backend, source, paths, hashes.of_option)
+    new = _fingerprints(table, config, source, hashes)
     results = dict(source)
     redone = _carry(workspace, table, old, new, results)
     splits = next((stage.splits for stage in table if stage.splits), None)
     for site, its_config in splits(workspace, config) if splits and "georef" in results else ():
         which = " ".join(map(str, site.numbers))
-        own = apart_workspace(workspace, site)
+        own = site_workspace(workspace, site)
         given = ("ingest", "sfm")
         old_source = source | {name: f"{old[name]} {which}" for name in given}
         its_options = _options_of_site(options)
-        its_old = format_1.fingerprints_of_0_1(its_options, backend, old_source, paths)
+        its_old = format_1.fingerprints_of_0_1(
+            its_options, backend, old_source, paths, hashes.of_option
+        )
         its_new = _fingerprints(
-            table, its_config, source | {name: f"{new[name]} {which}" for name in given}
+            table, its_config, source | {name: f"{new[name]} {which}" for name in given}, hashes
         )
         its_results = source | {name: f"{results[name]} {which}" for name in given}
         gone = _carry(own, table, its_old, its_new, its_results)
@@ -71,13 +79,17 @@ def upgrade(workspace: Workspace, table: Sequence[Stage]) -> tuple[str, ...]:
     return tuple(redone)
 
 
-def _fingerprints(table: Sequence[Stage], config: Any, source: Mapping[str, str]) -> dict[str, str]:
+def _fingerprints(
+    table: Sequence[Stage], config: Any, source: Mapping[str, str], hashes: FileHashes
+) -> dict[str, str]:
     found = dict(source)
     for stage in table:
         if stage.name not in found:
             inputs = {name: found[name] for name in stage.inputs}
             options = stage.options(config)
-            found[stage.name] = fingerprint(stage.name, stage.code_version, options, inputs)
+            found[stage.name] = fingerprint(
+                stage.name, stage.code_version, options, inputs, hashes.of_option
+            )
     return found
 
 

@@ -7,7 +7,6 @@ way in: what is in memory is what is trained on.
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.progress import Progress, no_progress
+from voxterra.core.scope import ScopedThreadPool
 from voxterra.errors import FormatError, InputError, MissingPartError, NoPhotosError, UsageError
 from voxterra.io.images import read_mask, read_rgb_alpha, same_shape
 from voxterra.surface.voxels.config import VoxelConfig
@@ -130,7 +130,7 @@ def _load_all(
     loaded: list[Loaded] = []
     workers = min(_WORKERS, os.cpu_count() or 1)
     # Decoding releases the interpreter's lock; few at a time, since originals are large.
-    with ThreadPoolExecutor(workers) as pool:
+    with ScopedThreadPool(workers) as pool:
         for start in range(0, len(photos), workers):
             some = photos[start : start + workers]
             for views in pool.map(lambda photo: _load(photo, config), some):

@@ -1,43 +1,47 @@
-"""A pipeline of small stages whose photos lie in several worlds: each word of the source is one.
+"""A pipeline of small stages whose photos lie at several sites: each word of the source is one.
 
-The first word is the run's own world; each further one is a component that lies apart, numbered
-from 2 on. Stages of a word that is `fail` end as photos that show too little do,
-those of `outside` as photos that do not see the area of interest.
+The first word is the main site; each further one is another site, numbered from 2 on. Stages of a
+word that is `fail` end as photos that show too little do, those of `outside` as photos that do not
+see the area of interest.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 from fake_stages import STAGES
 
-from voxterra.core.sites import Apart
+from voxterra.core.sites import Site
 from voxterra.errors import OutsideAreaError, ReconstructionError
-from voxterra.pipeline.engine.sites import apart_workspace, failed
+from voxterra.pipeline.engine.sites import failed, site_workspace
 from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
 from voxterra.pipeline.folder.workspace import Workspace
+
+log = logging.getLogger("voxterra.fake_sites")
 
 
 def words(text: str) -> list[str]:
     return [word for word in text.split() if word]
 
 
-def find(workspace: Workspace, config: Any) -> tuple[tuple[Apart, Any], ...]:
+def find(workspace: Workspace, config: Any) -> tuple[tuple[Site, Any], ...]:
     found = words((workspace.stage_dir("place") / "words.txt").read_text())
-    return tuple((Apart((i,)), config) for i in range(1, len(found)))
+    return tuple((Site((i,)), config) for i in range(1, len(found)))
 
 
 def place(ctx: StageContext) -> StageOutput:
     text = (ctx.input("read") / "text.txt").read_text()
-    if ctx.apart is not None:
-        text = words(text)[ctx.apart.components[0]]
+    if ctx.site is not None:
+        text = words(text)[ctx.site.components[0]]
     (ctx.out / "words.txt").write_text(text)
-    return StageOutput(f"placed {words(text)[0]}", warnings=("told of all worlds",))
+    return StageOutput(f"placed {words(text)[0]}", warnings=("a warning of all sites",))
 
 
 def count(ctx: StageContext) -> StageOutput:
     word = words((ctx.input("place") / "words.txt").read_text())[0]
+    log.info("counting the letters of %s", word)
     done = ctx.out / "done_steps.txt"
     start = len(done.read_text()) if done.exists() else 0
     for step in range(start, ctx.config.count.steps):
@@ -55,8 +59,8 @@ def tell(ctx: StageContext) -> StageOutput:
     folder = ctx.out / "products"
     folder.mkdir()
     lines = [(ctx.workspace.products_dir / "n.txt").read_text()]
-    for apart, _ in () if ctx.apart else find(ctx.workspace, ctx.config):
-        own = apart_workspace(ctx.workspace, apart)
+    for site, _ in () if ctx.site else find(ctx.workspace, ctx.config):
+        own = site_workspace(ctx.workspace, site)
         why = failed(own)
         lines.append(f"not: {why}" if why else (own.products_dir / "n.txt").read_text())
     (folder / "all.txt").write_text("\n".join(lines))
@@ -64,7 +68,7 @@ def tell(ctx: StageContext) -> StageOutput:
 
 
 READ, _, WRITE = STAGES
-STAGES_APART = (
+STAGES_OF_SITES = (
     replace(READ, tells_accuracy=False),
     Stage("place", ("read",), (), place, splits=find, tells_accuracy=True),
     Stage("count", ("place",), ("count",), count, resumable=True),

@@ -8,7 +8,7 @@ import numpy as np
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, Placement
-from voxterra.core.sites import Apart, distances_m, shared_worlds, worlds_apart
+from voxterra.core.sites import Site, distances_m, shared_worlds, sites_of
 from voxterra.core.transforms import Similarity
 
 HOME = GeoFrame("geo", 9.9, 51.5, 100.0, "EPSG:32632")
@@ -30,19 +30,19 @@ def test_distances_are_geodesic_and_worlds_reach_by_way_of_others() -> None:
     assert len(shared_worlds([])) == 0
 
 
-def test_worlds_apart_are_by_place_and_each_lost_component_is_alone() -> None:
+def test_other_sites_are_by_place_and_each_lost_component_is_alone() -> None:
     placements = (HERE, at(13.0, 52.0), LOST, at(20.0, 40.0), at(13.05, 52.0), LOST, HERE)
-    found = worlds_apart(Georeference(HOME, (), placements))
+    found = sites_of(Georeference(HOME, (), placements))
     assert [apart.components for apart in found] == [(1, 4), (2,), (3,), (5,)]
-    assert worlds_apart(Georeference(HOME, (), (HERE, HERE))) == ()
+    assert sites_of(Georeference(HOME, (), (HERE, HERE))) == ()
 
 
 def test_without_any_place_all_but_the_largest_are_apart() -> None:
-    found = worlds_apart(Georeference(GeoFrame.local(), (), (LOST, LOST, LOST)))
+    found = sites_of(Georeference(GeoFrame.local(), (), (LOST, LOST, LOST)))
     assert [apart.components for apart in found] == [(1,), (2,)]
 
 
 def test_they_are_named_as_people_count() -> None:
-    pair = Apart((1, 4))
+    pair = Site((1, 4))
     assert (pair.number, pair.folder, pair.describe()) == (2, "component_2", "components 2, 5")
-    assert Apart((2,)).describe() == "component 3"
+    assert Site((2,)).describe() == "component 3"

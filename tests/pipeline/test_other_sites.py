@@ -1,4 +1,4 @@
-"""Runs whose photos lie in several worlds: what is made, kept and done again for each."""
+"""Runs whose photos lie in several sites: what is made, kept and done again for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_apart import STAGES_APART
+from fake_sites import STAGES_OF_SITES
 from fake_stages import CountConfig, FakeConfig
 from killing import files, killed_at, needs_fork
 from run_folders import half_written
@@ -33,7 +33,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def go(source: Path | None, out: Path, config: FakeConfig | None = None, **options):
-    return list(run(source, out, config or FakeConfig(), stages=STAGES_APART, **options))
+    return list(run(source, out, config or FakeConfig(), stages=STAGES_OF_SITES, **options))
 
 
 def done(events) -> list[tuple[str, int | None]]:
@@ -44,7 +44,7 @@ def both(stages: list[str]) -> list[tuple[str, int | None]]:
     return [(name, number) for number in (2, 3) for name in stages]
 
 
-def test_each_world_gets_its_stages_and_deliverables(source, tmp_path):
+def test_each_site_gets_its_stages_and_deliverables(source, tmp_path):
     events = go(source, out := tmp_path / "out")
     own = [(name, None) for name in OWN]
     assert done(events) == [*own[:-1], *both(APART), own[-1]]
@@ -61,7 +61,7 @@ def test_each_world_gets_its_stages_and_deliverables(source, tmp_path):
         ev.ApartFinished((2,), "products/component_2", "components/2", "placed far"),
         ev.ApartFinished((3,), "products/component_3", "components/3", "placed away"),
     )
-    told = [e for e in events if isinstance(e, ev.StageWarning) and "all worlds" in e.message]
+    told = [e for e in events if isinstance(e, ev.StageWarning) and "of all sites" in e.message]
     assert [e.component for e in told] == [None]
     assert half_written(out) == []
     progress = {e.component for e in events if isinstance(e, ev.StageProgress)}
@@ -108,7 +108,7 @@ def test_options_stages_and_lost_files_redo_what_depends_on_them(source, tmp_pat
     assert not (tmp_path / "early/components").exists()
 
 
-def test_photos_that_show_too_little_end_their_own_world_only(source, tmp_path):
+def test_photos_that_show_too_little_end_their_own_site_only(source, tmp_path):
     (source / "a.jpg").write_text("home fail\n")
     events = go(source, out := tmp_path / "out")
     assert ("tell", 3) in done(events) and ("count", 2) not in done(events)
@@ -117,7 +117,7 @@ def test_photos_that_show_too_little_end_their_own_world_only(source, tmp_path):
     assert "They show nothing. Take others." in warning.message
     assert events[-1].apart[0].failed == "They show nothing." and not events[-1].apart[1].failed
     assert "not: They show nothing." in (out / "products/all.txt").read_text()
-    assert done(go(source, out)) == []  # only the world that failed is tried again
+    assert done(go(source, out)) == []  # only the site that failed is tried again
     (source / "a.jpg").write_text("home far\n")
     assert ("tell", 2) in done(go(source, out))
     assert "n=far: 3" in (out / "products/all.txt").read_text()
@@ -129,7 +129,7 @@ def test_photos_that_show_too_little_end_their_own_world_only(source, tmp_path):
     assert half_written(out) == []
 
 
-def test_what_ended_a_world_is_remembered_by_runs_that_stop_before_it(source, tmp_path):
+def test_what_ended_a_site_is_remembered_by_runs_that_stop_before_it(source, tmp_path):
     (source / "a.jpg").write_text("home fail\n")
     go(source, out := tmp_path / "out")
     events = go(source, out, until="place")
@@ -137,7 +137,7 @@ def test_what_ended_a_world_is_remembered_by_runs_that_stop_before_it(source, tm
     assert events[-1].apart[0].failed == "They show nothing."
 
 
-def test_an_area_in_a_world_apart_leaves_that_world_alone(source, tmp_path):
+def test_an_area_in_another_site_leaves_that_site_alone(source, tmp_path):
     go(source, out := tmp_path / "out")
     (source / "a.jpg").write_text("outside far\n")
     (source / "b.jpg").write_text("outside")
@@ -156,13 +156,13 @@ def test_an_area_in_a_world_apart_leaves_that_world_alone(source, tmp_path):
     assert (out / "products/all.txt").read_text().startswith("n=home: 4")
 
 
-def test_an_area_that_no_world_sees_ends_the_run_and_leaves_what_there_is(source, tmp_path):
+def test_an_area_that_no_site_sees_ends_the_run_and_leaves_what_there_is(source, tmp_path):
     (source / "b.jpg").write_text("")
     go(source, out := tmp_path / "out")
     (source / "a.jpg").write_text("outside outside\n")
     events = []
     with pytest.raises(OutsideAreaError, match="Nothing in the area"):
-        list(_kept(events, run(source, out, FakeConfig(), stages=STAGES_APART)))
+        list(_kept(events, run(source, out, FakeConfig(), stages=STAGES_OF_SITES)))
     assert isinstance(events[-1], ev.RunFailed)
     assert (events[-1].stage, events[-1].component) == ("count", None)
     assert events[-1].next_step == "Look at it."
@@ -171,11 +171,11 @@ def test_an_area_that_no_world_sees_ends_the_run_and_leaves_what_there_is(source
 
 def test_other_errors_end_the_run_and_name_the_component(source, tmp_path):
     def full(ctx):
-        if ctx.apart is not None:
+        if ctx.site is not None:
             raise OSError(28, "No space left on device")
-        return STAGES_APART[2].run(ctx)
+        return STAGES_OF_SITES[2].run(ctx)
 
-    stages = tuple(replace(s, run=full) if s.name == "count" else s for s in STAGES_APART)
+    stages = tuple(replace(s, run=full) if s.name == "count" else s for s in STAGES_OF_SITES)
     events = []
     with pytest.raises(Exception, match="The disk is full"):
         events += list(_kept(events, run(source, tmp_path / "out", FakeConfig(), stages=stages)))
@@ -190,7 +190,7 @@ def _kept(into: list, events):
     return ()
 
 
-def test_worlds_that_are_no_more_go_and_files_of_a_user_stay(source, tmp_path):
+def test_sites_that_are_no_more_go_and_files_of_a_user_stay(source, tmp_path):
     go(source, out := tmp_path / "out")
     (out / "products/component_2/mine.txt").write_text("mine")
     (source / "b.jpg").write_text("")
@@ -203,7 +203,7 @@ def test_worlds_that_are_no_more_go_and_files_of_a_user_stay(source, tmp_path):
     assert not (out / "products/component_3").exists()
 
 
-def test_of_worlds_that_are_no_more_goes_what_a_killed_run_was_delivering(source, tmp_path):
+def test_of_sites_that_are_no_more_goes_what_a_killed_run_was_delivering(source, tmp_path):
     go(source, out := tmp_path / "out")
     stages = out / "components/3/stages"
     (stages / "write").rename(stages / ".write.partial")  # its deliverables are there already
@@ -212,7 +212,7 @@ def test_of_worlds_that_are_no_more_goes_what_a_killed_run_was_delivering(source
     assert not (out / "products/component_3").exists() and half_written(out) == []
 
 
-def test_closing_stops_a_world_apart_and_the_next_run_goes_on_there(source, tmp_path):
+def test_closing_stops_another_site_and_the_next_run_goes_on_there(source, tmp_path):
     def slow(ctx):
         steps = 0
 
@@ -220,13 +220,13 @@ def test_closing_stops_a_world_apart_and_the_next_run_goes_on_there(source, tmp_
             nonlocal steps
             ctx.progress(fraction, message)
             steps += 1
-            while ctx.apart is not None and steps > 2:  # until it is stopped
+            while ctx.site is not None and steps > 2:  # until it is stopped
                 time.sleep(0.02)
                 ctx.progress(fraction, message)
 
-        return STAGES_APART[2].run(replace(ctx, progress=waiting))
+        return STAGES_OF_SITES[2].run(replace(ctx, progress=waiting))
 
-    stages = tuple(replace(s, run=slow) if s.name == "count" else s for s in STAGES_APART)
+    stages = tuple(replace(s, run=slow) if s.name == "count" else s for s in STAGES_OF_SITES)
     going = run(source, tmp_path / "out", FakeConfig(), stages=stages)
     for event in going:
         if isinstance(event, ev.StageProgress) and event.component == 2 and event.fraction > 0:
@@ -246,11 +246,11 @@ def test_closing_stops_a_world_apart_and_the_next_run_goes_on_there(source, tmp_
 
 @needs_fork
 def test_killed_before_any_operation_a_run_goes_on_to_the_same(source, tmp_path):
-    (source / "b.jpg").write_text("")  # one world apart
+    (source / "b.jpg").write_text("")  # one other site
     go(source, tmp_path / "whole")
     expected, operation = everything(tmp_path / "whole"), 0
     while killed_at(
-        operation, source, out := tmp_path / f"killed_{operation}", stages=STAGES_APART
+        operation, source, out := tmp_path / f"killed_{operation}", stages=STAGES_OF_SITES
     ):
         told = finished(out)
         events = go(source, out)
@@ -295,13 +295,13 @@ def test_where_the_photos_are_now_is_asked_for_when_there_is_work(source, tmp_pa
     )
 
 
-def test_a_world_that_cannot_begin_is_named(source, tmp_path):
+def test_a_site_that_cannot_begin_is_named(source, tmp_path):
     go(source, out := tmp_path / "out")
     shutil.rmtree(out / "components/3")
     (out / "components/3").write_text("in the way")
     events = []
     with pytest.raises(OutputError):
-        list(_kept(events, run(source, out, FakeConfig(), stages=STAGES_APART)))
+        list(_kept(events, run(source, out, FakeConfig(), stages=STAGES_OF_SITES)))
     assert isinstance(events[-1], ev.RunFailed)
     assert (events[-1].stage, events[-1].component) == ("place", 3)
 
@@ -313,7 +313,7 @@ def test_the_folder_of_a_component_is_no_run_folder(source, tmp_path):
     assert str(out) in caught.value.next_step
 
 
-def test_what_a_world_apart_lacks_is_told_before_any_work(source, tmp_path):
+def test_what_another_site_lacks_is_told_before_any_work(source, tmp_path):
     go(source, out := tmp_path / "out")
     (out / "components/2/stages/write/fingerprint.json").unlink()
 
@@ -321,7 +321,7 @@ def test_what_a_world_apart_lacks_is_told_before_any_work(source, tmp_path):
         raise UsageError("no such part")
 
     stages: tuple[Stage, ...] = tuple(
-        replace(s, requires=missing) if s.name == "write" else s for s in STAGES_APART
+        replace(s, requires=missing) if s.name == "write" else s for s in STAGES_OF_SITES
     )
     with pytest.raises(UsageError, match="no such part"):
         list(run(source, out, FakeConfig(), stages=stages))

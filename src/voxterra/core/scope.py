@@ -1,0 +1,97 @@
+"""Which run a thread works for, so that several runs in one process stay apart.
+
+Logs and warnings are sorted by it. A thread does not take over the scope of the thread that starts
+it by itself (before Python 3.14): start threads with `in_scope`, pools with `ScopedThreadPool`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """A run, or a part of one that is watched by itself, such as a stage.
+
+    Attributes:
+        name: for people.
+        outer: the scope that it is a part of.
+    """
+
+    name: str
+    outer: Scope | None = None
+    _said: set[str] = field(default_factory=set, repr=False)
+
+    def is_here(self) -> bool:
+        """Whether the calling thread works for this scope, or for a part of it."""
+        scope = _SCOPE.get()
+        while scope is not None and scope is not self:
+            scope = scope.outer
+        return scope is self
+
+    def is_new(self, text: str) -> bool:
+        """Whether this is asked for the first time: for what is to be said once a scope."""
+        before = len(self._said)
+        self._said.add(text)
+        return len(self._said) > before
+
+
+_SCOPE: ContextVar[Scope | None] = ContextVar("voxterra_scope", default=None)
+
+
+def current_scope() -> Scope | None:
+    """The innermost scope that the calling thread works for; None outside of runs."""
+    return _SCOPE.get()
+
+
+@contextmanager
+def part_of_scope(name: str) -> Iterator[Scope]:
+    """Work for a new part of the current scope during the block. Not around a `yield` of a
+    generator, which would change the scope of whoever iterates; see `iterated_in`."""
+    scope = Scope(name, _SCOPE.get())
+    token = _SCOPE.set(scope)
+    try:
+        yield scope
+    finally:
+        _SCOPE.reset(token)
+
+
+def in_scope(function: Callable[P, T]) -> Callable[P, T]:
+    """`function`, to be called in another thread for the scope of this one."""
+    context = copy_context()
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return context.copy().run(function, *args, **kwargs)  # several threads may call at once
+
+    return call
+
+
+class ScopedThreadPool(ThreadPoolExecutor):
+    """A pool whose threads work for the scope of whoever submits."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        return super().submit(in_scope(fn), *args, **kwargs)
+
+
+def iterated_in(scope: Scope, items: Generator[T, None, R]) -> Generator[T, None, R]:
+    """`items`, each step of it done for `scope`, whoever iterates, and in whichever thread."""
+    context = copy_context()
+    context.run(_SCOPE.set, scope)
+    try:
+        while True:
+            try:
+                item = context.run(next, items)
+            except StopIteration as end:
+                return end.value
+            yield item
+    finally:
+        context.run(items.close)

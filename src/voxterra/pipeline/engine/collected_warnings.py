@@ -1,0 +1,88 @@
+"""What a stage warns of, by Voxterra's log or by Python's `warnings`: a user should see it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from voxterra.core.scope import Scope, current_scope, part_of_scope
+
+_logger = logging.getLogger("voxterra")
+_of_python = logging.getLogger("voxterra.python_warnings")
+
+
+class _Collector(logging.Handler):
+    """Keeps the warnings that threads of one scope log."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(logging.WARNING)
+        self.messages = list[str]()
+        self.addFilter(lambda record: record.levelno == logging.WARNING and scope.is_here())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def collecting_warnings(name: str) -> Iterator[list[str]]:
+    """What is warned of during the block, by this thread and by those that work for it.
+
+    That is what Voxterra logs as warnings, and what others raise by `warnings.warn`, NumPy among
+    them; the latter is logged, each text once. `name` is that of the scope, such as a stage's.
+    """
+    with part_of_scope(name) as scope:
+        collector = _Collector(scope)
+        _catch_python_warnings()
+        _logger.addHandler(collector)
+        try:
+            yield collector.messages
+        finally:
+            _logger.removeHandler(collector)
+
+
+class _OnlyInRuns(type):
+    """Makes every warning one of this kind in the threads of runs, and none in others."""
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return current_scope() is not None and issubclass(kind, Warning)
+
+
+class _WarningOfRun(Warning, metaclass=_OnlyInRuns):
+    """Stands in the list of filters of `warnings`."""
+
+
+_show_elsewhere = warnings.showwarning
+
+
+def _catch_python_warnings() -> None:
+    """Have Python's warnings sent here; once more wherever others undid that meanwhile."""
+    global _show_elsewhere
+    if warnings.showwarning is not _show:
+        _show_elsewhere = warnings.showwarning
+        warnings.showwarning = _show
+    # By default a line of code warns once a process, so the second run would hear nothing. At the
+    # end of the list, so that whoever ignores a warning has precedence.
+    warnings.simplefilter("always", _WarningOfRun, append=True)
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """As `warnings.showwarning`: logs warnings of threads of a run; others go where they went."""
+    scope = current_scope()
+    if scope is None:
+        _show_elsewhere(message, category, filename, lineno, file, line)
+        return
+    where = "/".join(Path(filename).parts[-2:])  # the rest is different on other machines
+    text = f"{category.__name__}: {message} ({where}:{lineno})"
+    if scope.is_new(text):
+        _of_python.warning("%s", text)

@@ -1,0 +1,190 @@
+"""A process that does one task: `python -m voxterra.pipeline.engine.worker TASK.json STATE.json`.
+
+Engines start it wherever both files and the run folder can be reached. `write_task` makes the first
+file; the worker writes the second while it works, and `read_state` reads it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from voxterra import errors
+from voxterra.errors import UsageError, VoxterraError, is_out_of_memory
+from voxterra.io.files.atomic import temporary_name
+from voxterra.io.files.json_file import read_json
+from voxterra.pipeline.engine.collected_warnings import collecting_warnings
+from voxterra.pipeline.engine.tasks import Task, TaskState
+
+TELL_EVERY_S = 0.1
+"""How often progress is written."""
+
+
+class TaskError(Exception):
+    """An error of a task in another process that is no `VoxterraError`; its traceback is a note."""
+
+
+def write_task(task: Task, path: Path) -> None:
+    """Write what a worker needs to know.
+
+    Raises:
+        UsageError: the task can only be done in this process.
+    """
+    if not task.call:
+        raise UsageError(
+            f"The task '{task.name}' is a function that other processes cannot import.",
+            where="--engine",
+            next_step="Take --engine local, or put the function into a module of a package.",
+        )
+    data = {
+        "step": task.step,
+        "part": task.part,
+        "folder": str(task.folder.absolute()),
+        "call": task.call,
+        "arguments": dict(task.arguments),
+    }
+    path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def read_task(path: Path) -> Task:
+    """What `write_task` wrote."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return Task(data["step"], Path(data["folder"]), data["call"], data["arguments"], data["part"])
+
+
+def read_state(path: Path) -> TaskState | None:
+    """What a worker wrote last; None where it has not begun."""
+    data = read_json(path)
+    if not isinstance(data, dict):
+        return None
+    error = _error(data["error"]) if data["error"] else None
+    return TaskState(
+        data["status"], data["fraction"], data["message"], error, tuple(data["warnings"])
+    )
+
+
+def _plain(error: BaseException) -> dict[str, Any]:
+    """An error as JSON; `_error` makes it one again."""
+    plain: dict[str, Any] = {"kind": type(error).__name__, "what": str(error), "errno": None}
+    plain |= {"where": None, "next_step": None}
+    plain["traceback"] = "".join(traceback.format_exception(error))
+    if isinstance(error, VoxterraError):
+        named = next(c for c in type(error).__mro__ if getattr(errors, c.__name__, None) is c)
+        plain |= {"kind": named.__name__, "what": error.what}
+        plain |= {"where": error.where, "next_step": error.next_step}
+    elif is_out_of_memory(error):
+        plain["kind"] = MemoryError.__name__
+    elif isinstance(error, OSError) and error.errno is not None:
+        plain |= {"errno": error.errno, "what": error.strerror}
+        plain["where"] = None if error.filename is None else os.fsdecode(error.filename)
+    return plain
+
+
+def _error(plain: Mapping[str, Any]) -> BaseException:
+    kind, what = getattr(errors, plain["kind"], None), plain["what"]
+    if isinstance(kind, type) and issubclass(kind, VoxterraError):
+        return kind(what, where=plain["where"], next_step=plain["next_step"])
+    if plain["kind"] == MemoryError.__name__:
+        return MemoryError(what)
+    if plain["errno"] is not None:
+        return OSError(plain["errno"], what, *filter(None, [plain["where"]]))
+    error = TaskError(f"{plain['kind']}: {what}")
+    error.add_note(plain["traceback"])
+    return error
+
+
+class _Teller:
+    """Writes the state file: now and then the latest progress, and how the task ended."""
+
+    def __init__(self, path: Path):
+        self._path, self._latest, self._ended = path, (0.0, ""), threading.Event()
+        self._tell("running")
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        self._latest = min(max(float(fraction), 0.0), 1.0), message
+
+    def end(self, status: str, **more: Any) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._tell(status, **more)
+
+    def _follow(self) -> None:
+        told = self._latest
+        while not self._ended.wait(TELL_EVERY_S):
+            if self._latest != told:
+                told = self._latest
+                with suppress(OSError):  # a disk that is full for a moment; the end must be told
+                    self._tell("running")
+
+    def _tell(self, status: str, **more: Any) -> None:
+        fraction, message = self._latest
+        state = {"status": status, "fraction": fraction, "message": message}
+        state |= {"error": None, "warnings": []} | more
+        temporary = temporary_name(self._path)
+        temporary.write_text(json.dumps(state), encoding="utf-8")
+        os.replace(temporary, self._path)
+
+
+def do(task: Task, state_file: Path) -> None:
+    """Do a task, and write into `state_file` how it goes and how it ended."""
+    teller = _Teller(state_file)
+    failed: dict[str, Any] | None = None
+    with collecting_warnings(f"task {task.name}") as warned:
+        try:
+            imported(task.call)(task.folder, teller.progress, **task.arguments)
+        except BaseException as error:  # whatever it is, somebody waits for it
+            failed = _plain(error)
+    warnings = list(dict.fromkeys(warned))
+    teller.end("failed" if failed else "done", error=failed, warnings=warnings)
+
+
+def imported(target: str) -> Callable[..., Any]:
+    """The function that "module:function" names."""
+    module, _, name = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def target_of(function: Callable[..., Any]) -> str:
+    """ "module:function" of a function that other processes can import; "" of others."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    if not module or module == "__main__":
+        return ""
+    with suppress(Exception):  # a function in a function, a partial one
+        target = f"{module}:{name}"
+        return target if imported(target) is function else ""
+    return ""
+
+
+def _end_with_starter() -> None:
+    """Whoever started this process holds its input open, and is gone once that ends."""
+    while sys.stdin.buffer.read(1 << 16):
+        pass
+    os._exit(1)
+
+
+def main() -> None:
+    """Do the task of a file, and end at once: the result is in its place, or will never be."""
+    task_file, state_file, *flags = sys.argv[1:]
+    if "--with-starter" in flags:
+        threading.Thread(target=_end_with_starter, daemon=True).start()
+    do(read_task(Path(task_file)), Path(state_file))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
