@@ -6,6 +6,7 @@
 from voxterra.core.artifact import Artifact
 from voxterra.core.costs import Cost
 from voxterra.core.registry import Registry, Unavailable
+from voxterra.products.exporter import EXPORTERS, Exporter, ExportInputs, Product
 from voxterra.surface.backend import (
     BACKENDS,
     SurfaceBackend,
@@ -16,8 +17,12 @@ from voxterra.surface.backend import (
 
 __all__ = [
     "BACKENDS",
+    "EXPORTERS",
     "Artifact",
     "Cost",
+    "ExportInputs",
+    "Exporter",
+    "Product",
     "Registry",
     "SurfaceBackend",
     "SurfaceInputs",

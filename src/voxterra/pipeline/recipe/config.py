@@ -28,6 +28,7 @@ from voxterra.mesh.texture.config import TextureConfig
 from voxterra.pipeline.recipe.plugins import options_of, plugin_options
 from voxterra.products.config import ProductsConfig
 from voxterra.products.config import check as check_products
+from voxterra.products.config import from_0_1 as products_from_0_1
 from voxterra.report.config import ReportConfig
 from voxterra.report.config import check as check_report
 from voxterra.sfm.config import SfmConfig
@@ -189,4 +190,5 @@ def recorded_config(values: Mapping[str, Any], *, where: str) -> RunConfig:
     if gone:
         log.warning("options of plugins that are not installed are skipped: %s", ", ".join(gone))
     kept = {name: options for name, options in plugins.items() if name not in gone}
-    return with_values(base, {**values, "plugins": kept}, where=where)
+    own = {"plugins": kept, "products": products_from_0_1(values.get("products") or {})}
+    return with_values(base, {**values, **own}, where=where)

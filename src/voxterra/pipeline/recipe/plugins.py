@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 # What can be extended, in the order in which a run meets it.
 _REGISTRIES = {
     "surface backends": "voxterra.surface.backend:BACKENDS",
+    "exporters": "voxterra.products.exporter:EXPORTERS",
 }
 
 # The section of `RunConfig` that holds the options of a plugin that is built in; those of other
