@@ -24,6 +24,7 @@ from voxterra.io.colmap.model import read_cameras
 from voxterra.io.geojson import read_polygons
 from voxterra.io.scale_bars import read_scale_bars
 from voxterra.mesh.config import CleanConfig
+from voxterra.mesh.config import from_0_1 as mesh_from_0_1
 from voxterra.mesh.texture.config import TextureConfig
 from voxterra.pipeline.recipe.plugins import options_of, plugin_options
 from voxterra.products.config import ProductsConfig
@@ -119,6 +120,8 @@ _LEAST: dict[str, tuple[float, bool]] = {
     "surface.view_cache_mb": (0, False),
     "surface.cloud_voxel_size_m": (0, True),
     "mesh.min_component_faces": (0, False),
+    "mesh.min_component_m2": (0, False),
+    "mesh.max_island_m2": (0, False),
     "mesh.max_hole_edges": (0, False),
     "mesh.smoothing_iterations": (0, False),
     "mesh.max_faces": (0, True),
@@ -190,5 +193,9 @@ def recorded_config(values: Mapping[str, Any], *, where: str) -> RunConfig:
     if gone:
         log.warning("options of plugins that are not installed are skipped: %s", ", ".join(gone))
     kept = {name: options for name, options in plugins.items() if name not in gone}
-    own = {"plugins": kept, "products": products_from_0_1(values.get("products") or {})}
+    own = {
+        "plugins": kept,
+        "mesh": mesh_from_0_1(values.get("mesh") or {}),
+        "products": products_from_0_1(values.get("products") or {}),
+    }
     return with_values(base, {**values, **own}, where=where)

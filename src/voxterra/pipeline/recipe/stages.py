@@ -347,7 +347,7 @@ STAGES: tuple[Stage, ...] = (
         counting=_surface_options,
         requires=_require_backend,
     ),
-    Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh),
+    Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh, code_version=2),
     Stage(
         "products",
         ("ingest", "georef", "depth", "surface", "mesh"),
