@@ -51,6 +51,7 @@ def test_dashes_count_as_underscores_and_the_rest_stays():
         ({"georef": {"crs": "EPSG:25833"}}, "did you mean 'map.crs'"),
         ({"surface": {"bounds_m": [1, 2]}}, "bounds_m"),
         ({"products": {"products": ["dsm"]}}, "Give products.only instead"),
+        ({"mesh": {"max_island_fraction": 0.1}}, "Give mesh.max_island_m2 instead"),
         ([1], "top level"),
     ],
 )
@@ -175,20 +176,3 @@ def test_products_are_chosen_by_names_between_commas():
     assert given.options.products.skip == ("obj",)
     with pytest.raises(UsageError, match=r"--products.products is --products.only now"):
         run_verb._parse(["--products.products", "dsm", "--out", "x"], RunConfig())
-
-
-@pytest.mark.parametrize("names", [["dsm", "ortho"], ["glb", "obj", "mesh_ply", "laz", "cloud_ply",
-                                                      "dsm", "ortho", "cameras"]])  # fmt: skip
-def test_the_choice_of_products_of_version_0_1_holds(names):
-    config = recorded_config({"products": {"products": names, "gsd_m": 0.5}}, where="voxterra.json")
-    assert config.products.only == (("dsm", "ortho") if len(names) == 2 else ())
-    assert config.products.gsd_m == 0.5
-
-
-def test_shares_of_the_largest_piece_of_version_0_1_are_left_out_with_a_warning(caplog):
-    old = {"min_component_fraction": 0.00005, "max_island_fraction": 0.002, "max_faces": 7}
-    assert recorded_config({"mesh": old}, where="here").mesh.max_faces == 7 and not caplog.text
-    assert recorded_config({"mesh": old | {"max_island_fraction": 0.1}}, where="here").mesh
-    assert "max_island_fraction; give --mesh.min-component-m2" in caplog.text
-    with pytest.raises(UsageError, match=r"mesh\.max_island_m2"):
-        with_values(RunConfig(), {"mesh": {"max_island_fraction": 0.1}}, where="my.yaml")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-log = logging.getLogger(__name__)
-
-_OF_0_1 = {"min_component_fraction": 0.00005, "max_island_fraction": 0.002}
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -36,15 +31,3 @@ class CleanConfig:
     """Passes of shape-keeping (Taubin) smoothing before the decimation."""
     max_faces: int | None = 1_000_000
     """Face budget of the decimation; None keeps all faces."""
-
-
-def from_0_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as version 0.1 recorded them, without those that had shares of the largest piece."""
-    changed = [name for name, default in _OF_0_1.items() if values.get(name, default) != default]
-    if changed:
-        log.warning(
-            "options that are areas now are left out: %s; give --mesh.min-component-m2 or "
-            "--mesh.max-island-m2 instead",
-            ", ".join(changed),
-        )
-    return {name: value for name, value in values.items() if name not in _OF_0_1}

@@ -13,7 +13,6 @@ from tyro.conf import arg
 from voxterra.errors import UsageError
 from voxterra.io.geojson import read_polygons
 
-_ALL_OF_0_1 = ("glb", "obj", "mesh_ply", "laz", "cloud_ply", "dsm", "ortho", "cameras")
 Compression = Literal["deflate", "jpeg", "webp"]
 
 # A raster of fewer cells is a mistake, not a map.
@@ -144,12 +143,3 @@ def check(config: ProductsConfig) -> None:
         if not fine:
             option = f"--products.{name.replace('_', '-')}"
             raise UsageError(f"{option} cannot be {value}.", where=option, next_step=next_step)
-
-
-def from_0_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as version 0.1 recorded them, by the names that they have now."""
-    values = dict(values)
-    if "products" in values:
-        names = values.pop("products")
-        values["only"] = [] if len(names) == len(_ALL_OF_0_1) else names
-    return values

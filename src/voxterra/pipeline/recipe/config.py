@@ -24,12 +24,10 @@ from voxterra.io.colmap.model import read_cameras
 from voxterra.io.geojson import read_polygons
 from voxterra.io.scale_bars import read_scale_bars
 from voxterra.mesh.config import CleanConfig
-from voxterra.mesh.config import from_0_1 as mesh_from_0_1
 from voxterra.mesh.texture.config import TextureConfig
 from voxterra.pipeline.recipe.plugins import options_of, plugin_options
 from voxterra.products.config import ProductsConfig
 from voxterra.products.config import check as check_products
-from voxterra.products.config import from_0_1 as products_from_0_1
 from voxterra.report.config import ReportConfig
 from voxterra.report.config import check as check_report
 from voxterra.sfm.config import SfmConfig
@@ -193,9 +191,4 @@ def recorded_config(values: Mapping[str, Any], *, where: str) -> RunConfig:
     if gone:
         log.warning("options of plugins that are not installed are skipped: %s", ", ".join(gone))
     kept = {name: options for name, options in plugins.items() if name not in gone}
-    own = {
-        "plugins": kept,
-        "mesh": mesh_from_0_1(values.get("mesh") or {}),
-        "products": products_from_0_1(values.get("products") or {}),
-    }
-    return with_values(base, {**values, **own}, where=where)
+    return with_values(base, {**values, "plugins": kept}, where=where)
