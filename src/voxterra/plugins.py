@@ -9,6 +9,7 @@ from voxterra.core.registry import Registry, Unavailable
 from voxterra.depth.source import DEPTH_SOURCES, DepthInputs, DepthSource, DepthTask
 from voxterra.pipeline.engine.tasks import ENGINES, Task, TaskEngine, TaskState, lost
 from voxterra.pipeline.engine.worker import read_state, write_task
+from voxterra.products.exporter import EXPORTERS, Exporter, ExportInputs, Product
 from voxterra.surface.backend import (
     BACKENDS,
     SurfaceBackend,
@@ -21,11 +22,15 @@ __all__ = [
     "BACKENDS",
     "DEPTH_SOURCES",
     "ENGINES",
+    "EXPORTERS",
     "Artifact",
     "Cost",
     "DepthInputs",
     "DepthSource",
     "DepthTask",
+    "ExportInputs",
+    "Exporter",
+    "Product",
     "Registry",
     "SurfaceBackend",
     "SurfaceInputs",

@@ -14,16 +14,24 @@ from numpy.typing import ArrayLike, NDArray
 from voxterra.core.bands import Bands, bands_of_color
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
+from voxterra.core.geo import GeoFrame
+from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.machine import Machine
-from voxterra.core.mesh import TriMesh
+from voxterra.core.mesh import PointCloud, TriMesh
+from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.progress import Progress, no_progress
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.core.transforms import Similarity
 from voxterra.depth.choice import Chosen, Hook
 from voxterra.depth.source import DepthInputs, DepthSource, DepthTask
 from voxterra.depth.sparse import SparseDepth
 from voxterra.errors import Cancelled, ReconstructionError
+from voxterra.io.files.json_file import read_json
 from voxterra.kernels.raster.zbuffer import rasterize_depth
 from voxterra.pipeline.engine.conformance import check_engine
+from voxterra.products.config import ProductsConfig
+from voxterra.products.exporter import EXPORTERS, INPUTS, Exporter, Product
+from voxterra.products.make import make_products
 from voxterra.report.render import render_textured, sample_texture
 from voxterra.surface.backend import (
     SurfaceBackend,
@@ -40,6 +48,7 @@ __all__ = [
     "check_backend",
     "check_depth_source",
     "check_engine",
+    "check_exporter",
     "checker",
     "depth_normals",
     "look_at",
@@ -343,6 +352,62 @@ def _depth_tasks(
         others = tuple(j for j in range(len(views)) if j != index)
         tasks.append(DepthTask(view, (view.width // 2, view.height // 2), others, sparse))
     return tuple(tasks)
+
+
+def check_exporter(exporter: Exporter, work_dir: Path) -> dict[str, tuple[Product, ...]]:
+    """Try an exporter on a small scene, on the map and in a local frame; for its authors' tests.
+
+    Args:
+        exporter: an instance.
+        work_dir: an empty folder to work in.
+
+    Returns:
+        its products and those of the exporters that it needs, by "map" and "local".
+
+    Raises:
+        AssertionError: it breaks the contract of `Exporter`, or fails; the reason is named.
+    """
+    assert exporter.name and exporter.license and exporter.group, "name, license, group are texts"
+    assert exporter.version >= 1, "version counts from 1"
+    assert exporter.options is None or is_dataclass(exporter.options()), "options is a dataclass"
+    exporter.requires(None if exporter.options is None else exporter.options())
+    others = [need for need in exporter.needs if need not in INPUTS]
+    unknown = [need for need in others if need not in EXPORTERS.names()]
+    assert not unknown, f"needs names {unknown}, which is neither an input nor an exporter"
+    registered = exporter.name not in EXPORTERS.names()
+    if registered:
+        EXPORTERS.register(exporter.name, exporter)
+    try:
+        frames = {"map": GeoFrame("geo", 9.9, 51.5, 200.0, "EPSG:32632"), "local": GeoFrame.local()}
+        return {
+            where: _exported(exporter.name, work_dir / where, frame)
+            for where, frame in frames.items()
+        }
+    finally:
+        if registered:
+            EXPORTERS.unregister(exporter.name)
+
+
+def _exported(name: str, out_dir: Path, frame: GeoFrame) -> tuple[Product, ...]:
+    mesh, maps, _ = textured_plane_scene()
+    points = np.asarray(mesh.vertices[::7], np.float64)
+    placement = Placement(Similarity.identity(), not frame.is_local, "none")
+    photos = tuple(Photo(v.name, Path(v.name), v.width, v.height, "0" * 64) for v in maps.views)
+    products = make_products(
+        mesh,
+        PointCloud(points, np.full((len(points), 3), 128, np.uint8)),
+        maps,
+        Georeference(frame, (_seen_by_all(points, maps.views),), (placement,)),
+        PhotoSet(out_dir, photos),
+        ProductsConfig(only=(name,)),
+        out_dir=out_dir,
+        run_info={},
+    )
+    told = read_json(out_dir / "metadata.json")
+    assert isinstance(told, dict) and not told["skipped"], f"{name}: {told['skipped'].get(name)}"
+    for product in products:
+        assert product.path.is_file(), f"there is no file {product.name}"
+    return products
 
 
 def _seen_by_all(points: NDArray[np.float64], views: Sequence[PinholeView]) -> Reconstruction:

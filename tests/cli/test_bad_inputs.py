@@ -482,7 +482,7 @@ def test_products_are_whole_or_not_there_on_a_disk_that_fills_up(tmp_path: Path)
         for left in 16 40 64 96 128 160 200 260 320 400 500 700 1000 2000; do
             free=$(df --output=avail -B1024 $DISK | tail -1)
             dd if=/dev/zero of=$DISK/fill bs=1k count=$((free - left)) 2>/dev/null
-            run --force --until products --products.products dsm ortho >/dev/null
+            run --force --until products --products.only dsm,ortho >/dev/null
             echo "left $left: $?"
             rm $DISK/fill
             for file in dsm ortho; do

@@ -145,10 +145,10 @@ def make_apart(folder: Path) -> Made:
         placements=(placement, replace(placement, residuals=(), apart=AUSTRALIA), unplaced),
         unregistered=(why,),
     )
+    config = ProductsConfig(only=("cloud_ply", "cameras", "sites"))
     products = make_products(
-        mesh, cloud, maps, georeference, photos, ProductsConfig(products=("cloud_ply", "cameras")),
-        out_dir=folder, run_info={},
-    )  # fmt: skip
+        mesh, cloud, maps, georeference, photos, config, out_dir=folder, run_info={}
+    )
     return Made(folder, products, GEO)
 
 

@@ -93,7 +93,7 @@ def second_component(east: float) -> Reconstruction:
 def _elsewhere(folder: Path) -> tuple[ApartFacts, ...]:
     """The scene once more, made in Australia as component 2; and nothing of component 3."""
     own, work = folder / "component_2", folder.with_name(f"{folder.name}_work")
-    make(AUSTRALIA, own, ProductsConfig(products=("dsm", "ortho")))
+    make(AUSTRALIA, own, ProductsConfig(only=("dsm", "ortho")))
     mesh, _, maps, _, _ = inputs(AUSTRALIA)
     (work / "depth").mkdir(parents=True)
     write_mesh(mesh, work / "mesh.npz")
@@ -115,15 +115,17 @@ def make_report(
     placed: bool = True,
     apart: bool = False,
     lag: Lag | None = None,
+    with_mesh: bool = True,
 ) -> Path:
     """Write products and `report.html` of the known scene into `folder`.
 
     `names` rename its photos, `far_m` adds a second component so far to the east, `apart` one in
     Australia, that has the products of the known scene, and one that nothing could be made of.
     `lag` is that of its recorded positions.
+    Without a mesh, as of a backend that makes none, it has no pictures of one.
     """
     products = ("dsm", "ortho", "cameras") if rasters else ("cameras",)
-    made = make(frame, folder, ProductsConfig(products=products))
+    made = make(frame, folder, ProductsConfig(only=products))
     mesh, _, maps, georeference, photos = inputs(frame)
     components = (with_points(georeference.components[0], 0.5),)
     placements = (replace(georeference.placements[0], lag=lag),)
@@ -159,5 +161,6 @@ def make_report(
         elsewhere,
     )
     path = folder / "report.html"
+    mesh = mesh if with_mesh else None
     write_report(mesh, maps, georeference, photos, facts, ReportConfig(), path=path)
     return path

@@ -76,19 +76,38 @@ def test_floaters_go_and_the_large_pieces_stay():
 
 
 def test_small_pieces_stay_only_beside_large_ones():
-    def after(gap: float, size: int = 4, fraction: float = 0.02) -> TriMesh:
-        return remove_islands(joined(sheet(30), sheet(size, offset=30 + gap)), fraction)
+    def after(gap: float, size: int = 4, area: float = 18.0) -> TriMesh:
+        return remove_islands(joined(sheet(30), sheet(size, offset=30 + gap)), area)
 
     assert after(7.5).vertices[:, 0].max() == 41.5  # nearer than twice its width
     assert after(8.5).vertices[:, 0].max() == 30.0
-    assert after(19.0, size=5).vertices[:, 0].max() == 54.0  # not small: 25 of 900 cells
-    assert after(19.0, fraction=0.0).vertices[:, 0].max() == 53.0
+    assert after(19.0, size=5).vertices[:, 0].max() == 54.0  # not small: 25 cells
+    assert after(19.0, area=0.0).vertices[:, 0].max() == 53.0
     trees = joined(sheet(30), sheet(4, offset=40), sheet(4, offset=45))
-    assert len(remove_islands(trees, 0.02).faces) == 1800  # scraps do not hold each other
-    # In millimetres as in kilometres.
-    small = joined(sheet(30), sheet(4, offset=37.5))
-    small = TriMesh(small.vertices * np.float32(1e-3), small.faces, small.colors)
-    assert len(remove_islands(small, 0.02).faces) == len(small.faces)
+    assert len(remove_islands(trees, 18.0).faces) == 1800  # scraps do not hold each other
+    only_small = remove_islands(joined(sheet(3), sheet(2, offset=40)), 100.0)
+    assert len(only_small.faces) == 18  # the largest stays
+
+
+def test_what_is_small_does_not_depend_on_the_size_of_the_survey_nor_on_its_unit():
+    config = CleanConfig(min_component_faces=100)
+    village, scrap = sheet(40, offset=1000), sheet(25, offset=-500)  # 1600 and 625 cells
+    for large in (sheet(50), sheet(300)):
+        for unit in (1.0, 1e-3):
+            mesh = joined(large, village, scrap)
+            mesh = TriMesh(mesh.vertices * np.float32(unit), mesh.faces, mesh.colors)
+            clean = clean_mesh(mesh, config)
+            assert len(clean.faces) == len(large.faces) + len(village.faces)
+            area = 700.0 * unit**2
+            kept = clean_mesh(mesh, CleanConfig(max_island_m2=0.0, min_component_m2=area))
+            assert len(kept.faces) == len(large.faces) + len(village.faces)
+            assert len(clean_mesh(mesh, CleanConfig(max_island_m2=0.0)).faces) == len(mesh.faces)
+
+
+def test_without_a_budget_all_faces_stay():
+    mesh = sheet(40)
+    assert len(clean_mesh(mesh, CleanConfig(max_faces=None)).faces) == len(mesh.faces) == 3200
+    assert len(clean_mesh(mesh, CleanConfig(max_faces=500)).faces) <= 500
 
 
 def test_the_largest_piece_stays_however_small():

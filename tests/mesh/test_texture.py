@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 
@@ -13,6 +14,7 @@ from voxterra.errors import ReconstructionError, UsageError
 from voxterra.mesh.texture.labels import face_adjacency
 from voxterra.mesh.texture.split import split_large_faces
 from voxterra.mesh.texture.texture import TextureConfig, texture_mesh
+from voxterra.mesh.texture.views import Candidates, exposure_gains
 from voxterra.testing import (
     MemoryDepthMaps,
     checker,
@@ -327,3 +329,24 @@ def test_survey_looks_like_a_photo_that_was_held_out(shared_data):
     picture, shown = render_textured(out, views[-1])
     assert shown.mean() > 0.6
     assert psnr(picture[shown], photos[-1][shown]) > 25
+
+
+def test_exposure_of_thousands_of_photos_is_found_in_little_memory():
+    rng, photos, faces, seen = np.random.default_rng(0), 4000, 20_000, 6
+    view = (rng.integers(0, photos, (faces, 1)) + np.arange(seen)) % photos  # along a strip
+    factor = np.exp(rng.normal(0, 0.1, photos))
+    value = (
+        rng.uniform(60, 120, (faces, 1)) * factor[view] * np.exp(rng.normal(0, 0.01, view.shape))
+    )
+    found = Candidates(
+        view.astype(np.int32),
+        np.ones(view.shape, np.float32),
+        np.repeat(value[..., None], 4, axis=2).astype(np.float32),
+    )
+    tracemalloc.start()
+    gains = exposure_gains(found, photos)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * photos**2  # less than one dense matrix of all pairs
+    neighbours = np.log(gains[1:, 0] * factor[1:]) - np.log(gains[:-1, 0] * factor[:-1])
+    assert np.abs(neighbours).max() < 0.02

@@ -113,7 +113,11 @@ def test_the_program_names_what_a_run_made(first_run, capfd):
     assert "products/ortho.tif" in out and "Accuracy:" in out and "EPSG:32615" in out
 
 
-def test_one_step_again_with_another_option(first_run, capfd):
+def test_one_step_again_with_another_option(first_run, capfd, monkeypatch):
+    def heavy(*args, **kwargs):
+        raise AssertionError("the orthophoto is made again")
+
+    monkeypatch.setattr("voxterra.products.ortho.orthophoto", heavy)
     code = main(["products", str(first_run[0]), "--products.license", "CC-BY-4.0", "--json"])
     events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert code == 0

@@ -61,6 +61,7 @@ def test_more_photos_larger_photos_and_finer_presets_cost_more():
     assert (cost(SURVEY, config("high")) > base).all()
     assert (cost(replace(SURVEY, count=200), config())[[0, 2]] > 1.5 * base[[0, 2]]).all()
     assert (cost(SURVEY, config(depth={"max_size": 400})) < base).all()
+    assert (cost(SURVEY, config(mesh={"max_faces": None})) >= base).all()
     assert cost(SURVEY, config(), cores=8)[0] < base[0]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 import pytest
 
 from voxterra.cli import run as run_verb
+from voxterra.cli.values import told_values
 from voxterra.core.options import plain, with_values
 from voxterra.errors import FormatError, InputError, UsageError
 from voxterra.pipeline.folder.fingerprint import fingerprint
@@ -49,6 +50,8 @@ def test_dashes_count_as_underscores_and_the_rest_stays():
         ({"map": {"heights": "sea"}}, "egm96, ellipsoidal"),
         ({"georef": {"crs": "EPSG:25833"}}, "did you mean 'map.crs'"),
         ({"surface": {"bounds_m": [1, 2]}}, "bounds_m"),
+        ({"products": {"products": ["dsm"]}}, "Give products.only instead"),
+        ({"mesh": {"max_island_fraction": 0.1}}, "Give mesh.max_island_m2 instead"),
         ([1], "top level"),
     ],
 )
@@ -163,3 +166,13 @@ def test_recorded_options_of_a_plugin_that_is_gone_are_skipped(splats, caplog):
     BACKENDS.unregister("my-splats")
     assert recorded_config(recorded, where="run") == RunConfig()
     assert "not installed are skipped: my_splats" in caplog.text
+
+
+def test_products_are_chosen_by_names_between_commas():
+    args = ["--products.only", "dsm,mesh", "photos/", "--out", "runs/a", "--products.skip=obj"]
+    with told_values(args):
+        given = run_verb._parse(args, run_verb.starting_options(args))
+    assert given.options.products.only == ("dsm", "mesh") and str(given.photos[0]) == "photos"
+    assert given.options.products.skip == ("obj",)
+    with pytest.raises(UsageError, match=r"--products.products is --products.only now"):
+        run_verb._parse(["--products.products", "dsm", "--out", "x"], RunConfig())

@@ -64,6 +64,17 @@ def test_a_crs_among_the_options_of_format_1_is_one_of_the_map(folder: Path) -> 
     assert (options.map.crs, options.map.heights) == ("EPSG:25832", "ellipsoidal")
 
 
+@pytest.mark.parametrize("names", [["dsm", "ortho"], None])
+def test_the_choice_of_products_of_format_1_holds(folder: Path, names: list[str] | None) -> None:
+    path = folder / "fusion/voxterra.json"
+    data = json.loads(path.read_text())
+    if names:
+        data["config"]["products"]["products"] = names
+        path.write_text(json.dumps(data))
+    options = recorded_options(folder / "fusion")
+    assert options is not None and options.products.only == tuple(names or ())
+
+
 def test_a_killed_upgrade_is_done_again(folder: Path) -> None:
     workspace = Workspace(folder / "voxels")
     hashes = hashes_of(workspace)

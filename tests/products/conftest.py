@@ -1,10 +1,13 @@
 """All products of the known scene, made once."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 from known_scene import GEO, Made, make, make_apart
 
 from voxterra.core.geo import GeoFrame
 from voxterra.products.config import ProductsConfig
+from voxterra.products.exporter import EXPORTERS
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,18 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make(GeoFrame.local(), tmp_path_factory.mktemp("local"), ProductsConfig())
+
+
+@pytest.fixture
+def registered() -> Iterator[Callable[..., None]]:
+    """Registers exporters for one test."""
+    names: list[str] = []
+
+    def register(*exporters):
+        for exporter in exporters:
+            EXPORTERS.register(exporter.name, exporter)
+            names.append(exporter.name)
+
+    yield register
+    for name in names:
+        EXPORTERS.unregister(name)

@@ -41,7 +41,7 @@ def test_products_end_where_the_area_ends(tmp_path: Path) -> None:
     area = tmp_path / "area.geojson"
     corners = [(-12.0, -10.0), (3.0, -10.0), (3.0, 8.0), (-12.0, 8.0)]
     area.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": polygon(corners)}))
-    config = ProductsConfig(products=("laz", "dsm", "mesh_ply"), aoi=area, gsd_m=0.25)
+    config = ProductsConfig(only=("laz", "dsm", "mesh_ply"), aoi=area, gsd_m=0.25)
     made = make(GEO, tmp_path / "out", config)
     low, high = (GEO.to_map(np.array([[x, y, 0.0]]))[0, :2] for x, y in (corners[0], corners[2]))
     cloud = laspy.read(made.path("cloud.laz")).xyz[:, :2]

@@ -229,7 +229,7 @@ def test_every_product_carries_the_accuracy(geo: Made, local: Made) -> None:
 
 def test_descriptions_name_the_unit_of_cells(geo: Made, local: Made, tmp_path: Path) -> None:
     feet = GeoFrame("geo", -121.0, 38.0, 20.0, "EPSG:2226")
-    in_feet = make(feet, tmp_path, ProductsConfig(products=("dsm",), gsd_m=0.5))
+    in_feet = make(feet, tmp_path, ProductsConfig(only=("dsm",), gsd_m=0.5))
     for made, unit in ((geo, "0.3 m,"), (local, "0.3 model units,"), (in_feet, "US survey ft,")):
         (text,) = [p.description for p in made.products if p.name == "dsm.tif"]
         assert text.startswith("Surface model, cells of ") and unit in text
@@ -245,14 +245,14 @@ def test_photos_that_look_across_are_remarked(tmp_path: Path) -> None:
     cameras = [look_at(f"{x}.jpg", (x, -30, 2), (x, 0, 2), focal_px=280.0) for x in (-5, 0, 5)]
     make_products(
         mesh, cloud, photograph(mesh, cameras, color), georeference, photos,
-        ProductsConfig(products=("dsm",)), out_dir=tmp_path, run_info={},
+        ProductsConfig(only=("dsm",)), out_dir=tmp_path, run_info={},
     )  # fmt: skip
     note = json.loads((tmp_path / "metadata.json").read_text())["coverage"]["note"]
     assert "look across" in note
 
 
 def test_chosen_products_and_cell_size_only(tmp_path: Path) -> None:
-    config = ProductsConfig(products=("dsm",), gsd_m=0.5, dsm_gsd_factor=1)
+    config = ProductsConfig(only=("dsm",), gsd_m=0.5, dsm_gsd_factor=1)
     made = make(GEO, tmp_path, config)
     assert {p.name for p in made.products} == {"dsm.tif", "metadata.json"}
     with rasterio.open(tmp_path / "dsm.tif") as dsm:
@@ -262,7 +262,7 @@ def test_chosen_products_and_cell_size_only(tmp_path: Path) -> None:
 def test_wrong_options_and_an_empty_surface(tmp_path: Path) -> None:
     mesh, *others = inputs(GEO)
     for config in (
-        ProductsConfig(products=("dms",)),  # type: ignore[arg-type]
+        ProductsConfig(only=("dms",)),
         ProductsConfig(gsd_m=-1.0),
         ProductsConfig(jpeg_quality=0),
     ):

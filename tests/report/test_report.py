@@ -84,6 +84,16 @@ def test_without_rasters_the_surface_itself_is_the_map(tmp_path):
     assert "measured from above" not in read.text and "Surface model, coloured" in read.text
 
 
+def test_without_a_mesh_the_rest_is_there(tmp_path):
+    read = Reader(make_report(tmp_path, GEO, rasters=False, with_mesh=False))
+    assert "5 of 6 photos in the model" in read.text and "Mesh none" in read.text
+    assert "Where the photos" in read.text and "Its depth" in read.text
+    for absent in ("The mesh.", "Photos that show each place", "in 3 or more", "Surface model, c"):
+        assert absent not in read.text, absent
+    # Footprints end on the sparse points.
+    assert read.tags.count("polygon") == 5
+
+
 def test_components_are_named_with_the_gap_between_them(tmp_path):
     text = Reader(make_report(tmp_path, GEO, far_m=100.0)).text
     # From the cameras at (9, -7) and (8, 9) to those at (100, 0) and (100, 5).

@@ -12,6 +12,7 @@ from known_scene import BLUE_TOP, GEO, inputs, on_map
 from report_scene import second_component, with_points
 
 import voxterra as vt
+from voxterra.core.footprint import ground_points
 from voxterra.core.geo import GeoFrame
 from voxterra.products import metadata
 from voxterra.report.charts import columns, histogram, number, round_down, ticks
@@ -33,9 +34,10 @@ def coverage() -> Coverage:
 
 def at(coverage: Coverage, x: float, y: float) -> tuple[int, float]:
     """Photos that show a place of the local map, and its height."""
-    grid = coverage.grid
+    above = coverage.above
+    grid = above.grid
     cell = int((grid.top - y) / grid.cell_size), int((x - grid.left) / grid.cell_size)
-    return int(coverage.counts[cell]), float(coverage.heights[cell])
+    return int(above.counts[cell]), float(above.heights[cell])
 
 
 @pytest.mark.parametrize(
@@ -56,9 +58,10 @@ def test_photos_are_counted_where_they_see(coverage, place, photos):
 
 def test_heights_and_shares_of_the_surface(coverage):
     assert at(coverage, 12, 0)[1] == pytest.approx(BLUE_TOP, abs=1e-3)
-    shares = [coverage.share(n, n) for n in range(6)]
-    assert sum(shares) == pytest.approx(1.0) and coverage.share(0) == 1.0
-    assert coverage.share(2) == pytest.approx(sum(shares[2:]))
+    above = coverage.above
+    shares = [above.share(n, n) for n in range(6)]
+    assert sum(shares) == pytest.approx(1.0) and above.share(0) == 1.0
+    assert above.share(2) == pytest.approx(sum(shares[2:]))
 
 
 def test_depth_of_each_photo(coverage):
@@ -99,7 +102,7 @@ def test_gaps_only_between_components_with_a_place():
 
 def test_cameras_and_failed_photos_on_the_map():
     mesh, _, maps, georeference, photos = inputs(GEO)
-    site = site_of(georeference, photos, maps.views, mesh)
+    site = site_of(georeference, photos, maps.views, ground_points(mesh, georeference))
     assert [name for name, _ in site.failed] == ["left_out.jpg"]
     camera = site.cameras[0]
     assert camera.xy == pytest.approx(on_map(0, 0, 40)[:2], abs=1e-3)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from voxterra.core.options import option_replaced
 from voxterra.core.wording import nearest
 from voxterra.errors import UsageError
 
@@ -40,10 +41,13 @@ def parse(
         UsageError: unknown option. tyro reports wrong values and exits with code 2.
     """
     known = sorted({*_flags(kind, options), *extra, "--help"})
+    replaced = dict(_replaced(options)) if options is not None else {}
     for arg in args:
         flag = arg.split("=")[0].replace("_", "-")
         if arg == "--":
             break
+        if flag in replaced:
+            raise option_replaced(flag, replaced[flag], f"voxterra {verb}")
         if (arg.startswith("--") and flag not in known) or _is_short(arg):
             meant = f"; it is {_RENAMED[flag]} now." if flag in _RENAMED else nearest(flag, known)
             raise UsageError(
@@ -84,6 +88,13 @@ def _group_flags(options: Any, prefix: str = "") -> Iterator[str]:
             yield from _group_flags(value, f"{prefix}{name}.")
         elif option.metadata.get("flag", True):
             yield from (f"--{prefix}{name}", f"--{prefix}no-{name}")
+
+
+def _replaced(options: Any) -> Iterator[tuple[str, str]]:
+    """Flags of earlier versions, and those that replaced them; see `core.options`."""
+    for group in fields(options):
+        for old, new in getattr(type(getattr(options, group.name)), "REPLACED", {}).items():
+            yield f"--{group.name}.{old}".replace("_", "-"), f"--{new}".replace("_", "-")
 
 
 def is_terminal() -> bool:

@@ -22,6 +22,7 @@ def told_values(args: Sequence[str]) -> ConstructorRegistry:
     """
     registry = ConstructorRegistry()
     registry.primitive_rule(_optional)
+    registry.primitive_rule(_names)
     registry.primitive_rule(_choice(args))
     return registry
 
@@ -52,6 +53,19 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
         instance_from_str=read,
         is_instance=lambda value: value is None or spec.is_instance(value),
         str_from_instance=lambda v: [NONE] if v is None else spec.str_from_instance(v),
+    )
+
+
+def _names(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Several texts are one argument, separated by commas: what follows is not taken for more."""
+    if info.type != tuple[str, ...]:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME,NAME",
+        instance_from_str=lambda texts: tuple(w.strip() for w in texts[0].split(",") if w.strip()),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(value) or "none"],
     )
 
 

@@ -6,8 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.camera import PinholeView
+from voxterra.core.georeference import Georeference
+from voxterra.core.mesh import TriMesh
 
 Float = NDArray[np.float64]
+
+_MOST_POINTS = 5000
+
+
+def ground_points(mesh: TriMesh | None, georeference: Georeference) -> Float:
+    """(N, 3) some points of the surface in world: of the mesh, else the sparse points."""
+    if mesh is None:
+        parts = [c.points.positions_in_world for c in georeference.mappable_components]
+        points = np.concatenate([np.zeros((0, 3)), *parts])
+    else:
+        points = mesh.vertices[np.unique(mesh.faces)]
+    return points[:: max(1, len(points) // _MOST_POINTS)].astype(np.float64)
 
 
 def footprint(view: PinholeView, points_in_world: Float) -> Float | None:

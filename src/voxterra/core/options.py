@@ -49,6 +49,8 @@ def with_values(base: T, values: Any, *, where: str, prefix: str = "", root: Any
     changes: dict[str, Any] = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
+        if name in getattr(type(base), "REPLACED", {}):
+            raise option_replaced(f"{prefix}{name}", type(base).REPLACED[name], where)  # type: ignore[attr-defined]
         if name not in known:
             raise UsageError(
                 f"There is no option '{prefix}{key}'{_nearest_option(name, known, root)}",
@@ -77,6 +79,17 @@ def _all_options(config: Any, prefix: str = "") -> Iterator[str]:
             yield from _all_options(value, f"{name}.")
         else:
             yield name
+
+
+def option_replaced(old: str, new: str, where: str) -> UsageError:
+    """The error for an option of an earlier version.
+
+    A dataclass of options names those in a class variable: `REPLACED = {"products":
+    "products.only"}`, from the field's former name to the full name of what replaced it.
+    """
+    return UsageError(
+        f"The option {old} is {new} now.", where=where, next_step=f"Give {new} instead."
+    )
 
 
 def converted(value: Any, hint: Any, where: str) -> Any:

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from tyro.conf import arg
 
 from voxterra.errors import UsageError
 from voxterra.io.geojson import read_polygons
 
-ProductName = Literal["glb", "obj", "mesh_ply", "laz", "cloud_ply", "dsm", "ortho", "cameras"]
 Compression = Literal["deflate", "jpeg", "webp"]
-ALL_PRODUCTS: tuple[ProductName, ...] = (
-    "glb",
-    "obj",
-    "mesh_ply",
-    "laz",
-    "cloud_ply",
-    "dsm",
-    "ortho",
-    "cameras",
-)
 
 # A raster of fewer cells is a mistake, not a map.
 LEAST_RASTER_PX = 10_000
 
 
+def _names_arg(what: str, default: str) -> Any:
+    """How the command line shows an option that takes names of products, installed ones too."""
+    from voxterra.products.selection import names_and_groups
+
+    return arg(
+        help=f"{what}: names or groups, separated by commas, of {names_and_groups()}.",
+        help_behavior_hint=f"(default: {default})",
+    )
+
+
 @dataclass(frozen=True)
 class ProductsConfig:
-    """How products are written."""
+    """How products are written.
 
-    products: tuple[ProductName, ...] = ALL_PRODUCTS
-    """Which products to make; `metadata.json` is always made."""
+    Attributes:
+        only: names or groups of the products to make; what these need is made too. Empty: all.
+            `metadata.json` is always made.
+        skip: names or groups of products that are not made.
+    """
+
+    REPLACED: ClassVar[Mapping[str, str]] = {"products": "products.only"}
+
+    only: Annotated[tuple[str, ...], _names_arg("Make these products only", "all")] = ()
+    skip: Annotated[tuple[str, ...], _names_arg("Do not make these products", "none")] = ()
 
     gsd_m: float | None = None
     """Cell size of the orthophoto [m, or model units]; None = a pixel, on the ground, of the
@@ -72,13 +82,20 @@ def check(config: ProductsConfig) -> None:
 
     Raises:
         UsageError: one is out of its range, or names a product that does not exist.
+        MissingPartError: an exporter that is asked for does not load.
         InputError, FormatError: the area of interest cannot be read.
     """
+    from voxterra.products.selection import named_by
+
     if config.aoi is not None:
         read_polygons(config.aoi)
-    unknown = [name for name in config.products if name not in ALL_PRODUCTS]
+    if not named_by(config):
+        raise UsageError(
+            "No product is left to make.",
+            where="--products.only, --products.skip",
+            next_step="Skip less: what --products.only names, --products.skip takes away again.",
+        )
     rules = (
-        (not unknown, "products", unknown, f"Choose of {', '.join(ALL_PRODUCTS)}."),
         (
             config.gsd_m is None or 0 < config.gsd_m < math.inf,
             "gsd_m",
@@ -113,7 +130,7 @@ def check(config: ProductsConfig) -> None:
             config.ortho_compression in get_args(Compression),
             "ortho_compression",
             config.ortho_compression,
-            f"Choose of {', '.join(get_args(Compression))}.",
+            f"Choose one of: {', '.join(get_args(Compression))}.",
         ),
         (
             1 <= config.jpeg_quality <= 100,
@@ -125,5 +142,4 @@ def check(config: ProductsConfig) -> None:
     for fine, name, value, next_step in rules:
         if not fine:
             option = f"--products.{name.replace('_', '-')}"
-            shown = ", ".join(value) if isinstance(value, list) else value
-            raise UsageError(f"{option} cannot be {shown}.", where=option, next_step=next_step)
+            raise UsageError(f"{option} cannot be {value}.", where=option, next_step=next_step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from voxterra.core.camera import PinholeView
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
 from voxterra.core.raster import Grid
-
-log = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
 _NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
@@ -106,7 +103,7 @@ def choose_grids(xy_on_map: Float, gsd: float, dsm_factor: int, max_px: int) -> 
         xy_on_map: (V, 2) vertices [CRS units].
         gsd: wanted cell size of the orthophoto [CRS units].
         dsm_factor: orthophoto cells in a surface model cell.
-        max_px: most orthophoto cells.
+        max_px: most orthophoto cells; where they do not suffice, cells are larger than `gsd`.
     """
     low, high = np.quantile(xy_on_map, [0.01, 0.99], axis=0)
     low, high = low - (high - low) / 2, high + (high - low) / 2
@@ -120,10 +117,6 @@ def choose_grids(xy_on_map: Float, gsd: float, dsm_factor: int, max_px: int) -> 
         if columns * rows * dsm_factor**2 <= max_px or columns * rows == 1:
             break
         size = nice(size * 1.12) if nice(size * 1.12) > size else size * 1.25
-    if size != gsd:
-        log.warning(
-            "cells of %g instead of %g: the area is large for --products.max-raster-px", size, gsd
-        )
     left, top = float(first[0]) * cell, float(first[1] + rows) * cell
     dsm = Grid(round(left, 9), round(top, 9), round(cell, 12), columns, rows)
     ortho = Grid(dsm.left, dsm.top, size, columns * dsm_factor, rows * dsm_factor)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,6 @@ import numpy as np
 from voxterra.core.gaps import component_gaps, distance_apart_m
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference
-from voxterra.core.mesh import PointCloud, TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
 from voxterra.core.registration import UnregisteredPhoto
@@ -41,6 +38,7 @@ def describe(
     products: Sequence[dict[str, Any]],
     coverage: dict[str, Any],
     *,
+    skipped: Mapping[str, str],
     license: str | None,
     run_info: dict[str, Any],
 ) -> dict[str, Any]:
@@ -50,7 +48,8 @@ def describe(
         georeference: frame, components and their fit.
         photos: of the project.
         products: name, path, kind, description, size and hash of every other file.
-        coverage: numbers of the surface, from `coverage_numbers`.
+        coverage: numbers of the surface, and the facts of all products.
+        skipped: exporter -> why, of those that were asked for and made nothing.
         license: of the products, or None.
         run_info: "created" (ISO 8601; now when missing), "config" (resolved, of all stages),
             "software" (further versions) and whatever else the run wants to record.
@@ -89,6 +88,7 @@ def describe(
         "coverage": coverage,
         "photos": photo_list(georeference, photos),
         "products": list(products),
+        "skipped": dict(skipped),
         "software": run_info.pop("software", {}) | software_versions(),
         "config": run_info.pop("config", None),
         "run": run_info,
@@ -201,32 +201,23 @@ def _without_name(photo: UnregisteredPhoto) -> dict[str, str]:
     return {key: value for key, value in photo.to_dict().items() if key != "name"}
 
 
-def coverage_numbers(
-    mesh: TriMesh, cloud: PointCloud, surface: SurfaceRaster | None, frame: GeoFrame
-) -> dict[str, Any]:
-    """Sizes of the surface, and how much of the map it covers, each with its unit.
+def coverage_of(surface: SurfaceRaster, frame: GeoFrame) -> dict[str, Any]:
+    """How much of the map a surface model covers, each number with its unit.
 
     Cells and areas are in units of the CRS, which may be feet, or in model units.
     """
-    numbers: dict[str, Any] = {
-        "faces": len(mesh.faces),
-        "vertices": len(mesh.vertices),
-        "cloud_points": len(cloud),
+    cell, unit = surface.grid.cell_size**2, map_unit(frame)
+    measured = int((surface.source == SOURCE_MEASURED).sum())
+    filled = int((surface.source == SOURCE_FILLED).sum())
+    return {
+        "dsm_cell_size": surface.grid.cell_size,
+        "dsm_cell_unit": unit,
+        "dsm_cells_measured": measured,
+        "dsm_cells_filled": filled,
+        "area_measured": measured * cell,
+        "area_filled": filled * cell,
+        "area_unit": f"square {unit}",
     }
-    if surface is not None:
-        cell, unit = surface.grid.cell_size**2, map_unit(frame)
-        measured = int((surface.source == SOURCE_MEASURED).sum())
-        filled = int((surface.source == SOURCE_FILLED).sum())
-        numbers |= {
-            "dsm_cell_size": surface.grid.cell_size,
-            "dsm_cell_unit": unit,
-            "dsm_cells_measured": measured,
-            "dsm_cells_filled": filled,
-            "area_measured": measured * cell,
-            "area_filled": filled * cell,
-            "area_unit": f"square {unit}",
-        }
-    return numbers
 
 
 def software_versions() -> dict[str, str | None]:
@@ -241,12 +232,3 @@ def software_versions() -> dict[str, str | None]:
 
     versions["gdal"] = rasterio.__gdal_version__
     return versions
-
-
-def sha256_of(path: Path) -> str:
-    """Of the file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMaps
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
@@ -16,26 +16,28 @@ from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.raster import ColorRaster, Grid
 from voxterra.kernels.raster.ortho import blend_view, sample_view
 from voxterra.kernels.raster.zbuffer import rasterize_depth
-from voxterra.products.exposure import exposure_gains
+from voxterra.products.blocks import Blocks, Window, blocks_of
+from voxterra.products.exposure import exposure_gains, sample_photos
 from voxterra.products.gaps import closing
 from voxterra.products.layout import Lattice, lattice
 
-# Cells blended at once: 20 bytes each.
-STRIP_CELLS = 16_000_000
+# Edge of what is blended at once: 20 bytes a cell.
+TILE_CELLS = 4096
+# Cells around a tile that decide about specks in it.
+MARGIN_CELLS = 16
 # The z-buffer may be smaller than the photo.
 DEPTH_PIXELS = 3_000_000
 # Z-buffers that levelling draws are kept for blending, up to this many bytes in all.
 KEPT_BYTES = 256_000_000
 # Radius of the specks that may be coloured from around: what roughness of the mesh hides.
 SPECK_CELLS = 2.0
-EXPOSURE_POINTS = 20_000
 EXPOSURE_SHRINK = 4
 EXPOSURE_DEPTH_PIXELS = 200_000
 
 
 @dataclass(frozen=True)
 class _Photo:
-    """A photo ready for the kernels; fields as `kernels.ortho.sample_view` names them."""
+    """A photo ready for the kernels; fields as `kernels.raster.ortho.sample_view` names them."""
 
     pose: NDArray[np.float64]
     intrinsics: NDArray[np.float64]
@@ -70,7 +72,8 @@ def orthophoto(
 
     A photo colours a cell when nothing of the mesh lies between them. Of the photos that see a
     cell, those nearest to the vertical count most; across the lines where the best photo changes
-    the weights change smoothly.
+    the weights change smoothly. The raster is worked on in tiles, each by the photos that see it;
+    what comes out does not depend on the tiles.
 
     Args:
         heights: (H, W) float32 map heights on `grid`, NaN = no cell.
@@ -80,66 +83,112 @@ def orthophoto(
         frame: of the world.
         spread: tangent of the angle from the vertical over which photos blend.
         level_exposure: level the photos first.
-        progress: called once a photo and strip.
+        progress: called once a photo and tile.
     """
     rgba = np.zeros((grid.height, grid.width, 4), np.uint8)
     known = np.isfinite(heights)
     if not known.any() or not maps.views:
         return ColorRaster(grid, rgba)
     cells = lattice(grid, frame, float(np.median(heights[known])))
+    work = _Work(
+        heights,
+        cells,
+        blocks_of(heights, cells, maps.views),
+        mesh,
+        maps,
+        grid.cell_size * frame.map_unit_m(),
+        spread,
+        {},
+    )
+    tiles = [(tile, _with_margin(tile, grid)) for tile in _tiles(grid)]
+    photos = [work.photos_of(around) for _, around in tiles]
+    share = 0.4 if level_exposure and len(maps.views) > 1 else 0.0
     gains = np.ones((len(maps.views), 3))
-    kept: dict[int, NDArray[np.float32]] = {}
-    share = 0.0
-    if level_exposure and len(maps.views) > 1:
-        share = 0.4
-        points = _sample_points(heights, cells)
-        gains = _level(points, mesh, maps, spread, kept, part(progress, 0, share))
-    gsd = grid.cell_size * frame.map_unit_m()
-    rows = max(1, STRIP_CELLS // grid.width)
-    starts = range(0, grid.height, rows)
-    for number, start in enumerate(starts):
-        span = (1 - share) / len(starts)
-        strip = slice(start, min(start + rows, grid.height))
-        rgba[strip] = _blend_strip(
-            heights[strip],
-            start,
-            cells,
-            mesh,
-            maps,
-            gains,
-            kept,
-            (gsd, spread),
-            part(progress, share + number * span, share + (number + 1) * span),
-        )
+    if share:
+        gains = _level(work, part(progress, 0.0, share))
+    # A z-buffer is dropped after the last tile that needs it.
+    last = {index: number for number, seeing in enumerate(photos) for index, _ in seeing}
+    done, whole = 0, sum(len(seeing) for seeing in photos) or 1
+    for number, ((tile, around), seeing) in enumerate(zip(tiles, photos, strict=True)):
+        span = part(progress, share + (1 - share) * done / whole,
+                    share + (1 - share) * (done + len(seeing)) / whole)  # fmt: skip
+        color = _blend(work, around, seeing, gains, span)
+        rows, columns = (slice(t.start - a.start, t.stop - a.start) for t, a in zip(tile, around))
+        rgba[tile] = color[rows, columns]
+        done += len(seeing)
+        for index in [i for i in work.kept if last.get(i, -1) <= number]:
+            del work.kept[index]
+    progress(1.0)
     return ColorRaster(grid, rgba)
 
 
-def _blend_strip(
-    heights: NDArray[np.float32],
-    first_row: int,
-    cells: Lattice,
-    mesh: TriMesh,
-    maps: DepthMaps,
+@dataclass(frozen=True)
+class _Work:
+    """What all tiles share.
+
+    Attributes:
+        heights, mesh, maps, spread: as in `orthophoto`.
+        cells: of the raster in the world.
+        blocks: which photos may see which part of the raster.
+        gsd: edge of a cell [m, or model units].
+        kept: z-buffers, by photo.
+    """
+
+    heights: NDArray[np.float32]
+    cells: Lattice
+    blocks: Blocks
+    mesh: TriMesh
+    maps: DepthMaps
+    gsd: float
+    spread: float
+    kept: dict[int, NDArray[np.float32]]
+
+    def photos_of(self, window: Window) -> list[tuple[int, Window]]:
+        """The photos that may see a part of the raster, each with what it may see of it."""
+        found = ((i, self.blocks.window(i, window)) for i in range(len(self.maps.views)))
+        return [(index, seen) for index, seen in found if seen is not None]
+
+
+def _tiles(grid: Grid) -> Iterator[Window]:
+    for top in range(0, grid.height, TILE_CELLS):
+        for left in range(0, grid.width, TILE_CELLS):
+            yield (
+                slice(top, min(top + TILE_CELLS, grid.height)),
+                slice(left, min(left + TILE_CELLS, grid.width)),
+            )
+
+
+def _with_margin(tile: Window, grid: Grid) -> Window:
+    rows, columns = (
+        slice(max(0, cells.start - MARGIN_CELLS), min(size, cells.stop + MARGIN_CELLS))
+        for cells, size in zip(tile, (grid.height, grid.width))
+    )
+    return rows, columns
+
+
+def _blend(
+    work: _Work,
+    tile: Window,
+    photos: list[tuple[int, Window]],
     gains: NDArray[np.float64],
-    kept: dict[int, NDArray[np.float32]],
-    gsd_and_spread: tuple[float, float],
     progress: Progress,
 ) -> NDArray[np.uint8]:
-    gsd, spread = gsd_and_spread
-    color = np.zeros((*heights.shape, 3), np.float32)
-    total = np.zeros(heights.shape, np.float32)
-    best = np.full(heights.shape, -np.inf, np.float32)
-    outline = _outline(heights, first_row, cells)
-    for index, view in enumerate(maps.views):
-        progress(index / len(maps.views), f"orthophoto {index + 1}/{len(maps.views)} photos")
-        if outline is None or not _may_see(view, outline):
-            continue
-        photo = _prepare(index, mesh, maps, gsd, kept)
-        place = (heights, first_row, cells.base, cells.up, cells.step)
-        arguments = (*place, *photo.arguments(), spread, gains[index], color, total, best)
+    """(h, w, 4) RGBA of a part of the raster."""
+    rows, columns = tile
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    color = np.zeros((*shape, 3), np.float32)
+    total = np.zeros(shape, np.float32)
+    best = np.full(shape, -np.inf, np.float32)
+    cells, origin = work.cells, (rows.start, columns.start)
+    for done, (index, seen) in enumerate(photos):
+        progress(done / len(photos), f"orthophoto {done + 1}/{len(photos)} photos")
+        photo = _prepare(index, work, work.gsd)
+        window = (seen[0].start, seen[0].stop, seen[1].start, seen[1].stop)
+        place = (work.heights, window, origin, cells.base, cells.up, cells.step)
+        arguments = (*place, *photo.arguments(), work.spread, gains[index], color, total, best)
         blend_view(*arguments)
     progress(1.0)
-    return _finish(color, total, np.isfinite(heights))
+    return _finish(color, total, np.isfinite(work.heights[tile]))
 
 
 def _finish(
@@ -163,37 +212,12 @@ def _finish(
     return out
 
 
-def _outline(
-    heights: NDArray[np.float32], first_row: int, cells: Lattice
-) -> NDArray[np.float64] | None:
-    """Some hundred world points of a strip, to tell photos that cannot see it; None = empty."""
-    rows, columns = np.nonzero(np.isfinite(heights))
-    if not len(rows):
-        return None
-    pick = np.linspace(0, len(rows) - 1, 4000).astype(int)
-    return cells.points(
-        first_row + rows[pick] + 0.5, columns[pick] + 0.5, heights[rows[pick], columns[pick]]
-    )
+def _nearest(index: int, work: _Work, depth_pixels: int) -> NDArray[np.float32]:
+    """(h, w) depth of the first surface, inf where there is none; drawn, or kept from before.
 
-
-def _may_see(view: PinholeView, points: NDArray[np.float64]) -> bool:
-    pixels, depth = view.project(points)
-    margin = 0.1 * max(view.width, view.height)
-    low, high = -margin, np.array([view.width, view.height]) + margin
-    return bool(((depth > 0) & (pixels > low).all(1) & (pixels < high).all(1)).any())
-
-
-def _nearest(
-    index: int,
-    mesh: TriMesh,
-    view: PinholeView,
-    kept: dict[int, NDArray[np.float32]],
-    depth_pixels: int,
-) -> NDArray[np.float32]:
-    """(h, w) depth of the first surface, inf where there is none; drawn or found in `kept`.
-
-    As long as there is room it is drawn at its full size, whatever `depth_pixels`, and kept.
+    As long as there is memory it is drawn at its full size, whatever `depth_pixels`, and kept.
     """
+    view, mesh, kept = work.maps.views[index], work.mesh, work.kept
     if index in kept:
         return kept[index]
     full = min(DEPTH_PIXELS, view.width * view.height)
@@ -208,19 +232,12 @@ def _nearest(
     return nearest
 
 
-def _prepare(
-    index: int,
-    mesh: TriMesh,
-    maps: DepthMaps,
-    gsd: float,
-    kept: dict[int, NDArray[np.float32]],
-    depth_pixels: int = DEPTH_PIXELS,
-) -> _Photo:
+def _prepare(index: int, work: _Work, gsd: float, depth_pixels: int = DEPTH_PIXELS) -> _Photo:
     """The photo, shrunk when its pixels are much finer than the raster's, and its z-buffer."""
     import cv2
 
-    view = maps.views[index]
-    nearest = _nearest(index, mesh, view, kept, depth_pixels)
+    maps, view = work.maps, work.maps.views[index]
+    nearest = _nearest(index, work, depth_pixels)
     near_edge = np.asarray(cv2.erode(nearest, np.ones((5, 5), np.uint8)), np.float32)
     image, mask = maps.load_color(index), maps.load_mask(index)
     seen = nearest[np.isfinite(nearest)]
@@ -238,33 +255,17 @@ def _prepare(
     return _Photo(pose, intrinsics, np.ascontiguousarray(image), usable, nearest, near_edge)
 
 
-def _sample_points(heights: NDArray[np.float32], cells: Lattice) -> NDArray[np.float64]:
-    """(N, 3) world points of cells spread evenly over the raster."""
-    stride = max(1, int((np.isfinite(heights).sum() / EXPOSURE_POINTS) ** 0.5))
-    coarse = heights[stride // 2 :: stride, stride // 2 :: stride]
-    rows, columns = np.nonzero(np.isfinite(coarse))
-    return cells.points(
-        rows * stride + stride // 2 + 0.5,
-        columns * stride + stride // 2 + 0.5,
-        coarse[rows, columns],
-    )
-
-
-def _level(
-    points: NDArray[np.float64],
-    mesh: TriMesh,
-    maps: DepthMaps,
-    spread: float,
-    kept: dict[int, NDArray[np.float32]],
-    progress: Progress,
-) -> NDArray[np.float64]:
+def _level(work: _Work, progress: Progress) -> NDArray[np.float64]:
     """(V, 3) gains; photos are compared at a quarter of their size, which forgives small shifts."""
-    samples = np.full((len(maps.views), len(points), 3), np.nan, np.float32)
-    for index, view in enumerate(maps.views):
-        progress(index / len(maps.views), f"exposure {index + 1}/{len(maps.views)} photos")
-        pixel = float(np.linalg.norm(points - view.center_in_world, axis=1).min()) / view.K[0, 0]
-        gsd = EXPOSURE_SHRINK * pixel
-        photo = _prepare(index, mesh, maps, gsd, kept, EXPOSURE_DEPTH_PIXELS)
-        arguments = (points, *photo.arguments(), spread)
-        samples[index] = sample_view(*arguments)
-    return exposure_gains(samples)
+
+    def look(index: int, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        view = work.maps.views[index]
+        near = np.linalg.norm(points - view.center_in_world, axis=1).min()
+        gsd = EXPOSURE_SHRINK * float(near) / view.K[0, 0]
+        photo = _prepare(index, work, gsd, EXPOSURE_DEPTH_PIXELS)
+        return np.asarray(sample_view(points, *photo.arguments(), work.spread))
+
+    count = len(work.maps.views)
+    return exposure_gains(
+        sample_photos(work.heights, work.cells, work.blocks, count, look, progress)
+    )

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 from voxterra.report import charts
 from voxterra.report.charts import number
-from voxterra.report.coverage import Coverage
+from voxterra.report.coverage import SeenFromAbove
 from voxterra.report.findings import Findings
 from voxterra.report.markup import Content, el, section, table
 from voxterra.report.overview import duration
@@ -22,10 +22,13 @@ def surface_section(found: Findings) -> Element:
     rows: list[tuple[Content, Content]] = []
     if made:
         rows.append(("Made by", _made_by(made)))
-    texture = found.mesh.texture
-    rows.append(("Mesh", f"{len(found.mesh.faces):,} faces, {len(found.mesh.vertices):,} vertices"))
-    if texture is not None:
-        height, width = texture.image.shape[:2]
+    mesh, above = found.mesh, found.coverage.above
+    faces = (
+        "none" if mesh is None else f"{len(mesh.faces):,} faces, {len(mesh.vertices):,} vertices"
+    )
+    rows.append(("Mesh", faces))
+    if mesh is not None and mesh.texture is not None:
+        height, width = mesh.texture.image.shape[:2]
         rows.append(("Texture", f"{width} × {height} px"))
     if "cloud_points" in numbers:
         rows.append(("Point cloud", f"{numbers['cloud_points']:,} points"))
@@ -36,9 +39,10 @@ def surface_section(found: Findings) -> Element:
         cell = f"{number(numbers['dsm_cell_size'])} {numbers['dsm_cell_unit']}"
         rows.append(("Surface model", f"cells of {cell}; {number(area)} {unit} measured, "
                      f"{number(filled)} {unit} ({share:.0%}) filled in"))  # fmt: skip
-    rows.append(("Seen by", _seen(found.coverage)))
+    if above is not None:
+        rows.append(("Seen by", _seen(above)))
     if numbers.get("note"):
-        rows.append(("Mind", numbers["note"]))
+        rows.append(("Note", numbers["note"]))
     return section("Surface", el("dl", [(el("dt", k), el("dd", v)) for k, v in rows]))
 
 
@@ -46,11 +50,11 @@ def _made_by(made: Mapping[str, Any]) -> str:
     return str(made.get("made_by") or made.get("backend", "unknown"))
 
 
-def _seen(coverage: Coverage) -> str:
-    few = coverage.share(0, 1)
+def _seen(above: SeenFromAbove) -> str:
+    few = above.share(0, 1)
     return (
-        f"three or more photos: {coverage.share(3):.0%} of the surface from above; two: "
-        f"{coverage.share(2, 2):.0%}; fewer: {few:.0%}"
+        f"three or more photos: {above.share(3):.0%} of the surface from above; two: "
+        f"{above.share(2, 2):.0%}; fewer: {few:.0%}"
     )
 
 

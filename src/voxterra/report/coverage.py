@@ -40,20 +40,18 @@ class ViewDepth:
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """The surface from above.
+class SeenFromAbove:
+    """The surface from above, and how many photos show it.
 
     Attributes:
         grid: on the map.
         heights: (H, W) float32 [m or model units], NaN where there is no surface.
         counts: (H, W) int32 photos that show the place, 0 too where there is no surface.
-        views: one a photo with depth.
     """
 
     grid: Grid
     heights: NDArray[np.float32]
     counts: NDArray[np.int32]
-    views: tuple[ViewDepth, ...]
 
     def share(self, least: int, most: int | None = None) -> float:
         """Share of the surface's cells that `least` to `most` photos show."""
@@ -64,8 +62,21 @@ class Coverage:
         return float((chosen if most is None else chosen & (seen <= most)).mean())
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """What photos show of the surface, and depth of it.
+
+    Attributes:
+        above: the surface from above; None where there is no mesh.
+        views: one a photo with depth.
+    """
+
+    above: SeenFromAbove | None
+    views: tuple[ViewDepth, ...]
+
+
 def survey(
-    mesh: TriMesh, maps: DepthMaps, frame: GeoFrame, *, progress: Progress = no_progress
+    mesh: TriMesh | None, maps: DepthMaps, frame: GeoFrame, *, progress: Progress = no_progress
 ) -> Coverage:
     """Look at all depth maps once.
 
@@ -73,20 +84,17 @@ def survey(
     depth map knows; where the depth map knows nothing, nothing is known to hide it.
 
     Args:
-        mesh: in world.
+        mesh: in world; None where there is none.
         maps: depth maps.
         frame: of the map.
         progress: called per photo.
     """
-    on_map = frame.to_map(mesh.vertices.astype(np.float64))
-    grid = _grid(on_map[np.unique(mesh.faces)])
-    xy = np.column_stack(
-        [(on_map[:, 0] - grid.left) / grid.cell_size, (grid.top - on_map[:, 1]) / grid.cell_size]
-    )
-    heights, _ = rasterize_height(xy, on_map[:, 2], mesh.faces, grid.width, grid.height)
-    known = np.isfinite(heights)
-    x, y = np.meshgrid(*grid.cell_centers())
-    places = frame.from_map(np.column_stack([x[known], y[known], heights[known]]))
+    above = None if mesh is None else _from_above(mesh, frame)
+    known = np.zeros((0, 0), np.bool_) if above is None else np.isfinite(above.heights)
+    places = np.zeros((0, 3))
+    if above is not None:
+        x, y = np.meshgrid(*above.grid.cell_centers())
+        places = frame.from_map(np.column_stack([x[known], y[known], above.heights[known]]))
     seen = np.zeros(len(places), np.int32)
     views = []
     for index in range(len(maps.views)):
@@ -94,9 +102,20 @@ def survey(
         depth = maps.load(index)
         seen += _shows(depth, places)
         views.append(_of_view(depth))
-    counts = np.zeros(heights.shape, np.int32)
-    counts[known] = seen
-    return Coverage(grid, heights, counts, tuple(views))
+    if above is not None:
+        above.counts[known] = seen
+    return Coverage(above, tuple(views))
+
+
+def _from_above(mesh: TriMesh, frame: GeoFrame) -> SeenFromAbove:
+    """The surface, with no photo counted yet."""
+    on_map = frame.to_map(mesh.vertices.astype(np.float64))
+    grid = _grid(on_map[np.unique(mesh.faces)])
+    xy = np.column_stack(
+        [(on_map[:, 0] - grid.left) / grid.cell_size, (grid.top - on_map[:, 1]) / grid.cell_size]
+    )
+    heights, _ = rasterize_height(xy, on_map[:, 2], mesh.faces, grid.width, grid.height)
+    return SeenFromAbove(grid, heights, np.zeros(heights.shape, np.int32))
 
 
 def _grid(on_map: Float) -> Grid:

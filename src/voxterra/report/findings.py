@@ -19,7 +19,8 @@ class Findings:
     """Everything that the parts of the report show.
 
     Attributes:
-        georeference, photos, maps, mesh: of the run.
+        georeference, photos, maps: of the run.
+        mesh: of the run; None where the surface has none.
         facts: what it tells of itself.
         site: cameras and GPS on the map.
         coverage: overlap, and depth by photo.
@@ -31,7 +32,7 @@ class Findings:
     georeference: Georeference
     photos: PhotoSet
     maps: DepthMaps
-    mesh: TriMesh
+    mesh: TriMesh | None
     facts: RunFacts
     site: Site
     coverage: Coverage

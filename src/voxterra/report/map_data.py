@@ -12,14 +12,12 @@ from voxterra.core.camera import PinholeView
 from voxterra.core.footprint import footprint
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference, PhotoResidual
-from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import Gps, PhotoSet
 
 Float = NDArray[np.float64]
 Bounds = tuple[float, float, float, float]  # left, bottom, right, top on the map
 
 _LEVEL = 0.35  # cosine above the ground from which on a camera's direction is drawn
-_MOST_POINTS = 5000
 _LEAST_ASPECT = 0.4  # of a map: a single line of photos still has room beside it
 
 
@@ -87,15 +85,19 @@ class Site:
 
 
 def site_of(
-    georeference: Georeference, photos: PhotoSet, views: Sequence[PinholeView], mesh: TriMesh
+    georeference: Georeference, photos: PhotoSet, views: Sequence[PinholeView], ground: Float
 ) -> Site:
     """Bring cameras, footprints and GPS onto the map.
 
     In a local frame the map is the world itself, which only the largest component shares.
+
+    Args:
+        georeference: frame and cameras.
+        photos: of the project.
+        views: photos that have a depth map.
+        ground: (N, 3) points of the surface in world, which footprints end at.
     """
     frame, by_id = georeference.frame, photos.by_id()
-    used = np.unique(mesh.faces)
-    ground = mesh.vertices[used[:: max(1, len(used) // _MOST_POINTS)]].astype(np.float64)
     prints = {view.name: footprint(view, ground) for view in views}
     cameras = []
     for index, component in enumerate(georeference.components):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.raster import Grid
 from voxterra.report.charts import number, round_down, ticks
-from voxterra.report.coverage import Coverage
+from voxterra.report.coverage import SeenFromAbove
 from voxterra.report.map_data import Bounds, MapCamera, Site
 from voxterra.report.markup import el
 from voxterra.report.pictures import inline
@@ -210,23 +210,23 @@ def add_residuals(shown: Map, cameras: Sequence[MapCamera], longest_px: float = 
     return factor
 
 
-def overlap_picture(coverage: Coverage) -> str:
+def overlap_picture(above: SeenFromAbove) -> str:
     """A data address of the overlap in the colours of `CLASSES`; clear where no surface is."""
-    rgba = np.zeros((*coverage.counts.shape, 4), np.uint8)
+    rgba = np.zeros((*above.counts.shape, 4), np.uint8)
     for least, most, color in CLASSES:
-        chosen = coverage.counts >= least
+        chosen = above.counts >= least
         if most is not None:
-            chosen &= coverage.counts <= most
+            chosen &= above.counts <= most
         rgba[chosen] = [*bytes.fromhex(color[1:]), 255]
-    rgba[~np.isfinite(coverage.heights)] = 0
+    rgba[~np.isfinite(above.heights)] = 0
     return inline(rgba)
 
 
-def class_legend(coverage: Coverage) -> Element:
+def class_legend(above: SeenFromAbove) -> Element:
     """What the colours of the overlap mean, with the share of the surface in each."""
     parts = []
     for least, most, color in CLASSES:
-        share = coverage.share(least, most)
+        share = above.share(least, most)
         if share > 0:
             swatch = el("i", style=f"background:{color}")
             parts.append(el("span", swatch, f"{class_name(least, most)}: {_share(share)}"))

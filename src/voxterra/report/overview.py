@@ -1,4 +1,4 @@
-"""First page: the figures that matter, what to mind, CRS and accuracy, components."""
+"""First page: the figures that matter, warnings, CRS and accuracy, components."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def tiles(found: Findings) -> Element:
         shown.append((f"{number(area)} {unit}²", "measured from above"))
     if errors:
         shown.append((f"{np.median(np.concatenate(errors)):.2f} px", "median reprojection error"))
-    shown.append((f"{100 * found.coverage.share(3):.0f} %", "of the surface in 3 or more photos"))
+    if found.coverage.above is not None:
+        share = found.coverage.above.share(3)
+        shown.append((f"{100 * share:.0f} %", "of the surface in 3 or more photos"))
     shown.append((duration(seconds), "of computing"))
     return el(
         "div",
@@ -46,7 +48,7 @@ def warnings(found: Findings) -> Element | None:
         for stage in found.facts.stages
         for message in stage.warnings
     ]
-    return section("What to mind", el("ul", told, class_="warnings")) if told else None
+    return section("Warnings", el("ul", told, class_="warnings")) if told else None
 
 
 def accuracy(found: Findings) -> Element:

@@ -28,7 +28,8 @@ _FAR = 4.0  # sizes of the components from which on one map of all would show do
 def map_section(found: Findings) -> Element:
     """Footprints over the orthophoto, overlap, GPS residuals; a map a component when far apart."""
     indices = sorted({camera.component for camera in found.site.cameras})
-    whole = found.site.bounds(found.coverage.grid.bounds)
+    above = found.coverage.above
+    whole = found.site.bounds(None if above is None else above.grid.bounds)
     apart = len(indices) > 1 and _size(whole) > _FAR * sum(
         _size(found.site.bounds(None, index)) for index in indices
     )
@@ -51,9 +52,10 @@ def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Con
     def blank() -> maps.Map:
         return maps.Map(bounds, unit, on_earth=not frame.is_local)
 
-    base, grid = _ground(found)
+    ground = _ground(found)
     shown = blank()
-    shown.picture(pictures.inline(base), grid, name=f"ground-{name}")
+    if ground is not None:
+        shown.picture(pictures.inline(ground[0]), ground[1], name=f"ground-{name}")
     maps.add_footprints(shown, found.site, cameras)
     if component is None:
         _add_gaps(shown, found)
@@ -64,16 +66,19 @@ def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Con
             f"Where the photos{of} were taken, and what they show of the ground.",
         )
     ]
-    shown = blank()
-    shown.picture(maps.overlap_picture(found.coverage), found.coverage.grid)
-    maps.add_cameras(shown, cameras)
-    counted = (
-        "Photos that show each place. Two are needed for any depth, three or more to check it."
-    )
-    parts.append(figure([shown.svg(f"overlap-{name}"), maps.class_legend(found.coverage)], counted))
+    above = found.coverage.above
+    if above is not None:
+        shown = blank()
+        shown.picture(maps.overlap_picture(above), above.grid)
+        maps.add_cameras(shown, cameras)
+        counted = (
+            "Photos that show each place. Two are needed for any depth, three or more to check it."
+        )
+        parts.append(figure([shown.svg(f"overlap-{name}"), maps.class_legend(above)], counted))
     if any(camera.gps is not None for camera in cameras):
         shown = blank()
-        shown.layers.append(el("use", href=f"#ground-{name}", opacity=0.3))
+        if ground is not None:
+            shown.layers.append(el("use", href=f"#ground-{name}", opacity=0.3))
         factor = maps.add_residuals(shown, cameras)
         told = "From the recorded GPS position (dot) to where the model has the camera"
         told += f", {number(factor)} times as long as it is." if factor > 1 else "."
@@ -108,20 +113,23 @@ def _size(bounds: Bounds) -> float:
     return float(np.hypot(bounds[2] - bounds[0], bounds[3] - bounds[1]))
 
 
-def _ground(found: Findings) -> tuple[NDArray[np.uint8], Grid]:
-    """The orthophoto, else the surface model, else the surface itself from above."""
+def _ground(found: Findings) -> tuple[NDArray[np.uint8], Grid] | None:
+    """The orthophoto, else the surface model, else the surface itself from above, if any."""
     ortho = read_preview(found.facts.products / "ortho.tif", found.picture_px)
     if ortho is not None:
         bands, grid, _ = ortho
         return pictures.over(np.moveaxis(bands[:4], 0, -1).astype(np.uint8), _PAPER), grid
-    heights, grid = _heights(found)
-    return pictures.shaded(heights, _cell_in_height_unit(found, grid)), grid
+    known = _heights(found)
+    if known is None:
+        return None
+    return pictures.shaded(known[0], _cell_in_height_unit(found, known[1])), known[1]
 
 
-def _heights(found: Findings) -> tuple[NDArray[np.float64], Grid]:
+def _heights(found: Findings) -> tuple[NDArray[np.float64], Grid] | None:
     dsm = read_preview(found.facts.products / "dsm.tif", found.picture_px)
     if dsm is None:
-        return found.coverage.heights.astype(np.float64), found.coverage.grid
+        above = found.coverage.above
+        return None if above is None else (above.heights.astype(np.float64), above.grid)
     bands, grid, nodata = dsm
     heights = bands[0].astype(np.float64)
     heights[bands[0] == nodata] = np.nan
@@ -134,15 +142,18 @@ def _cell_in_height_unit(found: Findings, grid: Grid) -> float:
 
 def picture_section(found: Findings) -> Element:
     """Mesh, orthophoto, surface model, and one photo with its depth."""
-    mesh = mesh_picture(found.mesh, found.maps.views, found.picture_px)
-    parts: list[Content] = [figure(mesh, "The mesh.", wide=True)]
+    parts: list[Content] = []
+    if found.mesh is not None:
+        mesh = mesh_picture(found.mesh, found.maps.views, found.picture_px)
+        parts.append(figure(mesh, "The mesh.", wide=True))
     ortho = read_preview(found.facts.products / "ortho.tif", found.picture_px)
     if ortho is not None:
         picture = pictures.over(np.moveaxis(ortho[0][:4], 0, -1).astype(np.uint8))
         shown = pictures.shrunk(picture, round(0.7 * found.picture_px))
         parts.append(figure(pictures.image(shown, "orthophoto"), "True orthophoto."))
-    heights, grid = _heights(found)
-    if np.isfinite(heights).any():
+    known = _heights(found)
+    if known is not None and np.isfinite(known[0]).any():
+        heights, grid = known
         picture = pictures.shaded(heights, _cell_in_height_unit(found, grid))
         shown = pictures.shrunk(picture, round(0.7 * found.picture_px))
         low, high = pictures.height_range(heights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxterra.core.depth import DepthMaps
+from voxterra.core.footprint import ground_points
 from voxterra.core.georeference import Georeference
 from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
@@ -38,7 +39,7 @@ TITLE = "Reconstruction report"
 
 
 def write_report(
-    mesh: TriMesh,
+    mesh: TriMesh | None,
     maps: DepthMaps,
     georeference: Georeference,
     photos: PhotoSet,
@@ -53,7 +54,8 @@ def write_report(
     It fetches nothing and runs no script: pictures are part of it, charts are SVG.
 
     Args:
-        mesh: cleaned and textured, in world.
+        mesh: cleaned and textured, in world; None where the surface has none: what needs it is
+            left out.
         maps: depth maps.
         georeference: frame and cameras.
         photos: of the project.
@@ -76,7 +78,7 @@ def write_report(
         maps,
         mesh,
         facts,
-        site_of(georeference, photos, maps.views, mesh),
+        site_of(georeference, photos, maps.views, ground_points(mesh, georeference)),
         coverage,
         tuple(fit for component in fits for fit in component),
         gaps(georeference),

@@ -100,35 +100,39 @@ def sample_view(points, pose, intrinsics, image, usable, nearest, near_edge, spr
 
 @njit(cache=True, parallel=True)
 def blend_view(
-    heights, first_row, base, up, step, pose, intrinsics, image, usable,
+    heights, window, origin, base, up, step, pose, intrinsics, image, usable,
     nearest, near_edge, spread, gain, color, total, best,
 ):  # fmt: skip
-    """Add one photo to the running blend of a strip of the raster, in place.
+    """Add one photo to the running blend of a tile of the raster, in place.
 
     Weights are exponentials of the log weights of `_look`; the sum is kept relative to the best
     so far (a streaming soft maximum), so that far oblique photos cannot underflow.
 
     Args:
-        heights: (h, W) float32 map heights of the strip, NaN = no cell.
-        first_row: of the strip in the raster.
+        heights: (H, W) float32 map heights of the whole raster, NaN = no cell.
+        window: first row, one past the last, first column, one past the last, of the cells to
+            look at; inside the tile.
+        origin: row and column of the tile's first cell.
         base, up: (R, C, 3) lattice, one node every `step` cells, from the raster's outer corner.
         step: cells between nodes.
         pose, intrinsics, image, usable, nearest, near_edge, spread: as in `sample_view`.
         gain: (3,) factor of each channel.
-        color: (h, W, 3) float32 weighted colours; total: (h, W) float32 weights;
-        best: (h, W) float32 best log weight, -inf where nothing was seen yet.
+        color: (h, w, 3) float32 weighted colours of the tile; total: (h, w) float32 weights;
+        best: (h, w) float32 best log weight, -inf where nothing was seen yet.
     """
-    rows, columns = heights.shape
-    for r in prange(rows):
-        fr = (first_row + r + 0.5) / step
+    top_row, bottom_row, left_column, right_column = window
+    for row in prange(top_row, bottom_row):
+        r = row - origin[0]
+        fr = (row + 0.5) / step
         r0 = min(int(fr), base.shape[0] - 2)
         fr -= r0
         world = np.empty(3)
-        for c in range(columns):
-            h = heights[r, c]
+        for column in range(left_column, right_column):
+            h = heights[row, column]
             if np.isnan(h):
                 continue
-            fc = (c + 0.5) / step
+            c = column - origin[1]
+            fc = (column + 0.5) / step
             c0 = min(int(fc), base.shape[1] - 2)
             fc -= c0
             for k in range(3):

@@ -176,18 +176,51 @@ def keep_best(view, quality, channels, best_view, best_quality, best_channels):
                 best_channels[f, worst, c] = channels[f, c]
 
 
+@njit(cache=True, parallel=True)
+def find_entries(view, start, column):
+    """Where each pair of a face's photos is among the entries of a sparse matrix.
+
+    Args:
+        view: (F, K) photo of each candidate, -1 = none.
+        start, column: (N + 1,) and (E,) of the compressed rows, columns ascending in a row.
+
+    Returns:
+        (F, K, K) int32 entries, 0 where a candidate is missing.
+    """
+    count, candidates = view.shape
+    out = np.zeros((count, candidates, candidates), np.int32)
+    for f in prange(count):
+        for k in range(candidates):
+            for m in range(candidates):
+                if view[f, k] < 0 or view[f, m] < 0:
+                    continue
+                low, high = start[view[f, k]], start[view[f, k] + 1]
+                while high - low > 1:
+                    middle = (low + high) // 2
+                    if column[middle] <= view[f, m]:
+                        low = middle
+                    else:
+                        high = middle
+                out[f, k, m] = low
+    return out
+
+
 @njit(cache=True)
-def gain_equations(view, value, weight, count):
+def gain_equations(view, entry, value, weight, count, entries):
     """Normal equations of per-photo offsets with the per-face means eliminated (Schur).
 
     Args:
-        view: (F, K) photo of each candidate; value, weight: (F, K), weight 0 = leave out.
+        view: (F, K) photo of each candidate, -1 = none.
+        entry: (F, K, K) which entry of the sparse matrix belongs to each pair of a face's photos.
+        value, weight: (F, K), weight 0 = leave out.
         count: number of photos N.
+        entries: number of entries E of the matrix.
 
     Returns:
-        (N, N) matrix and (N,) right-hand side of sum weight (value - offset[view] - mean)^2.
+        (E,) entries of the (N, N) matrix and (N,) right-hand side of
+        sum weight (value - offset[view] - mean)^2.
     """
-    matrix, right = np.zeros((count, count)), np.zeros(count)
+    matrix, right = np.zeros(entries), np.zeros(count)
     for f in range(len(view)):
         total, mean = 0.0, 0.0
         for k in range(view.shape[1]):
@@ -201,9 +234,9 @@ def gain_equations(view, value, weight, count):
             if w <= 0.0:
                 continue
             i = view[f, k]
-            matrix[i, i] += w
+            matrix[entry[f, k, k]] += w
             right[i] += w * (value[f, k] - mean)
             for m in range(view.shape[1]):
                 if weight[f, m] > 0.0:
-                    matrix[i, view[f, m]] -= w * weight[f, m] / total
+                    matrix[entry[f, k, m]] -= w * weight[f, m] / total
     return matrix, right

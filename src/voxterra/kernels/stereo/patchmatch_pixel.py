@@ -4,8 +4,8 @@ The reference image around a block lies in memory that its threads share. The we
 are computed again for every hypothesis and view: a thread has no room for the 64 numbers that the
 CPU keeps, and a division a sample is less than a trip to memory.
 
-Functions of arrays and scalars, compiled for CUDA by `kernels.stereo.patchmatch_cuda`; tests run them on a
-CPU, too.
+Functions of arrays and scalars, compiled for CUDA by `kernels.stereo.patchmatch_cuda`; tests run
+them on a CPU, too.
 """
 
 from __future__ import annotations

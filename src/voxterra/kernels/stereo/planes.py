@@ -1,7 +1,8 @@
 """Planes of a view as inverse depth: resampling, normals, the way to another view and back.
 
 The plane of pixel (x, y) is `(w, a, b)`: the inverse depth of the pixel and its change per pixel to
-the right and down (see `kernels.stereo.hypotheses`). Pixel coordinates are at integer centres in here.
+the right and down (see `kernels.stereo.hypotheses`). Pixel coordinates are at integer centres in
+here.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.linalg import splu
 
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMaps
@@ -22,6 +24,7 @@ from voxterra.mesh.texture.config import TextureConfig
 
 DARK, BRIGHT = 6.0, 249.0  # beyond these a channel says nothing about exposure
 FACES_FOR_GAINS = 60_000
+FACES_AT_ONCE = 200_000
 
 
 @dataclass(frozen=True)
@@ -111,24 +114,63 @@ def exposure_gains(found: Candidates, count: int) -> NDArray[np.float64]:
     if len(shared) > FACES_FOR_GAINS:
         shared = shared[np.linspace(0, len(shared) - 1, FACES_FOR_GAINS).astype(int)]
     gains = np.ones((count, kernels.CHANNELS))
+    if not len(shared):
+        return gains
     view, channels = found.view[shared], found.channels[shared].astype(np.float64)
-    for c in range(kernels.CHANNELS if len(shared) else 0):
+    pairs = _Pairs.of(view, count)
+    for c in range(kernels.CHANNELS):
         value = np.log(np.maximum(channels[..., c], 1e-3))
         usable = (view >= 0) & (channels[..., c] > (DARK if c < 3 else 1.0))
         if c == 3:  # an edge's mean gradient falls as the face grows in the photo
             value += 0.5 * np.log(np.maximum(found.quality[shared], 1e-12))
         else:
             usable &= channels[..., c] < BRIGHT
-        gains[:, c] = np.exp(-_offsets(view, value, usable, count))
+        gains[:, c] = np.exp(-_offsets(view, pairs, value, usable, count))
     return gains
 
 
-def _offsets(view: NDArray, value: NDArray, usable: NDArray, count: int) -> NDArray:
+@dataclass(frozen=True)
+class _Pairs:
+    """The pairs of photos that share a face: the entries of a sparse (N, N) matrix.
+
+    Attributes:
+        row, column: (E,) photos of each entry; those of the diagonal are there for all photos.
+        diagonal: (N,) entries of the diagonal.
+        entry: (F, K, K) entry of each pair of a face's candidates, 0 where one is missing.
+    """
+
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    diagonal: NDArray[np.int64]
+    entry: NDArray[np.int32]
+
+    @staticmethod
+    def of(view: NDArray[np.int32], count: int) -> _Pairs:
+        """Of the candidates (F, K) of some faces, -1 = none, among `count` photos."""
+        first = np.repeat(view, view.shape[1], axis=1).ravel()
+        second = np.tile(view, view.shape[1]).ravel()
+        there = (first >= 0) & (second >= 0)
+        own = np.arange(count, dtype=np.int32)
+        row, column = (np.concatenate([own, x[there]]) for x in (first, second))
+        pattern = coo_matrix((np.ones(len(row), np.int8), (row, column)), shape=(count, count))
+        pattern = pattern.tocsr()
+        pattern.sort_indices()
+        start, column = pattern.indptr.astype(np.int64), pattern.indices.astype(np.int64)
+        row = np.repeat(np.arange(count), np.diff(start))
+        entry = kernels.find_entries(view, start, column)
+        return _Pairs(row, column, np.flatnonzero(row == column), entry)
+
+
+def _offsets(view: NDArray, pairs: _Pairs, value: NDArray, usable: NDArray, count: int) -> NDArray:
     offset, weight = np.zeros(count), usable.astype(np.float64)
     for _ in range(8):
-        matrix, right = kernels.gain_equations(view, value, weight, count)
-        anchor = 1e-3 * max(matrix.trace() / count, 1e-9)  # the mean offset is free: keep it 0
-        offset = np.linalg.solve(matrix + anchor * np.eye(count), right)
+        entries, right = kernels.gain_equations(
+            view, pairs.entry, value, weight, count, len(pairs.row)
+        )
+        # The mean offset is free: keep it 0.
+        entries[pairs.diagonal] += 1e-3 * max(entries[pairs.diagonal].sum() / count, 1e-9)
+        matrix = coo_matrix((entries, (pairs.row, pairs.column)), shape=(count, count))
+        offset = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A").solve(right)
         residual = value - offset[view]
         total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
         residual -= (weight * residual).sum(axis=1, keepdims=True) / total
@@ -145,16 +187,17 @@ def reject_outliers(
     With fewer than three photos there is no majority, so nothing is dropped.
     """
     present = found.view >= 0
-    color = found.channels[..., :3] * gains[:, :3].astype(np.float32)[found.view]
-    color[~present] = np.nan
-    several = present.sum(axis=1) >= 3
     drop = np.zeros_like(present)
-    if several.any():
-        group = color[several]
-        distance = np.abs(group - np.nanmedian(group, axis=1, keepdims=True)).max(axis=2)
+    several = np.flatnonzero(present.sum(axis=1) >= 3)
+    for start in range(0, len(several), FACES_AT_ONCE):
+        faces = several[start : start + FACES_AT_ONCE]
+        view = found.view[faces]
+        color = found.channels[faces, :, :3] * gains[:, :3].astype(np.float32)[view]
+        color[view < 0] = np.nan
+        distance = np.abs(color - np.nanmedian(color, axis=1, keepdims=True)).max(axis=2)
         spread = np.nanmedian(distance, axis=1, keepdims=True)
         limit = np.maximum(255.0 * config.outlier_level, 3.0 * spread)
-        drop[several] = distance > limit
+        drop[faces] = distance > limit
     sharp = np.clip(1.0 / gains[:, 3], 0.05, 2.0).astype(np.float32) ** 2
     quality = np.where(present & ~drop, found.quality * sharp[found.view], 0.0)
     view = np.where(quality > 0, found.view, -1).astype(np.int32)

@@ -24,7 +24,11 @@ _STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], int], ...] = (
 )
 
 KEPT = tuple(name for name, *_ in _STAGES)
-"""Stages whose results of 0.1 are those of today for the same photos and options."""
+"""Stages whose results of 0.1 are kept. For the same photos and options they are those of today;
+but 0.1 judged pieces of the mesh that lie alone by their share of the largest piece."""
+
+_PRODUCTS = ("glb", "obj", "mesh_ply", "laz", "cloud_ply", "dsm", "ortho", "cameras")
+_SHARES_OF_LARGEST_PIECE = ("min_component_fraction", "max_island_fraction")
 
 # Options that made no difference to a result.
 _DO_NOT_COUNT = {
@@ -51,6 +55,12 @@ def options_of_today(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(georef := config.get("georef"), dict):
         moved = {name: georef.pop(name) for name in ("crs", "heights") if name in georef}
         config["map"] = moved
+    if isinstance(products := config.get("products"), dict) and "products" in products:
+        names = products.pop("products")
+        products["only"] = [] if len(names) == len(_PRODUCTS) else names
+    if isinstance(mesh := config.get("mesh"), dict):
+        for name in _SHARES_OF_LARGEST_PIECE:  # areas now, with defaults of about their size
+            mesh.pop(name, None)
     return config
 
 

@@ -118,6 +118,8 @@ _LEAST: dict[str, tuple[float, bool]] = {
     "surface.view_cache_mb": (0, False),
     "surface.cloud_voxel_size_m": (0, True),
     "mesh.min_component_faces": (0, False),
+    "mesh.min_component_m2": (0, False),
+    "mesh.max_island_m2": (0, False),
     "mesh.max_hole_edges": (0, False),
     "mesh.smoothing_iterations": (0, False),
     "mesh.max_faces": (0, True),

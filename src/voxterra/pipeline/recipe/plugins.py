@@ -19,6 +19,7 @@ _REGISTRIES = {
     "depth sources": "voxterra.depth.source:DEPTH_SOURCES",
     "surface backends": "voxterra.surface.backend:BACKENDS",
     "engines": "voxterra.pipeline.engine.tasks:ENGINES",
+    "exporters": "voxterra.products.exporter:EXPORTERS",
 }
 
 # The section of `RunConfig` that holds the options of a plugin that is built in; those of other

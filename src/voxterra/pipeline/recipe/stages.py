@@ -10,16 +10,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voxterra.core.depth import DepthMaps
 from voxterra.core.georeference import Georeference
+from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import part
 from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import Registration
+from voxterra.pipeline.engine.collected_warnings import collecting_warnings
 from voxterra.pipeline.engine.stage import Stage, StageContext, StageOutput
+from voxterra.pipeline.folder.fingerprint import canonical
+from voxterra.pipeline.folder.record import read_record
 from voxterra.pipeline.recipe import surface_files
 from voxterra.pipeline.recipe.listing import hashes_of
 from voxterra.pipeline.recipe.plugins import backend_of, options_of
@@ -39,6 +44,9 @@ from voxterra.pipeline.recipe.summaries import (
     stage_facts,
 )
 from voxterra.surface.backend import Box
+
+if TYPE_CHECKING:
+    from voxterra.products.parts import PartCache
 
 # The heavy imports are inside the functions, so that a second run, which does nothing, is quick.
 
@@ -226,30 +234,97 @@ def _mesh(ctx: StageContext) -> StageOutput:
 
 
 def _products(ctx: StageContext) -> StageOutput:
-    from voxterra.io.arrays import read_cloud, read_mesh
+    from voxterra.io.arrays import read_cloud
     from voxterra.products.make import make_products
+    from voxterra.products.selection import select
 
+    config, folder = ctx.config, ctx.out / "products"
     before = read_georeferenced(ctx.input("georef"))
-    placed = before.on_map(ctx.config.map)
+    placed = before.on_map(config.map)
+    exporters = select(config.products, {}).exporters
     products = make_products(
-        read_mesh(ctx.input("mesh") / "mesh.npz"),
-        read_cloud(ctx.input("surface") / "cloud.npz"),
+        _read_mesh_of(ctx),
+        read_cloud(ctx.input("surface") / surface_files.CLOUD_FILE),
         read_depth(ctx.input("depth")),
         placed,
         read_photos_of(ctx),
-        ctx.config.products,
-        out_dir=ctx.out / "products",
-        run_info=run_info(ctx.config, ctx.workspace, _before("report")),
+        config.products,
+        out_dir=folder,
+        run_info=run_info(config, ctx.workspace, _before("report")),
+        artifacts=surface_files.read_artifacts(ctx.input("surface")),
+        plugin_options={name: options_of(config, name) for name in exporters},
+        made_by=config.backend,
+        cache=_part_cache(ctx),
         progress=ctx.progress,
     )
-    listed = tuple((f"products/{p.path.name}", p.description) for p in products)
+    listed = tuple(
+        (f"products/{p.path.relative_to(folder).as_posix()}", p.description) for p in products
+    )
     frame = placed.frame
     summary = f"{len(products)} products" + ("" if frame.is_local else f", {frame.describe()}")
     return StageOutput(summary, placed.warnings[len(before.warnings) :], products=listed)
 
 
-def _report(ctx: StageContext) -> StageOutput:
+def _part_cache(ctx: StageContext) -> PartCache:
+    """Products of this run's exporters, as a stopped run and the run before left them."""
+    from voxterra.products.parts import RECORD_FILE, PartCache
+
+    def result(*stages: str) -> str:
+        records = [read_record(ctx.input(stage)) for stage in stages]
+        names = [record.result for record in records if record is not None]
+        return " ".join([*names, *map(str, ctx.apart.numbers if ctx.apart else ())])
+
+    return PartCache(
+        record=ctx.out / RECORD_FILE,
+        earlier=(ctx.workspace.stage_dir(ctx.stage) / RECORD_FILE, ctx.workspace.products_dir),
+        inputs={
+            "frame": f"{result('georef')} {canonical(ctx.config.map)}",
+            "mesh": result("mesh"),
+            "cloud": result("surface"),
+            "photos": result("depth"),
+            "depth": result("depth"),
+            "cameras": result("ingest", "georef"),
+            "artifacts": result("surface"),
+        },
+        plain=canonical,
+        collecting=partial(collecting_warnings, "products"),
+    )
+
+
+def _products_options(config: Any) -> dict[str, Any]:
+    """What the products depend on among the options of a run, by section, for their fingerprint.
+
+    Which exporters work counts, not how they were named; and of each its version and options.
+    """
+    from voxterra.products.selection import select
+
+    exporters = select(config.products, {}).exporters
+    return {
+        "map": config.map,
+        "products": replace(config.products, only=(), skip=()),
+        "exporters": {
+            name: {"version": exporter.version, "options": options_of(config, name)}
+            for name, exporter in exporters.items()
+        },
+    }
+
+
+def _require_exporters(config: Any) -> None:
+    from voxterra.products.selection import select
+
+    for name, exporter in select(config.products, {}).exporters.items():
+        exporter.requires(options_of(config, name))
+
+
+def _read_mesh_of(ctx: StageContext) -> TriMesh | None:
+    """Result of the mesh stage; None where the surface has no mesh."""
     from voxterra.io.arrays import read_mesh
+
+    path = ctx.input("mesh") / "mesh.npz"
+    return read_mesh(path) if path.is_file() else None
+
+
+def _report(ctx: StageContext) -> StageOutput:
     from voxterra.io.metadata import read_metadata
     from voxterra.report.facts import RunFacts
     from voxterra.report.write import write_report
@@ -265,7 +340,7 @@ def _report(ctx: StageContext) -> StageOutput:
     )
     path = ctx.out / "products" / "report.html"
     write_report(
-        read_mesh(ctx.input("mesh") / "mesh.npz"),
+        _read_mesh_of(ctx),
         read_depth(ctx.input("depth")),
         placed,
         photos,
@@ -310,14 +385,17 @@ STAGES: tuple[Stage, ...] = (
         counting=_surface_options,
         requires=_require_backend,
     ),
-    Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh),
+    Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh, code_version=2),
     Stage(
         "products",
         ("ingest", "georef", "depth", "surface", "mesh"),
-        ("map", "products"),
-        _products,
-        code_version=3,
+        ("map", "products", "plugins"),
+        _products,  # what each exporter writes has a version of its own: Exporter.version
+        code_version=4,
         tells_accuracy=True,
+        resumable=True,
+        counting=_products_options,
+        requires=_require_exporters,
     ),
     Stage(
         "report",
