@@ -28,8 +28,7 @@ from voxterra.io.depth_store import depth_path, write_depth, write_views
 from voxterra.io.ply import read_ply
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.model.folder import read_training, write_model, write_training
-from voxterra.surface.voxels.option_help import option_groups
-from voxterra.surface.voxels.options import Training
+from voxterra.surface.voxels.options import Training, option_groups
 
 BASIC = ["--source_path", "data", "--model_path"]
 SIZE = 64
@@ -420,16 +419,16 @@ def test_lpips_is_measured_only_where_its_weights_are(monkeypatch, tmp_path):
 
     import torch
 
-    from voxterra.surface.voxels import perceptual
+    from voxterra.surface.voxels import evaluate
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(perceptual, "find_spec", lambda name: None)
-    assert perceptual.why_no_lpips() == "the package lpips is not installed"
-    monkeypatch.setattr(perceptual, "find_spec", lambda name: object())
-    assert perceptual.BACKBONE in str(perceptual.why_no_lpips())
+    monkeypatch.setattr(evaluate, "find_spec", lambda name: None)
+    assert evaluate.why_no_lpips() == "the package lpips is not installed"
+    monkeypatch.setattr(evaluate, "find_spec", lambda name: object())
+    assert evaluate.BACKBONE in str(evaluate.why_no_lpips())
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / perceptual.BACKBONE).write_bytes(b"weights")
-    assert perceptual.why_no_lpips() is None
+    (tmp_path / "checkpoints" / evaluate.BACKBONE).write_bytes(b"weights")
+    assert evaluate.why_no_lpips() is None
 
     class Network(torch.nn.Module):
         def __init__(self, **_):
@@ -440,7 +439,7 @@ def test_lpips_is_measured_only_where_its_weights_are(monkeypatch, tmp_path):
             return (a - b).abs().mean()
 
     monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=Network))
-    distance = perceptual.load_lpips(torch.device("cpu"))
+    distance = evaluate.load_lpips(torch.device("cpu"))
     assert distance(torch.ones(4, 5, 3), torch.zeros(4, 5, 3)) == 2.0
 
 

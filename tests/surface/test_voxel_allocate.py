@@ -20,21 +20,22 @@ from voxterra.surface.voxels.octree import (  # noqa: E402
     uniform,
     voxel_centers,
 )
+from voxterra.surface.voxels.octree.footprint import (  # noqa: E402
+    pixel_footprints,
+    smallest_footprint,
+)
 from voxterra.surface.voxels.octree.lattice import (  # noqa: E402
     coordinates_of,
     lattice_of,
     world_of,
 )
-from voxterra.surface.voxels.octree.query import locate_lattice  # noqa: E402
-from voxterra.surface.voxels.start.allocate import (  # noqa: E402
-    allocate,
+from voxterra.surface.voxels.octree.query import (  # noqa: E402
     crossing,
-    graded,
     inside_main,
+    locate_lattice,
     min_abs,
-    pixel_footprints,
-    smallest_footprint,
 )
+from voxterra.surface.voxels.start.allocate import allocate, graded  # noqa: E402
 
 CUBE = Cube((0.2, -0.1, 0.4), 2.0, 3)
 CENTER = torch.tensor(CUBE.center)

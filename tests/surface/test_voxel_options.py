@@ -9,8 +9,14 @@ import pytest
 
 from voxterra.errors import FormatError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.option_help import option_groups, option_help
-from voxterra.surface.voxels.options import Training, checked, preset_names, resolve
+from voxterra.surface.voxels.options import (
+    Training,
+    checked,
+    option_groups,
+    option_help,
+    preset_names,
+    resolve,
+)
 
 
 def yaml_file(folder: Path, name: str, text: str) -> Path:

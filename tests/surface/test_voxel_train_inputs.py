@@ -25,8 +25,11 @@ from voxterra.errors import (  # noqa: E402
     is_out_of_memory,
 )
 from voxterra.surface.voxels import train as training  # noqa: E402
-from voxterra.surface.voxels.scene.scene import ScenePoints, finished_scene  # noqa: E402
-from voxterra.surface.voxels.scene.usable import usable_scene  # noqa: E402
+from voxterra.surface.voxels.scene.scene import (  # noqa: E402
+    ScenePoints,
+    finished_scene,
+    usable_scene,
+)
 from voxterra.surface.voxels.training.state import load_state  # noqa: E402
 
 CONFIG = replace(voxel_training.SMALL, n_iter=6, max_level=5, max_voxels=4000)

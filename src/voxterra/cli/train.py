@@ -19,8 +19,14 @@ from voxterra.cli.svraster_options import option_lines, read_words, wants_help
 from voxterra.core.progress import Progress
 from voxterra.errors import FormatError, InputError, MissingPartError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.option_help import option_groups, option_help, option_kinds
-from voxterra.surface.voxels.options import Training, preset_names, resolve
+from voxterra.surface.voxels.options import (
+    Training,
+    option_groups,
+    option_help,
+    option_kinds,
+    preset_names,
+    resolve,
+)
 
 LINE_EVERY_S = 10.0
 
@@ -104,7 +110,7 @@ def run(args: list[str]) -> int:
 
 
 def _how_to_go_on(given: Given, begun: float) -> str:
-    from voxterra.surface.voxels.training.resume import checkpoint_of
+    from voxterra.surface.voxels.training.state import checkpoint_of
 
     kept = checkpoint_of(given.model_path)
     # With --overwrite an older model's checkpoint is there until the photos are read.

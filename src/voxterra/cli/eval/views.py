@@ -150,7 +150,7 @@ class _Views:
     """
 
     def __init__(self, folder: Path, total: int, device: Any, *, silent: bool):
-        from voxterra.surface.voxels.perceptual import load_lpips, why_no_lpips
+        from voxterra.surface.voxels.evaluate import load_lpips, why_no_lpips
 
         self.folder, self.total, self.silent = folder, total, silent
         self.tell, self.done = told_progress("views"), 0

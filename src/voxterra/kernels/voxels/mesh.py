@@ -9,7 +9,7 @@ leaves of different size meet, the finest of them say what happens on the face a
 - A face between two leaves is a polygon of such pieces. Each run of negative corners along it is
   cut off by one line between two vertices. Both leaves get that line, in opposite directions.
 
-The lines of a leaf hence form closed loops (`kernels.voxel_polygons` fills them), each line is the
+The lines of a leaf hence form closed loops (`kernels.voxels.polygons` fills them), each line is the
 border of exactly two loops, and the surface is closed, whatever the levels.
 
 Cells, paths and corners are numbered as `core.voxels` says.

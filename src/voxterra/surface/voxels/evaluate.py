@@ -1,9 +1,15 @@
-"""How well a model renders views: PSNR and SSIM, inside the masks too."""
+"""How well a model renders views: PSNR and SSIM, inside the masks too, and LPIPS.
+
+LPIPS (Zhang et al., CVPR 2018) is measured where its package and weights are installed. Nothing is
+downloaded: the package `lpips` would fetch 230 MB without asking.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +18,11 @@ from torch import Tensor
 from voxterra.surface.voxels.losses.photometric import WINDOW, psnr, ssim
 from voxterra.surface.voxels.model.render import Rendered, Voxels, render_view
 from voxterra.surface.voxels.scene.scene import Scene, SceneView
+
+BACKBONE = "alexnet-owt-7be5be79.pth"
+"""File of torchvision's AlexNet, in the folder `checkpoints` of torch's hub."""
+
+Distance = Callable[[Tensor, Tensor], float]
 
 
 @dataclass(frozen=True)
@@ -109,3 +120,29 @@ def means(scores: tuple[ViewScore, ...]) -> dict[str, float]:
         if told:
             out[name] = float(np.mean(told))
     return out
+
+
+def why_no_lpips() -> str | None:
+    """What is missing for LPIPS, or None."""
+    for package in ("lpips", "torchvision"):
+        if find_spec(package) is None:
+            return f"the package {package} is not installed"
+    weights = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONE
+    return None if weights.is_file() else f"the weights {BACKBONE} are not in {weights.parent}"
+
+
+def load_lpips(device: torch.device) -> Distance:
+    """Function of two (H, W, 3) images in [0, 1] to their distance; lower is more alike.
+
+    Call it only where `why_no_lpips` returns None.
+    """
+    import lpips
+
+    network = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
+
+    @torch.no_grad()
+    def distance(image: Tensor, other: Tensor) -> float:
+        a, b = (x.clamp(0, 1).permute(2, 0, 1)[None] * 2 - 1 for x in (image, other))
+        return float(network(a, b))
+
+    return distance

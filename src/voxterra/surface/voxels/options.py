@@ -6,8 +6,13 @@ A later source overrides an earlier one. Config files are YAML; their sections (
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
+import itertools
 import logging
 import math
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,12 +21,20 @@ from typing import Any
 from voxterra.core.options import with_values
 from voxterra.core.wording import nearest
 from voxterra.errors import FormatError, UsageError
+from voxterra.surface.voxels import config as config_module
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.option_help import option_help, option_kinds
 
 logger = logging.getLogger(__name__)
 
 PRESETS = Path(__file__).parent / "presets"
+# First option of each group in the help; the order is that of VoxelConfig.
+_GROUP_STARTS = {
+    "res_downscale": "images",
+    "bound_mode": "bound and start",
+    "n_iter": "procedure",
+    "geo_lr": "optimiser",
+    "photo_loss": "losses",
+}
 # Where a number must lie: (lowest, highest).
 _RANGES: dict[str, tuple[float, float]] = {
     "ss": (1.0, 4.0),
@@ -257,3 +270,37 @@ def _flat(data: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
                 )
             seen[name] = inner
     return seen.items()
+
+
+def option_groups() -> dict[str, list[str]]:
+    """Names of all options of `VoxelConfig` by group."""
+    groups: dict[str, list[str]] = {}
+    title = next(iter(_GROUP_STARTS.values()))
+    for field in fields(VoxelConfig):
+        title = _GROUP_STARTS.get(field.name, title)
+        groups.setdefault(title, []).append(field.name)
+    return groups
+
+
+@functools.cache
+def option_help() -> dict[str, str]:
+    """What each option does: the docstrings below the fields of `VoxelConfig`, on one line."""
+    tree = ast.parse(inspect.getsource(config_module))
+    body = next(
+        n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "VoxelConfig"
+    )
+    out = {}
+    for field, text in itertools.pairwise(body):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            out[field.target.id] = " ".join(str(text.value.value).split())
+    return out
+
+
+def option_kinds() -> dict[str, Any]:
+    """Annotated types of all options, with `source_path` and `image_dir_name`."""
+    return {"source_path": Path, "image_dir_name": str, **typing.get_type_hints(VoxelConfig)}

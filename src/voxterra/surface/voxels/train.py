@@ -27,8 +27,7 @@ from voxterra.surface.voxels.device import fitting_voxels, require_devices
 from voxterra.surface.voxels.model import pictures as report
 from voxterra.surface.voxels.model.render import Voxels, render_view, to_model
 from voxterra.surface.voxels.octree import Cube
-from voxterra.surface.voxels.scene.scene import Scene
-from voxterra.surface.voxels.scene.usable import usable_scene
+from voxterra.surface.voxels.scene.scene import Scene, usable_scene
 from voxterra.surface.voxels.start.bounds import main_bound
 from voxterra.surface.voxels.start.first_state import start
 from voxterra.surface.voxels.training.adapt import adapt
@@ -45,9 +44,8 @@ from voxterra.surface.voxels.training.out_of_memory import (
     with_fewer_voxels,
     within_memory,
 )
-from voxterra.surface.voxels.training.resume import checkpoint_of, resumed
 from voxterra.surface.voxels.training.schedule import Schedule
-from voxterra.surface.voxels.training.state import TrainState, save_state
+from voxterra.surface.voxels.training.state import TrainState, checkpoint_of, resumed, save_state
 from voxterra.surface.voxels.training.step import make_tables, require_finite, step
 from voxterra.surface.voxels.training.targets import Target, make_targets, pixel_bytes
 

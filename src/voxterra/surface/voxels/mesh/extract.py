@@ -1,7 +1,7 @@
 """Sparse voxels to a triangle mesh.
 
 `extract_mesh` marches the leaves themselves, each at its own size, and is closed where leaves of
-different size meet (`kernels.voxel_mesh` says how). Nothing is resampled, so there are no more
+different size meet (`kernels.voxels.mesh` says how). Nothing is resampled, so there are no more
 faces than the voxels hold, and memory goes with the number of voxels at the surface.
 `extract_tsdf` fuses the depth that the views render.
 """
@@ -108,7 +108,7 @@ def extract_tsdf(
     """The surface that the rendered median depth of the training views agrees on.
 
     Args:
-        maps: such as `surface.voxels.rendered.RenderedDepthMaps`.
+        maps: such as `surface.voxels.model.depth_maps.RenderedDepthMaps`.
         config: options of the fusion; `bounds_m` clips, and what lies in it tells the size of the
             cells.
         progress: told how far it is.

@@ -1,7 +1,8 @@
 """Octrees of voxels with shared corners: what the rest of the engine imports.
 
-`octree_lattice` holds the cube and the integers, `octree_build` the octree, `octree_query` what
-can be asked of it, `octree_split` how it changes, `octree_stencils` rows for finite differences.
+`lattice` has the integers of the cube, `octree` the octree, `query` what can be asked of it,
+`refinement` how it changes, `differences` rows for finite differences, `footprint` the size of a
+pixel in it.
 """
 
 from voxterra.surface.voxels.octree.differences import Stencils, stencils

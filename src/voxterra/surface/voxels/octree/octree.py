@@ -32,7 +32,7 @@ class Octree:
         cube: where the root cube stands in world.
         path: int64[N], ascending.
         level: int8[N], root = 0.
-        corner_key: int64[M], ascending (see `octree_lattice`).
+        corner_key: int64[M], ascending (see `core.morton`).
         corner_index: int32[N, 8], corner c = 4x + 2y + z of each leaf.
         lo_size: float32[N, 4], lower corner (x, y, z) and edge [world].
         corner_start: int32[M + 1]; the slots around corner m are

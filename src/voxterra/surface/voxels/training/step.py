@@ -16,7 +16,6 @@ from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.model import sharpness
 from voxterra.surface.voxels.model.render import Voxels, rasterize
 from voxterra.surface.voxels.octree import Stencils, corner_edge, stencils
-from voxterra.surface.voxels.start.first_state import set_sharpness
 from voxterra.surface.voxels.training.anchor import pull
 from voxterra.surface.voxels.training.objective import (
     Extra,
@@ -86,7 +85,7 @@ def step(
         ReconstructionError: a loss or gradient is not finite (told when statistics are read).
     """
     voxels, schedule = state.voxels, Schedule(config)
-    set_sharpness(voxels, schedule.sharpness(state.iteration))
+    sharpness.set_sharpness(voxels, schedule.sharpness(state.iteration))
     sharpness.apply(state.sharpness, voxels.sharpness)
     record, rect, bins, forward = rasterize(
         voxels,
