@@ -24,11 +24,11 @@ from mesh_scores import run_mesh, score_fused, score_mesh
 from voxels_survey import Subset, compare
 from voxterra.imaging.undistort import undistort
 from voxterra.io.depth_store import DepthStore
-from voxterra.surface.voxels.run_presets import voxel_preset
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.evaluate import evaluate_views, means
 from voxterra.surface.voxels.model.render import Voxels
 from voxterra.surface.voxels.options import resolve
+from voxterra.surface.voxels.run_presets import voxel_preset
 from voxterra.surface.voxels.scene.load import load_scene
 from voxterra.surface.voxels.scene.scene import Scene
 

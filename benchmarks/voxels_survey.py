@@ -23,13 +23,13 @@ import yaml
 from mesh_scores import draw, run_mesh
 from voxels import surface_scores_true
 from voxterra.io.depth_store import DepthStore
-from voxterra.surface.voxels.run_presets import voxel_preset
 from voxterra.surface.fusion.fuse import fuse
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.evaluate import evaluate_views, means, score_view
 from voxterra.surface.voxels.mesh.extract import extract_mesh
 from voxterra.surface.voxels.model.render import Voxels, to_device
 from voxterra.surface.voxels.options import resolve
+from voxterra.surface.voxels.run_presets import voxel_preset
 from voxterra.surface.voxels.scene.load import load_scene
 from voxterra.surface.voxels.scene.scene import Scene
 from voxterra.surface.voxels.train import train

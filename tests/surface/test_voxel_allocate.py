@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from voxterra.core.camera import Camera, PinholeView  # noqa: E402
+from voxterra.core.morton import coordinates_of, lattice_of  # noqa: E402
 from voxterra.errors import ReconstructionError  # noqa: E402
 from voxterra.surface.voxels.octree import (  # noqa: E402
     Cube,
@@ -24,11 +25,7 @@ from voxterra.surface.voxels.octree.footprint import (  # noqa: E402
     pixel_footprints,
     smallest_footprint,
 )
-from voxterra.surface.voxels.octree.lattice import (  # noqa: E402
-    coordinates_of,
-    lattice_of,
-    world_of,
-)
+from voxterra.surface.voxels.octree.lattice import world_of  # noqa: E402
 from voxterra.surface.voxels.octree.query import (  # noqa: E402
     crossing,
     inside_main,

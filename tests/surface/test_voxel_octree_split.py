@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from voxterra.core.morton import coordinates_of, lattice_of  # noqa: E402
 from voxterra.surface.voxels.octree import (  # noqa: E402
     LATTICE,
     MAX_LEVEL,
@@ -27,7 +28,6 @@ from voxterra.surface.voxels.octree import (  # noqa: E402
     transfer_corners,
     uniform,
 )
-from voxterra.surface.voxels.octree.lattice import coordinates_of, lattice_of  # noqa: E402
 
 CUBE = Cube((0.3, -0.7, 1.9), 1.5, 2)
 seeds = settings(max_examples=12, deadline=None)

@@ -13,15 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxterra.surface.voxels.octree.lattice import (
-    MAX_LEVEL,
-    PATH_BITS,
-    Cube,
-    cells_edge,
-    key_of,
-    lattice_of,
-    world_of,
-)
+from voxterra.core.morton import MAX_LEVEL, PATH_BITS, key_of, lattice_of
+from voxterra.core.voxels import Cube
+from voxterra.surface.voxels.octree.lattice import cells_edge, world_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,15 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from voxterra.core.morton import MAX_LEVEL, coordinates_of, lattice_of
+from voxterra.core.voxels import Cube
 from voxterra.errors import ReconstructionError
-from voxterra.surface.voxels.octree.lattice import (
-    MAX_LEVEL,
-    Cube,
-    cells_edge,
-    coordinates_of,
-    lattice_of,
-    world_of,
-)
+from voxterra.surface.voxels.octree.lattice import cells_edge, world_of
 from voxterra.surface.voxels.octree.octree import Octree, make_octree, shared_corners
 from voxterra.surface.voxels.octree.query import (
     corner_positions,

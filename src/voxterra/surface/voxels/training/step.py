@@ -201,7 +201,7 @@ def require_finite(state: TrainState, objective: Objective, name: str) -> None:
             sharpness is out of all proportion.
     """
     voxels, cube = state.voxels, state.voxels.octree.cube
-    widest = 2.0 * cube.inside_edge * 2.0**cube.outside_level
+    widest = 2.0 * cube.edge
     tensors = {"distances": (voxels.sdf, widest), "colours": (voxels.sh0, FAR_COLOR)}
     if voxels.shs.numel():
         tensors["view-dependent colours"] = (voxels.shs, FAR_COLOR)
