@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
-from voxterra.errors import UsageError
 from voxterra.kernels.cuda import device as cuda_device
 from voxterra.surface.voxels.config import VoxelConfig
 
 logger = logging.getLogger(__name__)
 
+KERNELS = "voxterra.kernels.voxels.cuda.ops_cuda"
+"""Module of the GPU kernels."""
 CPU_BYTES = 520
 """Bytes a voxel that a CPU needs more than a GPU; measured (peak of 0.9 million voxels, degree 3,
 four views of 240x180 pixels: 1718 bytes a voxel in all)."""
@@ -32,8 +33,7 @@ def choose_device(config: VoxelConfig) -> torch.device:
         UsageError: CUDA is asked for and torch sees no GPU.
         MissingPartError: CUDA is asked for and numba-cuda is not installed.
     """
-    kernels = "voxterra.kernels.voxels.cuda.ops_cuda"
-    return torch.device(cuda_device.choose_device(config.device, kernels))
+    return torch.device(cuda_device.choose_device(config.device, KERNELS))
 
 
 def require_devices(config: VoxelConfig) -> torch.device:
@@ -44,12 +44,8 @@ def require_devices(config: VoxelConfig) -> torch.device:
         MissingPartError: as of `choose_device`.
     """
     device = choose_device(config)
-    if config.data_device == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "torch sees no NVIDIA GPU to keep the images on.",
-            where="--data_device cuda",
-            next_step="Leave them where they fit (--data_device auto).",
-        )
+    if config.data_device == "cuda":
+        cuda_device.require_torch_gpu(flag="--data_device")
     return device
 
 
