@@ -55,7 +55,7 @@ def require_torch_gpu(*, flag: str = "--device") -> None:
         MissingPartError: torch is not installed.
         UsageError: torch sees no GPU.
     """
-    if not _installed("torch"):
+    if not installed("torch"):
         raise MissingPartError(
             "Work on a GPU needs PyTorch, which is not installed.",
             where=f"{flag} cuda",
@@ -87,7 +87,8 @@ def require_kernels(kernels: str, *, flag: str = "--device") -> None:
         ) from error
 
 
-def _installed(module: str) -> bool:
+def installed(module: str) -> bool:
+    """Whether a package is there, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ValueError:  # a module that is being taken for missing

@@ -6,11 +6,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
+from voxterra.errors import MissingPartError
 from voxterra.kernels.cuda import device as cuda_device
 from voxterra.surface.voxels.config import VoxelConfig
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,25 @@ when the voxels are counted; measured on an H200 (312 MB beyond CUDA's context).
 _PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
+def require_torch(*, where: str = "torch", instead: str = "") -> None:
+    """Find out whether what trains and renders voxels is installed.
+
+    Args:
+        where: what asked for it, for the message.
+        instead: what else can be done, for the message.
+
+    Raises:
+        MissingPartError: torch is not installed.
+    """
+    if not cuda_device.installed("torch"):
+        raise MissingPartError(
+            "Sparse voxels need PyTorch, which is not installed.",
+            where=where,
+            next_step="pip install 'voxterra[voxels]' (for an NVIDIA GPU: "
+            f"'voxterra[voxels,gpu]'){instead}.",
+        )
+
+
 def choose_device(config: VoxelConfig) -> torch.device:
     """The device that `config.device` asks for; auto: a GPU where kernels can run on one.
 
@@ -33,6 +55,8 @@ def choose_device(config: VoxelConfig) -> torch.device:
         UsageError: CUDA is asked for and torch sees no GPU.
         MissingPartError: CUDA is asked for and numba-cuda is not installed.
     """
+    import torch
+
     return torch.device(cuda_device.choose_device(config.device, KERNELS))
 
 
@@ -75,6 +99,8 @@ def free_bytes(device: torch.device) -> int | None:
     """Memory that may still be taken, what torch keeps for later included; None: not known."""
     if device.type != "cuda":
         return available_bytes()
+    import torch
+
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0]) + kept
 

@@ -27,14 +27,6 @@ from voxterra.surface.voxels.config import VoxelConfig
 logger = logging.getLogger(__name__)
 
 PRESETS = Path(__file__).parent / "presets"
-# First option of each group in the help; the order is that of VoxelConfig.
-_GROUP_STARTS = {
-    "res_downscale": "images",
-    "bound_mode": "bound and start",
-    "n_iter": "procedure",
-    "geo_lr": "optimiser",
-    "photo_loss": "losses",
-}
 # Where a number must lie: (lowest, highest).
 _RANGES: dict[str, tuple[float, float]] = {
     "ss": (1.0, 4.0),
@@ -95,16 +87,39 @@ def resolve(
             wrong kind or out of its range, or an unknown preset.
         FormatError: a file is no YAML.
     """
+    sources = [*_sources(preset, cfg_files), (where, values)]
+    training = _layered(base, sources)
+    _check_background(training.config, sources)
+    return replace(training, config=checked(training.config))
+
+
+def unchecked(
+    preset: str | None = None,
+    cfg_files: Iterable[Path] = (),
+    *,
+    base: Training = Training(None, "images", VoxelConfig()),
+) -> Training:
+    """What a command line starts from: `base`, then the preset, then config files in order. Values
+    may contradict each other; `resolve` checks them together with those of the command line.
+
+    Raises:
+        UsageError, FormatError: as of `resolve`.
+    """
+    return _layered(base, _sources(preset, cfg_files))
+
+
+def _sources(preset: str | None, cfg_files: Iterable[Path]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Values, each with where they come from."""
     sources: list[tuple[str, Mapping[str, Any]]] = []
     if preset is not None:
         sources.append((f"the preset {preset}", read_values(preset_file(preset))))
-    sources += [(str(file), read_values(Path(file))) for file in cfg_files]
-    sources.append((where, values))
-    training = base
+    return sources + [(str(file), read_values(Path(file))) for file in cfg_files]
+
+
+def _layered(base: Training, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> Training:
     for name, given in sources:
-        training = _with(training, given, name)
-    _check_background(training.config, sources)
-    return replace(training, config=checked(training.config))
+        base = _with(base, given, name)
+    return base
 
 
 def _check_background(
@@ -270,16 +285,6 @@ def _flat(data: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
                 )
             seen[name] = inner
     return seen.items()
-
-
-def option_groups() -> dict[str, list[str]]:
-    """Names of all options of `VoxelConfig` by group."""
-    groups: dict[str, list[str]] = {}
-    title = next(iter(_GROUP_STARTS.values()))
-    for field in fields(VoxelConfig):
-        title = _GROUP_STARTS.get(field.name, title)
-        groups.setdefault(title, []).append(field.name)
-    return groups
 
 
 @functools.cache

@@ -92,6 +92,13 @@ def read_training(folder: Path) -> Training:
     return resolve(read_values(file), where=str(file))
 
 
+def holds(training: Training, folder: Path) -> bool:
+    """Whether the last training in a folder was this very one."""
+    source = training.source_path
+    here = replace(training, source_path=None if source is None else source.absolute())
+    return (folder / CONFIG).is_file() and read_training(folder) == here
+
+
 def write_model(model: VoxelModel, folder: Path, *, quantized: bool) -> Path:
     """Write `model.npz`; returns its path.
 
