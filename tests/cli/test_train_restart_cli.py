@@ -82,7 +82,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(source, whole, tmp_path, monkeyp
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_training_that_is_told_to_stop_says_how_it_goes_on(source, tmp_path, number):
+def test_a_training_that_is_stopped_says_how_to_resume(source, tmp_path, number):
     out = tmp_path / "out"
     command = [
         sys.executable, "-m", "voxterra", "train", "--source_path", source, "--model_path", out,

@@ -28,7 +28,7 @@ themselves (closed, crack-free across levels), tsdf fuses the depths that the tr
 under names of their own: mesh.ply and mesh_tsdf.ply.
 
 OUT is the folder of a trained model (voxterra train). Of a run, the step is done again:
-voxterra mesh RUN --help tells its options.
+voxterra mesh RUN --help lists its options.
 
 Examples:
   voxterra mesh out
@@ -195,7 +195,7 @@ def _stereo_maps(folder: Path) -> DepthMaps:
         raise UsageError(
             "There are no depth maps beside this model.",
             where=str(maps),
-            next_step="Train with --stereo, or leave --measured away.",
+            next_step="Train with --stereo, or leave --measured out.",
         )
     stereo = DepthStore(maps)
     trained = np.array([view.cam_from_world for view in DepthStore(folder).views])
@@ -207,7 +207,7 @@ def _stereo_maps(folder: Path) -> DepthMaps:
         raise UsageError(
             "The depth maps beside this model are of other cameras than it was trained with.",
             where=str(maps),
-            next_step="Train with --stereo, or leave --measured away.",
+            next_step="Train with --stereo, or leave --measured out.",
         )
     return stereo
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import time
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -15,7 +13,7 @@ import tyro
 from voxterra.cli import arguments
 from voxterra.cli.display import follow
 from voxterra.cli.svraster_options import plain_words
-from voxterra.errors import Cancelled, InputError, UsageError
+from voxterra.errors import InputError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.model import folder
 from voxterra.surface.voxels.options import Training, preset_names, resolve, unchecked
@@ -110,23 +108,10 @@ def run(args: list[str]) -> int:
 
     with collecting_warnings() as warnings:
         given = parse(args)
-    begun = time.time()
     events = train_on_photos(
         given.training, given.model_path, resume=given.resume, warnings=warnings
     )
-    return follow(events, as_json=given.json, stopped=lambda: _stopped(given, begun))
-
-
-def _stopped(given: Given, begun: float) -> Cancelled:
-    from voxterra.surface.voxels.training.state import checkpoint_of
-
-    last, out = checkpoint_of(given.model_path), shlex.quote(str(given.model_path))
-    # With --overwrite an older model's checkpoint is there until the photos are read.
-    if last.is_file() and (given.resume or last.stat().st_mtime >= begun):
-        step = f"Resume from the last checkpoint: voxterra train --model_path {out} --resume"
-    else:
-        step = "Nothing is there to resume from yet; the same command starts over."
-    return Cancelled("The training was stopped.", next_step=step)
+    return follow(events, as_json=given.json)
 
 
 def parse(args: Sequence[str]) -> Given:

@@ -42,7 +42,7 @@ def with_stereo(
     Args:
         scene: with known cameras.
         config: what counts is `stereo_size`, and `device` where to compute.
-        work_dir: folder for what is found; an interrupted call goes on there.
+        work_dir: folder for what is found; an interrupted call resumes there.
         progress: called often; what it raises stops the work.
 
     Raises:

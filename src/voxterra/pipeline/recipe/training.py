@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
@@ -13,7 +14,14 @@ from typing import Any, TypeVar
 
 from voxterra import __version__
 from voxterra.core.progress import Progress
-from voxterra.errors import FormatError, InputError, UsageError, VoxterraError, is_out_of_memory
+from voxterra.errors import (
+    Cancelled,
+    FormatError,
+    InputError,
+    UsageError,
+    VoxterraError,
+    is_out_of_memory,
+)
 from voxterra.io.depth_store import write_views
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.engine.executor import execute
@@ -52,7 +60,7 @@ def train_on_photos(
         out: folder of the model (`surface.voxels.model.folder`), with a log and a journal as a run
             folder has them. Without `resume` an earlier model there is deleted once the photos are
             read.
-        resume: go on from the last checkpoint in `out`, if there is one.
+        resume: from the last checkpoint in `out`, if there is one.
         warnings: what is known to be odd before the start.
 
     Yields:
@@ -105,7 +113,7 @@ class _Training:
             log.info("stopped in stage %s", self.current)
             raise
         except BaseException as error:
-            shown = _shown(error)
+            shown = self._shown(error)
             yield failure(shown, self.current, folder=self.out)
             raise (as_user_error(shown, self.current, self.out) or error) from error
         yield from self._products()
@@ -176,7 +184,7 @@ class _Training:
         try:
             model = train(scene, config, out=out, resume=self.resume, progress=progress)
         except (InputError, UsageError):
-            if before is not None:  # options that the checkpoint cannot go on with are not kept
+            if before is not None:  # options that the checkpoint cannot resume with are not kept
                 folder.write_training(before, out)
             raise
         write_views(tuple(view.view for view in scene.training), out)
@@ -196,6 +204,27 @@ class _Training:
             return None, f"{text}, LPIPS {mean['lpips']:.4f}"
         return None, text
 
+    def _shown(self, error: BaseException) -> BaseException:
+        """The error, with what can be done next: resume, or take less memory."""
+        if isinstance(error, KeyboardInterrupt):
+            return Cancelled("The training was stopped.", next_step=self._how_to_resume())
+        if not is_out_of_memory(error) or isinstance(error, VoxterraError):
+            return error
+        return VoxterraError(
+            "The memory of this machine does not suffice.",
+            next_step="Take smaller photos (--res_width) or fewer voxels (--max_voxels), or close "
+            "other programs.",
+        )
+
+    def _how_to_resume(self) -> str:
+        out, kept = shlex.quote(str(self.out)), self.out / folder.CHECKPOINTS
+        if self.current == "views":
+            return f"The model is trained; score it: voxterra eval views {out}"
+        # An older model's checkpoints are there until the photos are read.
+        if kept.is_dir() and any(kept.iterdir()) and (self.resume or self.current == "train"):
+            return f"Resume from the last checkpoint: voxterra train --model_path {out} --resume"
+        return "Nothing is there to resume from yet; the same command starts over."
+
     def _products(self) -> Generator[Event, None, None]:
         about = {
             folder.MODEL: f"trained voxels; as a mesh: voxterra mesh {self.out}",
@@ -206,17 +235,6 @@ class _Training:
             path = self.out / name
             if path.is_file():
                 yield ev.ProductWritten(name, description, path.stat().st_size)
-
-
-def _shown(error: BaseException) -> BaseException:
-    """The error, with what a training can do about it where memory is full."""
-    if not is_out_of_memory(error) or isinstance(error, VoxterraError):
-        return error
-    return VoxterraError(
-        "The memory of this machine does not suffice.",
-        next_step="Take smaller photos (--res_width) or fewer voxels (--max_voxels), or close "
-        "other programs.",
-    )
 
 
 def _frame_of(source: Path) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def fitting_voxels(
 
 def available_bytes() -> int | None:
     """The least of what the system has, its control group (a container) and the process's own
-    limit (`ulimit -v`) leave; None where the system tells nothing (not Linux).
+    limit (`ulimit -v`) leave; None where the system does not say (not Linux).
     """
     return min((*_of_system(), *_of_groups(), *_of_limit()), default=None)
 
@@ -172,8 +172,10 @@ def _left(group: Path, limit: str, used: str, files: str) -> Iterator[int]:
         most, now = (int((group / name).read_text()) for name in (limit, used))
         given_back = 0
         with suppress(OSError, ValueError):
-            told = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-            given_back = int(told.get(files, 0))
+            entries = dict(
+                line.split() for line in (group / "memory.stat").read_text().splitlines()
+            )
+            given_back = int(entries.get(files, 0))
         yield max(0, most - now + given_back)
 
 

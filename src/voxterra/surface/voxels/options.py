@@ -80,7 +80,7 @@ def resolve(
         preset: name of a file in `presets/`.
         cfg_files: YAML files.
         base: what holds where nobody says otherwise.
-        where: told with errors about `values`.
+        where: names `values` in errors.
 
     Raises:
         UsageError: an unknown option (with the nearest known one, and the file), a value of a

@@ -57,7 +57,7 @@ def extract_mesh(
         model: sparse voxels.
         bounds: world box (x_min, y_min, z_min, x_max, y_max, z_max) to clip to; None: the main
             bound, that is all leaves that lie in it.
-        progress: told how far it is.
+        progress: called often.
 
     Returns:
         Mesh in world with vertex colours (degree 0 of the voxels around a vertex), faces
@@ -112,9 +112,9 @@ def extract_tsdf(
 
     Args:
         maps: such as `surface.voxels.model.depth_maps.RenderedDepthMaps`.
-        config: options of the fusion; `bounds_m` clips, and what lies in it tells the size of the
+        config: options of the fusion; `bounds_m` clips, and what lies in it gives the size of the
             cells.
-        progress: told how far it is.
+        progress: called often.
 
     Returns:
         Mesh in world with vertex colours, open where no view looks.

@@ -131,7 +131,7 @@ def list_idr(source: Path, cameras: Path, image_dir_name: str) -> Listing:
         )
     photos = []
     for path, pose, K in zip(paths, posed.cam_from_world, posed.K):
-        with open_image(path) as image:  # the file of cameras does not tell the size
+        with open_image(path) as image:  # the file of cameras does not have the size
             width, height = image.size
         params = tuple(map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2])))
         name = path.relative_to(folder).as_posix()

@@ -55,7 +55,7 @@ def load_scene(
         config: what counts here are `res_downscale`, `res_width`, `eval`, `test_every`,
             `white_background`, `black_background` and `mask_mode`.
         image_dir_name: folder of the photos, for COLMAP, Nerfstudio and IDR.
-        progress: told after every photo.
+        progress: called after every photo.
 
     Raises:
         NoPhotosError: no such folder, or nothing in it that can be trained on.
@@ -76,7 +76,7 @@ def load_scene(
         return _load_run(source_path, config, progress)
     listing = _list_photos(source_path, image_dir_name)
     loaded = _load_all(listing.photos, config, progress)
-    # Opaque PNG files have an alpha channel too; it tells nothing about the object.
+    # Opaque PNG files have an alpha channel too; it says nothing about the object.
     any_mask = any(masks for _, masks in loaded)
     views = tuple(view if any_mask else replace(view, mask=None) for view, _ in loaded)
     points, warnings = listing.points, panoramas.stretched(listing.photos)

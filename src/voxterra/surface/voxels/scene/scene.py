@@ -106,7 +106,7 @@ class Scene:
         views: training views and those held out, in the order of the source (mostly of names).
         points: sparse points, or None.
         world_box: (x_min, y_min, z_min, x_max, y_max, z_max) of what is of interest, where the
-            source tells; in world.
+            source says; in world.
         source: where it came from, for messages and for the model's metadata.
         warnings: what is wrong with the input, though it can be used.
     """
@@ -141,8 +141,8 @@ def scene_from_depth_maps(
         config: what counts here is `res_downscale`, `res_width`, `eval`, `test_every` and
             `mask_mode`.
         points: sparse points of the same views, in the same order.
-        source: told with errors.
-        progress: told after every view.
+        source: for messages.
+        progress: called after every view.
 
     Raises:
         TooFewPhotosError: fewer than two views to train on.
@@ -280,7 +280,7 @@ def _hold_out(views: tuple[SceneView, ...], config: VoxelConfig) -> tuple[SceneV
 def _is_black(view: SceneView) -> bool:
     """Whether a photo shows nothing: a lens cap, a broken file; JPEG makes black up to 8."""
     if view.mask is not None and not view.mask.any():
-        return False  # told already
+        return False  # has its own warning
     shown = view.rgb if view.counts is None else view.rgb[view.counts]
     return int(shown.max(initial=0)) <= 8
 

@@ -290,7 +290,7 @@ def _sees(view: PinholeView, nodes: Float) -> bool:
 def seen_samples(scene: Scene, *, converges: bool) -> tuple[Float, Float]:
     """(N, 3) points of the depth maps and (P, 3) sparse points that matter, in world.
 
-    Where the cameras look at one thing (`converges`) and no masks tell what that is, those are the
+    Where the cameras look at one thing (`converges`) and no masks show what that is, those are the
     points that most of them have in their image; else those that more than one has. Points beside
     the masks do not matter.
 
@@ -344,7 +344,7 @@ def _that_matter(points: Float, views: Sequence[SceneView], converges: bool) -> 
             at = (pixels[inside] * scale).astype(int)
             beside[inside] += view.mask[at[:, 1], at[:, 0]] <= 127
     kept = beside <= 0.25 * seen
-    # Masks tell what belongs to the object, also where few photos show it.
+    # Masks show what belongs to the object, also where few photos show it.
     masked = all(view.mask is not None for view in chosen)
     least = _OBJECT * len(chosen) if converges and not masked else min(2, len(chosen))
     if (kept & (seen >= least)).sum() >= max(30, 0.05 * kept.sum()):

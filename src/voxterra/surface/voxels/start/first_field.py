@@ -51,7 +51,7 @@ class InitReport:
         samples: known depth pixels, points, or 0.
         band: distances up to this are measured, farther ones are estimates [world units].
         measured, inside, unknown: parts of the main bound that measurements touch, that are
-            inside the first surface, and that no view told of and were filled.
+            inside the first surface, and that no view showed and were filled.
         shell: radius of the far shell, 0 = none [world units].
     """
 

@@ -1,6 +1,6 @@
 """Split voxels where the surface asks for detail, prune those far from it; moments are kept.
 
-The rules are those of SVRecon and SVRaster as told in their papers: early on every voxel that the
+The rules are those of SVRecon and SVRaster as their papers give them: early on every voxel that the
 surface crosses is split, stage by stage; later those whose blending the loss depends on most.
 """
 

@@ -210,8 +210,8 @@ def load_state(path: Path, device: torch.device) -> TrainState:
         raise FormatError(
             f"This checkpoint cannot be used ({type(error).__name__}: {reason}).",
             where=str(path),
-            next_step="Delete it: the training then goes on from the checkpoint before it, or "
-            "begins anew where there is none.",
+            next_step="Delete it: the training then resumes from the checkpoint before it, or "
+            "starts over where there is none.",
         ) from error
 
 
@@ -228,7 +228,7 @@ def load_latest(path: Path, device: torch.device) -> TrainState | None:
         except FormatError as error:
             if file is there[-1]:
                 raise
-            logger.warning("%s %s: going on from the one before.", error.what, error.where)
+            logger.warning("%s %s: resumes from the one before.", error.what, error.where)
     return None
 
 
@@ -261,7 +261,8 @@ def resumed(
             f"The colours of the checkpoint have degree {state.voxels.degree}, not "
             f"{config.sh_degree}.",
             where=f"--sh_degree, {checkpoint}",
-            next_step=f"Go on with --sh_degree {state.voxels.degree}, or train anew (--overwrite).",
+            next_step=f"Resume with --sh_degree {state.voxels.degree}, or start over "
+            "(--overwrite).",
         )
     if not config.exposure:
         state.exposure = None
@@ -287,6 +288,6 @@ def _check_views(state: TrainState, scene: Scene, checkpoint: Path) -> None:
         "The checkpoint was trained on other photos: "
         f"{' and '.join(changed) or 'their order differs'}.",
         where=str(checkpoint),
-        next_step="Give the same photos and the same --eval and --test_every, or train anew "
+        next_step="Give the same photos and the same --eval and --test_every, or start over "
         "(--overwrite).",
     )

@@ -46,7 +46,7 @@ RATES = {
 
 @dataclass(frozen=True)
 class Tables:
-    """What follows from the octree alone; made anew when it changes.
+    """What follows from the octree alone; made again when it changes.
 
     Attributes:
         stencils: lattice points with their neighbours.
@@ -82,7 +82,7 @@ def step(
     """Train on one view, in place; `losses` computes what `image_loss` does.
 
     Raises:
-        ReconstructionError: a loss or gradient is not finite (told when statistics are read).
+        ReconstructionError: a loss or gradient is not finite (raised when statistics are read).
     """
     voxels, schedule = state.voxels, Schedule(config)
     sharpness.set_sharpness(voxels, schedule.sharpness(state.iteration))
