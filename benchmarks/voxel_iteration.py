@@ -24,10 +24,10 @@ from voxterra.core.camera import Camera, PinholeView
 from voxterra.kernels.voxels import ops, ops_train
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.model.render import Voxels, kernel_view, rasterize
+from voxterra.surface.voxels.model.sharpness import LEVELS, set_sharpness
 from voxterra.surface.voxels.octree import Cube, make_octree
-from voxterra.surface.voxels.start.first_state import set_sharpness
 from voxterra.surface.voxels.training import step as stepping
-from voxterra.surface.voxels.training.state import MAX_LEVELS, TrainState, fresh_moments
+from voxterra.surface.voxels.training.state import TrainState, fresh_moments
 from voxterra.surface.voxels.training.targets import Prior, Target
 
 PARTS = {
@@ -54,7 +54,7 @@ def make_voxels(level: int, degree: int, device: str, sharpness: float) -> Voxel
     sdf = voxel_raster.distance(corners.numpy()).astype(np.float32)
     voxels = Voxels(
         octree, torch.from_numpy(sdf).to(device), scene.sh0, scene.shs,
-        torch.ones(MAX_LEVELS, device=device), torch.zeros(3, device=device),
+        torch.ones(LEVELS, device=device), torch.zeros(3, device=device),
     )  # fmt: skip
     set_sharpness(voxels, sharpness)
     return voxels

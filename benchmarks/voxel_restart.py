@@ -29,7 +29,7 @@ from voxterra.surface.voxels.evaluate import evaluate_views, means
 from voxterra.surface.voxels.model.folder import read_model, read_training
 from voxterra.surface.voxels.model.render import to_device
 from voxterra.surface.voxels.scene.load import load_scene
-from voxterra.surface.voxels.training.resume import checkpoint_of
+from voxterra.surface.voxels.training.state import checkpoint_of
 
 POLL_S = 0.02
 

@@ -59,7 +59,7 @@ def whole(source, tmp_path_factory) -> Path:
     return out
 
 
-def test_a_stopped_training_goes_on_bit_for_bit(source, whole, tmp_path, monkeypatch, capsys):
+def test_a_stopped_training_goes_on_bit_for_bit(source, whole, tmp_path, monkeypatch, capfd):
     out, real = tmp_path / "out", training.step
 
     def stops(state, *args):
@@ -72,7 +72,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(source, whole, tmp_path, monkeyp
     assert not (out / "model.npz").exists() and (out / "checkpoints" / "last.pt").exists()
     monkeypatch.setattr(training, "step", real)
     assert main(["mesh", str(out)]) == 3
-    assert "--resume" in capsys.readouterr().err
+    assert "--resume" in capfd.readouterr().err
     assert main(["train", "--model_path", str(out), "--resume"]) == 0
     ours, theirs = read_voxels(out / "model.npz"), read_voxels(whole / "model.npz")
     assert voxel_training.same(ours, theirs)
@@ -82,7 +82,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(source, whole, tmp_path, monkeyp
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_training_that_is_told_to_stop_says_how_it_goes_on(source, tmp_path, number):
+def test_a_training_that_is_stopped_says_how_to_resume(source, tmp_path, number):
     out = tmp_path / "out"
     command = [
         sys.executable, "-m", "voxterra", "train", "--source_path", source, "--model_path", out,
@@ -99,7 +99,7 @@ def test_a_training_that_is_told_to_stop_says_how_it_goes_on(source, tmp_path, n
     assert main(["train", "--model_path", str(out), "--resume", "--n_iter", "10"]) == 0
 
 
-def test_a_damaged_checkpoint(source, whole, tmp_path, capsys):
+def test_a_damaged_checkpoint(source, whole, tmp_path, capfd):
     out = tmp_path / "out"
     shutil.copytree(whole, out)
     last = out / "checkpoints" / "last.pt"
@@ -108,9 +108,9 @@ def test_a_damaged_checkpoint(source, whole, tmp_path, capsys):
     assert voxel_training.same(read_voxels(out / "model.npz"), read_voxels(whole / "model.npz"))
     for file in (out / "checkpoints").iterdir():
         file.write_bytes(b"PK")
-    capsys.readouterr()
+    capfd.readouterr()
     assert main(["train", "--model_path", str(out), "--resume"]) == 6
-    err = capsys.readouterr().err
+    err = capfd.readouterr().err
     assert "cannot be used" in err and "Delete it" in err and ".pt" in err
 
 
@@ -133,26 +133,29 @@ def test_more_iterations_saved_with_8_bits(whole, tmp_path):
 
 
 def test_what_is_scored_is_what_was_saved(source, tmp_path, monkeypatch):
-    from voxterra.cli.eval import views as eval_views
-
     scored = []
-    monkeypatch.setattr(eval_views, "score_views", lambda model, *rest: scored.append(model))
+
+    def score(model, *_, **__):
+        scored.append(model)
+        return {"held_out": {"views": 1, "psnr": 20.0, "ssim": 0.5}, "lpips_missing": "no weights"}
+
+    monkeypatch.setattr("voxterra.surface.voxels.evaluate.score_views", score)
     assert go(source, tmp_path / "out", "--eval", "--save_quantized") == 0
     assert voxel_training.same(scored[0], read_voxels(tmp_path / "out" / "model.npz"))
 
 
-def test_a_diverging_training_and_other_photos(source, whole, tmp_path, capsys):
+def test_a_diverging_training_and_other_photos(source, whole, tmp_path, capfd):
     assert go(source, tmp_path / "out", "--geo_lr", "1e6") == 10
-    err = capsys.readouterr().err
+    err = capfd.readouterr().err
     assert "iteration 5:" in err and ".png" in err and "--geo_lr" in err
     assert not (tmp_path / "out" / "model.npz").exists()
     out = tmp_path / "copy"
     shutil.copytree(whole, out)
     assert main(["train", "--model_path", str(out), "--resume", "--eval"]) == 3
-    err = capsys.readouterr().err
+    err = capfd.readouterr().err
     assert "other photos: 1 are gone (0.png)" in err and "--overwrite" in err
     assert main(["train", "--model_path", str(out), "--resume", "--sh_degree", "2"]) == 2
-    assert "--sh_degree 1" in capsys.readouterr().err
+    assert "--sh_degree 1" in capfd.readouterr().err
     # What could not be is forgotten: without it the training goes on.
     assert main(["train", "--model_path", str(out), "--resume"]) == 0
     assert (out / "config.yaml").read_text() == (whole / "config.yaml").read_text()
@@ -161,8 +164,8 @@ def test_a_diverging_training_and_other_photos(source, whole, tmp_path, capsys):
 @pytest.mark.parametrize(
     "changed", [("--seed", "5"), ("--white_background",), ("--outside_level", "2")]
 )
-def test_what_a_training_has_taken_up_cannot_change_on_resume(source, whole, capsys, changed):
+def test_what_a_training_has_taken_up_cannot_change_on_resume(source, whole, capfd, changed):
     before = (whole / "config.yaml").read_text()
     assert go(source, whole, "--resume", *changed) == 2
-    assert "--overwrite" in capsys.readouterr().err
+    assert "--overwrite" in capfd.readouterr().err
     assert (whole / "config.yaml").read_text() == before

@@ -72,7 +72,8 @@ def test_corners_of_two_levels_are_shared():
 
 def test_world_positions():
     model = _model(_children(0, 0))
-    np.testing.assert_allclose(model.bounds, [[-1, 0, 1], [3, 4, 5]])
+    np.testing.assert_allclose(model.cube.main_bounds, [[-1, 0, 1], [3, 4, 5]])
+    np.testing.assert_allclose(model.cube.bounds, [[-3, -2, -1], [5, 6, 7]])
     np.testing.assert_allclose(model.lower[0], [-3, -2, -1])
     np.testing.assert_allclose(model.lower[4], [1, -2, -1])  # child 4 is the upper half of x
     np.testing.assert_allclose(model.edge, 4.0)

@@ -157,14 +157,14 @@ def test_a_gpu_that_is_asked_for_and_missing_is_told(survey, tmp_path, monkeypat
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "torch" else real(n))
     with pytest.raises(MissingPartError, match="PyTorch"):
         where.uses_gpu(config)
-    monkeypatch.setattr(where, "shows_gpu", lambda: True)
+    monkeypatch.setattr("voxterra.kernels.cuda.device.shows_gpu", lambda: True)
     assert not where.uses_gpu(replace(CONFIG, device="auto"))
 
 
 def test_kernels_that_cannot_be_loaded_are_told_or_done_without(monkeypatch, caplog):
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(where, "shows_gpu", lambda: True)
+    monkeypatch.setattr("voxterra.kernels.cuda.device.shows_gpu", lambda: True)
 
     def missing(name):
         raise MissingPartError("numba-cuda cannot be used")

@@ -67,7 +67,7 @@ def test_quantised_is_a_quarter_and_close(model, tmp_path):
     assert (again.path == model.path).all() and (again.level == model.level).all()
     # Signs are kept: no corner changes its side.
     assert ((again.sdf < 0) == (model.sdf < 0)).all()
-    unit = largest_edges(model.path, model.level) * model.cube_edge
+    unit = largest_edges(model.path, model.level) * model.cube.edge
     error, u = np.abs(again.sdf - model.sdf) / unit, np.abs(model.sdf) / unit
     assert (error[u < 7.9] <= 0.5 * (0.01 + 0.0235 * u[u < 7.9]) * 1.03).all()
     assert error[u < 1].mean() < 0.006 and error[u < 1].max() < 0.0175  # in edges

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,9 @@ class Runs:
         """The names of the exporters that worked; the products take the place of earlier ones."""
         self.made.clear()
         self.results |= results
-        partial = self.root / "partial"
+        begun = self.root / "partial"
         cache = PartCache(
-            partial / "parts.json",
+            begun / "parts.json",
             (self.root / "done/parts.json", self.root / "done/products"),
             self.results,
             canonical,
@@ -51,7 +52,7 @@ class Runs:
         make_products(
             *inputs(GEO),
             config,
-            out_dir=partial / "products",
+            out_dir=begun / "products",
             run_info={},
             plugin_options=plugin_options or {},
             cache=cache,
@@ -59,7 +60,7 @@ class Runs:
         )
         if (self.root / "done").exists():
             (self.root / "done").rename(self.root / f"old_{len(list(self.root.iterdir()))}")
-        partial.rename(self.root / "done")
+        begun.rename(self.root / "done")
         return list(self.made)
 
     def file(self, name: str) -> Path:

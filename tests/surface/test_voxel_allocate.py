@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from voxterra.core.camera import Camera, PinholeView  # noqa: E402
+from voxterra.core.morton import coordinates_of, lattice_of  # noqa: E402
 from voxterra.errors import ReconstructionError  # noqa: E402
 from voxterra.surface.voxels.octree import (  # noqa: E402
     Cube,
@@ -20,21 +21,18 @@ from voxterra.surface.voxels.octree import (  # noqa: E402
     uniform,
     voxel_centers,
 )
-from voxterra.surface.voxels.octree.lattice import (  # noqa: E402
-    coordinates_of,
-    lattice_of,
-    world_of,
-)
-from voxterra.surface.voxels.octree.query import locate_lattice  # noqa: E402
-from voxterra.surface.voxels.start.allocate import (  # noqa: E402
-    allocate,
-    crossing,
-    graded,
-    inside_main,
-    min_abs,
+from voxterra.surface.voxels.octree.footprint import (  # noqa: E402
     pixel_footprints,
     smallest_footprint,
 )
+from voxterra.surface.voxels.octree.lattice import world_of  # noqa: E402
+from voxterra.surface.voxels.octree.query import (  # noqa: E402
+    crossing,
+    inside_main,
+    locate_lattice,
+    min_abs,
+)
+from voxterra.surface.voxels.start.allocate import allocate, graded  # noqa: E402
 
 CUBE = Cube((0.2, -0.1, 0.4), 2.0, 3)
 CENTER = torch.tensor(CUBE.center)

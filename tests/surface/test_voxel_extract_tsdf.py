@@ -7,7 +7,7 @@ from voxterra.errors import ReconstructionError
 from voxterra.surface.fusion.config import FusionConfig
 from voxterra.surface.fusion.statistics import depth_statistics
 from voxterra.surface.voxels.mesh.extract import extract_tsdf
-from voxterra.surface.voxels.model.rendered import Rendered, RenderedDepthMaps
+from voxterra.surface.voxels.model.depth_maps import RenderedDepthMaps, RenderedView
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def drawn(scenes):
         i = index[view.name]
         calls.append(i)
         m = maps.load(i)
-        return Rendered(m.depth, 0.7 * m.normal, maps.load_color(i), m.confidence)
+        return RenderedView(m.depth, 0.7 * m.normal, maps.load_color(i), m.confidence)
 
     return maps.views, render, calls
 
@@ -52,7 +52,9 @@ def test_uncertain_depths_are_left_out(drawn):
     half = np.arange(96) < 48
 
     def fading(view):
-        return Rendered(seen.depth, seen.normal, seen.color, seen.confidence * (0.2 + 0.6 * half))
+        return RenderedView(
+            seen.depth, seen.normal, seen.color, seen.confidence * (0.2 + 0.6 * half)
+        )
 
     loaded = RenderedDepthMaps(views, fading).load(0)
     assert (loaded.depth[:, 48:] == 0).all() and (loaded.depth[:, :48] > 0).any()
@@ -75,7 +77,7 @@ def test_cells_are_as_fine_as_pixels_on_what_lies_in_the_bound(scenes):
     def render(view):
         m = maps.load(index[view.name])
         depth = np.where(m.depth > 0, m.depth, 900.0).astype(np.float32)  # a sky behind all
-        return Rendered(depth, m.normal, maps.load_color(index[view.name]), np.ones_like(depth))
+        return RenderedView(depth, m.normal, maps.load_color(index[view.name]), np.ones_like(depth))
 
     drawn = RenderedDepthMaps(maps.views, render)
     box = (-1.5, -1.5, -1.5, 1.5, 1.5, 1.5)

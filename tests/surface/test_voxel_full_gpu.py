@@ -48,10 +48,10 @@ def test_a_training_goes_on_with_less_or_tells_what_to_do(scene, caplog, left):
         try:
             model = train(scene, CONFIG)
         except ReconstructionError as error:
-            model, told = None, error
+            model, failed = None, error
     if model is None:
         assert left < 400 * MB, "there is room to go on"
-        assert "memory is too small" in told.what and "--device cpu" in told.next_step
+        assert "memory is too small" in failed.what and "--device cpu" in failed.next_step
     else:
         assert model.metadata["iterations"] == CONFIG.n_iter
         assert "free: at most" in caplog.text and model.n_voxels < CONFIG.max_voxels

@@ -235,9 +235,9 @@ def test_what_is_wrong_with_photos_is_told(tmp_path):
     PilImage.fromarray(black).save(more / "images" / "002.png")
     (warning,) = load_scene(more, VoxelConfig(eval=True, test_every=2)).warnings
     assert "002.png is black: it is scored as it is" in warning
-    with pytest.raises(NoPhotosError, match="folder of photos") as told:
+    with pytest.raises(NoPhotosError, match="folder of photos") as caught:
         load_scene(source, image_dir_name="photos")
-    assert "images" in str(told.value.next_step)
+    assert "images" in str(caught.value.next_step)
     PilImage.fromarray(black[:, :50]).save(source / "images" / "001.png")
     with pytest.raises(FormatError, match="The photo is 50 x 96"):
         load_scene(source)
@@ -380,8 +380,8 @@ def test_run_folder(tmp_path, caplog):
     prior = scene.views[0].prior
     assert prior is not None and prior.depth.shape == (HEIGHT // 2, WIDTH // 2)
     assert prior.depth[0, 0] == 0 and prior.confidence[0, 0] == 0  # it was no number
-    told = [r.getMessage() for r in caplog.records if "no numbers" in r.getMessage()]
-    assert len(told) == 1 and f"{scene.views[0].view.name}: 1 of " in told[0]
+    messages = [r.getMessage() for r in caplog.records if "no numbers" in r.getMessage()]
+    assert len(messages) == 1 and f"{scene.views[0].view.name}: 1 of " in messages[0]
     small = load_scene(source, VoxelConfig(res_downscale=4)).views[0]
     assert small.prior is not None and small.prior.depth.shape == small.rgb.shape[:2] == (24, 32)
     assert small.prior.view.K[0, 0] == pytest.approx(90.0 / 4)

@@ -222,10 +222,10 @@ def test_photos_may_have_masks_that_are_ignored_too(tmp_path):
     auto = {view.view.name: view for view in load_scene(source).views}
     assert auto["p1.png"].mask is not None and auto["p1.png"].ignored is None
     views = load_scene(source, VoxelConfig(mask_mode="ignore")).views
-    told = {view.view.name: view for view in views}["p1.png"]
-    assert told.mask is None and told.ignored is not None
+    view = {view.view.name: view for view in views}["p1.png"]
+    assert view.mask is None and view.ignored is not None
     # With a fringe, into which resampling may have mixed what is ignored.
-    assert told.ignored[:, :22].all() and not told.ignored[:, 22:].any()
+    assert view.ignored[:, :22].all() and not view.ignored[:, 22:].any()
 
 
 def test_a_panorama_that_is_masked_as_a_whole_is_told(tmp_path):

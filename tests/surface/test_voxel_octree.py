@@ -13,7 +13,6 @@ from voxterra.surface.voxels.octree import (  # noqa: E402
     LATTICE,
     MAX_LEVEL,
     Cube,
-    lattice,
     make_octree,
     uniform,
 )
@@ -53,14 +52,6 @@ def mixed(seed=0, base=2, rounds=3):
     order = np.argsort(paths)
     scale = 2 ** (MAX_LEVEL - cells[order, 3])
     return octree, cells[order, :3] * scale[:, None], scale
-
-
-def test_spread_and_compact_are_inverse():
-    values = torch.arange(LATTICE)
-    spread = lattice.spread(values)
-    expected = [sum((v >> i & 1) << 3 * i for i in range(16)) for v in (0, 1, 0x8001, 0xFFFF)]
-    assert spread[[0, 1, 0x8001, 0xFFFF]].tolist() == expected
-    assert torch.equal(lattice.compact(spread | (spread << 1) | (spread << 2)), values)
 
 
 def test_leaves_lie_where_their_paths_say():

@@ -1,4 +1,4 @@
-"""Options of a training: who overrides whom, and what is told about a wrong one."""
+"""Options of a training: who overrides whom, and what is said about a wrong one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ import pytest
 
 from voxterra.errors import FormatError, UsageError
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.option_help import option_groups, option_help
-from voxterra.surface.voxels.options import Training, checked, preset_names, resolve
+from voxterra.surface.voxels.options import (
+    Training,
+    checked,
+    option_help,
+    preset_names,
+    resolve,
+)
 
 
 def yaml_file(folder: Path, name: str, text: str) -> Path:
@@ -53,13 +58,13 @@ def test_sections_are_headings(tmp_path):
 
 def test_what_is_wrong_with_a_file_is_told(tmp_path):
     typo = yaml_file(tmp_path, "typo.yaml", "optimizer:\n  lambda_sim: 0.1\n")
-    with pytest.raises(UsageError, match="did you mean 'lambda_ssim'") as told:
+    with pytest.raises(UsageError, match="did you mean 'lambda_ssim'") as caught:
         resolve({}, cfg_files=(typo,))
-    assert told.value.where == str(typo)
+    assert caught.value.where == str(typo)
     kind = yaml_file(tmp_path, "kind.yaml", "n_iter: many\n")
-    with pytest.raises(UsageError, match="'many'") as told:
+    with pytest.raises(UsageError, match="'many'") as caught:
         resolve({}, cfg_files=(kind,))
-    assert str(kind) in str(told.value.where) and "n_iter" in str(told.value.where)
+    assert str(kind) in str(caught.value.where) and "n_iter" in str(caught.value.where)
     half = yaml_file(tmp_path, "half.yaml", "n_iter: 10.5\n")
     with pytest.raises(UsageError, match=r"10\.5"):
         resolve({}, cfg_files=(half,))
@@ -82,7 +87,7 @@ def test_presets_all_resolve():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"n_iter": 0}, "n_iter"),
         ({"sh_degree": 4}, "sh_degree"),
@@ -98,8 +103,8 @@ def test_presets_all_resolve():
         ({"bound_mode": "pdc"}, "'pdc' is not one of"),
     ],
 )
-def test_values_that_cannot_be(wrong, told):
-    with pytest.raises(UsageError, match=told):
+def test_values_that_cannot_be(wrong, message):
+    with pytest.raises(UsageError, match=message):
         resolve(wrong)
 
 
@@ -114,7 +119,7 @@ def test_only_what_has_no_effect_is_warned_about(caplog):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("bound: [1, 2]", "6 numbers: x_min y_min z_min x_max y_max z_max"),
         ("n_iter: many", "a whole number"),
@@ -122,10 +127,10 @@ def test_only_what_has_no_effect_is_warned_about(caplog):
         ("eval: 3", "true or false"),
     ],
 )
-def test_values_of_another_kind_are_told_without_python(tmp_path, text, told):
+def test_values_of_another_kind_are_explained_without_python(tmp_path, text, message):
     with pytest.raises(UsageError) as error:
         resolve({}, cfg_files=[yaml_file(tmp_path, "a.yaml", text)])
-    assert error.value.what.endswith(f"which takes {told}.")
+    assert error.value.what.endswith(f"which takes {message}.")
 
 
 def test_base_holds_where_nobody_says_otherwise():
@@ -138,6 +143,5 @@ def test_base_holds_where_nobody_says_otherwise():
 
 def test_every_option_is_explained():
     names = [field.name for field in fields(VoxelConfig)]
-    assert [n for group in option_groups().values() for n in group] == names
     helps = option_help()
     assert set(helps) == set(names) and all(text.endswith(".") for text in helps.values())

@@ -116,6 +116,6 @@ def test_a_sharpness_out_of_all_proportion_is_told(pictures):
     require_finite(at, objective, "0.png")
     for wrong in (11.0, -11.0, float("nan")):
         at.sharpness.log.fill_(wrong)
-        with pytest.raises(ReconstructionError, match="sharpness") as told:
+        with pytest.raises(ReconstructionError, match="sharpness") as caught:
             require_finite(at, objective, "0.png")
-        assert "--sharpness_lr" in told.value.next_step
+        assert "--sharpness_lr" in caught.value.next_step

@@ -26,10 +26,10 @@ from voxterra.surface.voxels.model.render import (  # noqa: E402
     to_device,
     to_model,
 )
+from voxterra.surface.voxels.model.sharpness import set_sharpness  # noqa: E402
 from voxterra.surface.voxels.octree import corner_positions, locate  # noqa: E402
+from voxterra.surface.voxels.octree.query import crossing  # noqa: E402
 from voxterra.surface.voxels.scene.scene import SceneView  # noqa: E402
-from voxterra.surface.voxels.start.allocate import crossing  # noqa: E402
-from voxterra.surface.voxels.start.first_state import set_sharpness  # noqa: E402
 from voxterra.surface.voxels.train import train  # noqa: E402
 from voxterra.surface.voxels.training.adapt import adapt, max_weights, worth_keeping  # noqa: E402
 from voxterra.surface.voxels.training.anchor import make_anchor  # noqa: E402

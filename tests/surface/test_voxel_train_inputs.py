@@ -1,4 +1,4 @@
-"""What a training says to input it cannot use, and that it goes on with what it can."""
+"""What a training says to input it cannot use, and that it continues with what it can."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ from voxterra.errors import (  # noqa: E402
     is_out_of_memory,
 )
 from voxterra.surface.voxels import train as training  # noqa: E402
-from voxterra.surface.voxels.scene.scene import ScenePoints, finished_scene  # noqa: E402
-from voxterra.surface.voxels.scene.usable import usable_scene  # noqa: E402
+from voxterra.surface.voxels.scene.scene import (  # noqa: E402
+    ScenePoints,
+    finished_scene,
+    usable_scene,
+)
 from voxterra.surface.voxels.training.state import load_state  # noqa: E402
 
 CONFIG = replace(voxel_training.SMALL, n_iter=6, max_level=5, max_voxels=4000)
@@ -81,9 +84,9 @@ def test_no_start_has_more_voxels_than_there_may_be(bare, caplog):
         caplog.clear()
         model = train(bare, init="sphere", n_iter=1, max_voxels=most)
         assert model.n_voxels <= most
-        told = [r.message for r in caplog.records if "--max_voxels" in r.message]
-        assert len(told) == 1  # and nothing else about it
-        assert f"The start has {levels} levels inside the bound instead of 4." in told[0]
+        messages = [r.message for r in caplog.records if "--max_voxels" in r.message]
+        assert len(messages) == 1  # and nothing else about it
+        assert f"The start has {levels} levels inside the bound instead of 4." in messages[0]
     caplog.clear()
     train(bare, init="sphere", n_iter=1, max_voxels=6000)
     assert "--max_voxels" not in caplog.text
@@ -137,9 +140,11 @@ def test_masks_that_hold_everything_or_nothing(bare, caplog):
     with caplog.at_level("INFO"):
         train(one)
     assert "not used for the first surface: 1.png" in caplog.text
-    # The scene's own warnings tell it, once.
-    told = [record.message for record in caplog.records[warned:] if record.levelname == "WARNING"]
-    assert told and not any("mask of" in text or "without object" in text for text in told)
+    # The scene's own warnings say it, once.
+    messages = [
+        record.message for record in caplog.records[warned:] if record.levelname == "WARNING"
+    ]
+    assert messages and not any("mask of" in text or "without object" in text for text in messages)
     (warning,) = finished_scene(one, CONFIG).warnings
     assert "mask of 1.png is empty" in warning and "take the photo away" in warning
 
@@ -195,7 +200,7 @@ def test_a_camera_or_image_that_does_not_fit(bare):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"geo_lr": 1e6}, "--geo_lr"),
         ({"sh0_lr": 1e6}, "--sh0_lr"),
@@ -203,11 +208,11 @@ def test_a_camera_or_image_that_does_not_fit(bare):
         ({"exposure_lr": 1e6, "exposure": True, "max_voxels": 6000}, "--exposure_lr"),
     ],
 )
-def test_a_training_that_diverges_is_stopped(bare, options, told):
+def test_a_training_that_diverges_is_stopped(bare, options, message):
     with pytest.raises(ReconstructionError, match="at iteration 6:") as error:
         train(bare, **options)
     assert error.value.where.startswith("photo ") and error.value.where.endswith(".png")
-    assert told in error.value.next_step
+    assert message in error.value.next_step
 
 
 def test_no_checkpoint_is_written_of_a_diverged_training(bare, tmp_path):
@@ -282,7 +287,7 @@ def test_a_start_that_does_not_fit_has_fewer_voxels(bare, monkeypatch, caplog):
     monkeypatch.setattr(training, "start", Failing(training.start, too_many))
     model = train(bare, max_voxels=16_000)
     assert 1000 < model.n_voxels <= 8000
-    assert "memory is full at the start: going on with at most 8000 voxels" in caplog.text
+    assert "memory is full at the start: continues with at most 8000 voxels" in caplog.text
 
 
 @pytest.mark.parametrize("evidence", ["sphere", "depth"])
@@ -341,7 +346,7 @@ def test_renders_count_on_any_device_and_what_torch_keeps_is_free(monkeypatch):
             width, height = 1000, 1000
 
     def tight(voxels):
-        return memory.tight(State, memory.Room((Target,), None, voxels))
+        return memory.tight(State, memory.Resources((Target,), None, voxels))
 
     there = 50_000 * device.state_bytes(3) - 300 * 500_000 - 100 * 10**6
     most = int((0.5 * 4 * 10**9 + there) / device.voxel_bytes(3, cuda))
@@ -420,7 +425,7 @@ if not {known}:
 try:
     print("voxels", train(scene, replace(config, max_voxels=1_500_000)).n_voxels)
 except ReconstructionError as error:
-    print("told", error)
+    print("error", error)
 """
 
 
@@ -435,7 +440,7 @@ def test_a_training_in_a_process_whose_memory_is_limited(known):
     if known:
         assert "of this machine's memory are free: at most" in done.stdout
         assert 50_000 < int(done.stdout.split("voxels ")[-1]) < 500_000
-    else:  # it finds out by failing: with fewer voxels to the end, or told what to do
+    else:  # it finds out by failing: with fewer voxels to the end, or an error that says what to do
         assert "memory is full" in done.stdout or "memory is too small" in done.stdout
         assert "voxels " in done.stdout and "Traceback" not in done.stdout + done.stderr
 
@@ -444,7 +449,7 @@ def test_a_training_in_a_process_whose_memory_is_limited(known):
 
 
 class Failing:
-    """Raises what a full GPU does at the calls that are told, then does the real thing."""
+    """Raises what a full GPU does at the calls that are named, then does the real thing."""
 
     def __init__(self, real, fails):
         self.real, self.fails, self.calls = real, fails, 0
@@ -473,9 +478,9 @@ def test_renders_become_as_small_as_the_images(bare, monkeypatch, caplog):
     monkeypatch.setattr(training, "step", step)
     train(bare, ss=1.5, lambda_mv_geo=0.1, mv_from=0)
     assert step.calls == CONFIG.n_iter + 2
-    told = [r.message for r in caplog.records if "memory is full" in r.message]
-    assert told == [
-        "This machine's memory is full at iteration 0: going on with renders as small as the "
+    messages = [r.message for r in caplog.records if "memory is full" in r.message]
+    assert messages == [
+        "This machine's memory is full at iteration 0: continues with renders as small as the "
         "images (--ss 1)."
     ]
 
@@ -491,7 +496,7 @@ def test_images_become_half_as_large(scene, monkeypatch, caplog):
     monkeypatch.setattr(training, "step", Failing(training.step, large))
     model = train(scene, ss=1.5, lambda_mv_geo=0.1, lambda_sparse_depth=0.1, mv_from=0, n_iter=8)
     assert model.metadata["iterations"] == 8
-    assert "going on with images half as large (24x18 at most)" in caplog.text
+    assert "continues with images half as large (24x18 at most)" in caplog.text
 
 
 def test_halved_targets_show_the_same(scene):
@@ -538,7 +543,7 @@ def test_images_move_to_the_cpu_first(bare):
             return self.tensor
 
     away = tuple(replace(t, rgb=Elsewhere(t.rgb)) for t in targets)
-    room = memory.Room(away, None, 100)
+    room = memory.Resources(away, None, 100)
     tried = []
 
     def work():
@@ -586,7 +591,7 @@ def test_a_split_that_does_not_fit_is_smaller(bare, monkeypatch, caplog):
     monkeypatch.setattr(training, "adapt", adapt)
     model = train(bare, **ADAPTS, max_voxels=12_000)
     assert 5500 < model.n_voxels <= 10_000 and model.metadata["iterations"] == 8
-    assert "going on with at most" in caplog.text
+    assert "continues with at most" in caplog.text
 
 
 def test_a_training_goes_on_without_adaptations_that_cannot_be(bare, monkeypatch, caplog):
@@ -633,9 +638,9 @@ def test_a_picture_that_does_not_fit_is_left_out(bare, monkeypatch, tmp_path, ca
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU here")
 def test_images_on_a_gpu_that_is_not_there(bare):
-    with pytest.raises(UsageError, match="no NVIDIA GPU") as told:
+    with pytest.raises(UsageError, match="no NVIDIA GPU") as caught:
         train(bare, data_device="cuda")
-    assert told.value.where == "--data_device cuda"
+    assert caught.value.where == "--data_device cuda"
 
 
 def test_a_dense_start_of_too_many_voxels_is_refused(bare):

@@ -86,14 +86,14 @@ def last(out: Path) -> Path:
 def test_a_stopped_training_ends_bit_for_bit_like_one_that_was_not(
     scene, whole, tmp_path, at, stop
 ):
-    def told(fraction: float, message: str = "") -> None:
+    def progress(fraction: float, message: str = "") -> None:
         if message.startswith(f"{at}/"):
             raise stop("enough")
 
     if stop is Cancelled:  # the start takes most of the time, once is enough
         shutil.copy(whole[2] / "0.pt", last(tmp_path))
     with pytest.raises(stop):
-        training.train(scene, CONFIG, out=tmp_path, resume=stop is Cancelled, progress=told)
+        training.train(scene, CONFIG, out=tmp_path, resume=stop is Cancelled, progress=progress)
     # A cancelled training keeps what it has done; a killed one goes on from its last checkpoint.
     done = load_state(last(tmp_path), CPU).iteration
     assert done == (at if stop is Cancelled else at - at % 5)

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
@@ -27,8 +27,9 @@ from rich.progress import (
 from rich.table import Column
 
 from voxterra.cli.stopping import telling_that_it_stops
+from voxterra.core.progress import Progress as ProgressCall
+from voxterra.core.progress import no_progress
 from voxterra.pipeline import events as ev
-from voxterra.pipeline.costs.forecast import describe_estimate
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import failure
 from voxterra.pipeline.folder.journal import LOG_FILE
@@ -129,6 +130,25 @@ def _display(out: TextIO, err: TextIO, *, as_json: bool) -> Iterator[Show]:
         yield _Report(console, err, None)
 
 
+@contextmanager
+def showing(verb: str, *, silent: bool = False) -> Iterator[ProgressCall]:
+    """Show how far a single computation is, as a stage of a run is shown."""
+    if silent:
+        yield no_progress
+        return
+    console = PipedConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+    bars = _bars(console) if sys.stdout.isatty() else None
+    show = _Report(console, sys.stderr, bars)
+    with bars or nullcontext():
+        show(ev.StageStarted(verb))
+        yield lambda fraction, message="": show(ev.StageProgress(verb, fraction, message))
+
+
+def warnings_on_stderr() -> None:
+    """Print the library's warnings as the verbs print their own."""
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
+
+
 def _program() -> str:
     """How to start voxterra again from here."""
     started = Path(sys.argv[0])
@@ -177,6 +197,8 @@ class _Report:
             case ev.ReadProgress():
                 self._read(event)
             case ev.RunEstimated():
+                from voxterra.pipeline.costs.forecast import describe_estimate
+
                 self.console.print(escape(describe_estimate(event)))
             case ev.StageStarted():
                 self._start(event)

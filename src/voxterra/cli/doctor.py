@@ -5,32 +5,26 @@ Needs nothing but the standard library, so that it works whatever else is broken
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from voxterra import __version__
-from voxterra.cli.svraster_options import read_words, wants_help
 from voxterra.core.machine import disk_free_bytes
-from voxterra.errors import MissingPartError
+from voxterra.errors import MissingPartError, UsageError
 from voxterra.pipeline.checkup import Check, check_up
 from voxterra.pipeline.machine import MachineFacts, this_machine_facts
 
-HELP = """\
-usage: voxterra doctor [--out DIR] [--json]
-
+DESCRIPTION = """\
 Look at processors, memory, disk, GPU and packages, compile a kernel, and report what this machine
 can run. The exit code is 0 unless something that every run needs is broken.
 
 Examples:
   voxterra doctor
   voxterra doctor --out /data/runs --json
-
-Options:
-  --out DIR   folder whose disk is looked at (default: the current one)
-  --json      print JSON
 """
 _SURVEY = (100, 5472, 3648)
 _SIGNS = {"ok": "ok", "missing": "absent", "broken": "BROKEN"}
@@ -60,15 +54,12 @@ def run(args: list[str]) -> int:
         UsageError: unknown option.
         MissingPartError: something that every run needs is broken.
     """
-    if wants_help(args):
-        print(HELP, end="")
-        raise SystemExit(0)
-    given = read_words(args, {"out": Path, "json": bool}, verb="doctor")
-    facts, disk = this_machine_facts(), disk_free_bytes(given.get("out", Path()))
+    given = _parser().parse_args(args)
+    facts, disk = this_machine_facts(), disk_free_bytes(given.out)
     checks = check_up(facts)
     broken = [check.name for check in checks if check.state == "broken"]
     able = () if "packages" in broken else capacities(facts, disk)
-    if given.get("json"):
+    if given.json:
         print(json.dumps(_as_dict(facts, disk, checks, able), indent=1))
     else:
         print("\n".join(_lines(facts, disk, checks, able)))
@@ -79,6 +70,35 @@ def run(args: list[str]) -> int:
             next_step="Do what stands beside it above, then look again.",
         )
     return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Not tyro, which may be what is missing."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            f"{message[:1].upper()}{message[1:]}.",
+            where="voxterra doctor",
+            next_step="voxterra doctor --help lists the options.",
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="voxterra doctor",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="folder whose disk is looked at (default: the current one)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
 
 
 def capacities(facts: MachineFacts, disk: int | None) -> tuple[Capacity, ...]:

@@ -28,7 +28,7 @@ class Verb:
     help: str
     example: str
     prefix: tuple[str, ...] = ()
-    own_words: bool = False  # reads its command line by `cli.svraster_options`, not by tyro
+    without_tyro: bool = False  # reads its command line without tyro
     alone: bool = False  # needs no argument
 
 
@@ -54,7 +54,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _step("surface", "fuse depth maps to a surface and a cloud"),
         Verb(
             "mesh",
-            "voxterra.cli.mesh_voxels",
+            "voxterra.cli.mesh",
             "clean, simplify and texture the mesh; of a trained model: make it",
             "runs/site",
         ),
@@ -67,7 +67,6 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "voxterra.cli.train",
             "train on photos with known cameras; then: mesh OUT, eval views OUT",
             "--source_path scan24 --model_path out",
-            own_words=True,
         ),
     ),
     "look and measure": (
@@ -100,7 +99,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
             "voxterra.cli.doctor",
             "what this machine can run, and what is missing",
             "--json",
-            own_words=True,
+            without_tyro=True,
             alone=True,
         ),
     ),
@@ -204,7 +203,7 @@ def _dispatch(args: list[str]) -> int:
             f"    (voxterra {verb.name} --help says more)",
         )
     module = importlib.import_module(verb.module)
-    if verb.own_words:
+    if verb.without_tyro:
         return int(module.run([*verb.prefix, *args[1:]]))
     from voxterra.cli.values import told_values
 

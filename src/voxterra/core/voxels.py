@@ -1,36 +1,92 @@
 """Sparse voxels: an adaptive octree that carries signed distances and colours.
 
 Layout. A cube with `2**outside_level` times the edge of the main bound is the root, level 0; a cell
-of level l has the edge cube / 2**l, down to level 16. A cell is a `path` of 48 bits, 3 a level,
-level 1 in the top 3; of the 3 bits x, y, z are 4, 2, 1; bits below the cell's own level are 0.
-Paths are hence the Morton order, and the interleaved bits of the cell's lower corner on the
-lattice of level 16. Corner c = 4x + 2y + z of a cell lies at (x, y, z) of its edges.
-
-A corner is a point of that lattice, 0 to 2**16 on each axis, with the key
-`(x << 34) | (y << 17) | z`. Corners are shared between the cells that touch them and are kept
-sorted by key; which corners there are follows from path and level alone (`corners`).
+of level l has the edge cube / 2**l, down to level 16. Cells and corners have the codes of
+`core.morton`. Corner c = 4x + 2y + z of a cell lies at (x, y, z) of its edges. Corners are shared
+between the cells that touch them and are kept sorted by key; which corners there are follows from
+path and level alone (`corners`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_LEVEL = 16
-"""Finest level."""
-LATTICE = 1 << MAX_LEVEL
-"""Edge of the root cell on the corner lattice."""
+from voxterra.core import morton
+from voxterra.core.morton import LATTICE, MAX_LEVEL, PATH_BITS
+
 CORNER_OFFSETS = np.array([[c >> 2 & 1, c >> 1 & 1, c & 1] for c in range(8)], np.int64)
 """(8, 3) position of each corner of a cell, in edges of the cell."""
 SH_C0 = 0.28209479177387814
 """Spherical harmonic of degree 0: colour = 0.5 + SH_C0 * sh0."""
 
-_COORDINATE = (1 << 17) - 1
-# Steps that spread 16 bits to every third of 48: bits to shift by, and those to keep.
-_SPREAD = ((16, 0xFF0000FF), (8, 0xF00F00F00F), (4, 0xC30C30C30C3), (2, 0x249249249249))
+
+@dataclass(frozen=True)
+class Cube:
+    """The root cube around the main bound, in world.
+
+    Attributes:
+        center: (3,) of both cubes [world].
+        inside_edge: edge of the main bound [world].
+        outside_level: how often the edge doubles outside of it; the root's edge is
+            `inside_edge * 2**outside_level`.
+
+    Raises:
+        ValueError: the edge is not a positive number, or the level not in 0 .. 15.
+    """
+
+    center: tuple[float, float, float]
+    inside_edge: float
+    outside_level: int
+
+    def __post_init__(self) -> None:
+        x, y, z = (float(value) for value in self.center)
+        object.__setattr__(self, "center", (x, y, z))
+        object.__setattr__(self, "inside_edge", float(self.inside_edge))
+        object.__setattr__(self, "outside_level", int(self.outside_level))
+        if not all(math.isfinite(value) for value in (x, y, z)):
+            raise ValueError(f"center of a cube is not finite: {self.center}")
+        if not (math.isfinite(self.inside_edge) and self.inside_edge > 0):
+            raise ValueError(f"edge of a cube must be positive: {self.inside_edge}")
+        if not 0 <= self.outside_level < MAX_LEVEL:
+            raise ValueError(f"outside_level must be 0 .. 15: {self.outside_level}")
+
+    @property
+    def edge(self) -> float:
+        """Edge of the root cube [world]."""
+        return self.inside_edge * 2.0**self.outside_level
+
+    @property
+    def unit(self) -> float:
+        """Edge of a finest cell, the spacing of the lattice [world]."""
+        return self.edge / LATTICE
+
+    @property
+    def origin(self) -> tuple[float, float, float]:
+        """(3,) lowest corner of the root cube, lattice point (0, 0, 0) [world]."""
+        x, y, z = self.center
+        half = self.edge / 2
+        return x - half, y - half, z - half
+
+    @property
+    def inside(self) -> tuple[int, int]:
+        """First and last lattice coordinate of the main bound, the same on each axis."""
+        half = LATTICE >> (self.outside_level + 1)
+        return LATTICE // 2 - half, LATTICE // 2 + half
+
+    @property
+    def bounds(self) -> NDArray[np.float64]:
+        """(2, 3) lower and upper corner of the root cube [world]."""
+        return np.array(self.center) + self.edge / 2 * np.array([[-1.0], [1.0]])
+
+    @property
+    def main_bounds(self) -> NDArray[np.float64]:
+        """(2, 3) lower and upper corner of the main bound [world]."""
+        return np.array(self.center) + self.inside_edge / 2 * np.array([[-1.0], [1.0]])
 
 
 @dataclass(frozen=True)
@@ -76,35 +132,24 @@ class VoxelModel:
         return len(self.sdf)
 
     @property
-    def cube_edge(self) -> float:
-        """Edge of the root cell [world units]."""
-        return self.inside_edge * 2.0**self.outside_level
+    def cube(self) -> Cube:
+        """The root cube.
 
-    @property
-    def spacing(self) -> float:
-        """Spacing of the corner lattice [world units]."""
-        return self.cube_edge / LATTICE
-
-    @property
-    def origin(self) -> NDArray[np.float64]:
-        """(3,) lattice point (0, 0, 0) in world."""
-        return np.asarray(self.center, np.float64) - self.cube_edge / 2
+        Raises:
+            ValueError: the model has none (`why_invalid`).
+        """
+        x, y, z = self.center
+        return Cube((x, y, z), self.inside_edge, self.outside_level)
 
     @property
     def edge(self) -> NDArray[np.float32]:
         """(N,) edge of each voxel [world units]."""
-        return np.ldexp(np.float32(self.cube_edge), -self.level.astype(np.int32))
+        return np.ldexp(np.float32(self.cube.edge), -self.level.astype(np.int32))
 
     @property
     def lower(self) -> NDArray[np.float64]:
         """(N, 3) lower corner of each voxel in world."""
-        return np.asarray(self.origin + decode_paths(self.path) * self.spacing)
-
-    @property
-    def bounds(self) -> NDArray[np.float64]:
-        """(2, 3) lower and upper corner of the main bound in world."""
-        half = self.inside_edge / 2
-        return np.stack([np.asarray(self.center) - half, np.asarray(self.center) + half])
+        return np.asarray(self.cube.origin + decode_paths(self.path) * self.cube.unit)
 
     @property
     def sh_degree(self) -> int:
@@ -126,13 +171,17 @@ class VoxelModel:
             return f"shs has the shape {self.shs.shape}, not ({n}, K, 3)"
         if self.shs.shape[1] not in (0, 3, 8, 15):
             return f"{self.shs.shape[1]} higher spherical harmonics make no degree of 0 to 3"
-        if not 0 <= self.outside_level < MAX_LEVEL or not 0 < self.inside_edge < np.inf:
+        if not np.isfinite(self.center).all():
+            return "center holds numbers that are not finite"
+        try:
+            _ = self.cube
+        except ValueError:
             return "the cube has no extent"
         if (wrong := why_no_octree(self.path, self.level)) is not None:
             return wrong
         if len(self.sdf) != (m := len(corner_keys(self.path, self.level))):
             return f"{len(self.sdf)} signed distances for {m} corners"
-        for name in ("center", "sdf", "sh0", "shs", "sharpness", "background"):
+        for name in ("sdf", "sh0", "shs", "sharpness", "background"):
             if not np.isfinite(getattr(self, name)).all():
                 return f"{name} holds numbers that are not finite"
         return None
@@ -140,7 +189,7 @@ class VoxelModel:
 
 def decode_paths(path: NDArray[np.int64]) -> NDArray[np.int64]:
     """Lattice coordinates (N, 3) of the lower corners of cells (N,)."""
-    return np.column_stack([_compact(path >> 2), _compact(path >> 1), _compact(path)])
+    return np.column_stack(morton.lattice_of(path))
 
 
 def encode_paths(lattice: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -148,8 +197,8 @@ def encode_paths(lattice: NDArray[np.integer]) -> NDArray[np.int64]:
 
     The path of a cell of a coarser level is that of its lower corner.
     """
-    x, y, z = (_spread(lattice[:, a].astype(np.int64)) for a in range(3))
-    return (x << 2) | (y << 1) | z
+    x, y, z = np.moveaxis(lattice.astype(np.int64), -1, 0)
+    return np.asarray(morton.path_of(x, y, z))
 
 
 def cell_size(level: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -159,13 +208,13 @@ def cell_size(level: NDArray[np.integer]) -> NDArray[np.int64]:
 
 def encode_corners(lattice: NDArray[np.integer]) -> NDArray[np.int64]:
     """Corner keys of lattice coordinates (..., 3), each 0 to 2**16."""
-    c = lattice.astype(np.int64)
-    return (c[..., 0] << 34) | (c[..., 1] << 17) | c[..., 2]
+    x, y, z = np.moveaxis(lattice.astype(np.int64), -1, 0)
+    return np.asarray(morton.key_of(x, y, z))
 
 
 def decode_corners(key: NDArray[np.int64]) -> NDArray[np.int64]:
     """Lattice coordinates (..., 3) of corner keys."""
-    return np.stack([key >> 34, (key >> 17) & _COORDINATE, key & _COORDINATE], axis=-1)
+    return np.stack(morton.coordinates_of(key), axis=-1)
 
 
 def corner_keys(path: NDArray[np.int64], level: NDArray[np.int8]) -> NDArray[np.int64]:
@@ -199,7 +248,7 @@ def why_no_octree(path: NDArray[np.int64], level: NDArray[np.int8]) -> str | Non
         return f"levels reach from {level.min()} to {level.max()}, not within 0 to {MAX_LEVEL}"
     # The paths a cell of the finest level below this one could have.
     extent = np.left_shift(np.int64(1), 3 * (MAX_LEVEL - level.astype(np.int64)))
-    if path.min() < 0 or path.max() >= 1 << 48 or (path & (extent - 1)).any():
+    if path.min() < 0 or path.max() >= 1 << PATH_BITS or (path & (extent - 1)).any():
         return "paths have bits outside of their levels"
     if (path[1:] < path[:-1] + extent[:-1]).any():
         return "voxels overlap or are not in order"
@@ -208,22 +257,6 @@ def why_no_octree(path: NDArray[np.int64], level: NDArray[np.int8]) -> str | Non
 
 def _keys(path: NDArray[np.int64], level: NDArray[np.int8]) -> NDArray[np.int64]:
     """(N, 8) keys of the corners of each cell."""
-    # Keys add as coordinates do: no coordinate reaches 2**17.
     return encode_corners(decode_paths(path))[:, None] + (
         encode_corners(CORNER_OFFSETS) * cell_size(level)[:, None]
     )
-
-
-def _spread(v: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Bit k of numbers of 16 bits to bit 3k."""
-    for shift, keep in _SPREAD:
-        v = (v | (v << shift)) & keep
-    return v
-
-
-def _compact(v: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Inverse of `_spread`; other bits are ignored."""
-    v = v & _SPREAD[-1][1]
-    for (shift, _), keep in zip(_SPREAD[::-1], [k for _, k in _SPREAD[-2::-1]] + [0xFFFF]):
-        v = (v | (v >> shift)) & keep
-    return v

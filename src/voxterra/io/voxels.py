@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.voxels import VoxelModel
+from voxterra.core.voxels import Cube, VoxelModel
 from voxterra.errors import FormatError, OutputError
 from voxterra.io import voxel_codec as codec
 from voxterra.io.files.atomic import atomic_path
@@ -126,7 +126,7 @@ def _exact(model: VoxelModel) -> dict[str, Any]:
 
 
 def _quantized(model: VoxelModel) -> dict[str, Any]:
-    sdf = codec.encode_distances(model.sdf, model.path, model.level, model.cube_edge)
+    sdf = codec.encode_distances(model.sdf, model.path, model.level, model.cube.edge)
     arrays: dict[str, Any] = {"sdf": sdf}
     shs = model.shs.reshape(model.n_voxels, 3 * model.shs.shape[1])
     for name, values in (("sh0", model.sh0), ("shs", shs)):
@@ -142,7 +142,8 @@ def _model(header: dict[str, Any], arrays: dict[str, Any]) -> VoxelModel:
     sdf, sh0, shs = arrays["sdf"], arrays["sh0"], arrays["shs"]
     inside_edge, outside_level = float(header["inside_edge"]), int(header["outside_level"])
     if header["quantized"]:
-        sdf = codec.decode_distances(sdf, path, level, inside_edge * 2.0**outside_level)
+        edge = Cube((0, 0, 0), inside_edge, outside_level).edge  # wherever its centre is
+        sdf = codec.decode_distances(sdf, path, level, edge)
         sh0 = codec.decode_blocks(sh0, arrays["sh0_low"], arrays["sh0_step"])
         shs = codec.decode_blocks(shs, arrays["shs_low"], arrays["shs_step"])
         shs = shs.reshape(len(level), shs.shape[1] // 3, 3)

@@ -209,7 +209,10 @@ def _numba_gpu() -> str:
 
     if not cuda.is_available():
         raise RuntimeError("numba sees no GPU")
-    from voxterra.kernels.voxels.cuda import ops_cuda  # noqa: F401
+    from voxterra.kernels.cuda.device import require_kernels
+    from voxterra.surface.voxels.device import KERNELS
+
+    require_kernels(KERNELS)
 
     return f"numba-cuda {_version(_NUMBA_CUDA)}: kernels load"
 

@@ -25,14 +25,14 @@ from voxterra.pipeline.engine.tasks import ENGINES
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import as_user_error, failure
 from voxterra.pipeline.folder.journal import JOURNAL_FILE, LOG_FILE, logging_to, write_event
-from voxterra.pipeline.folder.lock import locked
+from voxterra.pipeline.folder.lock import LOCK_FILE, locked
 from voxterra.pipeline.folder.run_file import (
     has_run_file,
     read_run_file,
     recorded_source,
     write_run_file,
 )
-from voxterra.pipeline.folder.workspace import CONFIG_FILE, LOCK_FILE, open_workspace
+from voxterra.pipeline.folder.workspace import CONFIG_FILE, open_workspace
 from voxterra.pipeline.recipe.config_file import path_options, write_options
 from voxterra.pipeline.recipe.listing import hashes_of
 

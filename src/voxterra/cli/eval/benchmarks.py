@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from voxterra.cli.display import showing
 from voxterra.cli.eval.scan_paths import check_names, check_positive, filled, named, stat_folder
 from voxterra.cli.eval.tables import show
-from voxterra.cli.train import told_progress
-from voxterra.core.progress import Progress, no_progress, part
+from voxterra.core.progress import Progress, part
 from voxterra.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,9 +92,8 @@ def dtu(
         settings["dilation_px"] = dilation_px
     for name in names:
         path = filled(result, SCAN, name)
-        report = no_progress if as_json else told_progress(f"scan {name}")
-        report(0.0, "reading the truth")
-        with named(path, name):
+        with showing(f"scan {name}", silent=as_json) as report, named(path, name):
+            report(0.0, "reading the truth")
             of = read_dtu_truth(filled(truth, SCAN, name), int(name))
             folder = None if scene is None else filled(scene, SCAN, name)
             culled = _culled(path, folder, cull, dilation_px, normalised, part(report, 0.1, 0.4))
@@ -169,9 +168,8 @@ def tanks(
     settings = {"refine": refine, "threshold": "of the scene" if threshold is None else threshold}
     for name in scenes:
         path = filled(result, SCENE, name)
-        report = no_progress if as_json else told_progress(name)
-        report(0.0, "reading the truth")
-        with named(path, name):
+        with showing(name, silent=as_json) as report, named(path, name):
+            report(0.0, "reading the truth")
             of = read_tanks_truth(filled(truth, SCENE, name), name)
             posed = path if cameras is None else filled(cameras, SCENE, name)
             move = None

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal
 
-from voxterra.cli.svraster_options import option_lines, read_words, wants_help
-from voxterra.cli.train import require_torch, told_progress, warn_on_stderr
-from voxterra.core.voxels import VoxelModel
-from voxterra.errors import InputError
-from voxterra.io.files.json_file import write_json
-from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.model.folder import (
-    TEST_STAT,
-    TEST_VIEW,
-    read_model,
-    read_training,
-    with_source,
-)
-from voxterra.surface.voxels.scene.scene import Scene, SceneView
+import tyro
 
-if TYPE_CHECKING:
-    from voxterra.surface.voxels.evaluate import ViewScore
-    from voxterra.surface.voxels.model.render import Rendered
+from voxterra.cli.arguments import parse
+from voxterra.cli.display import showing, warnings_on_stderr
+from voxterra.cli.svraster_options import plain_words
+from voxterra.surface.voxels.model.folder import read_model, read_training, with_source
 
-INTRO = """\
-usage: voxterra eval views OUT [options]
-
+DESCRIPTION = """\
 Render the views that were held out of the training of the model in OUT (train --eval), and compare
 them with their photos: PSNR and SSIM, and PSNR inside the mask where there are masks. Pictures go
 to OUT/test_view, figures to OUT/test_stat/views.json.
@@ -39,20 +23,25 @@ Examples:
   voxterra eval views out
   voxterra eval views out --train --json              (the training views too)
 """
-_KINDS: dict[str, Any] = {
-    "model_path": Path,
-    "source_path": Path,
-    "train": bool,
-    "device": str,
-    "json": bool,
-}
-_HELPS = {
-    "model_path": "The trained model; it may stand without the name.",
-    "source_path": "Folder of the photos, where it has moved since the training.",
-    "train": "Score the views trained on too.",
-    "device": "auto, cpu or cuda.",
-    "json": "Print JSON instead of a table.",
-}
+
+
+@dataclass(frozen=True)
+class ViewsArguments:
+    """Options of `voxterra eval views`."""
+
+    model_path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
+    """The trained model."""
+    source_path: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="DATA", help_behavior_hint="(default: where they were then)"),
+    ] = None
+    """Folder of the photos, where it has moved since the training."""
+    train: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Score the views trained on too."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to render."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print JSON instead of a table."""
 
 
 def run(args: list[str]) -> int:
@@ -62,137 +51,28 @@ def run(args: list[str]) -> int:
         InputError: no model, or no photos to compare with.
         MissingPartError: PyTorch is not installed.
     """
-    if wants_help(args):
-        print(INTRO, *option_lines(_KINDS, _KINDS, _HELPS, {"device": "auto"}), sep="\n")
-        raise SystemExit(0)
-    warn_on_stderr()
-    given = read_words(args, _KINDS, verb="eval views", positional=("model_path",))
-    folder: Path | None = given.get("model_path")
-    if folder is None:
-        raise InputError(
-            "It is not said which model to score.",
-            where="voxterra eval views",
-            next_step="Name its folder: voxterra eval views OUT.",
-        )
+    words = plain_words(args, switches={"train", "json"}, positional="model_path")
+    given = parse(ViewsArguments, words, verb="eval views", description=DESCRIPTION)
+    warnings_on_stderr()
+    from voxterra.surface.voxels.device import require_torch
+
     require_torch()
-    model = read_model(folder)
-    training = with_source(read_training(folder), given.get("source_path"))
+    from voxterra.surface.voxels.evaluate import score_views
     from voxterra.surface.voxels.options import resolve
     from voxterra.surface.voxels.scene.load import load_scene
 
-    training = resolve({"device": given.get("device", "auto")}, base=training, where="eval views")
-    source = training.source_path
-    assert source is not None  # with_source() has seen to it
-    as_json = given.get("json", False)
-    scene = load_scene(source, training.config, image_dir_name=training.image_dir_name)
-    score_views(
-        model, scene, folder, training.config, train=given.get("train", False), as_json=as_json
-    )
-    return 0
-
-
-def score_views(
-    model: VoxelModel,
-    scene: Scene,
-    folder: Path,
-    config: VoxelConfig,
-    *,
-    train: bool = False,
-    as_json: bool = False,
-) -> dict[str, Any]:
-    """Render and compare views; write pictures and figures, print a table; returns the figures.
-
-    Args:
-        model: trained.
-        scene: its photos, with some held out.
-        folder: of the model.
-        config: `device` and `ss` count.
-        train: score the training views too.
-        as_json: print JSON.
-
-    Raises:
-        InputError: no view is held out, and training views are not asked for.
-    """
-    from voxterra.surface.voxels.device import choose_device
-    from voxterra.surface.voxels.evaluate import evaluate_views
-    from voxterra.surface.voxels.model.render import to_device
-
-    if not scene.held_out and not train:
-        raise InputError(
-            "No view was held out of this training.",
-            where=str(folder),
-            next_step="Train with --eval, or score the training views: --train.",
+    model = read_model(given.model_path)
+    training = with_source(read_training(given.model_path), given.source_path)
+    training = resolve({"device": given.device}, base=training, where="eval views")
+    assert training.source_path is not None  # with_source() has seen to it
+    config, names = training.config, training.image_dir_name
+    scene = load_scene(training.source_path, config, image_dir_name=names)
+    with showing("views", silent=given.json) as progress:
+        figures = score_views(
+            model, scene, given.model_path, config, train=given.train, progress=progress
         )
-    voxels = to_device(model, choose_device(config))
-    total = len(scene.views) if train else len(scene.held_out)
-    views = _Views(folder / TEST_VIEW, total, voxels.device, silent=as_json)
-    scores = evaluate_views(
-        voxels, scene, ss=config.ss, held_out=None if train else True, shown=views
-    )
-    figures = _figures(scores, views)
-    write_json(figures, folder / TEST_STAT / "views.json")
-    print(json.dumps(figures, indent=1) if as_json else "\n".join(_table(figures)))
-    return figures
-
-
-def picture_name(name: str) -> str:
-    """File name of what the view of a photo shows: train/r_0.png becomes train_r_0.png."""
-    stem = name.rpartition(".")[0] or name
-    return stem.replace("/", "_").replace("\\", "_") + ".png"
-
-
-class _Views:
-    """Called with each view: writes it as a picture, and measures LPIPS where that can be.
-
-    Attributes:
-        missing: why LPIPS is not measured, or None.
-        lpips: of the views so far.
-    """
-
-    def __init__(self, folder: Path, total: int, device: Any, *, silent: bool):
-        from voxterra.surface.voxels.perceptual import load_lpips, why_no_lpips
-
-        self.folder, self.total, self.silent = folder, total, silent
-        self.tell, self.done = told_progress("views"), 0
-        self.missing = why_no_lpips()
-        self.distance = None if self.missing else load_lpips(device)
-        self.lpips: list[float | None] = []
-
-    def __call__(self, image: SceneView, rendered: Rendered) -> None:
-        import torch
-
-        from voxterra.surface.voxels.model.pictures import panel, write_png
-
-        photo = torch.from_numpy(image.rgb).to(rendered.color.device).float() / 255.0
-        write_png(panel(rendered, photo), self.folder / picture_name(image.view.name))
-        if image.ignored is not None:
-            ignored = torch.from_numpy(image.ignored).to(photo.device)[..., None]
-            photo = torch.where(ignored, rendered.color, photo)
-        self.lpips.append(self.distance(rendered.color, photo) if self.distance else None)
-        self.done += 1
-        if not self.silent:
-            self.tell(self.done / self.total, f"{self.done}/{self.total} views")
-
-
-def _figures(scores: Sequence[ViewScore], views: _Views) -> dict[str, Any]:
-    """Means of each kind of view, and every view; what has no value is None, as JSON wants it."""
-    from voxterra.surface.voxels.evaluate import means
-
-    figures: dict[str, Any] = {}
-    for name, held_out in (("held_out", True), ("train", False)):
-        some = [i for i, s in enumerate(scores) if s.held_out == held_out]
-        if some:
-            figures[name] = {"views": len(some), **means(tuple(scores[i] for i in some))}
-            known = [v for i in some if (v := views.lpips[i]) is not None]
-            if known:
-                figures[name]["lpips"] = sum(known) / len(known)
-    each = [
-        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        for row in map(asdict, scores)
-    ]
-    for row, value in zip(each, views.lpips):
-        row["lpips"] = value
-    return {**figures, "lpips_missing": views.missing, "each": each}
+    print(json.dumps(figures, indent=1) if given.json else "\n".join(_table(figures)))
+    return 0
 
 
 def _table(figures: dict[str, Any]) -> list[str]:
@@ -209,8 +89,8 @@ def _table(figures: dict[str, Any]) -> list[str]:
         columns += (("lpips", "LPIPS", 4),)
     lines = ["  ".join([" " * width, *(f"{title:>12}" for _, title, _ in columns)])]
     for name, row in rows:
-        known = [row.get(key) for key, _, _ in columns]
-        cells = ["-" if v is None else f"{v:.{c[2]}f}" for v, c in zip(known, columns)]
+        values = [row.get(key) for key, _, _ in columns]
+        cells = ["-" if v is None else f"{v:.{c[2]}f}" for v, c in zip(values, columns)]
         lines.append("  ".join([f"{name:<{width}}", *(f"{cell:>12}" for cell in cells)]))
     if figures["lpips_missing"] is not None:
         lines.append(f"LPIPS is not measured: {figures['lpips_missing']}.")

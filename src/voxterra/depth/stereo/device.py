@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from voxterra.core.machine import shows_gpu
 from voxterra.depth.config import DepthConfig
 from voxterra.depth.stereo.cpu import OnCpu
 from voxterra.depth.stereo.level import Level, LevelImages
@@ -43,8 +42,5 @@ def stereo_on(
 
 def uses_gpu(config: DepthConfig) -> bool:
     """Whether stereo goes to a GPU; raises as `stereo_on` does."""
-    # Without a GPU in sight torch, which takes long to import, is not asked.
-    if config.device == "auto" and not shows_gpu():
-        return False
     kernels = "voxterra.kernels.stereo.patchmatch_cuda"
     return choose_device(config.device, kernels, flag="--depth.device") == "cuda"

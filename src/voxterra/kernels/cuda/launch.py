@@ -1,6 +1,6 @@
 """Compile a Numba kernel to PTX once, and launch it on torch tensors with little overhead.
 
-Numba's own dispatcher describes every torch tensor anew at every launch, tens of microseconds an
+Numba's own dispatcher describes every torch tensor again at every launch, tens of microseconds an
 array. Here a launch writes pointers and sizes into one prepared buffer of parameters. The compiled
 PTX is kept on disk beside the other kernels; the driver turns it into machine code (and keeps that
 in a cache of its own).

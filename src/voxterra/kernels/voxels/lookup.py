@@ -1,41 +1,28 @@
 """Finding leaves and corners of an octree by their place; gradients of what the corners carry.
 
-Cells, paths and corners are numbered as `core.voxels` says.
+Cells, paths and corners are numbered as `core.morton` says.
 """
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-LEVELS = 16
-"""Levels of the lattice."""
+from voxterra.core import morton
+from voxterra.core.morton import MAX_LEVEL
+
 # Entries of a table of corners, about, at most.
 _TABLE = 1 << 22
 
 
-@njit(cache=True, inline="always")
-def spread(v):
-    """Bit k of 16 bits to bit 3k."""
-    v = (v | (v << 16)) & 0xFF0000FF
-    v = (v | (v << 8)) & 0xF00F00F00F
-    v = (v | (v << 4)) & 0xC30C30C30C3
-    return (v | (v << 2)) & 0x249249249249
+spread = njit(cache=True, inline="always")(morton.spread)
+compact = njit(cache=True, inline="always")(morton.compact)
+corner_key = njit(cache=True, inline="always")(morton.key_of)
 
 
 @njit(cache=True, inline="always")
 def cell_path(x, y, z):
-    """Path of the finest cell at lattice coordinates."""
+    """`core.morton.path_of`, for one cell."""
     return (spread(x) << 2) | (spread(y) << 1) | spread(z)
-
-
-@njit(cache=True, inline="always")
-def compact(v):
-    """Inverse of `spread`; other bits are ignored."""
-    v = v & 0x249249249249
-    v = (v | (v >> 2)) & 0xC30C30C30C3
-    v = (v | (v >> 4)) & 0xF00F00F00F
-    v = (v | (v >> 8)) & 0xFF0000FF
-    return (v | (v >> 16)) & 0xFFFF
 
 
 @njit(cache=True, inline="always")
@@ -54,30 +41,29 @@ def upper(values, key):
 @njit(cache=True)
 def find_leaf(path, level, x, y, z):
     """Leaf that holds the finest cell at lattice coordinates (x, y, z); -1 for none."""
-    if min(x, y, z) < 0 or max(x, y, z) >= 1 << LEVELS:
+    if min(x, y, z) < 0 or max(x, y, z) >= 1 << MAX_LEVEL:
         return np.int64(-1)
     key = cell_path(x, y, z)
     i = upper(path, key) - 1
-    if i < 0 or key - path[i] >= np.int64(1) << 3 * (LEVELS - level[i]):
+    if i < 0 or key - path[i] >= np.int64(1) << 3 * (MAX_LEVEL - level[i]):
         return np.int64(-1)
     return np.int64(i)
 
 
 def corner_table(
-    keys: NDArray[np.int64], finest: int, outside_level: int
+    keys: NDArray[np.int64], finest: int, inside: tuple[int, int]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Where corners of the main bound begin among all, by x and a range of y: for `find_corner`.
 
     Args:
         keys: (M,) sorted.
         finest: edge of the finest leaf on the lattice.
-        outside_level: of the model.
+        inside: first and last coordinate of the main bound (`Cube.inside`).
 
     Returns:
         `first` (X * Y + 1,) int32, and `frame`: lowest coordinate, shift of x, shift of y, X, Y.
     """
-    edge = 1 << LEVELS >> outside_level
-    low = (1 << LEVELS) // 2 - edge // 2
+    low, edge = inside[0], inside[1] - inside[0]
     if 2 * finest > edge:  # corners do not lie on the grid of the bound
         return np.zeros(1, np.int32), np.zeros(5, np.int64)
     n_x = edge // finest + 1
@@ -86,7 +72,7 @@ def corner_table(
     n_y = (edge >> shift_y) + 1
     x = low + (np.arange(n_x, dtype=np.int64) << shift_x)
     y = low + (np.arange(n_y, dtype=np.int64) << shift_y)
-    begins = ((x << 34)[:, None] + (y << 17)).reshape(-1)
+    begins = morton.key_of(x[:, None], y[None], 0).reshape(-1)
     first = np.append(np.searchsorted(keys, begins), len(keys)).astype(np.int32)
     return first, np.array([low, shift_x, shift_y, n_x, n_y], np.int64)
 
@@ -101,7 +87,7 @@ def find_corner(keys, table, x, y, z):
         x, y, z: integers.
     """
     first, frame = table
-    key = (np.int64(x) << 34) | (np.int64(y) << 17) | np.int64(z)
+    key = corner_key(np.int64(x), np.int64(y), np.int64(z))
     low, high = np.int64(0), np.int64(len(keys))
     i, j = (x - frame[0]) >> frame[1], (y - frame[0]) >> frame[2]
     if 0 <= i < frame[3] and 0 <= j < frame[4]:
@@ -119,7 +105,7 @@ def find_corner(keys, table, x, y, z):
 def mark_mixed(path, level, keys, table, sdf, out):
     """Set `out` (N,) uint8 to 1 at the leaves with corners of both signs."""
     for i in prange(len(path)):
-        size = np.int64(1) << (LEVELS - level[i])
+        size = np.int64(1) << (MAX_LEVEL - level[i])
         x, y, z = compact(path[i] >> 2), compact(path[i] >> 1), compact(path[i])
         count = 0
         for c in range(8):
@@ -152,7 +138,7 @@ def mean_gradients(path, level, keys, table, sdf, points, reach, out):
             seen[d] = i
             if i < 0 or (seen[:d] == i).any():
                 continue
-            size = np.int64(1) << (LEVELS - level[i])
+            size = np.int64(1) << (MAX_LEVEL - level[i])
             x, y, z = compact(path[i] >> 2), compact(path[i] >> 1), compact(path[i])
             u = min(max((points[n, 0] - x) / size, 0.0), 1.0)
             v = min(max((points[n, 1] - y) / size, 0.0), 1.0)

@@ -9,16 +9,17 @@ leaves of different size meet, the finest of them say what happens on the face a
 - A face between two leaves is a polygon of such pieces. Each run of negative corners along it is
   cut off by one line between two vertices. Both leaves get that line, in opposite directions.
 
-The lines of a leaf hence form closed loops (`kernels.voxel_polygons` fills them), each line is the
+The lines of a leaf hence form closed loops (`kernels.voxels.polygons` fills them), each line is the
 border of exactly two loops, and the surface is closed, whatever the levels.
 
-Cells, paths and corners are numbered as `core.voxels` says.
+Cells, paths and corners are numbered as `core.morton` says.
 """
 
 import numpy as np
 from numba import njit, prange
 
-from voxterra.kernels.voxels.lookup import LEVELS, cell_path, compact, find_corner, find_leaf, upper
+from voxterra.core.morton import MAX_LEVEL
+from voxterra.kernels.voxels.lookup import cell_path, compact, find_corner, find_leaf, upper
 
 
 @njit(cache=True, parallel=True)
@@ -27,7 +28,7 @@ def mark_coarser(path, level, rows, out):
     for n in prange(len(rows)):
         i = rows[n]
         x, y, z = compact(path[i] >> 2), compact(path[i] >> 1), compact(path[i])
-        size = np.int64(1) << (LEVELS - level[i])
+        size = np.int64(1) << (MAX_LEVEL - level[i])
         for d in range(27):
             dx, dy, dz = d // 9 - 1, d // 3 % 3 - 1, d % 3 - 1
             if abs(dx) + abs(dy) + abs(dz) in (1, 2):
@@ -52,7 +53,7 @@ def _beyond(path, level, i, x, y, z, size, face):
     j = find_leaf(path, level, x, y, z)
     if j >= 0 and level[j] <= level[i]:
         return j
-    if min(x, y, z) < 0 or max(x, y, z) >= 1 << LEVELS:
+    if min(x, y, z) < 0 or max(x, y, z) >= 1 << MAX_LEVEL:
         return np.int64(-1)
     key = cell_path(x, y, z)
     first = upper(path, key - 1)
@@ -141,11 +142,11 @@ def leaf_lines(path, level, keys, table, sdf, rows, chosen, start, out_leaf, out
         out_edge: (L, 2) int64, written: from and to, edges as corner * 3 + axis of the lower end.
         count: (R,) int64, written: lines of each row.
     """
-    finest = np.int64(1) << (LEVELS - level.max())
+    finest = np.int64(1) << (MAX_LEVEL - level.max())
     for n in prange(len(rows)):
         i = rows[n]
         x, y, z = compact(path[i] >> 2), compact(path[i] >> 1), compact(path[i])
-        size = np.int64(1) << (LEVELS - level[i])
+        size = np.int64(1) << (MAX_LEVEL - level[i])
         total = 0
         for face in range(6):
             j = _beyond(path, level, i, x, y, z, size, face)
@@ -181,7 +182,7 @@ def crossing_points(edges, keys, table, sdf, finest, origin, spacing, lattice, p
         lattice[n, 0], lattice[n, 1] = key >> 34, (key >> 17) & 0x1FFFF
         lattice[n, 2] = key & 0x1FFFF
         size, b = np.int64(finest), np.int64(-1)
-        while b < 0 and size <= 1 << LEVELS:
+        while b < 0 and size <= 1 << MAX_LEVEL:
             at = lattice[n].copy()
             at[axis] += size
             b = find_corner(keys, table, at[0], at[1], at[2])

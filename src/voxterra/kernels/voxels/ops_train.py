@@ -77,7 +77,7 @@ def stencil_loss(
         start, count: rows to visit (all from `start` on, without `count`); on the CPU the time
             goes with their number.
         reduction: the terms are means over the visited rows that have them, or sums.
-        adjacency: of `stencil_adjacency`; a GPU works it out anew where it is not given.
+        adjacency: of `stencil_adjacency`; a GPU computes it where it is not given.
 
     Returns:
         [2] eikonal and Laplacian term, without their weights.

@@ -86,7 +86,7 @@ def _axis(count, of, ratio, enlarges):
 
 @njit(cache=True, parallel=True)
 def _weighted(source, out, row_first, row_weight, column_first, column_weight):
-    """out [R, C, K]: weighted sums of the pixels of source [R', C', K] that `_axis` tells."""
+    """out [R, C, K]: weighted sums of the pixels of source [R', C', K] that `_axis` gives."""
     channels = source.shape[2]
     for row in prange(len(row_first)):
         line = np.zeros(source.shape[1] * channels, np.float32)

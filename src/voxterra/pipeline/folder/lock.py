@@ -17,6 +17,8 @@ from typing import IO
 
 from voxterra.errors import OutputError, WorkspaceError
 
+LOCK_FILE = ".voxterra.lock"
+
 if sys.platform == "win32":
     import msvcrt
 

@@ -11,6 +11,7 @@ from voxterra.core.sites import FOLDER_OF_COMPONENTS
 from voxterra.errors import OutputError, UsageError
 from voxterra.io.files.atomic import remove_leftovers, sync, sync_tree
 from voxterra.io.files.json_file import read_json, write_json
+from voxterra.pipeline.folder.lock import LOCK_FILE
 from voxterra.pipeline.folder.record import (
     RECORD_FILE,
     FileFacts,
@@ -23,7 +24,6 @@ from voxterra.pipeline.folder.record import (
 from voxterra.pipeline.folder.run_file import RUN_FILE
 
 CONFIG_FILE = "config.yaml"
-LOCK_FILE = ".voxterra.lock"
 ATTEMPT_FILE = "attempt.json"
 SOURCE_CACHE_FILE = "source.json"
 

@@ -6,7 +6,6 @@ The stage's folder is that of a trained model too (`voxterra eval views`, `voxte
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import re
@@ -19,11 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from voxterra.core.camera import PinholeView
 from voxterra.core.costs import Cost
-from voxterra.core.depth import DepthMaps
 from voxterra.core.machine import Machine, this_machine
-from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, part
 from voxterra.core.voxels import VoxelModel
 from voxterra.errors import MissingPartError, ReconstructionError, UsageError
@@ -65,20 +61,10 @@ class VoxelBackend:
             training_size(1600, 1200, options)
 
     def requires(self, options: VoxelConfig) -> None:
-        try:
-            found = importlib.util.find_spec("torch") is not None
-        except ValueError:  # a module that is being taken for missing
-            found = False
-        if not found:
-            raise MissingPartError(
-                "The backend voxels needs PyTorch, which is not installed.",
-                where="--backend voxels",
-                next_step="pip install 'voxterra[voxels]' (for an NVIDIA GPU: "
-                "'voxterra[voxels,gpu]'), or give --backend fusion.",
-            )
-        if "cuda" in (options.device, options.data_device):
-            from voxterra.surface.voxels.device import require_devices
+        from voxterra.surface.voxels.device import require_devices, require_torch
 
+        require_torch(where="--backend voxels", instead=", or give --backend fusion")
+        if "cuda" in (options.device, options.data_device):
             with _named_as_in_a_run():
                 require_devices(options)
 
@@ -102,7 +88,8 @@ class VoxelBackend:
         """
         self.requires(options)
         from voxterra.io.voxels import write_voxels
-        from voxterra.surface.voxels.mesh.extract import everywhere, extract_mesh
+        from voxterra.surface.voxels.mesh.extract import everywhere
+        from voxterra.surface.voxels.mesh.make import MeshOptions, make_mesh
         from voxterra.surface.voxels.model.folder import MODEL
         from voxterra.surface.voxels.scene.photo_files import points_of
         from voxterra.surface.voxels.scene.scene import scene_from_depth_maps
@@ -127,32 +114,37 @@ class VoxelBackend:
         model = replace(model, metadata=facts)  # and no path of this machine
         write_voxels(model, inputs.out / MODEL, quantized=options.save_quantized)
         _keep(inputs, options, views)
-        box = inputs.bounds_m or options.bound or everywhere(model)
-        mesh = extract_mesh(model, bounds=box, progress=part(progress, 0.9, 0.95))
-        mesh = _without_unseen(
-            mesh, model, views, options, inputs.min_views, part(progress, 0.95, 1.0)
+        wanted = MeshOptions(
+            bounds=inputs.bounds_m or options.bound or everywhere(model),
+            seen_in=inputs.min_views,
+            measured_in=inputs.min_views,
+            device=options.device,
         )
-        mesh = _measured(mesh, inputs.maps, inputs.min_views)
+        with _named_as_in_a_run("use --backend fusion"):
+            mesh = make_mesh(
+                model, wanted, views=views, maps=inputs.maps, progress=part(progress, 0.9, 1.0)
+            )
         return SurfaceResult(
             mesh, made_by=describe_training(facts), facts=facts, warnings=tuple(warnings)
         )
 
 
 @contextmanager
-def _named_as_in_a_run() -> Iterator[None]:
-    """Options of `voxterra train` in errors get the names that they have in a run."""
+def _named_as_in_a_run(instead: str = "") -> Iterator[None]:
+    """Options of `voxterra train` in errors get the names that they have in a run.
+
+    `instead` is what else can be done.
+    """
     try:
         yield
-    except (UsageError, MissingPartError) as error:
-        words = (error.where or "").replace("--", "").split(", ")
-        flags = ", ".join(
-            " ".join((f"--voxels.{name.replace('_', '-')}", *value))
-            for name, *value in (word.split() for word in words)
+    except (UsageError, MissingPartError, ReconstructionError) as error:
+        where, step = (
+            re.sub(r"--(\w+)", lambda m: f"--voxels.{m[1].replace('_', '-')}", text or "")
+            for text in (error.where, error.next_step)
         )
-        step = re.sub(
-            r"--(\w+)", lambda m: f"--voxels.{m[1].replace('_', '-')}", error.next_step or ""
-        )
-        raise type(error)(error.what, where=flags, next_step=step) from error
+        if instead:
+            step = f"{step.rstrip('.')}, or {instead}."
+        raise type(error)(error.what, where=where or None, next_step=step) from error
 
 
 def training_facts(model: VoxelModel, folder: Path) -> dict[str, Any]:
@@ -182,56 +174,6 @@ def describe_training(facts: dict[str, Any]) -> str:
     if "training_psnr_db" in facts:
         text += f", PSNR {facts['training_psnr_db']:.1f} dB"
     return text
-
-
-def _without_unseen(
-    mesh: TriMesh,
-    model: VoxelModel,
-    views: tuple[PinholeView, ...],
-    options: VoxelConfig,
-    min_views: int,
-    progress: Progress,
-) -> TriMesh:
-    """The part of the surface that `min_views` photos show.
-
-    Raises:
-        ReconstructionError: they show none.
-    """
-    from voxterra.surface.voxels.device import choose_device
-    from voxterra.surface.voxels.mesh.unseen import only_seen, seen_leaves
-    from voxterra.surface.voxels.model.render import to_device
-
-    voxels = to_device(model, choose_device(options))
-    seen = seen_leaves(voxels, views, min_views, progress=progress)
-    kept = only_seen(mesh, voxels.octree, seen)
-    logger.info("%d of %d faces are seen", len(kept.faces), len(mesh.faces))
-    if len(kept.faces) == 0:
-        raise ReconstructionError(
-            "No two photos show the surface that was trained.",
-            where="stage surface",
-            next_step="Train longer (--voxels.n-iter), or use --backend fusion.",
-        )
-    return kept
-
-
-def _measured(mesh: TriMesh, maps: DepthMaps, min_views: int) -> TriMesh:
-    """The part of the surface that `min_views` depth maps measured.
-
-    Raises:
-        ReconstructionError: none did.
-    """
-    from voxterra.surface.voxels.mesh.unseen import only_measured
-
-    loaded = (maps.load(i) for i in range(len(maps.views)))
-    kept = only_measured(mesh, loaded, min_views)
-    logger.info("%d of %d faces are measured", len(kept.faces), len(mesh.faces))
-    if len(kept.faces) == 0:
-        raise ReconstructionError(
-            "The surface that was trained is nowhere near the depth maps.",
-            where="stage surface",
-            next_step="Train with smaller steps (--voxels.geo-lr), or use --backend fusion.",
-        )
-    return kept
 
 
 def _keep(inputs: SurfaceInputs, options: VoxelConfig, views: Any) -> None:

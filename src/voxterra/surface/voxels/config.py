@@ -37,7 +37,7 @@ class VoxelConfig:
     black_background: bool = False
     """What no voxel covers is black. Neither: it is the mean colour of the images' borders."""
     mask_mode: Literal["auto", "object", "ignore"] = "auto"
-    """What masks tell. object: where the object is, and that nothing is beside it; ignore: what to
+    """What masks show. object: where the object is, and that nothing is beside it; ignore: what to
     look away from, such as a tripod; auto: ignore in panoramas, object else."""
     data_device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata=_SAME_RESULT)
     """Where the images lie; auto: with the model where they fit."""
@@ -189,7 +189,7 @@ class VoxelConfig:
     densities: 0.01). With it voxels that lose no light are visited too, which takes time."""
     lambda_start: float = 0.0
     """Weight of the distances against those of a start from depth maps, where these measured; a
-    training that was begun without it goes on without."""
+    training that was begun without it resumes without."""
     lambda_sparse_depth: float = 0.01
     """Weight of depth at the sparse points that a view sees (DS-NeRF)."""
     sparse_depth_until: int = 4000

@@ -6,8 +6,13 @@ A later source overrides an earlier one. Config files are YAML; their sections (
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
+import itertools
 import logging
 import math
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,8 +21,8 @@ from typing import Any
 from voxterra.core.options import with_values
 from voxterra.core.wording import nearest
 from voxterra.errors import FormatError, UsageError
+from voxterra.surface.voxels import config as config_module
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.option_help import option_help, option_kinds
 
 logger = logging.getLogger(__name__)
 
@@ -75,23 +80,46 @@ def resolve(
         preset: name of a file in `presets/`.
         cfg_files: YAML files.
         base: what holds where nobody says otherwise.
-        where: told with errors about `values`.
+        where: names `values` in errors.
 
     Raises:
         UsageError: an unknown option (with the nearest known one, and the file), a value of a
             wrong kind or out of its range, or an unknown preset.
         FormatError: a file is no YAML.
     """
+    sources = [*_sources(preset, cfg_files), (where, values)]
+    training = _layered(base, sources)
+    _check_background(training.config, sources)
+    return replace(training, config=checked(training.config))
+
+
+def unchecked(
+    preset: str | None = None,
+    cfg_files: Iterable[Path] = (),
+    *,
+    base: Training = Training(None, "images", VoxelConfig()),
+) -> Training:
+    """What a command line starts from: `base`, then the preset, then config files in order. Values
+    may contradict each other; `resolve` checks them together with those of the command line.
+
+    Raises:
+        UsageError, FormatError: as of `resolve`.
+    """
+    return _layered(base, _sources(preset, cfg_files))
+
+
+def _sources(preset: str | None, cfg_files: Iterable[Path]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Values, each with where they come from."""
     sources: list[tuple[str, Mapping[str, Any]]] = []
     if preset is not None:
         sources.append((f"the preset {preset}", read_values(preset_file(preset))))
-    sources += [(str(file), read_values(Path(file))) for file in cfg_files]
-    sources.append((where, values))
-    training = base
+    return sources + [(str(file), read_values(Path(file))) for file in cfg_files]
+
+
+def _layered(base: Training, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> Training:
     for name, given in sources:
-        training = _with(training, given, name)
-    _check_background(training.config, sources)
-    return replace(training, config=checked(training.config))
+        base = _with(base, given, name)
+    return base
 
 
 def _check_background(
@@ -257,3 +285,27 @@ def _flat(data: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
                 )
             seen[name] = inner
     return seen.items()
+
+
+@functools.cache
+def option_help() -> dict[str, str]:
+    """What each option does: the docstrings below the fields of `VoxelConfig`, on one line."""
+    tree = ast.parse(inspect.getsource(config_module))
+    body = next(
+        n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "VoxelConfig"
+    )
+    out = {}
+    for field, text in itertools.pairwise(body):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            out[field.target.id] = " ".join(str(text.value.value).split())
+    return out
+
+
+def option_kinds() -> dict[str, Any]:
+    """Annotated types of all options, with `source_path` and `image_dir_name`."""
+    return {"source_path": Path, "image_dir_name": str, **typing.get_type_hints(VoxelConfig)}

@@ -1,7 +1,7 @@
 """Lists of voxels for every bucket, front to back, on the CPU.
 
 The voxels of an octant are cut into pieces of their rank order. Each piece counts its entries per
-bucket; running sums over the pieces then tell each where to write, so that all write at once and
+bucket; running sums over the pieces then give each where to write, so that all write at once and
 the lists come out in order without a sort.
 """
 

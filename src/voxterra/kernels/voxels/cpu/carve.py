@@ -127,7 +127,7 @@ def decide(points, evidence, counts, beside, blank, band, shallow, box, state, v
         points, evidence, counts, band, box: as in `look`.
         beside: part of the views that may have a point beside their mask, yet it be inside.
         blank: a point is free where so many views know no depth, and so many for each view with
-            something in front of it; 0 = they tell nothing.
+            something in front of it; 0 = they count for nothing.
         shallow: a point no deeper than this behind a surface is inside [world units].
         state: (P,) uint8, written: `UNKNOWN`, `INSIDE`, `OUTSIDE`, or `MEASURED`.
         value: (P,) float32, written: signed distance, positive in free space; 0 = unknown.
@@ -184,7 +184,7 @@ def lookup(grid, x, y, z):
 def finish(points, state, value, grid, box, cell):
     """Signed distances from what the views say of points and from the coarse grid.
 
-    The grid gives the distance where views only tell the side, and both where they tell nothing.
+    The grid gives the distance where views only show the side, and both where they show nothing.
 
     Args:
         points, box: as in `look`; the grid's nodes span the main bound.

@@ -220,7 +220,7 @@ def _blend(seg: _Segments, rec: Tensor) -> tuple[Tensor, Tensor]:
 
 def _rise(seg: _Segments, rec: Tensor) -> Tensor:
     """Sum [P] of how far the distance rises along each segment, in edges of its voxel, as long as
-    more than half of the light is left; 0 for a ray that keeps half of it: nothing tells where its
+    more than half of the light is left; 0 for a ray that keeps half of it: nothing says where its
     distance should have ended to fall. What is occluded, and by what, is taken as constant.
     """
     ahead = (seg.t1 > seg.t0) & (seg.before > 0.5) & (seg.after[:, -1:] <= 0.5)

@@ -2,7 +2,7 @@
 
 PGSR (arXiv 2406.06521), written from its equations: patches around sampled pixels are carried to
 the neighbour over the plane of rendered depth and normal and compared by normalised cross
-correlation; going to the neighbour's depth map and back tells what is hidden there.
+correlation; going to the neighbour's depth map and back shows what is hidden there.
 Gradients go into the depth and the normal of the reference view, nothing else.
 """
 

@@ -20,7 +20,7 @@ class NeighborConfig:
     count: int = 4
     """Neighbours a view at most."""
     angle_min_deg: float = 1.0
-    """Less parallax than this tells nothing of depth."""
+    """Less parallax than this shows nothing of depth."""
     angle_best_deg: float = 10.0
     """Parallax that is preferred: enough for depth, little enough for patches to look alike."""
     angle_max_deg: float = 40.0

@@ -1,7 +1,7 @@
 """Sparse voxels to a triangle mesh.
 
 `extract_mesh` marches the leaves themselves, each at its own size, and is closed where leaves of
-different size meet (`kernels.voxel_mesh` says how). Nothing is resampled, so there are no more
+different size meet (`kernels.voxels.mesh` says how). Nothing is resampled, so there are no more
 faces than the voxels hold, and memory goes with the number of voxels at the surface.
 `extract_tsdf` fuses the depth that the views render.
 """
@@ -57,7 +57,7 @@ def extract_mesh(
         model: sparse voxels.
         bounds: world box (x_min, y_min, z_min, x_max, y_max, z_max) to clip to; None: the main
             bound, that is all leaves that lie in it.
-        progress: told how far it is.
+        progress: called often.
 
     Returns:
         Mesh in world with vertex colours (degree 0 of the voxels around a vertex), faces
@@ -71,7 +71,7 @@ def extract_mesh(
     chosen = _in_bounds(model, bounds)
     progress(0.0, "finding the voxels at the surface")
     keys = corner_keys(model.path, model.level)
-    table = corner_table(keys, _finest(model), model.outside_level)
+    table = corner_table(keys, _finest(model), model.cube.inside)
     mixed = np.zeros(model.n_voxels, np.uint8)
     mark_mixed(model.path, model.level, keys, table, model.sdf, mixed)
     if not mixed[chosen].any():
@@ -94,9 +94,12 @@ def everywhere(model: VoxelModel) -> Box:
 
     The main bound leaves out what few photos show: the rim of a survey, the corner of a house.
     """
-    half = 0.5 * model.inside_edge * 2.0**model.outside_level
-    low, high = (np.asarray(model.center) + side * half for side in (-1.0, 1.0))
-    return (*map(float, low), *map(float, high))  # type: ignore[return-value]
+    return box_of(model.cube.bounds)
+
+
+def box_of(bounds: NDArray[np.float64]) -> Box:
+    """(2, 3) lower and upper corner as (x_min, y_min, z_min, x_max, y_max, z_max)."""
+    return tuple(bounds.ravel().tolist())  # type: ignore[return-value]
 
 
 def extract_tsdf(
@@ -108,10 +111,10 @@ def extract_tsdf(
     """The surface that the rendered median depth of the training views agrees on.
 
     Args:
-        maps: such as `surface.voxels.rendered.RenderedDepthMaps`.
-        config: options of the fusion; `bounds_m` clips, and what lies in it tells the size of the
+        maps: such as `surface.voxels.model.depth_maps.RenderedDepthMaps`.
+        config: options of the fusion; `bounds_m` clips, and what lies in it gives the size of the
             cells.
-        progress: told how far it is.
+        progress: called often.
 
     Returns:
         Mesh in world with vertex colours, open where no view looks.
@@ -147,7 +150,7 @@ def _in_bounds(model: VoxelModel, bounds: Box | None) -> NDArray[np.bool_]:
     high = low + model.edge[:, None].astype(np.float64)
     if bounds is None:
         # Half of a cell of the lattice is more than any rounding.
-        inside = model.bounds + np.array([[-0.5], [0.5]]) * model.spacing
+        inside = model.cube.main_bounds + np.array([[-0.5], [0.5]]) * model.cube.unit
         return np.asarray(((low > inside[0]) & (high < inside[1])).all(1))
     box = np.array(bounds, np.float64).reshape(2, 3)
     if not (np.isfinite(box).all() and (box[0] < box[1]).all()):
@@ -200,8 +203,8 @@ def _fill(model: VoxelModel, keys: NDArray[np.int64], table: CornerTable, lines:
     lattice = np.empty((n_vertices, 3), np.int64)
     points = np.empty((n_vertices, 3), np.float32)
     crossing_points(
-        lines.edges, keys, table, model.sdf, _finest(model), model.origin, model.spacing,
-        lattice, points,
+        lines.edges, keys, table, model.sdf, _finest(model),
+        np.array(model.cube.origin), model.cube.unit, lattice, points,
     )  # fmt: skip
     following, led = np.empty(n_lines, np.int64), np.zeros(n_lines, np.uint8)
     follow_lines(lines.start, lines.ends, following, led)

@@ -44,7 +44,7 @@ def seen_leaves(
         voxels: the model on its device.
         views: at the size they were trained on; smaller ones miss small voxels.
         min_views: at least; no more than there are views.
-        progress: told after each view.
+        progress: called after each view.
     """
     count = torch.zeros(len(voxels), dtype=torch.int32, device=voxels.device)
     for done, view in enumerate(views, 1):
@@ -71,7 +71,7 @@ def only_measured(
 ) -> TriMesh:
     """The faces of a mesh that lie where depth maps measured them, with their vertices.
 
-    A start from depth maps fills what they left unknown, and photos seldom tell enough of such
+    A start from depth maps fills what they left unknown, and photos seldom show enough of such
     places to make a guess right: where stereo found nothing there is little to be seen.
 
     Args:

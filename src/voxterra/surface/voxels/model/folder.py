@@ -38,7 +38,7 @@ def is_model_folder(folder: Path) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Take away what an earlier training left, so that nothing of it passes for the next one's.
+    """Delete what an earlier training left, so that nothing of it passes for the next one's.
 
     Its meshes too. `stereo/` stays: it is of the photos, and checked against them when it is used.
 
@@ -54,7 +54,7 @@ def clear(folder: Path) -> None:
                 shutil.rmtree(folder / name)
     except OSError as error:
         raise OutputError(
-            f"The earlier model cannot be taken away: {error.strerror or error}.",
+            f"The earlier model cannot be deleted: {error.strerror or error}.",
             where=str(folder),
             next_step="Give another folder, or see to its permissions.",
         ) from error
@@ -79,7 +79,7 @@ def write_training(training: Training, folder: Path) -> None:
 
 
 def read_training(folder: Path) -> Training:
-    """What the last training in a folder was told.
+    """Photos and options of the last training in a folder.
 
     Raises:
         InputError: there was none.
@@ -90,6 +90,13 @@ def read_training(folder: Path) -> Training:
     if not file.is_file():
         raise _no_model(folder)
     return resolve(read_values(file), where=str(file))
+
+
+def holds(training: Training, folder: Path) -> bool:
+    """Whether the last training in a folder was this very one."""
+    source = training.source_path
+    here = replace(training, source_path=None if source is None else source.absolute())
+    return (folder / CONFIG).is_file() and read_training(folder) == here
 
 
 def write_model(model: VoxelModel, folder: Path, *, quantized: bool) -> Path:
@@ -117,7 +124,7 @@ def read_model(folder: Path) -> VoxelModel:
         raise InputError(
             "The training in this folder has not come to its end.",
             where=str(folder),
-            next_step=f"Let it go on: voxterra train --model_path {folder} --resume.",
+            next_step=f"Resume it: voxterra train --model_path {folder} --resume.",
         )
     raise _no_model(folder)
 
@@ -126,7 +133,7 @@ def with_source(training: Training, source_path: Path | None) -> Training:
     """The training, with photos that may have moved since.
 
     Raises:
-        InputError: nobody says where the photos are.
+        InputError: it is not known where the photos are.
     """
     if source_path is not None:
         return replace(training, source_path=source_path)

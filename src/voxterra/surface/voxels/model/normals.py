@@ -19,13 +19,14 @@ def normals_at(model: VoxelModel, points: NDArray[np.floating]) -> NDArray[np.fl
     Returns:
         (P, 3) float32; 0 where no voxel holds the point or the distance does not change.
     """
-    on_lattice = (np.asarray(points, np.float64) - model.origin) / model.spacing
+    cube = model.cube
+    on_lattice = (np.asarray(points, np.float64) - cube.origin) / cube.unit
     gradient = np.empty((len(points), 3), np.float32)
     finest = int(cell_size(model.level.max(initial=0)))
     # Vertices lie within rounding of the edges of their voxels.
     reach = 0.01 * finest
     keys = corner_keys(model.path, model.level)
-    table = corner_table(keys, finest, model.outside_level)
+    table = corner_table(keys, finest, cube.inside)
     mean_gradients(model.path, model.level, keys, table, model.sdf, on_lattice, reach, gradient)
     length = np.linalg.norm(gradient, axis=1, keepdims=True)
     return np.asarray(gradient / np.where(length > 0, length, 1), np.float32)

@@ -76,10 +76,8 @@ class Rendered:
 
 def to_device(model: VoxelModel, device: torch.device | str) -> Voxels:
     """The model's parameters as tensors on `device`."""
-    x, y, z = (float(c) for c in model.center)
-    cube = Cube((x, y, z), model.inside_edge, model.outside_level)
     octree = make_octree(
-        cube,
+        model.cube,
         torch.as_tensor(model.path, device=device),
         torch.as_tensor(model.level, device=device),
     )

@@ -15,7 +15,11 @@ from torch import Tensor
 
 from voxterra.kernels.voxels import math as layout
 from voxterra.kernels.voxels import ops_train
+from voxterra.surface.voxels.model.render import Voxels
+from voxterra.surface.voxels.octree import MAX_LEVEL
 
+LEVELS = MAX_LEVEL + 1
+"""Levels of an octree, each with a sharpness of its own."""
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-15
 """Of Adam. One number that every view pulls at needs a longer memory than the many others."""
 
@@ -34,6 +38,12 @@ class SharpnessFactor:
     m: Tensor
     v: Tensor
     steps: int = 0
+
+
+def set_sharpness(voxels: Voxels, value: float) -> None:
+    """Sharpness of each level: `value` over the edge of its voxels, in place."""
+    levels = torch.arange(LEVELS, device=voxels.device, dtype=torch.float32)
+    voxels.sharpness.copy_(value / voxels.octree.cube.edge * torch.exp2(levels))
 
 
 def create(device: torch.device | str) -> SharpnessFactor:

@@ -1,11 +1,13 @@
 """Octrees of voxels with shared corners: what the rest of the engine imports.
 
-`octree_lattice` holds the cube and the integers, `octree_build` the octree, `octree_query` what
-can be asked of it, `octree_split` how it changes, `octree_stencils` rows for finite differences.
+`lattice` has the integer lattice of the cube, `octree` the octree, `query` what can be asked of it,
+`refinement` how it changes, `differences` rows for finite differences, `footprint` the size of a
+pixel in it.
 """
 
+from voxterra.core.morton import LATTICE, MAX_LEVEL
+from voxterra.core.voxels import Cube
 from voxterra.surface.voxels.octree.differences import Stencils, stencils
-from voxterra.surface.voxels.octree.lattice import LATTICE, MAX_LEVEL, Cube
 from voxterra.surface.voxels.octree.octree import Octree, make_octree, uniform
 from voxterra.surface.voxels.octree.query import (
     corner_edge,

@@ -11,14 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from voxterra.surface.voxels.octree.lattice import (
-    KEY_MASK,
-    MAX_LEVEL,
-    coordinates_of,
-    find,
-    key_of,
-    lattice_of,
-)
+from voxterra.core.morton import KEY_MASK, MAX_LEVEL, coordinates_of, key_of, lattice_of
+from voxterra.surface.voxels.octree.lattice import find
 from voxterra.surface.voxels.octree.octree import Octree
 
 FIRST_LEVEL = 3
@@ -99,7 +93,7 @@ def _corners_of_cells(octree: Octree, level: int) -> Tensor:
     edge = 1 << (MAX_LEVEL - level)
     is_corner = torch.zeros(octree.corner_count, dtype=torch.bool, device=octree.device)
     for c in range(8):
-        step = (edge * (c >> 2 & 1) << 34) | (edge * (c >> 1 & 1) << 17) | edge * (c & 1)
+        step = key_of(*(edge * (c >> bit & 1) for bit in (2, 1, 0)))
         at = find(octree.corner_key, lower + step)
         is_corner[at[at >= 0]] = True
     return torch.nonzero(is_corner).flatten()

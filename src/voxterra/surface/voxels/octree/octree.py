@@ -13,15 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxterra.surface.voxels.octree.lattice import (
-    MAX_LEVEL,
-    PATH_BITS,
-    Cube,
-    cells_edge,
-    key_of,
-    lattice_of,
-    world_of,
-)
+from voxterra.core.morton import MAX_LEVEL, PATH_BITS, key_of, lattice_of
+from voxterra.core.voxels import Cube
+from voxterra.surface.voxels.octree.lattice import cells_edge, world_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +26,7 @@ class Octree:
         cube: where the root cube stands in world.
         path: int64[N], ascending.
         level: int8[N], root = 0.
-        corner_key: int64[M], ascending (see `octree_lattice`).
+        corner_key: int64[M], ascending (see `core.morton`).
         corner_index: int32[N, 8], corner c = 4x + 2y + z of each leaf.
         lo_size: float32[N, 4], lower corner (x, y, z) and edge [world].
         corner_start: int32[M + 1]; the slots around corner m are

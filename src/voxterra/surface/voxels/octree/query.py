@@ -5,14 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from voxterra.surface.voxels.octree.lattice import (
-    LATTICE,
-    cells_edge,
-    coordinates_of,
-    lattice_of,
-    path_of,
-    world_of,
-)
+from voxterra.core.morton import LATTICE, coordinates_of, lattice_of, path_of
+from voxterra.surface.voxels.octree.lattice import cells_edge, world_of
 from voxterra.surface.voxels.octree.octree import Octree
 
 CHUNK = 1 << 20

@@ -12,13 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from voxterra.surface.voxels.octree.lattice import (
-    MAX_LEVEL,
-    cells_edge,
-    coordinates_of,
-    find,
-    lattice_of,
-)
+from voxterra.core.morton import MAX_LEVEL, coordinates_of, lattice_of
+from voxterra.surface.voxels.octree.lattice import cells_edge, find
 from voxterra.surface.voxels.octree.octree import Octree, make_octree
 from voxterra.surface.voxels.octree.query import CHUNK, blend, locate_lattice
 

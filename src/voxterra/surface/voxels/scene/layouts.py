@@ -49,6 +49,27 @@ def idr_cameras(source: Path) -> Path | None:
     return next((source / name for name in IDR_CAMERAS if (source / name).is_file()), None)
 
 
+def has_cameras(source: Path) -> bool:
+    """Whether a folder has one of the layouts."""
+    transforms = any((source / name).is_file() for name in (TRANSFORMS, TRANSFORMS_TRAIN))
+    return transforms or colmap_folder(source) is not None or idr_cameras(source) is not None
+
+
+def list_photos(source: Path, image_dir_name: str) -> Listing:
+    """Photos with cameras, by the layout of a folder that `has_cameras`.
+
+    Raises:
+        InputError: what is there is damaged or not complete.
+    """
+    if (model := colmap_folder(source)) is not None:
+        return list_colmap(source, model, image_dir_name)
+    if any((source / name).is_file() for name in (TRANSFORMS, TRANSFORMS_TRAIN)):
+        return list_transforms(source, image_dir_name)
+    cameras = idr_cameras(source)
+    assert cameras is not None
+    return list_idr(source, cameras, image_dir_name)
+
+
 def list_colmap(source: Path, model: Path, image_dir_name: str) -> Listing:
     """A COLMAP model with its photos in `source/image_dir_name`.
 
@@ -110,7 +131,7 @@ def list_idr(source: Path, cameras: Path, image_dir_name: str) -> Listing:
         )
     photos = []
     for path, pose, K in zip(paths, posed.cam_from_world, posed.K):
-        with open_image(path) as image:  # the file of cameras does not tell the size
+        with open_image(path) as image:  # the file of cameras does not have the size
             width, height = image.size
         params = tuple(map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2])))
         name = path.relative_to(folder).as_posix()

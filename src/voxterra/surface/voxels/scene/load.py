@@ -19,8 +19,7 @@ from voxterra.core.scope import ScopedThreadPool
 from voxterra.errors import FormatError, InputError, MissingPartError, NoPhotosError, UsageError
 from voxterra.io.images import read_mask, read_rgb_alpha, same_shape
 from voxterra.surface.voxels.config import VoxelConfig
-from voxterra.surface.voxels.scene import layouts as formats
-from voxterra.surface.voxels.scene import panoramas
+from voxterra.surface.voxels.scene import layouts, panoramas
 from voxterra.surface.voxels.scene.photo_files import Listing, PhotoFile, points_of
 from voxterra.surface.voxels.scene.resize import shrink, training_size
 from voxterra.surface.voxels.scene.scene import (
@@ -56,7 +55,7 @@ def load_scene(
         config: what counts here are `res_downscale`, `res_width`, `eval`, `test_every`,
             `white_background`, `black_background` and `mask_mode`.
         image_dir_name: folder of the photos, for COLMAP, Nerfstudio and IDR.
-        progress: told after every photo.
+        progress: called after every photo.
 
     Raises:
         NoPhotosError: no such folder, or nothing in it that can be trained on.
@@ -72,17 +71,12 @@ def load_scene(
             where="--white_background, --black_background",
             next_step="Give one of them, or none: it is the colour of the photos' borders then.",
         )
-    if not source_path.is_dir():
-        raise NoPhotosError(
-            "There is no such folder.",
-            where=str(source_path),
-            next_step="Give the folder that holds the photos with their cameras.",
-        )
-    if (source_path / "stages").is_dir() or (source_path / "views.json").is_file():
+    check_source(source_path)
+    if _is_run(source_path):
         return _load_run(source_path, config, progress)
-    listing = list_photos(source_path, image_dir_name)
+    listing = _list_photos(source_path, image_dir_name)
     loaded = _load_all(listing.photos, config, progress)
-    # Opaque PNG files have an alpha channel too; it tells nothing about the object.
+    # Opaque PNG files have an alpha channel too; it says nothing about the object.
     any_mask = any(masks for _, masks in loaded)
     views = tuple(view if any_mask else replace(view, mask=None) for view, _ in loaded)
     points, warnings = listing.points, panoramas.stretched(listing.photos)
@@ -94,20 +88,19 @@ def load_scene(
     return finished_scene(scene, config)
 
 
-def list_photos(source: Path, image_dir_name: str) -> Listing:
-    """Photos with cameras, by whichever layout the folder has.
+def check_source(source: Path) -> None:
+    """Find out whether a folder has a layout that can be loaded, without reading its files.
 
     Raises:
-        NoPhotosError: none of them.
-        InputError: what is there is damaged or not complete.
+        NoPhotosError: no such folder, or none of the layouts.
     """
-    if (model := formats.colmap_folder(source)) is not None:
-        listing = formats.list_colmap(source, model, image_dir_name)
-    elif any((source / n).is_file() for n in (formats.TRANSFORMS, formats.TRANSFORMS_TRAIN)):
-        listing = formats.list_transforms(source, image_dir_name)
-    elif (cameras := formats.idr_cameras(source)) is not None:
-        listing = formats.list_idr(source, cameras, image_dir_name)
-    else:
+    if not source.is_dir():
+        raise NoPhotosError(
+            "There is no such folder.",
+            where=str(source),
+            next_step="Give the folder that holds the photos with their cameras.",
+        )
+    if not (_is_run(source) or layouts.has_cameras(source)):
         raise NoPhotosError(
             "There are no cameras here to train with.",
             where=str(source),
@@ -115,6 +108,20 @@ def list_photos(source: Path, image_dir_name: str) -> Listing:
             "transforms_train.json, or the folder of a run: voxterra run PHOTOS --out DIR "
             "--until depth makes one from photos.",
         )
+
+
+def _is_run(source: Path) -> bool:
+    return (source / "stages").is_dir() or (source / "views.json").is_file()
+
+
+def _list_photos(source: Path, image_dir_name: str) -> Listing:
+    """Photos with cameras, by whichever layout the folder has.
+
+    Raises:
+        NoPhotosError: none of them.
+        InputError: what is there is damaged or not complete.
+    """
+    listing = layouts.list_photos(source, image_dir_name)
     if not listing.photos:
         raise NoPhotosError(
             "The cameras here are of no photo.",

@@ -100,7 +100,7 @@ def photo_folder(source: Path, name: str) -> Path:
     """The folder of the photos.
 
     Raises:
-        NoPhotosError: there is no such folder; the folders that are there are told.
+        NoPhotosError: there is no such folder; the message lists those that are there.
     """
     folder = source / name
     if folder.is_dir():

@@ -106,7 +106,7 @@ class Scene:
         views: training views and those held out, in the order of the source (mostly of names).
         points: sparse points, or None.
         world_box: (x_min, y_min, z_min, x_max, y_max, z_max) of what is of interest, where the
-            source tells; in world.
+            source says; in world.
         source: where it came from, for messages and for the model's metadata.
         warnings: what is wrong with the input, though it can be used.
     """
@@ -141,8 +141,8 @@ def scene_from_depth_maps(
         config: what counts here is `res_downscale`, `res_width`, `eval`, `test_every` and
             `mask_mode`.
         points: sparse points of the same views, in the same order.
-        source: told with errors.
-        progress: told after every view.
+        source: for messages.
+        progress: called after every view.
 
     Raises:
         TooFewPhotosError: fewer than two views to train on.
@@ -280,7 +280,7 @@ def _hold_out(views: tuple[SceneView, ...], config: VoxelConfig) -> tuple[SceneV
 def _is_black(view: SceneView) -> bool:
     """Whether a photo shows nothing: a lens cap, a broken file; JPEG makes black up to 8."""
     if view.mask is not None and not view.mask.any():
-        return False  # told already
+        return False  # has its own warning
     shown = view.rgb if view.counts is None else view.rgb[view.counts]
     return int(shown.max(initial=0)) <= 8
 
@@ -312,4 +312,75 @@ def checked_prior(depth_map: DepthMap) -> DepthMap:
         depth=np.where(good, depth_map.depth, np.float32(0)),
         normal=np.where(good[..., None], depth_map.normal, np.float32(0)),
         confidence=np.where(good, depth_map.confidence, np.float32(0)),
+    )
+
+
+def usable_scene(scene: Scene) -> Scene:
+    """The scene without what cannot be used, with a warning for what was left out.
+
+    Depths, normals and confidences that are no number become unknown; so do negative depths.
+    Sparse points without a place are dropped.
+
+    Raises:
+        TooFewPhotosError: fewer than two views to train on.
+        InputError: a camera that is no camera, a photo or mask of another size than its camera's,
+            or a depth map without any number.
+    """
+    if count_photos(scene.training) < 2:
+        raise TooFewPhotosError(
+            "Training needs at least two photos.",
+            where=scene.source or None,
+            next_step="Add photos, or hold fewer out (--test_every).",
+        )
+    views = tuple(_usable(view) for view in scene.views)
+    return replace(scene, views=views, points=_usable_points(scene.points))
+
+
+def _usable(view: SceneView) -> SceneView:
+    camera, name = view.view, view.view.name
+    if not (np.isfinite(camera.K).all() and np.isfinite(camera.cam_from_world).all()):
+        raise InputError(
+            "The camera's pose or focal length is no number.",
+            where=name,
+            next_step="Do structure from motion again, or leave this photo out.",
+        )
+    size = (camera.height, camera.width)
+    for what, image in (("photo", view.rgb), ("mask", view.mask), ("mask", view.ignored)):
+        if image is not None and image.shape[:2] != size:
+            raise InputError(
+                f"The {what} is {image.shape[1]} x {image.shape[0]} pixels, its camera "
+                f"{size[1]} x {size[0]}.",
+                where=name,
+                next_step="Give photos and masks of the size that the cameras were found with.",
+            )
+    if view.prior is None:
+        return view
+    prior = checked_prior(view.prior)
+    below = prior.depth < 0
+    if below.any():
+        prior = replace(prior, depth=np.where(below, np.float32(0), prior.depth))
+        logger.warning(
+            "depth map of %s: %d of %d depths are negative; they are taken as unknown",
+            name, np.count_nonzero(below), below.size,
+        )  # fmt: skip
+    return replace(view, prior=prior)
+
+
+def _usable_points(points: ScenePoints | None) -> ScenePoints | None:
+    if points is None or not len(points):
+        return None
+    good = np.asarray(np.isfinite(points.positions).all(axis=1))
+    if good.all():
+        return points
+    logger.warning("%d of %d sparse points are at no place; left out", (~good).sum(), len(good))
+    if not good.any():
+        return None
+    seen, new = good[points.point], np.cumsum(good) - 1
+    before = np.concatenate([[0], np.cumsum(seen)])
+    colors = None if points.colors is None else points.colors[good]
+    return ScenePoints(
+        points.positions[good],
+        before[points.view_start].astype(np.int64),
+        new[points.point[seen]].astype(np.int64),
+        colors,
     )

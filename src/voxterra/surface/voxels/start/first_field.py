@@ -51,7 +51,7 @@ class InitReport:
         samples: known depth pixels, points, or 0.
         band: distances up to this are measured, farther ones are estimates [world units].
         measured, inside, unknown: parts of the main bound that measurements touch, that are
-            inside the first surface, and that no view told of and were filled.
+            inside the first surface, and that no view showed and were filled.
         shell: radius of the far shell, 0 = none [world units].
     """
 
@@ -230,7 +230,7 @@ def _shell_radius(scene: Scene, used: Sequence[int], cube: Cube, config: VoxelCo
     plain = config.white_background or config.black_background
     if masked or plain or cube.outside_level == 0:
         return 0.0
-    root_half = cube.inside_edge * 2.0**cube.outside_level / 2
+    root_half = cube.edge / 2
     centers = np.array([scene.views[i].view.center_in_world for i in used])
     farthest = float(np.linalg.norm(centers - np.array(cube.center), axis=1).max())
     radius = max(_SHELL * root_half, 1.2 * farthest)

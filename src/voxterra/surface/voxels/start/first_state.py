@@ -14,16 +14,12 @@ from voxterra.kernels.voxels import math as layout
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.model.render import Voxels, rasterize
+from voxterra.surface.voxels.model.sharpness import LEVELS, set_sharpness
 from voxterra.surface.voxels.octree import Cube, Octree, corner_positions, keep, make_octree
+from voxterra.surface.voxels.octree.footprint import smallest_footprint
+from voxterra.surface.voxels.octree.query import crossing, inside_main
 from voxterra.surface.voxels.scene.scene import Scene
-from voxterra.surface.voxels.start.allocate import (
-    SHELL,
-    allocate,
-    crossing,
-    graded,
-    inside_main,
-    smallest_footprint,
-)
+from voxterra.surface.voxels.start.allocate import SHELL, allocate, graded
 from voxterra.surface.voxels.start.first_field import InitialField, initial_sdf
 from voxterra.surface.voxels.start.subdivide import (
     COARSER,
@@ -34,7 +30,7 @@ from voxterra.surface.voxels.start.subdivide import (
 )
 from voxterra.surface.voxels.training.adapt import clear
 from voxterra.surface.voxels.training.anchor import make_anchor
-from voxterra.surface.voxels.training.state import MAX_LEVELS, TrainState, fresh_moments
+from voxterra.surface.voxels.training.state import TrainState, fresh_moments
 from voxterra.surface.voxels.training.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -191,14 +187,6 @@ def _check_room(
         )  # fmt: skip
 
 
-def set_sharpness(voxels: Voxels, value: float) -> None:
-    """Sharpness of each level: `value` over the edge of its voxels, in place."""
-    cube = voxels.octree.cube
-    edge = cube.inside_edge * 2.0**cube.outside_level
-    levels = torch.arange(MAX_LEVELS, device=voxels.device, dtype=torch.float32)
-    voxels.sharpness.copy_(value / edge * torch.exp2(levels))
-
-
 @torch.no_grad()
 def seed_colors(voxels: Voxels, targets: tuple[Target, ...]) -> None:
     """Mean colour of the images at each voxel where a view's surface is near it, in place."""
@@ -233,7 +221,7 @@ def _gray(octree: Octree, sdf: Tensor, config: VoxelConfig, targets: tuple[Targe
         sdf.float().contiguous(),
         torch.zeros(n, 3, device=device),
         torch.zeros(n, coefficients - 1, 3, device=device),
-        torch.ones(MAX_LEVELS, device=device),
+        torch.ones(LEVELS, device=device),
         _background(config, targets, device),
     )
     set_sharpness(voxels, config.sharpness)

@@ -1,8 +1,8 @@
 """The first surface from depth maps: free space is carved, what nobody saw is filled.
 
 A point in front of a depth is free, one just behind it inside; measured distances are averaged.
-What no view tells of takes the side of the nearest thing that is told, so that hollow things are
-solid, the ground goes on sideways, and a shadow behind a thing is no wall.
+What no view shows takes the side of the nearest thing that one does, so that hollow things are
+solid, the ground continues sideways, and a shadow behind a thing is no wall.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Carved:
         field: signed distances (P,) float32 of (P, 3) float32 points in world.
         band: half width of the band of measurements [world units].
         measured, inside, unknown: parts of the main bound's grid nodes that a depth measures, that
-            are inside, and that no view tells of.
+            are inside, and that no view shows.
     """
 
     field: Field
@@ -189,10 +189,10 @@ def carve_field(
         band: half width of the band of measurements [world units].
         relative: the band is at least this part of the depth.
         blank: views without depth that make a point free, and for each view with something in
-            front of it: sky, or nothing around an object; 0 = they tell nothing.
+            front of it: sky, or nothing around an object; 0 = they count for nothing.
 
     Raises:
-        InputError: no view tells anything of the main bound.
+        InputError: no view shows anything of the main bound.
     """
     half = cube.inside_edge / 2
     cell = cube.inside_edge / GRID
@@ -207,12 +207,12 @@ def carve_field(
         part = slice(first, first + slab)
         mesh = np.meshgrid(ends[0][part], ends[1], ends[2], indexing="ij")
         points = np.stack([m.ravel() for m in mesh], axis=1).astype(np.float32)
-        told = tell(looks, points, coarse_band, relative, 3.0 * coarse_band, box, blank)
-        state[part], value[part] = (a.reshape(-1, GRID + 1, GRID + 1) for a in told)
+        parts = evidence_at(looks, points, coarse_band, relative, 3.0 * coarse_band, box, blank)
+        state[part], value[part] = (a.reshape(-1, GRID + 1, GRID + 1) for a in parts)
     unknown = float((state == carve.UNKNOWN).mean())
     if unknown == 1.0:
         raise InputError(
-            "No depth map and no mask tells anything of the space inside the bound.",
+            "No depth map and no mask shows anything of the space inside the bound.",
             where="--bound",
             next_step="Choose a bound that holds the scene, or leave it to Voxterra.",
         )
@@ -223,7 +223,7 @@ def carve_field(
         out = np.empty(len(points), np.float32)
         for first in range(0, len(points), _CHUNK):
             part = np.ascontiguousarray(points[first : first + _CHUNK], np.float32)
-            side, distance = tell(looks, part, band, relative, 1.5 * cell, box, blank)
+            side, distance = evidence_at(looks, part, band, relative, 1.5 * cell, box, blank)
             carve.finish(part, side, distance, grid, box, np.float32(cell))
             out[first : first + _CHUNK] = distance
         return out
@@ -232,7 +232,7 @@ def carve_field(
     return Carved(field, band, measured, float((grid < 0).mean()), unknown)
 
 
-def tell(
+def evidence_at(
     looks: Sequence[Look],
     points: NDArray[np.float32],
     band: float,

@@ -17,8 +17,8 @@ from torch import Tensor
 from voxterra.kernels.voxels import math as layout
 from voxterra.surface.voxels.model.render import Voxels
 from voxterra.surface.voxels.octree import Octree, corner_positions, split
-from voxterra.surface.voxels.octree.query import voxel_centers
-from voxterra.surface.voxels.start.allocate import crossing, min_abs, pixel_footprints
+from voxterra.surface.voxels.octree.footprint import pixel_footprints
+from voxterra.surface.voxels.octree.query import crossing, min_abs, voxel_centers
 from voxterra.surface.voxels.training.adapt import max_weights
 from voxterra.surface.voxels.training.targets import Target
 

@@ -1,6 +1,6 @@
 """Split voxels where the surface asks for detail, prune those far from it; moments are kept.
 
-The rules are those of SVRecon and SVRaster as told in their papers: early on every voxel that the
+The rules are those of SVRecon and SVRaster as their papers give them: early on every voxel that the
 surface crosses is split, stage by stage; later those whose blending the loss depends on most.
 """
 
@@ -19,7 +19,8 @@ from voxterra.kernels.voxels.plan import View
 from voxterra.surface.voxels.config import VoxelConfig
 from voxterra.surface.voxels.model.render import Voxels, rasterize
 from voxterra.surface.voxels.octree import Octree, keep, split, transfer_corners
-from voxterra.surface.voxels.start.allocate import crossing, inside_main, min_abs, pixel_footprints
+from voxterra.surface.voxels.octree.footprint import pixel_footprints
+from voxterra.surface.voxels.octree.query import crossing, inside_main, min_abs
 from voxterra.surface.voxels.training.anchor import Anchor
 from voxterra.surface.voxels.training.free_space import clear_free_space
 from voxterra.surface.voxels.training.schedule import Schedule

@@ -1,7 +1,7 @@
 """Free space is what photos look through: distances there that turned negative are turned back.
 
 A ray that enters a voxel where the distance is negative already loses no light while it rises, so
-nothing the photos show can tell such a place from free space, and the smoothness terms leave
+nothing in the photos distinguishes such a place from free space, and the smoothness terms leave
 sheets of surface there that face away from every camera. But where a view's rendered surface lies
 behind a point, the point is free.
 """

@@ -1,7 +1,7 @@
 """The two multi-view terms in training: each view against a random neighbour of it.
 
 Neighbours are chosen once, from the model as it is when the terms begin, and go into checkpoints;
-what is random is drawn from the training's generator. So a training that goes on from a checkpoint
+what is random is drawn from the training's generator. So a training that resumes from a checkpoint
 repeats the one that was never stopped.
 """
 

@@ -1,5 +1,5 @@
-"""What a training does when memory is full, a GPU's or the machine's: it goes on with less, and
-says so.
+"""What a training does when memory is full, a GPU's or the machine's: it continues with less, and
+logs a warning.
 
 In turn: memory that torch keeps for later is given back, then that of recorded losses, the images
 of a GPU move to the CPU, renders get as small as the images (`ss` 1), images half as large. A start
@@ -40,7 +40,7 @@ _FREED_AT_MOST = 20
 
 
 @dataclass
-class Room:
+class Resources:
     """What a training keeps beside its state, and can do with less of.
 
     Attributes:
@@ -80,7 +80,7 @@ def free() -> None:
 
 
 def within_memory(
-    work: Callable[[], T], room: Room, cube: Cube, config: VoxelConfig, where: str
+    work: Callable[[], T], resources: Resources, cube: Cube, config: VoxelConfig, where: str
 ) -> T:
     """Result of `work`, which is done again with less in memory while the memory is full.
 
@@ -95,13 +95,15 @@ def within_memory(
             reason = reason_of(error)
         # Only out here are the tensors of what failed gone.
         free()
-        failed, room.freed = failed + 1, room.freed + 1
-        if failed == 1 and room.freed <= _FREED_AT_MOST:
+        failed, resources.freed = failed + 1, resources.freed + 1
+        if failed == 1 and resources.freed <= _FREED_AT_MOST:
             continue
-        told = _relieve(room, cube, config)
-        if told is None:
-            raise too_full(where, room.max_voxels, reason, room.device)
-        logger.warning("%s is full at %s: going on with %s.", _whole(room.device), where, told)
+        instead = _relieve(resources, cube, config)
+        if instead is None:
+            raise too_full(where, resources.max_voxels, reason, resources.device)
+        logger.warning(
+            "%s is full at %s: continues with %s.", _whole(resources.device), where, instead
+        )
 
 
 def with_fewer_voxels(
@@ -122,7 +124,7 @@ def with_fewer_voxels(
             break
         max_voxels = max(1, max_voxels // 2)
         logger.warning(
-            "%s is full at the start: going on with at most %d voxels.", _whole(device), max_voxels
+            "%s is full at the start: continues with at most %d voxels.", _whole(device), max_voxels
         )
     raise too_full("the start of the training", max_voxels, reason, device)
 
@@ -144,31 +146,31 @@ def _whole(device: torch.device) -> str:
     return text[0].upper() + text[1:]
 
 
-def _relieve(room: Room, cube: Cube, config: VoxelConfig) -> str | None:
+def _relieve(resources: Resources, cube: Cube, config: VoxelConfig) -> str | None:
     """Do without something more; what that is, or None if nothing is left."""
-    targets = room.targets
-    if room.losses.drop():
+    targets = resources.targets
+    if resources.losses.drop():
         free()
         return "losses computed step by step"
     if any(target.rgb.device.type != "cpu" for target in targets):
-        room.targets = tuple(_on_cpu(target) for target in targets)
-        told = "the images in the CPU's memory"
+        resources.targets = tuple(_on_cpu(target) for target in targets)
+        instead = "the images in the CPU's memory"
     elif any(t.kernel.width > t.view.width or t.kernel.height > t.view.height for t in targets):
-        room.targets = tuple(
+        resources.targets = tuple(
             replace(t, kernel=kernel_view(t.view, cube, t.kernel.camera.device)) for t in targets
         )
-        told = "renders as small as the images (--ss 1)"
+        instead = "renders as small as the images (--ss 1)"
     elif min(min(target.rgb.shape[:2]) for target in targets) >= 2 * _SMALLEST_SIDE:
-        room.targets = tuple(halved(target, cube) for target in targets)
-        view = max((target.view for target in room.targets), key=lambda v: v.width * v.height)
-        told = f"images half as large ({view.width}x{view.height} at most)"
+        resources.targets = tuple(halved(target, cube) for target in targets)
+        view = max((target.view for target in resources.targets), key=lambda v: v.width * v.height)
+        instead = f"images half as large ({view.width}x{view.height} at most)"
     else:
         return None
-    if room.companions is not None:
-        room.companions = None
+    if resources.companions is not None:
+        resources.companions = None
         free()
-        room.companions = make_companions(room.targets, cube, config)
-    return told
+        resources.companions = make_companions(resources.targets, cube, config)
+    return instead
 
 
 def _on_cpu(target: Target) -> Target:
@@ -180,7 +182,7 @@ def _on_cpu(target: Target) -> Target:
     return replace(target, rgb=target.rgb.cpu(), mask=mask, ignored=ignored, prior=prior)
 
 
-def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None:
+def adapted(state: TrainState, work: Callable[[int], T], resources: Resources) -> T | None:
     """Result of an adaptation of `state`, which is given the voxels that there may be.
 
     While the memory is full, the voxels may grow by half as many; None: it was left out.
@@ -189,7 +191,7 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
         ReconstructionError: it failed halfway, and what it began with is not known.
     """
     kept = None
-    if tight(state, room):
+    if tight(state, resources):
         try:
             kept = _copied(state)
         except Full as error:  # the machine has no room for it: it may do without
@@ -197,10 +199,10 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
     before = state.voxels.octree
     for attempt in range(4):
         try:
-            return work(room.max_voxels)
+            return work(resources.max_voxels)
         except Full as error:
             reason = reason_of(error)
-        room.losses.drop()
+        resources.losses.drop()
         free()
         if not (state.voxels.octree is before and consistent(state)):
             if kept is not None:
@@ -208,24 +210,27 @@ def adapted(state: TrainState, work: Callable[[int], T], room: Room) -> T | None
                 before = state.voxels.octree
             elif not consistent(state):
                 where = f"iteration {state.iteration}"
-                raise too_full(where, room.max_voxels, reason, room.device)
+                raise too_full(where, resources.max_voxels, reason, resources.device)
         if attempt:
-            grow = max(0, room.max_voxels - len(state.voxels)) // 2 if attempt < 2 else 0
-            _at_most(room, len(state.voxels) + grow, state.iteration)
+            grow = max(0, resources.max_voxels - len(state.voxels)) // 2 if attempt < 2 else 0
+            _at_most(resources, len(state.voxels) + grow, state.iteration)
     logger.warning("Voxels are neither split nor pruned at iteration %d.", state.iteration)
     return None
 
 
-def _at_most(room: Room, voxels: int, iteration: int) -> None:
-    less, room.max_voxels = voxels < 0.99 * room.max_voxels, min(room.max_voxels, voxels)
+def _at_most(resources: Resources, voxels: int, iteration: int) -> None:
+    less, resources.max_voxels = (
+        voxels < 0.99 * resources.max_voxels,
+        min(resources.max_voxels, voxels),
+    )
     if less:
         logger.warning(
-            "%s is full at iteration %d: going on with at most %d voxels.",
-            _whole(room.device), iteration, voxels,
+            "%s is full at iteration %d: continues with at most %d voxels.",
+            _whole(resources.device), iteration, voxels,
         )  # fmt: skip
 
 
-def tight(state: TrainState, room: Room) -> bool:
+def tight(state: TrainState, resources: Resources) -> bool:
     """Whether an adaptation, which renders all views, may not fit.
 
     Free memory lies in pieces, so that half of it is counted.
@@ -235,8 +240,10 @@ def tight(state: TrainState, room: Room) -> bool:
     if available is None:
         return False
     degree = state.voxels.degree
-    needed = room.max_voxels * voxel_bytes(degree, device) - len(state.voxels) * state_bytes(degree)
-    needed += pixel_bytes(room.targets)
+    needed = resources.max_voxels * voxel_bytes(degree, device) - len(state.voxels) * state_bytes(
+        degree
+    )
+    needed += pixel_bytes(resources.targets)
     return needed > 0.5 * available
 
 

@@ -14,19 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxterra.errors import FormatError, is_out_of_memory
+from voxterra.errors import FormatError, InputError, UsageError, is_out_of_memory
 from voxterra.io.files.atomic import atomic_path
 from voxterra.io.files.disk import cannot_write
+from voxterra.surface.voxels.config import VoxelConfig
+from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.losses.exposure import Exposures
 from voxterra.surface.voxels.model.render import Voxels
-from voxterra.surface.voxels.model.sharpness import SharpnessFactor
+from voxterra.surface.voxels.model.sharpness import LEVELS, SharpnessFactor
 from voxterra.surface.voxels.octree import Cube, make_octree
+from voxterra.surface.voxels.scene.scene import Scene
 from voxterra.surface.voxels.training.anchor import Anchor
 
 logger = logging.getLogger(__name__)
 
 VERSION = 1
-MAX_LEVELS = 17
 _DAMAGE = (
     OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, AttributeError, IndexError,
     pickle.UnpicklingError, zipfile.BadZipFile, struct.error,
@@ -171,7 +173,7 @@ def consistent(state: TrainState) -> bool:
         and shs[0] == n
         and shs[2] == 3
         and shs[1] + 1 == (voxels.degree + 1) ** 2
-        and voxels.sharpness.shape == (MAX_LEVELS,)
+        and voxels.sharpness.shape == (LEVELS,)
         and voxels.background.shape == (3,)
         and state.priority.shape == (n,)
         and (
@@ -208,8 +210,8 @@ def load_state(path: Path, device: torch.device) -> TrainState:
         raise FormatError(
             f"This checkpoint cannot be used ({type(error).__name__}: {reason}).",
             where=str(path),
-            next_step="Delete it: the training then goes on from the checkpoint before it, or "
-            "begins anew where there is none.",
+            next_step="Delete it: the training then resumes from the checkpoint before it, or "
+            "starts over where there is none.",
         ) from error
 
 
@@ -226,9 +228,66 @@ def load_latest(path: Path, device: torch.device) -> TrainState | None:
         except FormatError as error:
             if file is there[-1]:
                 raise
-            logger.warning("%s %s: going on from the one before.", error.what, error.where)
+            logger.warning("%s %s: resumes from the one before.", error.what, error.where)
     return None
 
 
 def _on_cpu(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.cpu()
+
+
+def checkpoint_of(out: Path) -> Path:
+    """The last checkpoint of a model folder."""
+    return out / "checkpoints" / "last.pt"
+
+
+def resumed(
+    scene: Scene, config: VoxelConfig, out: Path, device: torch.device
+) -> TrainState | None:
+    """The state of the last checkpoint in `out` that can be read; None: there is none.
+
+    Raises:
+        FormatError: every checkpoint is damaged.
+        InputError: it was trained on other photos.
+        UsageError: it was trained with options that cannot change on the way.
+    """
+    checkpoint = checkpoint_of(out)
+    state = load_latest(checkpoint, device)
+    if state is None:
+        return None
+    _check_views(state, scene, checkpoint)
+    if state.voxels.degree != config.sh_degree:
+        raise UsageError(
+            f"The colours of the checkpoint have degree {state.voxels.degree}, not "
+            f"{config.sh_degree}.",
+            where=f"--sh_degree, {checkpoint}",
+            next_step=f"Resume with --sh_degree {state.voxels.degree}, or start over "
+            "(--overwrite).",
+        )
+    if not config.exposure:
+        state.exposure = None
+    elif state.exposure is None:
+        state.exposure = exposure.create(len(scene.training), device)
+    if state.iteration >= config.n_iter:
+        logger.warning(
+            "The checkpoint has %d iterations already; --n_iter %d asks for no more.",
+            state.iteration, config.n_iter,
+        )  # fmt: skip
+    return state
+
+
+def _check_views(state: TrainState, scene: Scene, checkpoint: Path) -> None:
+    names = tuple(view.view.name for view in scene.training)
+    if not state.views or state.views == names:
+        state.views = names
+        return
+    more, fewer = set(names) - set(state.views), set(state.views) - set(names)
+    changed = [f"{len(more)} are new ({min(more)})"] if more else []
+    changed += [f"{len(fewer)} are gone ({min(fewer)})"] if fewer else []
+    raise InputError(
+        "The checkpoint was trained on other photos: "
+        f"{' and '.join(changed) or 'their order differs'}.",
+        where=str(checkpoint),
+        next_step="Give the same photos and the same --eval and --test_every, or start over "
+        "(--overwrite).",
+    )

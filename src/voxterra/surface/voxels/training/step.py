@@ -16,7 +16,6 @@ from voxterra.surface.voxels.losses import exposure
 from voxterra.surface.voxels.model import sharpness
 from voxterra.surface.voxels.model.render import Voxels, rasterize
 from voxterra.surface.voxels.octree import Stencils, corner_edge, stencils
-from voxterra.surface.voxels.start.first_state import set_sharpness
 from voxterra.surface.voxels.training.anchor import pull
 from voxterra.surface.voxels.training.objective import (
     Extra,
@@ -47,7 +46,7 @@ RATES = {
 
 @dataclass(frozen=True)
 class Tables:
-    """What follows from the octree alone; made anew when it changes.
+    """What follows from the octree alone; made again when it changes.
 
     Attributes:
         stencils: lattice points with their neighbours.
@@ -83,10 +82,10 @@ def step(
     """Train on one view, in place; `losses` computes what `image_loss` does.
 
     Raises:
-        ReconstructionError: a loss or gradient is not finite (told when statistics are read).
+        ReconstructionError: a loss or gradient is not finite (raised when statistics are read).
     """
     voxels, schedule = state.voxels, Schedule(config)
-    set_sharpness(voxels, schedule.sharpness(state.iteration))
+    sharpness.set_sharpness(voxels, schedule.sharpness(state.iteration))
     sharpness.apply(state.sharpness, voxels.sharpness)
     record, rect, bins, forward = rasterize(
         voxels,
@@ -202,7 +201,7 @@ def require_finite(state: TrainState, objective: Objective, name: str) -> None:
             sharpness is out of all proportion.
     """
     voxels, cube = state.voxels, state.voxels.octree.cube
-    widest = 2.0 * cube.inside_edge * 2.0**cube.outside_level
+    widest = 2.0 * cube.edge
     tensors = {"distances": (voxels.sdf, widest), "colours": (voxels.sh0, FAR_COLOR)}
     if voxels.shs.numel():
         tensors["view-dependent colours"] = (voxels.shs, FAR_COLOR)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import tyro
 
-from voxterra.cli.svraster_options import option_lines, read_words, wants_help
-from voxterra.cli.train import require_torch, told_progress, warn_on_stderr
+from voxterra.cli.arguments import parse
+from voxterra.cli.display import showing, warnings_on_stderr
+from voxterra.cli.svraster_options import plain_words
 from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
 from voxterra.core.voxels import VoxelModel
@@ -17,14 +21,14 @@ from voxterra.errors import MissingPartError, ReconstructionError, UsageError
 
 Box = tuple[float, float, float, float, float, float]
 
-INTRO = """\
-usage: voxterra mesh OUT [options]          OUT: the folder of a trained model (voxterra train)
-       voxterra mesh RUN [options]          RUN: the folder of a run; voxterra mesh RUN --help
-
+DESCRIPTION = """\
 The surface of a trained model as a mesh with colours, by --method: sdf takes it from the voxels
 themselves (closed, crack-free across levels), tsdf fuses the depths that the training views see
 (no inner walls). Written as PLY in the world's coordinates and as GLB for viewers, the two methods
 under names of their own: mesh.ply and mesh_tsdf.ply.
+
+OUT is the folder of a trained model (voxterra train). Of a run, the step is done again:
+voxterra mesh RUN --help lists its options.
 
 Examples:
   voxterra mesh out
@@ -33,29 +37,37 @@ Examples:
   voxterra mesh out --measured             (of a model that was trained with --stereo)
   voxterra mesh runs/site                  (the step of a run: clean, simplify, texture)
 """
-_KINDS: dict[str, Any] = {
-    "model_path": Path,
-    "method": Literal["sdf", "tsdf"],
-    "out": Path,
-    "bound": Box,
-    "measured": bool,
-    "voxel_size": float,
-    "device": Literal["auto", "cpu", "cuda"],
-}
-_HELPS = {
-    "model_path": "The trained model; it may stand without the name.",
-    "method": "sdf: from the voxels; tsdf: from the depths that the training views see.",
-    "out": "The file: .ply or .glb. Without it, mesh.ply and mesh.glb in the model's folder, with "
-    "tsdf mesh_tsdf.ply and mesh_tsdf.glb.",
-    "measured": "Only what two depth maps of the training's stereo measured: without what was made "
-    "up where there is nothing to see, as a table around an object.",
-    "bound": "World box to clip to, instead of the main bound of the training.",
-    "voxel_size": "Cells of tsdf, in world units; without it, from the size of a pixel.",
-    "device": "Where tsdf renders.",
-}
 _OF_A_RUN = {"--surface.voxel-size-m": "--voxel_size", "--surface.bounds-m": "--bound"}
 """Options of a run's fusion, which its errors name, and what they are called here."""
-_DEFAULTS = {"method": "sdf", "device": "auto"}
+_MEASURED_IN = 2
+
+
+@dataclass(frozen=True)
+class MeshArguments:
+    """Options of `voxterra mesh` for a trained model."""
+
+    model_path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
+    """The trained model."""
+    method: Literal["sdf", "tsdf"] = "sdf"
+    """sdf: from the voxels; tsdf: from the depths that the training views see."""
+    out: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: in the model's folder)"),
+    ] = None
+    """The file: .ply or .glb."""
+    bound: Annotated[
+        Box | None, tyro.conf.arg(help_behavior_hint="(default: the main bound of the training)")
+    ] = None
+    """World box to clip to: x_min y_min z_min x_max y_max z_max."""
+    measured: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Only what two depth maps of the training's stereo measured: without what was made up where
+    there is nothing to see, as a table around an object."""
+    voxel_size: Annotated[
+        float | None, tyro.conf.arg(help_behavior_hint="(default: from the size of a pixel)")
+    ] = None
+    """Cells of tsdf, in world units."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where tsdf renders."""
 
 
 def run(args: list[str]) -> int:
@@ -69,24 +81,19 @@ def run(args: list[str]) -> int:
         from voxterra.cli import steps
 
         return steps.run(["mesh", *args])
-    if wants_help(args):
-        print(INTRO, *option_lines(_KINDS, _KINDS, _HELPS, _DEFAULTS), sep="\n")
-        raise SystemExit(0)
-    warn_on_stderr()
-    given = {**_DEFAULTS, **read_words(args, _KINDS, verb="mesh", positional=("model_path",))}
-    folder: Path = given["model_path"]
+    warnings_on_stderr()
+    words = plain_words(args, switches={"measured"}, positional="model_path")
+    given = parse(MeshArguments, words, verb="mesh", description=DESCRIPTION)
     _check_numbers(given)
     from voxterra.surface.voxels.model.folder import read_model
 
-    targets = _targets(given.get("out"), folder, given["method"])
-    frame = _frame_writer()
-    model = read_model(folder)
-    maps = _stereo_maps(folder) if given.get("measured") else None
-    mesh = _extracted(model, folder, given)
-    if maps is not None:
-        mesh = _measured(mesh, maps)
+    targets = _targets(given)
+    write = _writer()
+    model = read_model(given.model_path)
+    maps = _stereo_maps(given.model_path) if given.measured else None
+    mesh = _made(model, given, maps)
     for target in targets:
-        frame(mesh, target, model)
+        write(mesh, target, model)
         megabytes = target.stat().st_size / 1e6
         print(f"{target}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, "
               f"{megabytes:.1f} MB")  # fmt: skip
@@ -103,28 +110,28 @@ def _is_for_a_model(args: list[str]) -> bool:
     return named or own or set(args) <= {"-h", "--help"}
 
 
-def _targets(out: Path | None, folder: Path, method: str) -> list[Path]:
-    """Files to write; without `out` no method writes over the mesh of the other."""
+def _targets(given: MeshArguments) -> list[Path]:
+    """Files to write; without `--out` no method overwrites the mesh of the other."""
     from voxterra.surface.voxels.model.folder import MESH_KINDS, MESHES
 
-    if out is None:
-        return [folder / f"{MESHES[method]}{kind}" for kind in MESH_KINDS]
-    if out.suffix.lower() not in MESH_KINDS:
+    if given.out is None:
+        return [given.model_path / f"{MESHES[given.method]}{kind}" for kind in MESH_KINDS]
+    if given.out.suffix.lower() not in MESH_KINDS:
         raise UsageError(
-            f"A mesh cannot be written as '{out.suffix or out.name}'.",
+            f"A mesh cannot be written as '{given.out.suffix or given.out.name}'.",
             where="--out",
             next_step="Give a file that ends in .ply or .glb.",
         )
-    return [out]
+    return [given.out]
 
 
-def _check_numbers(given: dict[str, Any]) -> None:
+def _check_numbers(given: MeshArguments) -> None:
     """Refuse numbers that no surface can be made with.
 
     Raises:
         UsageError: a bound that is no box, or cells without a size.
     """
-    bounds, size = given.get("bound"), given.get("voxel_size")
+    bounds, size = given.bound, given.voxel_size
     if bounds is not None and not all(
         math.isfinite(a) and math.isfinite(b) and a < b for a, b in zip(bounds[:3], bounds[3:])
     ):
@@ -139,7 +146,7 @@ def _check_numbers(given: dict[str, Any]) -> None:
             where="--voxel_size",
             next_step="Give a length above 0 in world units, or leave it to the size of a pixel.",
         )
-    if size is not None and given["method"] != "tsdf":
+    if size is not None and given.method != "tsdf":
         raise UsageError(
             "Only the mesh of --method tsdf has cells of a size.",
             where="--voxel_size",
@@ -147,43 +154,26 @@ def _check_numbers(given: dict[str, Any]) -> None:
         )
 
 
-def _extracted(model: VoxelModel, folder: Path, given: dict[str, Any]) -> TriMesh:
-    bounds = given.get("bound")
-    if given["method"] == "sdf":
-        from voxterra.surface.voxels.mesh.extract import extract_mesh
-
-        return extract_mesh(model, bounds=bounds, progress=told_progress("mesh"))
-    require_torch()
+def _made(model: VoxelModel, given: MeshArguments, maps: DepthMaps | None) -> TriMesh:
     from voxterra.io.depth_store import DepthStore
-    from voxterra.surface.fusion.config import FusionConfig
-    from voxterra.surface.voxels.config import VoxelConfig
-    from voxterra.surface.voxels.device import choose_device
-    from voxterra.surface.voxels.mesh.clip import clip_to_box
-    from voxterra.surface.voxels.mesh.extract import extract_tsdf
-    from voxterra.surface.voxels.model.depth_maps import depth_maps_of
-    from voxterra.surface.voxels.model.render import to_device
+    from voxterra.surface.voxels.mesh.make import MeshOptions, make_mesh
 
-    views = DepthStore(folder).views  # of the training; no photo is needed
-    voxels = to_device(model, choose_device(VoxelConfig(device=given["device"])))
-    size = given.get("voxel_size")
-    config = FusionConfig(bounds_m=bounds or _main_bound(model), voxel_size_m=size)
+    options = MeshOptions(
+        method=given.method,
+        bounds=given.bound,
+        voxel_size=given.voxel_size,
+        measured_in=0 if maps is None else _MEASURED_IN,
+        device=given.device,
+    )
+    # The views of the training; no photo is needed.
+    views = DepthStore(given.model_path).views if given.method == "tsdf" else ()
     try:
-        mesh = extract_tsdf(depth_maps_of(voxels, views), config, progress=told_progress("mesh"))
+        with showing("mesh") as progress:
+            return make_mesh(model, options, views=views, maps=maps, progress=progress)
     except ReconstructionError as error:
         raise ReconstructionError(
             error.what, where=_named_here(error.where), next_step=_named_here(error.next_step)
         ) from error
-    if bounds is None:
-        return mesh
-    # The fusion keeps whole blocks of cells.
-    mesh = clip_to_box(mesh, np.array(bounds[:3]), np.array(bounds[3:]))
-    if len(mesh.faces) == 0:
-        raise ReconstructionError(
-            "There is no surface in this box.",
-            where="--bound",
-            next_step="Give another box, in the world of the cameras, or none.",
-        )
-    return mesh
 
 
 def _named_here(text: str | None) -> str | None:
@@ -205,7 +195,7 @@ def _stereo_maps(folder: Path) -> DepthMaps:
         raise UsageError(
             "There are no depth maps beside this model.",
             where=str(maps),
-            next_step="Train with --stereo, or leave --measured away.",
+            next_step="Train with --stereo, or leave --measured out.",
         )
     stereo = DepthStore(maps)
     trained = np.array([view.cam_from_world for view in DepthStore(folder).views])
@@ -217,30 +207,12 @@ def _stereo_maps(folder: Path) -> DepthMaps:
         raise UsageError(
             "The depth maps beside this model are of other cameras than it was trained with.",
             where=str(maps),
-            next_step="Train with --stereo, or leave --measured away.",
+            next_step="Train with --stereo, or leave --measured out.",
         )
     return stereo
 
 
-def _measured(mesh: TriMesh, maps: DepthMaps) -> TriMesh:
-    from voxterra.surface.voxels.mesh.unseen import only_measured
-
-    kept = only_measured(mesh, (maps.load(i) for i in range(len(maps.views))))
-    if len(kept.faces) == 0:
-        raise ReconstructionError(
-            "No two depth maps measured any of this surface.",
-            where="--measured",
-            next_step="Look at it without --measured; train longer if it is far off.",
-        )
-    return kept
-
-
-def _main_bound(model: VoxelModel) -> Box:
-    low, high = model.center - model.inside_edge / 2, model.center + model.inside_edge / 2
-    return (*map(float, low), *map(float, high))  # type: ignore[return-value]
-
-
-def _frame_writer() -> Any:
+def _writer() -> Callable[[TriMesh, Path, VoxelModel], None]:
     """The function that writes a mesh with the frame of its world.
 
     Raises:
@@ -258,8 +230,8 @@ def _frame_writer() -> Any:
         ) from error
 
     def write(mesh: TriMesh, path: Path, model: VoxelModel) -> None:
-        told = model.metadata.get("frame")
-        frame = GeoFrame.from_dict(told) if told else GeoFrame.local(scale_known=False)
+        recorded = model.metadata.get("frame")
+        frame = GeoFrame.from_dict(recorded) if recorded else GeoFrame.local(scale_known=False)
         (write_glb if path.suffix.lower() == ".glb" else write_ply_mesh)(mesh, path, frame)
 
     return write

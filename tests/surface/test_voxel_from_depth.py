@@ -179,6 +179,8 @@ def test_nothing_known_starts_from_a_sphere(caplog):
 
 
 def test_progress_rises_to_the_end():
-    told = []
-    initial_sdf(depth_scene(around(3), sphere), CUBE, VoxelConfig(), lambda f, m="": told.append(f))
-    assert told == sorted(told) and told[-1] == 1.0
+    fractions = []
+    initial_sdf(
+        depth_scene(around(3), sphere), CUBE, VoxelConfig(), lambda f, m="": fractions.append(f)
+    )
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0

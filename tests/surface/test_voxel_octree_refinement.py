@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from voxterra.core.morton import coordinates_of, lattice_of  # noqa: E402
 from voxterra.surface.voxels.octree import (  # noqa: E402
     LATTICE,
     MAX_LEVEL,
     Cube,
     corner_edge,
     corner_positions,
+    differences,
     interpolate,
     keep,
     locate,
@@ -26,8 +28,6 @@ from voxterra.surface.voxels.octree import (  # noqa: E402
     transfer_corners,
     uniform,
 )
-from voxterra.surface.voxels.octree import differences as octree_stencils  # noqa: E402
-from voxterra.surface.voxels.octree.lattice import coordinates_of, lattice_of  # noqa: E402
 
 CUBE = Cube((0.3, -0.7, 1.9), 1.5, 2)
 seeds = settings(max_examples=12, deadline=None)
@@ -204,7 +204,7 @@ def brute_stencils(octree, first):
 def test_stencils_are_those_of_a_plain_search(outside, monkeypatch):
     octree, _ = random_octree(3, base=2, rounds=4, cube=Cube((0, 0, 0), 2.0, outside))
     expected = brute_stencils(octree, 1)
-    monkeypatch.setattr(octree_stencils, "_LOOKED_UP_TOGETHER", 7)
+    monkeypatch.setattr(differences, "_LOOKED_UP_TOGETHER", 7)
     found = stencils(octree, first_level=1)
     level = torch.log2(octree.cube.edge / found.h).round().int().tolist()
     rows = {(a, r[0]): r[1:] for a, r in zip(level, found.rows.tolist())}

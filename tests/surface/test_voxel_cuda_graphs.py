@@ -21,7 +21,7 @@ from voxterra.surface.voxels.start.first_state import start
 from voxterra.surface.voxels.training.cuda_graphs import GRAPHS, Recorder, _Inputs, _tensors
 from voxterra.surface.voxels.training.neighbor_terms import make_companions, neighbor_terms
 from voxterra.surface.voxels.training.objective import image_loss, phase
-from voxterra.surface.voxels.training.out_of_memory import Room
+from voxterra.surface.voxels.training.out_of_memory import Resources
 from voxterra.surface.voxels.training.step import make_tables, step
 from voxterra.surface.voxels.training.targets import make_targets
 
@@ -172,10 +172,10 @@ def test_phases_change_where_terms_come_and_go():
 
 
 def test_full_memory_drops_recordings_first():
-    room = Room((), None, 10)
+    room = Resources((), None, 10)
     room.losses._graphs["key"] = object()
     from voxterra.surface.voxels.training.out_of_memory import _relieve
 
-    told = _relieve(room, Cube((0.0, 0.0, 0.0), 1.0, 0), CONFIG)
-    assert told == "losses computed step by step"
+    instead = _relieve(room, Cube((0.0, 0.0, 0.0), 1.0, 0), CONFIG)
+    assert instead == "losses computed step by step"
     assert not room.losses.usable
