@@ -263,7 +263,8 @@ def _level(work: _Work, progress: Progress) -> NDArray[np.float64]:
         near = np.linalg.norm(points - view.center_in_world, axis=1).min()
         gsd = EXPOSURE_SHRINK * float(near) / view.K[0, 0]
         photo = _prepare(index, work, gsd, EXPOSURE_DEPTH_PIXELS)
-        return np.asarray(sample_view(points, *photo.arguments(), work.spread))
+        colors = sample_view(points, *photo.arguments(), work.spread)  # type: ignore[call-arg]
+        return np.asarray(colors)
 
     count = len(work.maps.views)
     return exposure_gains(

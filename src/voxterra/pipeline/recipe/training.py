@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from voxterra import __version__
 from voxterra.core.progress import Progress
 from voxterra.core.scope import Scope, iterated_in
+from voxterra.core.version import VERSION
 from voxterra.errors import (
     Cancelled,
     FormatError,
@@ -117,8 +117,8 @@ class _Training:
         start = time.perf_counter()
         config = self.training.config
         names = ("photos", *("stereo",) * config.stereo, "train", *("views",) * config.eval)
-        log.info("Voxterra %s trains in %s", __version__, self.out)
-        yield ev.RunStarted(str(self.out), names, __version__)
+        log.info("Voxterra %s trains in %s", VERSION, self.out)
+        yield ev.RunStarted(str(self.out), names, VERSION)
         try:
             yield from (ev.StageWarning("train", message) for message in warnings)
             yield from self._stages()
