@@ -272,7 +272,7 @@ def _part_cache(ctx: StageContext) -> PartCache:
     def result(*stages: str) -> str:
         records = [read_record(ctx.input(stage)) for stage in stages]
         names = [record.result for record in records if record is not None]
-        return " ".join([*names, *map(str, ctx.apart.numbers if ctx.apart else ())])
+        return " ".join([*names, *map(str, ctx.site.numbers if ctx.site else ())])
 
     return PartCache(
         record=ctx.out / RECORD_FILE,
