@@ -68,12 +68,12 @@ def may_be_leftovers(error: BaseException, folder: Path) -> bool:
 
     So may everything that has no meaning for a user, as a library's complaint of a damaged file.
     """
-    told = as_user_error(error, folder=folder)
-    if told is None:
+    shown = as_user_error(error, folder=folder)
+    if shown is None:
         return isinstance(error, Exception)
-    if not isinstance(told, FormatError | WorkspaceError) or not told.where:
+    if not isinstance(shown, FormatError | WorkspaceError) or not shown.where:
         return False
-    return Path(told.where).is_relative_to(folder)
+    return Path(shown.where).is_relative_to(folder)
 
 
 def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
@@ -107,8 +107,8 @@ def failure(
 
     `component` names the stage's site where it is not the main one; `folder` as in `as_user_error`.
     """
-    told = as_user_error(error, stage, folder)
-    if told is None:
+    shown = as_user_error(error, stage, folder)
+    if shown is None:
         log.error("internal error in stage %s", stage, exc_info=error)
         message = f"Internal error ({type(error).__name__}: {error})."
         return RunFailed(
@@ -119,13 +119,13 @@ def failure(
             next_step="The details are in log.txt of the run; please report them.",
             component=component,
         )
-    log.error("%s", told, exc_info=error if told is not error else None)
+    log.error("%s", shown, exc_info=error if shown is not error else None)
     return RunFailed(
-        type(told).__name__,
-        told.what,
-        exit_code(told),
+        type(shown).__name__,
+        shown.what,
+        exit_code(shown),
         stage,
-        told.where,
-        told.next_step,
+        shown.where,
+        shown.next_step,
         component,
     )

@@ -79,8 +79,8 @@ class _Check:
         error = state.error
         assert state.status == "failed", f"a task that raises is {state.status}"
         assert isinstance(error, FormatError), f"its error comes back as {error!r}"
-        told = (error.what, error.where, error.next_step)
-        assert told == ("It is damaged.", "a.jpg", "Copy it again."), told
+        said = (error.what, error.where, error.next_step)
+        assert said == ("It is damaged.", "a.jpg", "Copy it again."), said
 
     def dies(self) -> None:
         for how in ("exit", "kill"):

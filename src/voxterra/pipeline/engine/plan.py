@@ -79,5 +79,5 @@ def require_photos_not_runs(paths: Sequence[Path]) -> None:
                 "This is the folder of a run, not of photos.",
                 where=str(path),
                 next_step="Give the folder of its photos; voxterra run --out "
-                f"{shlex.quote(str(path))} goes on with the run.",
+                f"{shlex.quote(str(path))} resumes the run.",
             )

@@ -179,16 +179,16 @@ def _last_result(runner: StageRunner, table: tuple[Stage, ...]) -> str:
     if last.name not in foreseen:  # after the plan
         if why:
             return f"failed: {why}"
-        behind = tuple(s for s in table if s.name not in foreseen)
+        later = tuple(s for s in table if s.name not in foreseen)
         record = runner.workspace.record(last.name)
-        old = record is None or last.name in runner.freshness.outdated(behind)
+        old = record is None or last.name in runner.freshness.outdated(later)
         return TO_COME if old or record is None else record.result
     result = foreseen[last.name]
     return f"failed: {why}" if result == TO_COME and why else result
 
 
 def drop_others(main: Workspace, others: tuple[StageRunner, ...]) -> None:
-    """Delete what an earlier result had of sites that are no more.
+    """Delete what an earlier result had of sites that are gone.
 
     Files of a user beside their deliverables stay.
     """

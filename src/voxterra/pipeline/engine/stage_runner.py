@@ -81,7 +81,7 @@ class StageRunner:
             later = self.freshness.depending_on(stage)
             again = f"{stage.name} is done again" + (f", then {', '.join(later)}" if later else "")
             message = (
-                f"{self.workspace.record_file(stage.name)} is damaged or gone, so nobody can tell "
+                f"{self.workspace.record_file(stage.name)} is damaged or gone, so nobody knows "
                 f"what this result was made from: {again}; to keep the result, stop now and put "
                 "back a copy of that file"
             )

@@ -24,7 +24,7 @@ from voxterra.io.files.json_file import read_json
 from voxterra.pipeline.engine.collected_warnings import collecting_warnings
 from voxterra.pipeline.engine.tasks import Task, TaskState
 
-TELL_EVERY_S = 0.1
+WRITE_EVERY_S = 0.1
 """How often progress is written."""
 
 
@@ -101,12 +101,12 @@ def _error(plain: Mapping[str, Any]) -> BaseException:
     return error
 
 
-class _Teller:
+class _StateFile:
     """Writes the state file: now and then the latest progress, and how the task ended."""
 
     def __init__(self, path: Path):
         self._path, self._latest, self._ended = path, (0.0, ""), threading.Event()
-        self._tell("running")
+        self._write("running")
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
@@ -116,17 +116,19 @@ class _Teller:
     def end(self, status: str, **more: Any) -> None:
         self._ended.set()
         self._thread.join()
-        self._tell(status, **more)
+        self._write(status, **more)
 
     def _follow(self) -> None:
-        told = self._latest
-        while not self._ended.wait(TELL_EVERY_S):
-            if self._latest != told:
-                told = self._latest
-                with suppress(OSError):  # a disk that is full for a moment; the end must be told
-                    self._tell("running")
+        written = self._latest
+        while not self._ended.wait(WRITE_EVERY_S):
+            if self._latest != written:
+                written = self._latest
+                with suppress(
+                    OSError
+                ):  # a disk that is full for a moment; the end must get through
+                    self._write("running")
 
-    def _tell(self, status: str, **more: Any) -> None:
+    def _write(self, status: str, **more: Any) -> None:
         fraction, message = self._latest
         state = {"status": status, "fraction": fraction, "message": message}
         state |= {"error": None, "warnings": []} | more
@@ -137,15 +139,15 @@ class _Teller:
 
 def do(task: Task, state_file: Path) -> None:
     """Do a task, and write into `state_file` how it goes and how it ended."""
-    teller = _Teller(state_file)
+    state = _StateFile(state_file)
     failed: dict[str, Any] | None = None
     with collecting_warnings(f"task {task.name}") as warned:
         try:
-            imported(task.call)(task.folder, teller.progress, **task.arguments)
+            imported(task.call)(task.folder, state.progress, **task.arguments)
         except BaseException as error:  # whatever it is, somebody waits for it
             failed = _plain(error)
     warnings = list(dict.fromkeys(warned))
-    teller.end("failed" if failed else "done", error=failed, warnings=warnings)
+    state.end("failed" if failed else "done", error=failed, warnings=warnings)
 
 
 def imported(target: str) -> Callable[..., Any]:

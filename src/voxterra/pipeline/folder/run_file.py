@@ -102,7 +102,7 @@ def _damaged(path: Path) -> WorkspaceError:
     return WorkspaceError(
         "The run folder's own file is damaged.",
         where=str(path),
-        next_step=f"Delete this file and give photos and options anew: voxterra run PHOTOS "
+        next_step=f"Delete this file and give photos and options again: voxterra run PHOTOS "
         f"--out {shlex.quote(str(path.parent))}; finished stages are kept.",
     )
 
