@@ -158,6 +158,21 @@ def test_a_changed_added_or_renamed_photo_redoes_all(source, tmp_path):
     assert done(go(source, out)) == []
 
 
+def test_files_that_belong_to_a_product_go_with_it(source, tmp_path):
+    def write_tiles(ctx):
+        output = STAGES[-1].run(ctx)
+        tile = ctx.out / "products/tiles" / f"{ctx.config.write.prefix}.glb"
+        tile.parent.mkdir()
+        tile.write_text("tile")
+        return output
+
+    stages = (*STAGES[:-1], replace(STAGES[-1], run=write_tiles))
+    for prefix in ("n=", "m="):
+        config = FakeConfig(write=WriteConfig(prefix=prefix))
+        list(run(source, tmp_path / "out", config, stages=stages))
+    assert [p.name for p in (tmp_path / "out/products/tiles").iterdir()] == ["m=.glb"]
+
+
 def test_products_no_longer_made_go_and_files_of_the_user_stay(source, tmp_path):
     products = tmp_path / "out/products"
     go(source, tmp_path / "out")

@@ -42,6 +42,12 @@ class StageRecord:
     products: tuple[tuple[str, str], ...]
     files: dict[str, FileFacts | None] = field(default_factory=dict)
 
+    @property
+    def delivered(self) -> tuple[str, ...]:
+        """All files that it put into the run folder: its products, and what belongs to them."""
+        beside = [name for name in self.files if name.startswith("products/")]
+        return tuple(dict.fromkeys([*(path for path, _ in self.products), *beside]))
+
 
 def read_record(folder: Path) -> StageRecord | None:
     """The record in a stage's folder; None where there is none or it is damaged."""

@@ -130,7 +130,7 @@ class Workspace:
     def drop(self, stage: str) -> None:
         """Delete a stage's result and its deliverables."""
         record = self.record(stage)
-        for name, _ in record.products if record else ():
+        for name in record.delivered if record else ():
             self.deliverable(name).unlink(missing_ok=True)
         _remove_tree(self.stage_dir(stage))
 
@@ -171,7 +171,7 @@ class Workspace:
         Files of a user beside them stay; deliverables of an earlier result that are not made any
         more go.
         """
-        for path, _ in old.products if old else ():
+        for path in old.delivered if old else ():
             if path not in new.files:
                 self.deliverable(path).unlink(missing_ok=True)
         if not made.is_dir():
