@@ -51,6 +51,8 @@ class BandFile:
         width, height: [px].
         names, wavelengths_nm, black_level, bits: as `Bands` has them.
         exif: its EXIF.
+        driver: GDAL's name of the format.
+        samples: numbers that a pixel of a page has, alpha included.
         xmp: its XMP packet; None without one.
         offsets: where the pages with its bands stand in a TIFF.
     """
@@ -62,6 +64,8 @@ class BandFile:
     black_level: tuple[float, ...]
     bits: int
     exif: Exif
+    driver: str
+    samples: int
     xmp: bytes | None = None
     offsets: tuple[int, ...] = ()
 
@@ -104,9 +108,6 @@ def read_bands(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Bands:
     if header is None:
         return bands_of_color(read_rgb(path, max_megapixels=max_megapixels))
     values, described = _decode(path, header)
-    count = values.shape[2]
-    if (values.shape[:2]) != (header.height, header.width) or count < len(header.names):
-        raise _unreadable(path, "its header contradicts itself")
     names = header.names
     if all(described[: len(names)]) and names[:3] != RGB:
         names = tuple(described[: len(names)])
@@ -121,7 +122,7 @@ def _decode(path: Path, header: BandFile) -> tuple[NDArray[Any], list[str]]:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     places = [f"GTIFF_DIR:off:{offset}:{path}" for offset in header.offsets] or [str(path)]
-    pages, described = [], []
+    pages, described, size = [], [], (header.width, header.height, header.samples)
     # No look at files beside it, and no `.aux.xml`: a photo is what it holds itself.
     options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
     try:
@@ -130,8 +131,10 @@ def _decode(path: Path, header: BandFile) -> tuple[NDArray[Any], list[str]]:
                 # Filters of warnings belong to all threads, so one at a time may change them.
                 with _open_lock, warnings.catch_warnings():
                     warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                    opened = rasterio.open(place)
+                    opened = rasterio.open(place, driver=header.driver)
                 with opened as page:
+                    if (page.width, page.height, page.count) != size:
+                        raise ValueError("its header contradicts itself")
                     pages.append(page.read())
                     described += [text or "" for text in page.descriptions]
     except (RasterioError, ValueError, SystemError) as error:
@@ -158,7 +161,9 @@ def _png_header(path: Path, color_type: int) -> BandFile:
         exif, xmp = read_exif(image), image.info.get("xmp")
     count = samples - (color_type in (4, 6))
     names = RGB if count == 3 else ("gray",)
-    return BandFile(width, height, names, (None,) * count, (0.0,) * count, 16, exif, xmp)
+    return BandFile(
+        width, height, names, (None,) * count, (0.0,) * count, 16, exif, "PNG", samples, xmp
+    )
 
 
 def _tiff_header(file: IO[bytes]) -> BandFile | None:
@@ -191,6 +196,8 @@ def _tiff_header(file: IO[bytes]) -> BandFile | None:
         _black_level(tags, count),
         int(white).bit_length() if 0 < white < 2**bits else bits,
         _exif(file, pages[0]),
+        "GTiff",
+        samples,
         xmp,
         tuple(page.offset for page in alike) if len(pages) > 1 else (),
     )
