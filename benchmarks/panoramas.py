@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from scipy.ndimage import map_coordinates
 
-from voxterra.core.camera import Camera
+from voxterra.core.camera import PANORAMA, Camera
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
-from voxterra.imaging.panorama import PANORAMA
 from voxterra.io.colmap.model import write_colmap
 from voxterra.io.ply import read_ply
 from voxterra.kernels.mesh.closest import build_triangle_tree, closest_on_mesh

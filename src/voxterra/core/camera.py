@@ -6,11 +6,17 @@ Camera axes: x right, y down, z forward. The centre of the first pixel is at (0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.errors import FormatError
+
 Float = NDArray[np.float64]
+
+PANORAMA = "EQUIRECTANGULAR"
+"""COLMAP's name of the camera model of panoramas."""
 
 
 @dataclass(frozen=True)
@@ -79,4 +85,20 @@ class PinholeView:
         K = np.diag([sx, sy, 1.0]) @ self.K
         return PinholeView(
             self.name, K, self.cam_from_world, width, height, self.camera, self.component
+        )
+
+
+def require_whole_sphere(camera: Camera, where: str | Path) -> None:
+    """Refuse a panorama's camera whose parameters are not its size, as after cropping.
+
+    Raises:
+        FormatError: such a file does not say what is missing.
+    """
+    if camera.params != (camera.width, camera.height):
+        w, h = camera.params
+        raise FormatError(
+            f"The panorama's camera is {camera.width} x {camera.height} pixels, the sphere it "
+            f"is a part of {w:g} x {h:g}.",
+            where=str(where),
+            next_step="Give panoramas of the whole sphere, not cropped, with their own cameras.",
         )

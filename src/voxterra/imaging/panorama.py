@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.reconstruction import Image
-from voxterra.errors import FormatError
-
-PANORAMA = "EQUIRECTANGULAR"
 
 _BORDER = 4
 """Columns repeated beyond the seam, for the interpolation across it [px]."""
@@ -114,19 +111,3 @@ def faces_seeing(points_in_photo: NDArray[np.float64]) -> NDArray[np.int64]:
     """(N,) index into `FACES` of the face that shows each of (N, 3) points in the photo's axes."""
     forwards = np.array([face.axes[2] for face in FACES])
     return np.argmax(points_in_photo @ forwards.T, axis=1)
-
-
-def require_whole_sphere(camera: Camera, where: str | Path) -> None:
-    """Refuse a panorama's camera whose parameters are not its size, as after cropping.
-
-    Raises:
-        FormatError: such a file does not say what is missing.
-    """
-    if camera.params != (camera.width, camera.height):
-        w, h = camera.params
-        raise FormatError(
-            f"The panorama's camera is {camera.width} x {camera.height} pixels, the sphere it "
-            f"is a part of {w:g} x {h:g}.",
-            where=str(where),
-            next_step="Give panoramas of the whole sphere, not cropped, with their own cameras.",
-        )

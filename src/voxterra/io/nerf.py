@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
-from voxterra.core.camera import Camera
+from voxterra.core.camera import PANORAMA, Camera, require_whole_sphere
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import PointCloud
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
 from voxterra.errors import FormatError
-from voxterra.imaging.panorama import PANORAMA, require_whole_sphere
 from voxterra.io.files.atomic import atomic_path
 from voxterra.io.files.disk import cannot_read
 

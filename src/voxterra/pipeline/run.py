@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from voxterra import __version__
 from voxterra.core.options import plain
 from voxterra.core.scope import Scope, iterated_in
+from voxterra.core.version import VERSION
 from voxterra.errors import OutsideAreaError
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.engine import sites
@@ -173,8 +173,8 @@ class _Run:
         """All events of the run; an error comes out after `RunFailed`."""
         start = time.perf_counter()
         names = tuple(stage.name for stage in self.plan)
-        log.info("Voxterra %s, run in %s", __version__, self.root)
-        yield ev.RunStarted(str(self.root), names, __version__)
+        log.info("Voxterra %s, run in %s", VERSION, self.root)
+        yield ev.RunStarted(str(self.root), names, VERSION)
         try:
             known = has_run_file(self.root)
             yield from self._prepare(known)
@@ -308,7 +308,7 @@ class _Run:
             self.root,
             self.main.source,
             plain(self.asked),
-            __version__,
+            VERSION,
             path_options(self.asked),
         )
         write_options(self.asked, self.root / CONFIG_FILE)

@@ -89,7 +89,7 @@ def check(config: ProductsConfig) -> None:
 
     if config.aoi is not None:
         read_polygons(config.aoi)
-    if not named_by(config):
+    if not named_by(config.only, config.skip):
         raise UsageError(
             "No product is left to make.",
             where="--products.only, --products.skip",

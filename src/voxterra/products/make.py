@@ -112,7 +112,7 @@ def make_products(
         dict(plugin_options or {}),
         PartStore(Path(out_dir), cache),
     )
-    selection = select(config, _absent(mesh, cloud, made_by))
+    selection = select(config.only, config.skip, _absent(mesh, cloud, made_by))
     skipped = dict(selection.unmet) | job.make(selection.exporters, part(progress, 0.0, 0.98))
     for why in dict.fromkeys(skipped.values()):
         names = ", ".join(name for name, reason in skipped.items() if reason == why)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from voxterra.core.wording import nearest
 from voxterra.errors import UsageError
-from voxterra.products.config import ProductsConfig
 from voxterra.products.exporter import EXPORTERS, GROUPS, INPUTS, Exporter, uses_of
 
 ALL_OTHERS = "*"
@@ -33,17 +32,17 @@ def names_and_groups() -> str:
     return f"{', '.join(EXPORTERS.names())}; groups: {', '.join((*GROUPS, *own))}"
 
 
-def named_by(config: ProductsConfig) -> dict[str, Exporter]:
+def named_by(only: Sequence[str], skip: Sequence[str]) -> dict[str, Exporter]:
     """The exporters that `only` and `skip` leave, by name.
 
     Raises:
         UsageError: one of them names neither an exporter nor a group.
         MissingPartError: `only` names an exporter that does not load.
     """
-    only, skip = _members("only", config.only), set(_members("skip", config.skip))
-    if not config.only:
-        return {n: e for n, e in EXPORTERS.available().items() if n not in skip}
-    return {name: EXPORTERS.get(name) for name in only if name not in skip}
+    chosen, left_out = _members("only", only), set(_members("skip", skip))
+    if not only:
+        return {n: e for n, e in EXPORTERS.available().items() if n not in left_out}
+    return {name: EXPORTERS.get(name) for name in chosen if name not in left_out}
 
 
 def _members(option: str, given: Collection[str]) -> list[str]:
@@ -65,18 +64,18 @@ def _members(option: str, given: Collection[str]) -> list[str]:
     return found
 
 
-def select(config: ProductsConfig, absent: Mapping[str, str]) -> Selection:
+def select(only: Sequence[str], skip: Sequence[str], absent: Mapping[str, str]) -> Selection:
     """The exporters to use, with those whose files they need, in order.
 
     Args:
-        config: its `only` and `skip`.
+        only, skip: as of `ProductsConfig`.
         absent: inputs that there are not -> why.
 
     Raises:
         UsageError: as `named_by`; or exporters that read each other's files.
         MissingPartError: one that is needed does not load.
     """
-    skipped, chosen = set(_members("skip", config.skip)), named_by(config)
+    skipped, chosen = set(_members("skip", skip)), named_by(only, skip)
     open_names = list(chosen)
     while open_names:
         for need in chosen[open_names.pop()].needs:

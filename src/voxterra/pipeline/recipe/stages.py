@@ -241,7 +241,7 @@ def _products(ctx: StageContext) -> StageOutput:
     config, folder = ctx.config, ctx.out / "products"
     before = read_georeferenced(ctx.input("georef"))
     placed = before.on_map(config.map)
-    exporters = select(config.products, {}).exporters
+    exporters = select(config.products.only, config.products.skip, {}).exporters
     products = make_products(
         _read_mesh_of(ctx),
         read_cloud(ctx.input("surface") / surface_files.CLOUD_FILE),
@@ -298,7 +298,7 @@ def _products_options(config: Any) -> dict[str, Any]:
     """
     from voxterra.products.selection import select
 
-    exporters = select(config.products, {}).exporters
+    exporters = select(config.products.only, config.products.skip, {}).exporters
     return {
         "map": config.map,
         "products": replace(config.products, only=(), skip=()),
@@ -312,7 +312,7 @@ def _products_options(config: Any) -> dict[str, Any]:
 def _require_exporters(config: Any) -> None:
     from voxterra.products.selection import select
 
-    for name, exporter in select(config.products, {}).exporters.items():
+    for name, exporter in select(config.products.only, config.products.skip, {}).exporters.items():
         exporter.requires(options_of(config, name))
 
 

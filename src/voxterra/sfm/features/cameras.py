@@ -9,9 +9,9 @@ from statistics import median
 
 import numpy as np
 
+from voxterra.core.camera import PANORAMA
 from voxterra.core.photos import Photo
 from voxterra.errors import UsageError
-from voxterra.imaging.panorama import PANORAMA
 from voxterra.io.colmap.model import read_cameras
 from voxterra.sfm.config import SfmConfig
 

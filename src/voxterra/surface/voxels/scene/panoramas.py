@@ -8,15 +8,13 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.camera import PinholeView
+from voxterra.core.camera import PANORAMA, PinholeView, require_whole_sphere
 from voxterra.errors import FormatError
 from voxterra.imaging.panorama import (
     FACES,
-    PANORAMA,
     cut_faces,
     face_view,
     faces_seeing,
-    require_whole_sphere,
 )
 from voxterra.surface.voxels.scene.photo_files import PhotoFile
 from voxterra.surface.voxels.scene.scene import ScenePoints, SceneView
