@@ -20,7 +20,7 @@ from voxterra.io.arrays import write_mesh
 from voxterra.io.depth_store import write_views
 from voxterra.products.config import ProductsConfig
 from voxterra.report.config import ReportConfig
-from voxterra.report.facts import ApartFacts, RunFacts, StageFacts
+from voxterra.report.facts import RunFacts, SiteFacts, StageFacts
 from voxterra.report.write import write_report
 from voxterra.testing import look_at
 
@@ -90,7 +90,7 @@ def second_component(east: float) -> Reconstruction:
     return Reconstruction({7: camera}, images, none)
 
 
-def _elsewhere(folder: Path) -> tuple[ApartFacts, ...]:
+def _elsewhere(folder: Path) -> tuple[SiteFacts, ...]:
     """The scene once more, made in Australia as component 2; and nothing of component 3."""
     own, work = folder / "component_2", folder.with_name(f"{folder.name}_work")
     make(AUSTRALIA, own, ProductsConfig(only=("dsm", "ortho")))
@@ -99,8 +99,8 @@ def _elsewhere(folder: Path) -> tuple[ApartFacts, ...]:
     write_mesh(mesh, work / "mesh.npz")
     write_views(maps.views, work / "depth")
     return (
-        ApartFacts(Site((1,)), own, work / "mesh.npz", work / "depth", None),
-        ApartFacts(Site((2,)), folder / "component_3", work / "no", work / "no",
+        SiteFacts(Site((1,)), own, work / "mesh.npz", work / "depth", None),
+        SiteFacts(Site((2,)), folder / "component_3", work / "no", work / "no",
                    "No two photos agree."),
     )  # fmt: skip
 
@@ -134,7 +134,7 @@ def make_report(
         more = [replace(photos.photos[0], id=i.name) for i in components[1].images]
         photos = replace(photos, photos=(*photos.photos, *more))
         placements += (replace(placements[0], placed=placed, residuals=()),)
-    elsewhere: tuple[ApartFacts, ...] = ()
+    elsewhere: tuple[SiteFacts, ...] = ()
     if apart:
         components += (second_component(0.0), second_component(50.0))
         away, lost = (

@@ -114,7 +114,7 @@ def test_a_component_without_a_place_is_told_to_be_apart(tmp_path):
 def test_components_apart_are_shown_with_place_distance_pictures_and_files(tmp_path):
     read = Reader(make_report(tmp_path, GEO, apart=True))
     text = read.text
-    assert "Components that lie apart" in text and "apart: in component_2" in text
+    assert "Other sites" in text and "apart: in component_2" in text
     assert "32.0569° S, 115.7439° E" in text
     far = Geod(ellps="WGS84").inv(GEO.lon, GEO.lat, AUSTRALIA.lon, AUSTRALIA.lat)[2] / 1000
     assert text.count(f"{far:,.0f} km") == 3  # in a sentence, on the map, in the table

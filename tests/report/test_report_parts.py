@@ -17,7 +17,7 @@ from voxterra.core.geo import GeoFrame
 from voxterra.products import metadata
 from voxterra.report.charts import columns, histogram, number, round_down, ticks
 from voxterra.report.coverage import Coverage, survey
-from voxterra.report.map_data import site_of
+from voxterra.report.map_data import map_data_of
 from voxterra.report.markup import document, el, table
 from voxterra.report.overview import subtitle
 from voxterra.report.pictures import shaded
@@ -102,7 +102,7 @@ def test_gaps_only_between_components_with_a_place():
 
 def test_cameras_and_failed_photos_on_the_map():
     mesh, _, maps, georeference, photos = inputs(GEO)
-    site = site_of(georeference, photos, maps.views, ground_points(mesh, georeference))
+    site = map_data_of(georeference, photos, maps.views, ground_points(mesh, georeference))
     assert [name for name, _ in site.failed] == ["left_out.jpg"]
     camera = site.cameras[0]
     assert camera.xy == pytest.approx(on_map(0, 0, 40)[:2], abs=1e-3)

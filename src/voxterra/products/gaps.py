@@ -97,7 +97,7 @@ def _stands_above(
 
 
 def closing(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
-    """`mask` closed with a disc of `radius` cells, by distance transforms: no radius is dear."""
+    """`mask` closed with a disc of `radius` cells, by distance transforms: fast for any radius."""
     import cv2
 
     if not mask.any():

@@ -98,7 +98,7 @@ def describe(
 def accuracy(georeference: Georeference) -> dict[str, Any]:
     """What is known of the accuracy: one entry a component, with all warnings."""
     components, mappable = [], georeference.mappable_indices()
-    folders = {i: apart.folder for apart in sites_of(georeference) for i in apart.components}
+    folders = {i: site.folder for site in sites_of(georeference) for i in site.components}
     pairs = zip(georeference.components, georeference.placements, strict=True)
     for index, (component, placement) in enumerate(pairs):
         entry = placement.to_dict()

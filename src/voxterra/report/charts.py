@@ -1,5 +1,5 @@
 """Charts as SVG: histogram, columns, bars. Few kinds, so a plotting library would be the larger
-thing; text stays text, and every column tells its name and value under the pointer."""
+thing; text stays text, and every column shows its name and value under the pointer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells of itself, for its report."""
+"""What a run says about itself, for its report."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class StageFacts:
 
 
 @dataclass(frozen=True)
-class ApartFacts:
-    """Components that lie apart, delivered in a folder of their own.
+class SiteFacts:
+    """A site other than that of most photos, delivered in a folder of its own.
 
     Attributes:
-        apart: which.
+        site: which components.
         products: folder of their deliverables, in that of the run's.
         mesh, depth: their mesh as `io.arrays` writes it, and the folder of their depth maps.
         failed: why there are no such things, or None.
     """
 
-    apart: Site
+    site: Site
     products: Path
     mesh: Path
     depth: Path
@@ -48,16 +48,16 @@ class ApartFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the run tells of itself.
+    """What the run says about itself.
 
     Attributes:
         metadata: contents of `metadata.json`; what is missing is left out of the report.
         stages: in the order in which they ran.
         products: folder of `dsm.tif` and `ortho.tif`, where they were made.
-        apart: of the components that lie apart.
+        other_sites: sites other than that of most photos.
     """
 
     metadata: Mapping[str, Any]
     stages: tuple[StageFacts, ...]
     products: Path
-    apart: tuple[ApartFacts, ...] = ()
+    other_sites: tuple[SiteFacts, ...] = ()

@@ -10,7 +10,7 @@ from voxterra.core.mesh import TriMesh
 from voxterra.core.photos import PhotoSet
 from voxterra.report.coverage import Coverage
 from voxterra.report.facts import RunFacts
-from voxterra.report.map_data import Site
+from voxterra.report.map_data import MapData
 from voxterra.report.residuals import Gap, PhotoFit
 
 
@@ -21,8 +21,8 @@ class Findings:
     Attributes:
         georeference, photos, maps: of the run.
         mesh: of the run; None where the surface has none.
-        facts: what it tells of itself.
-        site: cameras and GPS on the map.
+        facts: what the run says about itself.
+        map_data: cameras and GPS on the map.
         coverage: overlap, and depth by photo.
         fits: reprojection errors, one entry a registered photo.
         gaps: between components.
@@ -34,7 +34,7 @@ class Findings:
     maps: DepthMaps
     mesh: TriMesh | None
     facts: RunFacts
-    site: Site
+    map_data: MapData
     coverage: Coverage
     fits: tuple[PhotoFit, ...]
     gaps: tuple[Gap, ...]

@@ -44,7 +44,7 @@ class MapCamera:
 
 
 @dataclass(frozen=True)
-class Site:
+class MapData:
     """Everything that lies on the map.
 
     Attributes:
@@ -84,9 +84,9 @@ class Site:
         return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
 
-def site_of(
+def map_data_of(
     georeference: Georeference, photos: PhotoSet, views: Sequence[PinholeView], ground: Float
-) -> Site:
+) -> MapData:
     """Bring cameras, footprints and GPS onto the map.
 
     In a local frame the map is the world itself, which only the largest component shares.
@@ -125,7 +125,7 @@ def site_of(
         position = _gps_on_map(photo.gps, frame)
         if photo.id not in registered and position is not None:
             failed.append((photo.id, position))
-    return Site(tuple(cameras), tuple(failed))
+    return MapData(tuple(cameras), tuple(failed))
 
 
 def _heading(frame: GeoFrame, center: Float, forward: Float) -> Float | None:

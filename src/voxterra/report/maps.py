@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from voxterra.core.raster import Grid
 from voxterra.report.charts import number, round_down, ticks
 from voxterra.report.coverage import SeenFromAbove
-from voxterra.report.map_data import Bounds, MapCamera, Site
+from voxterra.report.map_data import Bounds, MapCamera, MapData
 from voxterra.report.markup import el
 from voxterra.report.pictures import inline
 
@@ -22,7 +22,7 @@ _EDGE = 22.0  # for the coordinates beside the map
 _TALLEST = 640.0
 _TICK_EVERY = 120.0
 
-# Red and blue with white between, which colour-blind people tell apart too.
+# Red and blue with white between, which colour-blind people can distinguish.
 CLASSES: tuple[tuple[int, int | None, str], ...] = (
     (0, 0, "#3b3b3b"),
     (1, 1, "#b2182b"),
@@ -136,7 +136,7 @@ class Map:
         )
 
 
-def add_footprints(shown: Map, site: Site, cameras: Sequence[MapCamera]) -> None:
+def add_footprints(shown: Map, map_data: MapData, cameras: Sequence[MapCamera]) -> None:
     """Outlines of the photos on the ground, where they were taken, and photos that failed."""
     for camera in cameras:
         if camera.footprint is not None:
@@ -146,7 +146,7 @@ def add_footprints(shown: Map, site: Site, cameras: Sequence[MapCamera]) -> None
                    stroke=component_color(camera.component))
             )  # fmt: skip
     add_cameras(shown, cameras)
-    for name, xy in site.failed:
+    for name, xy in map_data.failed:
         if not shown.holds(xy):
             continue
         x, y = shown.at(xy)
@@ -204,8 +204,8 @@ def add_residuals(shown: Map, cameras: Sequence[MapCamera], longest_px: float = 
         x, y = shown.at(camera.gps)
         ex, ey = shown.at(camera.gps + factor * (camera.xy - camera.gps))
         kind = "residual outlier" if outlier else "residual"
-        told = el("title", f"{camera.name}{' (set aside)' if outlier else ''}")
-        shown.layers.append(el("line", told, x1=x, y1=y, x2=ex, y2=ey, class_=kind))
+        label = el("title", f"{camera.name}{' (set aside)' if outlier else ''}")
+        shown.layers.append(el("line", label, x1=x, y1=y, x2=ex, y2=ey, class_=kind))
         shown.layers.append(el("circle", cx=x, cy=y, r=2.4, class_=kind))
     return factor
 
@@ -234,7 +234,7 @@ def class_legend(above: SeenFromAbove) -> Element:
 
 
 def component_legend(
-    shown: Map, site: Site, cameras: Sequence[MapCamera], number: Callable[[int], int]
+    shown: Map, map_data: MapData, cameras: Sequence[MapCamera], number: Callable[[int], int]
 ) -> Element | None:
     """Colours of several components, and the cross of failed photos; how many lie elsewhere.
 
@@ -246,10 +246,10 @@ def component_legend(
         for index in indices:
             swatch = el("i", style=f"background:{component_color(index)}")
             parts.append(el("span", swatch, f"component {number(index)}"))
-    inside = sum(shown.holds(xy) for _, xy in site.failed)
+    inside = sum(shown.holds(xy) for _, xy in map_data.failed)
     if inside:
         parts.append(el("span", el("b", "×", class_="cross"), "failed photo, where GPS says"))
-    if elsewhere := len(site.failed) - inside:
+    if elsewhere := len(map_data.failed) - inside:
         parts.append(el("span", f"failed photos whose GPS lies beside this map: {elsewhere}"))
     return el("div", parts, class_="legend") if parts else None
 

@@ -1,4 +1,4 @@
-"""Components that lie apart: where on Earth, how well placed, and what was made of them."""
+"""Sites other than that of most photos: where they lie, how well placed, what was made of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from voxterra.io.depth_store import DepthStore
 from voxterra.io.geotiff import read_preview
 from voxterra.io.metadata import read_metadata
 from voxterra.report import maps, pictures
-from voxterra.report.facts import ApartFacts
+from voxterra.report.facts import SiteFacts
 from voxterra.report.findings import Findings
 from voxterra.report.markup import Content, el, figure, section
 from voxterra.report.overview import length
@@ -30,15 +30,15 @@ _STEPS_DEG = (30.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05)
 _ROOM = 0.3  # round the places on the map, as a share of what they span
 
 
-def apart_section(found: Findings) -> Element | None:
-    """A map of all worlds, then each that lies apart: its place, accuracy, pictures and files."""
-    if not found.facts.apart:
+def other_sites_section(found: Findings) -> Element | None:
+    """A map of all sites, then place, accuracy, pictures and files of each other one."""
+    if not found.facts.other_sites:
         return None
-    told = (
+    text = (
         "These components lie too far from the others for one map, or nothing says where they lie. "
-        "Each has all products in a folder of its own, in its own frame."
+        "Each site has all products in a folder of its own, in its own frame."
     )
-    parts: list[Content] = [el("p", told)]
+    parts: list[Content] = [el("p", text)]
     shown = _map(found)
     if shown is not None:
         caption = (
@@ -46,16 +46,16 @@ def apart_section(found: Findings) -> Element | None:
             "equidistant); lines of latitude and longitude in degrees."
         )
         parts.append(el("div", figure(shown, caption), class_="plates"))
-    for facts in found.facts.apart:
+    for facts in found.facts.other_sites:
         parts += _part(found, facts)
-    return section("Components that lie apart", *parts)
+    return section("Other sites", *parts)
 
 
-def _part(found: Findings, facts: ApartFacts) -> Iterator[Content]:
-    title = facts.apart.describe()
+def _part(found: Findings, facts: SiteFacts) -> Iterator[Content]:
+    title = facts.site.describe()
     yield el("h3", title[:1].upper() + title[1:], class_="part")
     rows: list[tuple[Content, Content]] = [("Photos", f"{_photos(found, facts)}")]
-    first = facts.apart.components[0]
+    first = facts.site.components[0]
     frame = found.georeference.frame_of(first)
     if not frame.is_local:
         rows.append(("Place", _place(frame)))
@@ -74,16 +74,16 @@ def _part(found: Findings, facts: ApartFacts) -> Iterator[Content]:
     yield el("div", list(_pictures(found, facts)), class_="plates")
 
 
-def _photos(found: Findings, facts: ApartFacts) -> int:
-    return sum(len(found.georeference.components[i].images) for i in facts.apart.components)
+def _photos(found: Findings, facts: SiteFacts) -> int:
+    return sum(len(found.georeference.components[i].images) for i in facts.site.components)
 
 
-def _metadata(facts: ApartFacts) -> dict[str, Any]:
+def _metadata(facts: SiteFacts) -> dict[str, Any]:
     path = facts.products / "metadata.json"
     return read_metadata(path) if path.is_file() else {}
 
 
-def _links(facts: ApartFacts, metadata: dict[str, Any]) -> Content:
+def _links(facts: SiteFacts, metadata: dict[str, Any]) -> Content:
     """Its files, as they lie from the folder of the report."""
     names = [p["name"] for p in metadata.get("products", [])]
     folder, parts = facts.products.name, list[Content]()
@@ -92,7 +92,7 @@ def _links(facts: ApartFacts, metadata: dict[str, Any]) -> Content:
     return [f"in {folder}: ", parts]
 
 
-def _pictures(found: Findings, facts: ApartFacts) -> Iterator[Element]:
+def _pictures(found: Findings, facts: SiteFacts) -> Iterator[Element]:
     size = round(0.7 * found.picture_px)
     if facts.mesh.is_file() and (facts.depth / "views.json").is_file():
         shown = mesh_picture(read_mesh(facts.mesh), DepthStore(facts.depth).views, size)
@@ -110,10 +110,10 @@ def _place(frame: GeoFrame) -> str:
 
 
 def _map(found: Findings) -> Element | None:
-    """The worlds on one map around the first; None where that or all others are on no map."""
+    """The sites on one map around the first; None where that or all others are on no map."""
     home, placed = found.georeference.frame, []
-    for facts in found.facts.apart:
-        frame = found.georeference.placements[facts.apart.components[0]].apart
+    for facts in found.facts.other_sites:
+        frame = found.georeference.placements[facts.site.components[0]].apart
         if frame is not None:
             placed.append((facts, frame))
     if home.is_local or not placed:
@@ -127,9 +127,9 @@ def _map(found: Findings) -> Element | None:
     shown = maps.Map(_bounds(at), "km", on_earth=True)
     _add_graticule(shown, to_km, home, [frame for _, frame in placed])
     for (facts, _), xy in zip(placed, at[1:]):
-        distance = distance_apart_m(found.georeference, facts.apart.components[0])
+        distance = distance_apart_m(found.georeference, facts.site.components[0])
         maps.add_gap(shown, at[0], xy, "" if distance is None else length(distance, "m"))
-        maps.add_place(shown, xy, facts.apart.describe(), facts.apart.components[0])
+        maps.add_place(shown, xy, facts.site.describe(), facts.site.components[0])
     number = [found.georeference.number(i) for i in found.georeference.mappable_indices()]
     plural = "s" if len(number) > 1 else ""
     maps.add_place(shown, at[0], f"component{plural} {', '.join(map(str, number))}", number[0] - 1)

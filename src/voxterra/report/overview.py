@@ -43,12 +43,12 @@ def tiles(found: Findings) -> Element:
 
 def warnings(found: Findings) -> Element | None:
     """What every stage warned of; nothing when none did."""
-    told = [
+    lines = [
         el("li", el("b", f"{stage.name}: "), message)
         for stage in found.facts.stages
         for message in stage.warnings
     ]
-    return section("Warnings", el("ul", told, class_="warnings")) if told else None
+    return section("Warnings", el("ul", lines, class_="warnings")) if lines else None
 
 
 def accuracy(found: Findings) -> Element:
@@ -79,7 +79,7 @@ def _check_points(count: int) -> str:
 def _components(found: Findings) -> list[Element]:
     georeference = found.georeference
     placed_by = {"gps+attitude": "GPS and attitudes", "gps": "GPS", "none": "nothing"}
-    folders = {i: apart.folder for apart in sites_of(georeference) for i in apart.components}
+    folders = {i: site.folder for site in sites_of(georeference) for i in site.components}
     rows = []
     for index, (component, placement) in enumerate(
         zip(georeference.components, georeference.placements, strict=True)
@@ -113,31 +113,31 @@ def _components(found: Findings) -> list[Element]:
 
 def _lags(found: Findings) -> list[Element]:
     """What was done about positions that come late, a sentence a component."""
-    told = []
+    lines = []
     for index, placement in enumerate(found.georeference.placements):
         lag = placement.lag
         if lag is None:
             continue
         side = "late" if lag.distance_m > 0 else "early"
         time = "" if lag.seconds is None else f" (about {abs(lag.seconds):.1f} s)"
-        told.append(
+        lines.append(
             el("p", f"The positions of component {found.georeference.number(index)} were recorded "
                f"{side}, {abs(lag.distance_m):.2f} ± {lag.sigma_m:.2f} m along the way{time}. The "
                "model lies where it would with positions in time, and residuals are what is then "
                f"left: photos left out of the fit lay {lag.left_out_without_m:.2f} m from their "
                f"positions before, and {lag.left_out_with_m:.2f} m after.")
         )  # fmt: skip
-    return told
+    return lines
 
 
 def _gaps(found: Findings) -> Element:
     """Sentences on what lies between components, and what to photograph to join them."""
-    told, pairs, number = [], set(), found.georeference.number
+    lines, pairs, number = [], set(), found.georeference.number
     for gap in found.gaps:
         if (gap.other, gap.component) in pairs:
             continue
         pairs.add((gap.component, gap.other))
-        told.append(
+        lines.append(
             el("li", f"Component {number(gap.component)} lies {length(gap.distance, found.unit)} "
                f"from component {number(gap.other)}. Photos that overlap from {gap.photo} to "
                f"{gap.other_photo} would join them.")
@@ -145,7 +145,7 @@ def _gaps(found: Findings) -> Element:
     for index in range(len(found.georeference.placements)):
         distance = distance_apart_m(found.georeference, index)
         if distance is not None:
-            told.append(
+            lines.append(
                 el("li", f"Component {number(index)} lies {length(distance, 'm')} from the others, "
                    "too far for one map.")
             )  # fmt: skip
@@ -157,11 +157,11 @@ def _gaps(found: Findings) -> Element:
     if len(lost) > 1 or (lost and len(lost) < len(found.georeference.placements)):
         names = ", ".join(str(n) for n in lost)
         where = f"component {names} lies" if len(lost) == 1 else f"components {names} lie"
-        told.append(
+        lines.append(
             el("li", f"Nothing says where {where}: give photos GPS positions, or take photos that "
                "show two components at once.")
         )  # fmt: skip
-    return el("div", el("p", "Photos of different components share no view:"), el("ul", told))
+    return el("div", el("p", "Photos of different components share no view:"), el("ul", lines))
 
 
 def gps_fit(placement: Placement) -> str:

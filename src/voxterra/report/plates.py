@@ -27,17 +27,17 @@ _FAR = 4.0  # sizes of the components from which on one map of all would show do
 
 def map_section(found: Findings) -> Element:
     """Footprints over the orthophoto, overlap, GPS residuals; a map a component when far apart."""
-    indices = sorted({camera.component for camera in found.site.cameras})
+    indices = sorted({camera.component for camera in found.map_data.cameras})
     above = found.coverage.above
-    whole = found.site.bounds(None if above is None else above.grid.bounds)
+    whole = found.map_data.bounds(None if above is None else above.grid.bounds)
     apart = len(indices) > 1 and _size(whole) > _FAR * sum(
-        _size(found.site.bounds(None, index)) for index in indices
+        _size(found.map_data.bounds(None, index)) for index in indices
     )
     parts: list[Content] = []
     if apart:
         parts.append(figure(_locator(found, whole), "All components, and the gaps between them."))
         for index in indices:
-            parts += _maps_of(found, found.site.bounds(None, index), index)
+            parts += _maps_of(found, found.map_data.bounds(None, index), index)
     else:
         parts += _maps_of(found, whole, None)
     return section("Maps", el("div", parts, class_="plates"))
@@ -45,7 +45,7 @@ def map_section(found: Findings) -> Element:
 
 def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Content]:
     frame = found.georeference.frame
-    cameras = [c for c in found.site.cameras if component in (None, c.component)]
+    cameras = [c for c in found.map_data.cameras if component in (None, c.component)]
     of = "" if component is None else f" of component {found.georeference.number(component)}"
     unit, name = map_unit(frame), "all" if component is None else f"c{component}"
 
@@ -56,10 +56,10 @@ def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Con
     shown = blank()
     if ground is not None:
         shown.picture(pictures.inline(ground[0]), ground[1], name=f"ground-{name}")
-    maps.add_footprints(shown, found.site, cameras)
+    maps.add_footprints(shown, found.map_data, cameras)
     if component is None:
         _add_gaps(shown, found)
-    legend = maps.component_legend(shown, found.site, cameras, found.georeference.number)
+    legend = maps.component_legend(shown, found.map_data, cameras, found.georeference.number)
     parts: list[Content] = [
         figure(
             [shown.svg(f"prints-{name}"), legend],
@@ -80,26 +80,28 @@ def _maps_of(found: Findings, bounds: Bounds, component: int | None) -> list[Con
         if ground is not None:
             shown.layers.append(el("use", href=f"#ground-{name}", opacity=0.3))
         factor = maps.add_residuals(shown, cameras)
-        told = "From the recorded GPS position (dot) to where the model has the camera"
-        told += f", {number(factor)} times as long as it is." if factor > 1 else "."
-        told += " Dashed: set aside as an outlier."
+        caption = "From the recorded GPS position (dot) to where the model has the camera"
+        caption += f", {number(factor)} times as long as it is." if factor > 1 else "."
+        caption += " Dashed: set aside as an outlier."
         placements = found.georeference.placements
         if any(placements[camera.component].lag is not None for camera in cameras):
-            told += " The lag of the positions is in these lines; the model is placed without it."
-        parts.append(figure(shown.svg(f"gps-{name}"), told))
+            caption += (
+                " The lag of the positions is in these lines; the model is placed without it."
+            )
+        parts.append(figure(shown.svg(f"gps-{name}"), caption))
     return parts
 
 
 def _locator(found: Findings, bounds: Bounds) -> Element:
     frame = found.georeference.frame
     shown = maps.Map(bounds, map_unit(frame), on_earth=not frame.is_local)
-    maps.add_cameras(shown, found.site.cameras)
+    maps.add_cameras(shown, found.map_data.cameras)
     _add_gaps(shown, found)
     return shown.svg("locator")
 
 
 def _add_gaps(shown: maps.Map, found: Findings) -> None:
-    at = {camera.name: camera.xy for camera in found.site.cameras}
+    at = {camera.name: camera.xy for camera in found.map_data.cameras}
     drawn = set()
     for gap in found.gaps:
         pair = frozenset((gap.component, gap.other))

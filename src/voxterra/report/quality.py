@@ -24,8 +24,8 @@ def failed_section(found: Findings) -> Element | None:
     rows: list[tuple[Content, ...]] = []
     for photo in found.photos.photos:
         if photo.id not in registered:
-            told = _sentences(why[photo.id]) if photo.id in why else UNKNOWN_REASON
-            rows.append((photo.id, "not placed", told, _remarks(photo)))
+            reason = _sentences(why[photo.id]) if photo.id in why else UNKNOWN_REASON
+            rows.append((photo.id, "not placed", reason, _remarks(photo)))
     rows += [(f.name, "left out", f.reason, "") for f in found.photos.rejected]
     if not rows:
         return None
@@ -99,7 +99,7 @@ def reprojection_section(found: Findings) -> Element:
     every = np.concatenate(errors)
     share = float((every < 1.0).mean())
     points = sum(len(c.points) for c in found.georeference.components)
-    told = (
+    text = (
         f"{len(every):,} observations of {points:,} sparse points: median {np.median(every):.2f} "
         f"px, RMS {np.sqrt((every**2).mean()):.2f} px, {share:.0%} below one pixel. Pixels are "
         "those of the photos as delivered."
@@ -114,7 +114,7 @@ def reprojection_section(found: Findings) -> Element:
             "Median error by photo. One much higher than the others was badly placed or moved.",
         ),
     ]
-    return section("Reprojection errors", el("p", told), el("div", parts, class_="plates"))
+    return section("Reprojection errors", el("p", text), el("div", parts, class_="plates"))
 
 
 def depth_section(found: Findings) -> Element:
@@ -124,14 +124,14 @@ def depth_section(found: Findings) -> Element:
         return section("Depth", el("p", "There are no depth maps."))
     known = np.array([v.known for v in views])
     sure = [v for v in views if v.known]
-    told = f"{len(views)} depth maps; {known.mean():.0%} of their pixels have a depth"
+    text = f"{len(views)} depth maps; {known.mean():.0%} of their pixels have a depth"
     if sure:
         pixel = float(np.median([v.pixel for v in sure]))
         confidence = float(
             np.average([v.confidence for v in sure], weights=[v.known for v in sure])
         )
         distance = float(np.median([v.median_depth for v in sure]))
-        told += (
+        text += (
             f" (from {known.min():.0%} to {known.max():.0%} a photo), mean confidence "
             f"{confidence:.2f}. Median distance {length(distance, found.unit)}: a pixel of the "
             f"photos as delivered shows {length(pixel, found.unit)} of the surface"
@@ -148,4 +148,4 @@ def depth_section(found: Findings) -> Element:
             "Mean confidence by photo, of 1.",
         ),
     ]  # fmt: skip
-    return section("Depth", el("p", f"{told}."), el("div", parts, class_="plates"))
+    return section("Depth", el("p", f"{text}."), el("div", parts, class_="plates"))

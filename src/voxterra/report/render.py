@@ -65,7 +65,7 @@ def _colors(
     if mesh.texture is not None:
         uv = np.einsum("nk,nkc->nc", weights, mesh.texture.uv[chosen])
         return sample_texture(mesh.texture.image, uv)
-    assert mesh.colors is not None  # told apart above
+    assert mesh.colors is not None  # one of the two is there, see above
     mixed = np.einsum("nk,nkc->nc", weights, mesh.colors[mesh.faces[chosen]].astype(np.float64))
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 

@@ -51,7 +51,7 @@ class Gap:
 
 
 def reprojection(component: Reconstruction, index: int) -> tuple[PhotoFit, ...]:
-    """Errors of every observation, by photo, computed anew from cameras and points.
+    """Errors of every observation, by photo, computed from cameras and points.
 
     Args:
         component: images and sparse points, in any frame.

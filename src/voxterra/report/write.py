@@ -21,9 +21,9 @@ from voxterra.report.config import ReportConfig, check
 from voxterra.report.coverage import survey
 from voxterra.report.facts import RunFacts
 from voxterra.report.findings import Findings
-from voxterra.report.map_data import site_of
+from voxterra.report.map_data import map_data_of
 from voxterra.report.markup import document, el
-from voxterra.report.other_sites import apart_section
+from voxterra.report.other_sites import other_sites_section
 from voxterra.report.overview import accuracy, subtitle, tiles, warnings
 from voxterra.report.plates import map_section, picture_section
 from voxterra.report.quality import (
@@ -59,7 +59,7 @@ def write_report(
         maps: depth maps.
         georeference: frame and cameras.
         photos: of the project.
-        facts: what the run tells of itself.
+        facts: what the run says about itself.
         config: title, size of pictures.
         path: of the file, which appears whole or not at all.
         progress: of the whole.
@@ -78,7 +78,7 @@ def write_report(
         maps,
         mesh,
         facts,
-        site_of(georeference, photos, maps.views, ground_points(mesh, georeference)),
+        map_data_of(georeference, photos, maps.views, ground_points(mesh, georeference)),
         coverage,
         tuple(fit for component in fits for fit in component),
         gaps(georeference),
@@ -98,7 +98,7 @@ def page(found: Findings, title: str) -> str:
         tiles(found),
         warnings(found),
         accuracy(found),
-        apart_section(found),
+        other_sites_section(found),
         map_section(found),
         failed_section(found),
         picture_section(found),

@@ -8,7 +8,7 @@ from typing import Any
 from voxterra.core.sites import Site, sites_of
 from voxterra.pipeline.engine.sites import failed, site_workspace
 from voxterra.pipeline.folder.workspace import Workspace
-from voxterra.report.facts import ApartFacts
+from voxterra.report.facts import SiteFacts
 
 
 def find_sites(workspace: Workspace, config: Any) -> tuple[tuple[Site, Any], ...]:
@@ -38,13 +38,13 @@ def _options(config: Any, site: Site) -> Any:
     )
 
 
-def site_facts(workspace: Workspace, config: Any) -> tuple[ApartFacts, ...]:
+def site_facts(workspace: Workspace, config: Any) -> tuple[SiteFacts, ...]:
     """What the report of a run says about its other sites."""
     found = []
     for site, _ in find_sites(workspace, config):
         own = site_workspace(workspace, site)
         found.append(
-            ApartFacts(
+            SiteFacts(
                 site,
                 own.products_dir,
                 own.stage_dir("mesh") / "mesh.npz",

@@ -1,4 +1,4 @@
-"""What the other products cannot hold: components that lie apart."""
+"""Components that the other products cannot hold, as they lie apart: at other sites."""
 
 from __future__ import annotations
 
