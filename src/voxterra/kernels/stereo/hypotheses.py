@@ -1,9 +1,9 @@
 """Plane hypotheses of PatchMatch stereo: what is tried at a pixel, and what it costs.
 
 Compiled for the CPU (`kernels.stereo.patchmatch`) and for NVIDIA GPUs
-(`kernels.stereo.patchmatch_cuda`) alike, with the same random numbers, so that only rounding tells their results apart. What reads the
-samples of a patch is apart: the CPU wants the 32 samples of one pixel in a row, for SIMD, and
-a GPU wants the pixels of a block in its shared memory.
+(`kernels.stereo.patchmatch_cuda`) alike, with the same random numbers, so that their results differ
+by rounding only. The code that reads the samples of a patch differs: the CPU wants the 32 samples
+of one pixel in a row, for SIMD, and a GPU wants the pixels of a block in its shared memory.
 
 A hypothesis of pixel (x, y) is `(w, a, b)`: the inverse depth of the pixel and its change per
 pixel to the right and down. Inverse depth is affine over the image of a plane, so the three
