@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +34,16 @@ EXPOSURE_SHRINK = 4
 EXPOSURE_DEPTH_PIXELS = 200_000
 
 
+_Arguments = tuple[
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.uint8],
+    NDArray[np.bool_],
+    NDArray[np.float32],
+    NDArray[np.float32],
+]
+
+
 @dataclass(frozen=True)
 class _Photo:
     """A photo ready for the kernels; fields as `kernels.raster.ortho.sample_view` names them."""
@@ -46,7 +55,7 @@ class _Photo:
     nearest: NDArray[np.float32]
     near_edge: NDArray[np.float32]
 
-    def arguments(self) -> Any:
+    def arguments(self) -> _Arguments:
         return (
             self.pose,
             self.intrinsics,
@@ -263,7 +272,7 @@ def _level(work: _Work, progress: Progress) -> NDArray[np.float64]:
         near = np.linalg.norm(points - view.center_in_world, axis=1).min()
         gsd = EXPOSURE_SHRINK * float(near) / view.K[0, 0]
         photo = _prepare(index, work, gsd, EXPOSURE_DEPTH_PIXELS)
-        colors = sample_view(points, *photo.arguments(), work.spread)  # type: ignore[call-arg]
+        colors = sample_view(points, *photo.arguments(), work.spread)
         return np.asarray(colors)
 
     count = len(work.maps.views)
