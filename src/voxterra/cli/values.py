@@ -27,7 +27,7 @@ def told_values(args: Sequence[str]) -> ConstructorRegistry:
     return registry
 
 
-def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """`X | None` is shown as X; the word None still takes the value away."""
     kinds = typing.get_args(info.type)
     inner = [kind for kind in kinds if kind is not type(None)]
@@ -71,10 +71,12 @@ def _names(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
 
 def _choice(
     args: Sequence[str],
-) -> Callable[[PrimitiveTypeInfo], PrimitiveConstructorSpec | None]:
-    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+) -> Callable[[PrimitiveTypeInfo], PrimitiveConstructorSpec[str] | None]:
+    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
         choices = typing.get_args(info.type)
-        if info.type_origin is not Literal or not all(isinstance(c, str) for c in choices):
+        if typing.get_origin(info.type) is not Literal or not all(
+            isinstance(c, str) for c in choices
+        ):
             return None
 
         def read(texts: list[str]) -> str:

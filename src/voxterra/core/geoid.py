@@ -47,4 +47,5 @@ def undulation_m(lon: ArrayLike, lat: ArrayLike) -> NDArray[np.float64]:
     c0, c1 = c0 % cols, (c0 + 1) % cols
     lower = values[r0, c0] * (1 - fc) + values[r0, c1] * fc
     upper = values[r0 + 1, c0] * (1 - fc) + values[r0 + 1, c1] * fc
-    return lower * (1 - fr) + upper * fr
+    height: NDArray[np.float64] = lower * (1 - fr) + upper * fr
+    return height

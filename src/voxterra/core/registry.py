@@ -109,7 +109,7 @@ class Registry(Generic[T]):
     def available(self) -> dict[str, T]:
         """All plugins that load, by name."""
         found = {name: self._load(name) for name in self.names()}
-        return {name: cast(T, p) for name, p in found.items() if not isinstance(p, Unavailable)}
+        return {name: p for name, p in found.items() if not isinstance(p, Unavailable)}
 
     def unavailable(self) -> tuple[Unavailable, ...]:
         """Plugins that are installed but do not load."""

@@ -69,7 +69,8 @@ class Similarity:
 def camera_center(cam_from_world: Float) -> Float:
     """(..., 3) centres in the world of (..., 3, 4) rigid transforms."""
     rotation, translation = cam_from_world[..., :3], cam_from_world[..., 3]
-    return -np.einsum("...ji,...j->...i", rotation, translation)
+    center: Float = -np.einsum("...ji,...j->...i", rotation, translation)
+    return center
 
 
 def rotation_from_vector(vector: Float) -> Float:
@@ -81,7 +82,8 @@ def rotation_from_vector(vector: Float) -> Float:
     first = math.sin(angle) / angle if angle > 1e-8 else 1.0
     second = 0.5 * (math.sin(half) / half) ** 2 if angle > 1e-8 else 0.5
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + first * cross + second * (cross @ cross)
+    rotation: Float = np.eye(3) + first * cross + second * (cross @ cross)
+    return rotation
 
 
 def fit_similarity(

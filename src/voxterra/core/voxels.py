@@ -153,12 +153,12 @@ class VoxelModel:
 
     @property
     def sh_degree(self) -> int:
-        return round(np.sqrt(self.shs.shape[1] + 1)) - 1
+        return round(math.sqrt(self.shs.shape[1] + 1)) - 1
 
     @property
     def base_color(self) -> NDArray[np.float32]:
         """(N, 3) RGB in [0, 1] without its dependence on the direction."""
-        return np.clip(0.5 + np.float32(SH_C0) * self.sh0, 0.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(0.5 + np.float32(SH_C0) * self.sh0, 0.0, 1.0), np.float32)
 
     def why_invalid(self) -> str | None:
         """What contradicts the layout above, in a few words; None if nothing does."""
@@ -223,7 +223,8 @@ def corner_keys(path: NDArray[np.int64], level: NDArray[np.int8]) -> NDArray[np.
     if len(keys) == 0:
         return keys
     keys.sort()
-    return keys[np.concatenate([[True], keys[1:] != keys[:-1]])]
+    once: NDArray[np.int64] = keys[np.concatenate([[True], keys[1:] != keys[:-1]])]
+    return once
 
 
 def corners(

@@ -66,7 +66,7 @@ class DepthScore:
     photos: tuple[PhotoDepth, ...]
     missing: tuple[str, ...]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-ready figures: pooled over all photos, and each photo."""
         out = {
             "what": "depth",
@@ -166,7 +166,8 @@ def pixels_in_view(view: PinholeView, truth: TruthDepth) -> Float:
     camera = view.camera if truth.camera is None else truth.camera
     xy = rays_of_pixels(camera, truth.pixels.reshape(-1, 2))
     pixels = xy * [view.K[0, 0], view.K[1, 1]] + view.K[:2, 2]
-    return pixels.reshape(truth.pixels.shape)
+    in_view: Float = pixels.reshape(truth.pixels.shape)
+    return in_view
 
 
 def rays_of_pixels(camera: Camera, pixels: Float) -> Float:

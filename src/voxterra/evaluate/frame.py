@@ -99,4 +99,5 @@ def _mean_turn(
     delivered = delivered_rotations @ ecef_from_delivered.T @ ecef_from_truth
     turns = np.einsum("nji,njk->ik", delivered, truth_cam_from_world[:, :, :3])
     u, _, vt = np.linalg.svd(turns)
-    return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    rotation: Float = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    return rotation

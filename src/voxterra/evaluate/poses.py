@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class PoseScore:
     rotation_errors_deg: NDArray[np.float64]
     truth_from_world: Similarity
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-ready figures."""
         centers, rotations = self.center_errors, self.rotation_errors_deg
         return {
@@ -95,4 +95,5 @@ def score_poses(
 def rotation_angle_deg(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) angles between rotations (N, 3, 3) [deg], exact for small angles too."""
     chord = np.linalg.norm(a - b, axis=(1, 2)) / (2.0 * np.sqrt(2.0))
-    return np.degrees(2.0 * np.arcsin(np.clip(chord, 0.0, 1.0)))
+    angle: NDArray[np.float64] = np.degrees(2.0 * np.arcsin(np.clip(chord, 0.0, 1.0)))
+    return angle

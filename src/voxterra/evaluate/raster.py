@@ -8,6 +8,7 @@ truth's grid, seen from above.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +46,12 @@ class RasterScore:
     measured: NDArray[np.bool_] | None = None
     removed_offset_m: float = 0.0
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-ready figures over the scored cells."""
         known = self.scored & np.isfinite(self.difference_m)
         d = self.difference_m[known]
         cells = int(self.scored.sum())
-        out: dict = {
+        out: dict[str, Any] = {
             "what": "raster",
             "align": self.align,
             "cell_size": self.grid.cell_size,

@@ -8,6 +8,7 @@ and Temples", 2017.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class SurfaceScore:
         p, r = self.precision(threshold), self.recall(threshold)
         return 2.0 * p * r / (p + r) if p + r > 0 else 0.0
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-ready figures."""
         return {
             "what": "surface",
@@ -229,4 +230,5 @@ def _plane_step(moved: Float, closest: Float, normal: Float) -> Similarity:
 def _rotation(axis: Float, angle: float) -> Float:
     x, y, z = axis
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross
+    rotation: Float = np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross
+    return rotation

@@ -127,7 +127,8 @@ def _seconds(times: Sequence[str | None]) -> Float | None:
         return None
     if not len(found) or len(found) != len(times) or len(np.unique(found)) < 0.8 * len(found):
         return None
-    return found - found.min()
+    seconds: Float = found - found.min()
+    return seconds
 
 
 def _usual_speed(centers: Float, order: NDArray[np.int64], seconds: Float) -> float | None:

@@ -91,7 +91,8 @@ class Problem:
 
     @cached_property
     def centroid(self) -> Float:
-        return self.observations.centers[self.observations.has_position].mean(0)
+        centroid: Float = self.observations.centers[self.observations.has_position].mean(0)
+        return centroid
 
     @cached_property
     def row_kind(self) -> NDArray[np.int64]:

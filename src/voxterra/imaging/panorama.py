@@ -110,4 +110,5 @@ def _pixels_of(
 def faces_seeing(points_in_photo: NDArray[np.float64]) -> NDArray[np.int64]:
     """(N,) index into `FACES` of the face that shows each of (N, 3) points in the photo's axes."""
     forwards = np.array([face.axes[2] for face in FACES])
-    return np.argmax(points_in_photo @ forwards.T, axis=1)
+    seeing: NDArray[np.int64] = np.argmax(points_in_photo @ forwards.T, axis=1)
+    return seeing

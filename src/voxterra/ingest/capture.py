@@ -232,7 +232,8 @@ def _photos_per_place(shapes: list[Float], xy: Float) -> float | None:
         return None
 
     def cells(shape: Float) -> NDArray[np.int32]:
-        return np.rint((shape - low) / size * (_CELLS - 1)).astype(np.int32)
+        corners: NDArray[np.int32] = np.rint((shape - low) / size * (_CELLS - 1)).astype(np.int32)
+        return corners
 
     counts = np.zeros((_CELLS, _CELLS), np.int32)
     for shape in shapes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from voxterra.core.wording import nearest
 from voxterra.errors import FormatError
-from voxterra.ingest.sources import Sources
+from voxterra.ingest.folders import Sources
 from voxterra.io.files.disk import cannot_read
 
 _EXPECTED = "Give a text file with one photo a line, named as metadata.json names it."

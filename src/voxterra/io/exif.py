@@ -183,7 +183,7 @@ def _exposure(sub: dict[int, Any]) -> float | None:
     stated = _positive(sub.get(0x829A), 1e5)
     apex = _number(sub.get(0x9201))
     if stated is None and apex is not None and abs(apex) < 30:
-        return 2.0**-apex
+        return math.pow(2.0, -apex)
     return stated
 
 

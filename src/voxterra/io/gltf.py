@@ -151,7 +151,7 @@ def vertex_normals(mesh: TriMesh) -> NDArray[np.float32]:
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     bad = ~(length[:, 0] > 0)
     normals[bad], length[bad] = (0.0, 0.0, 1.0), 1.0
-    return (normals / length).astype(np.float32)
+    return np.asarray(normals / length, np.float32)
 
 
 def _linear_rgba(colors: NDArray[np.uint8]) -> NDArray[np.uint16]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from voxterra.errors import FormatError, VoxterraError
 from voxterra.io.files.disk import cannot_read
@@ -75,7 +75,7 @@ def _open_any_size(path: Path, formats: tuple[str, ...]) -> Image.Image:
 
 def _damaged(path: Path, error: Exception) -> FormatError:
     detail = str(error).replace(str(path), "").strip() or type(error).__name__
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         detail = "not a JPEG, PNG, TIFF or HEIC image"
     return FormatError(
         f"The image cannot be read: {detail}.",

@@ -61,7 +61,7 @@ def encode_distances(
     """
     u = np.abs(sdf) / (largest_edges(path, level) * np.float32(edge))
     code = np.clip(np.log1p(u * (_GROWTH / _STEP)) / _GROWTH, 0, 127).astype(np.uint8)
-    return np.where(sdf < 0, 127 - code, 128 + code).astype(np.uint8)
+    return np.asarray(np.where(sdf < 0, 127 - code, 128 + code), np.uint8)
 
 
 def decode_distances(
@@ -73,7 +73,8 @@ def decode_distances(
     unit = largest_edges(path, level)
     if unit.shape != code.shape:
         raise ValueError(f"{len(code)} signed distances for {len(unit)} corners")
-    return table.astype(np.float32)[code] * (unit * np.float32(edge))
+    distances: NDArray[np.float32] = table.astype(np.float32)[code] * (unit * np.float32(edge))
+    return distances
 
 
 def largest_edges(path: NDArray[np.int64], level: NDArray[np.int8]) -> NDArray[np.float32]:

@@ -48,7 +48,8 @@ def without_bad_faces(vertices: NDArray[np.float32], faces: Faces) -> Faces:
     faces = np.ascontiguousarray(faces[(a != b) & (b != c) & (c != a)])
     areas = face_areas(vertices, faces)
     bad = faces_on_repeated_half_edges(faces, areas, *half_edges_by_start(faces, len(vertices)))
-    return faces[~bad]
+    good: Faces = faces[~bad]
+    return good
 
 
 def compacted(mesh: TriMesh) -> TriMesh:

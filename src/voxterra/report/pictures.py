@@ -61,7 +61,7 @@ def over(
 def colored(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
     """(H, W, 3) RGB in the colours of viridis from `low` to `high`; white where not finite."""
     share = np.clip((values - low) / ((high - low) or 1.0), 0, 1)
-    out = ramp()[np.rint(255 * np.nan_to_num(share)).astype(np.uint8)]
+    out: NDArray[np.uint8] = ramp()[np.rint(255 * np.nan_to_num(share)).astype(np.uint8)]
     out[~np.isfinite(values)] = 255
     return out
 

@@ -67,7 +67,7 @@ def _colors(
         return sample_texture(mesh.texture.image, uv)
     assert mesh.colors is not None  # one of the two is there, see above
     mixed = np.einsum("nk,nkc->nc", weights, mesh.colors[mesh.faces[chosen]].astype(np.float64))
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
 
 
 def sample_texture(image: NDArray[np.uint8], uv: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -80,7 +80,7 @@ def sample_texture(image: NDArray[np.uint8], uv: NDArray[np.floating]) -> NDArra
     s, t = (x - column)[:, None], (y - row)[:, None]
     top = (1 - s) * image[row, column] + s * image[row, right]
     bottom = (1 - s) * image[below, column] + s * image[below, right]
-    return np.rint((1 - t) * top + t * bottom).astype(np.uint8)
+    return np.asarray(np.rint((1 - t) * top + t * bottom), np.uint8)
 
 
 def overview(mesh: TriMesh, views: Sequence[PinholeView], width: int, height: int) -> PinholeView:

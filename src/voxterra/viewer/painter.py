@@ -95,7 +95,7 @@ class Painter:
         low, high = self.levels
         share = np.clip((level.cpu().numpy() - low) / max(1, high - low), 0, 1)
         shade = 0.55 + 0.45 * np.abs(normal.cpu().numpy() @ view.cam_from_world[2, :3])
-        return np.rint(255 * ramp(share) * shade[..., None]).astype(np.uint8)
+        return np.asarray(np.rint(255 * ramp(share) * shade[..., None]), np.uint8)
 
     def legend(self) -> str:
         """What the colours of the levels mean, as Markdown."""

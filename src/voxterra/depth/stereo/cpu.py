@@ -72,4 +72,5 @@ class OnCpu:
         """`kernels.stereo.planes.check_consistency` of view `index` with the views `chosen`."""
         sources = source_views(index, chosen, self._level, planes_of=self._level)
         limits = np.float32(max_error_px), np.float32(max_relative)
-        return check_consistency(planes, sources, *limits)
+        found: tuple[Bytes, Bytes, Float] = check_consistency(planes, sources, *limits)
+        return found

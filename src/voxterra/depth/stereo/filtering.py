@@ -100,4 +100,5 @@ def remove_speckles(depth: NDArray[np.float32], max_relative: float) -> None:
 def _confidence(costs: NDArray[np.float32], count: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Rises with the correlation of the patches and with the number of photos that agree."""
     match = np.clip(1.0 - costs, 0.05, 1.0)
-    return np.clip(match * (1.0 - 0.6 ** count.astype(np.float32)), 1 / 255, 1.0).astype(np.float32)
+    agreed = 1.0 - 0.6 ** count.astype(np.float32)
+    return np.asarray(np.clip(match * agreed, 1 / 255, 1.0), np.float32)

@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,7 +170,7 @@ class OnGpu:
     def _own_planes(self, index: int) -> Tensor:
         return self._keep("own", index, lambda: self._level.planes(index))
 
-    def _keep(self, kind: str, index: int, read: Callable[[], NDArray]) -> Tensor:
+    def _keep(self, kind: str, index: int, read: Callable[[], NDArray[Any]]) -> Tensor:
         """A view's array on the GPU, read from disk only if it is not there."""
         key = (kind, index)
         if key not in self._kept:
@@ -180,7 +181,7 @@ class OnGpu:
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def _up(self, array: NDArray) -> Tensor:
+    def _up(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def _full(self, index: int, chosen: tuple[int, ...]) -> VoxterraError:

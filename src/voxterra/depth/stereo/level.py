@@ -47,11 +47,13 @@ class Level:
 
     def planes(self, index: int) -> NDArray[np.float32]:
         with np.load(self.path(index)) as data:
-            return data["planes"]
+            planes: NDArray[np.float32] = data["planes"]
+        return planes
 
     def costs(self, index: int) -> NDArray[np.float32]:
         with np.load(self.path(index)) as data:
-            return data["costs"]
+            costs: NDArray[np.float32] = data["costs"]
+        return costs
 
     def gray_path(self, index: int) -> Path:
         return self.folder / f"{index:04d}.npy"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from voxterra.io.colmap.tables import (
     EXPORT_AGAIN,
     MODEL_OF_ID,
     ColmapTables,
+    Float,
     model_spec,
     quaternions_from_rotations,
     rotations_from_quaternions,
@@ -53,7 +55,7 @@ class _Cursor:
     def count(self) -> int:
         return int(self.unpack(struct.Struct("<Q"))[0])
 
-    def array(self, dtype: np.dtype, count: int) -> NDArray:
+    def array(self, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
         start = self.take(dtype.itemsize * count)
         return np.frombuffer(self.data, dtype, count, start)
 
@@ -133,7 +135,7 @@ def _read_cameras(cursor: _Cursor) -> dict[int, Camera]:
 
 def _read_images(
     cursor: _Cursor,
-) -> tuple[list[int], list[str], list[int], NDArray, list[NDArray]]:
+) -> tuple[list[int], list[str], list[int], Float, list[Float]]:
     ids, names, camera_ids, poses, keypoints = [], [], [], [], []
     head = struct.Struct("<I7dI")
     for _ in range(cursor.count()):
@@ -147,7 +149,7 @@ def _read_images(
     return ids, names, camera_ids, np.array(poses, np.float64).reshape(-1, 7), keypoints
 
 
-def _read_points(cursor: _Cursor) -> tuple[NDArray, NDArray, NDArray, list[NDArray]]:
+def _read_points(cursor: _Cursor) -> tuple[Float, NDArray[np.uint8], Float, list[NDArray[Any]]]:
     positions, colors, errors, tracks = [], [], [], []
     head = struct.Struct("<Q3d3BdQ")
     for _ in range(cursor.count()):

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,7 +191,7 @@ def _read_json(path: Path) -> PosedCameras:
     return posed_cameras(read_transforms(path))
 
 
-def _synthetic(data: dict) -> PosedCameras:
+def _synthetic(data: dict[str, Any]) -> PosedCameras:
     model = data["model"].removeprefix("COLMAP ").split(":")[0]
     camera = Camera(model, data["width"], data["height"], tuple(data["colmap_params"]))
     origin = data["origin"]

@@ -216,7 +216,9 @@ def _numba_version() -> str:
 def _compile_for(cc: tuple[int, int]) -> Iterator[None]:
     """numba-cuda asks the current device for what to compile a called `@njit` function for; the
     answer here is `cc`, so that kernels also compile where there is no GPU."""
-    from numba.cuda import dispatcher
+    import importlib
+
+    dispatcher: Any = importlib.import_module("numba.cuda.dispatcher")
 
     class Device:
         compute_capability = cc

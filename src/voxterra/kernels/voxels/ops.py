@@ -111,9 +111,10 @@ def prepare(
     _check("sharpness", sharpness, torch.float32, (17,))
     if not 0 <= degree <= 3 or shs.shape[1] + 1 < terms(degree):
         raise ValueError(f"degree {degree} needs {terms(degree) - 1} rows of shs")
-    return _device_ops(lo_size).prepare(
+    seen: tuple[Tensor, Tensor] = _device_ops(lo_size).prepare(
         lo_size, level, corner_index, sdf, sh0, shs, sharpness, view, degree, cull=cull
     )
+    return seen
 
 
 def bin_voxels(rect: Tensor, rank_order: Tensor, view: View) -> Bins:
@@ -126,7 +127,8 @@ def bin_voxels(rect: Tensor, rank_order: Tensor, view: View) -> Bins:
     """
     _check("rect", rect, torch.int16, (None, 4))
     _check("rank_order", rank_order, torch.int32, (8, len(rect)))
-    return _device_ops(rect).bin_voxels(rect, rank_order, view)
+    bins: Bins = _device_ops(rect).bin_voxels(rect, rank_order, view)
+    return bins
 
 
 def rasterize_forward(
@@ -154,9 +156,10 @@ def rasterize_forward(
     """
     _check("record", record, torch.float32, (None, RECORD))
     _check("rect", rect, torch.int16, (len(record), 4))
-    return _device_ops(record).rasterize_forward(
+    forward: Forward = _device_ops(record).rasterize_forward(
         record, rect, bins, view, max_weight=max_weight, features=features, samples=samples
     )
+    return forward
 
 
 def rasterize_backward(
@@ -183,9 +186,10 @@ def rasterize_backward(
     _check("record", record, torch.float32, (None, RECORD))
     _check("rect", rect, torch.int16, (len(record), 4))
     _check("grad_pixels", grad_pixels, torch.float32, (view.height, view.width, PIXEL))
-    return _device_ops(record).rasterize_backward(
+    grad_record: Tensor = _device_ops(record).rasterize_backward(
         record, rect, bins, view, forward, grad_pixels, deterministic=deterministic
     )
+    return grad_record
 
 
 def prepare_backward(
@@ -214,9 +218,10 @@ def prepare_backward(
     _check("record", record, torch.float32, (n, RECORD))
     _check("corner_start", corner_start, torch.int32, (len(sdf) + 1,))
     _check("corner_slot", corner_slot, torch.int32, (8 * n,))
-    return _device_ops(record).prepare_backward(
+    gradients: tuple[Tensor, Tensor] = _device_ops(record).prepare_backward(
         grad_record, record, lo_size, corner_index, corner_start, corner_slot, sdf
     )
+    return gradients
 
 
 def _device_ops(tensor: Tensor) -> ModuleType:

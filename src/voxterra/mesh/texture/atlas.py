@@ -36,7 +36,13 @@ def copy_photos(charts: Charts, maps: DepthMaps, progress: Progress) -> NDArray[
     return raw
 
 
-def _copy(photo: NDArray, raw: NDArray, origin: NDArray, place: NDArray, size: NDArray) -> None:
+def _copy(
+    photo: NDArray[np.uint8],
+    raw: NDArray[np.uint8],
+    origin: NDArray[np.int64],
+    place: NDArray[np.int64],
+    size: NDArray[np.int64],
+) -> None:
     low = np.maximum(origin, 0)
     high = np.minimum(origin + size, [photo.shape[1], photo.shape[0]])
     if (high > low).all():

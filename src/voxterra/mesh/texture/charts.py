@@ -21,6 +21,9 @@ from voxterra.kernels.raster.texture_atlas import pack_skyline
 from voxterra.mesh.texture.config import TextureConfig
 from voxterra.mesh.texture.labels import Adjacency
 
+Float = NDArray[np.float64]
+Index = NDArray[np.int64]
+
 LARGEST_CHART_PX = 1024
 POOR_FILL = 0.5  # charts that fill less of their rectangle are split
 SMALL_CHART_PX = 64.0
@@ -118,10 +121,10 @@ def _facing_axis(mesh: TriMesh) -> NDArray[np.int32]:
     normal = np.cross(b - a, c - a)
     axis = np.abs(normal).argmax(axis=1)
     negative = np.take_along_axis(normal, axis[:, None], axis=1)[:, 0] < 0
-    return (2 * axis + negative).astype(np.int32)
+    return np.asarray(2 * axis + negative, np.int32)
 
 
-def _corners_in_photos(mesh: TriMesh, maps: DepthMaps, label: NDArray[np.int32]) -> NDArray:
+def _corners_in_photos(mesh: TriMesh, maps: DepthMaps, label: NDArray[np.int32]) -> Float:
     """(F, 3, 2) pixels of the faces' corners in their own full-size photos."""
     corners = np.zeros((*mesh.faces.shape, 2))
     for index in np.unique(label):
@@ -137,23 +140,25 @@ def _corners_in_photos(mesh: TriMesh, maps: DepthMaps, label: NDArray[np.int32])
     return corners
 
 
-def _connected(group: NDArray, adjacency: Adjacency) -> NDArray[np.int32]:
+def _connected(group: NDArray[np.integer], adjacency: Adjacency) -> NDArray[np.int32]:
     """(F,) number of the connected set of faces of equal `group` each face belongs to."""
     f, g = adjacency.edge_faces.T
     joined = group[f] == group[g]
     ones = np.ones(int(joined.sum()), np.int8)
     graph = coo_matrix((ones, (f[joined], g[joined])), shape=(len(group), len(group)))
-    return connected_components(graph, directed=False)[1].astype(np.int32)
+    return np.asarray(connected_components(graph, directed=False)[1], np.int32)
 
 
-def _bounds(corners: NDArray, order: NDArray, start: NDArray) -> tuple[NDArray, NDArray]:
+def _bounds(corners: Float, order: Index, start: Index) -> tuple[Float, Float]:
     """(C, 2) lowest and highest corner of each chart."""
     low = np.minimum.reduceat(corners.min(axis=1)[order], start[:-1], axis=0)
     high = np.maximum.reduceat(corners.max(axis=1)[order], start[:-1], axis=0)
     return low, high
 
 
-def _split_sparse(component: NDArray, corners: NDArray, adjacency: Adjacency) -> NDArray:
+def _split_sparse(
+    component: NDArray[np.int32], corners: Float, adjacency: Adjacency
+) -> NDArray[np.int32]:
     """Halve charts that are huge or fill little of their rectangle, until they do.
 
     Both halves come from one photo, so the cut is not a seam; it only saves space.

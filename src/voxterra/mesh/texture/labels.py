@@ -82,7 +82,7 @@ def choose_views(
         progress(n / ROUNDS, "choosing photos")
         kernels.send_messages(found.view, cost, neighbour, neighbour_side, seam, messages, sent)
         messages, sent = sent, messages
-    labels = kernels.best_beliefs(found.view, cost, messages)
+    labels: NDArray[np.int32] = kernels.best_beliefs(found.view, cost, messages)
     for _ in range(SWEEPS):
         if kernels.sweep(found.view, cost, neighbour, seam, labels) == 0:
             break

@@ -76,7 +76,7 @@ def _nodes(mesh: TriMesh, charts: Charts) -> NDArray[np.int64]:
     """(F, 3) number of the (vertex, component) each corner belongs to."""
     components = int(charts.component.max()) + 1
     key = mesh.faces.astype(np.int64) * components + charts.component[:, None]
-    return np.unique(key.ravel(), return_inverse=True)[1].reshape(mesh.faces.shape)
+    return np.asarray(np.unique(key.ravel(), return_inverse=True)[1].reshape(mesh.faces.shape))
 
 
 def _texels_around(charts: Charts, node: NDArray[np.int64], count: int) -> NDArray[np.float64]:
@@ -87,7 +87,9 @@ def _texels_around(charts: Charts, node: NDArray[np.int64], count: int) -> NDArr
     return np.bincount(node.ravel(), np.repeat(third, 3), count).astype(np.float64)
 
 
-def _laplacian(a: NDArray, b: NDArray, weight: NDArray, count: int) -> csr_matrix:
+def _laplacian(
+    a: NDArray[np.int64], b: NDArray[np.int64], weight: NDArray[np.float64], count: int
+) -> csr_matrix:
     rows, columns = np.concatenate([a, b, a, b]), np.concatenate([a, b, b, a])
     values = np.concatenate([weight, weight, -weight, -weight])
     return coo_matrix((values, (rows, columns)), shape=(count, count)).tocsr()

@@ -67,7 +67,7 @@ def _finest_footprint(mesh: TriMesh, views: Sequence[PinholeView]) -> NDArray[np
     return finest
 
 
-def _cut(faces: NDArray, middle: NDArray) -> NDArray:
+def _cut(faces: NDArray[np.int32], middle: NDArray[np.int64]) -> NDArray[np.int32]:
     """Faces with some sides halved: (F, 3) `middle` vertex of side s (corners s, s + 1) or -1."""
     cuts = (middle >= 0).sum(axis=1)
     pieces = [faces[cuts == 0]]

@@ -192,7 +192,7 @@ class _Work:
         """Million faces of the surface as it is fused."""
         surface = self.config.surface
         made = rates.M_FACES_PER_MP * self.n * self.depth_mp * (1.5 / surface.voxel_factor) ** 2
-        return min(made, rates.M_FACES_PER_M_VOXELS * surface.max_voxels / 1e6)
+        return float(min(made, rates.M_FACES_PER_M_VOXELS * surface.max_voxels / 1e6))
 
     @property
     def m_faces(self) -> float:

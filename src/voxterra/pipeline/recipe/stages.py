@@ -187,8 +187,9 @@ def _surface(ctx: StageContext) -> StageOutput:
 def _surface_bounds(ctx: StageContext) -> Box | None:
     """The box to reconstruct: the one asked for, else that around the area of interest."""
     config = ctx.config
-    if config.depth.aoi is None or config.surface.bounds_m is not None:
-        return config.surface.bounds_m
+    bounds: Box | None = config.surface.bounds_m
+    if config.depth.aoi is None or bounds is not None:
+        return bounds
     from voxterra.depth.area import box_of_area
     from voxterra.io.geojson import read_polygons
 

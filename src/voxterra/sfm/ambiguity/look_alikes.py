@@ -118,7 +118,10 @@ def _far(places_m: Float, agree: NDArray[np.bool_], sigma_m: float) -> NDArray[n
     usual = steps[agree & np.isfinite(steps)]
     if not len(usual):
         return np.zeros(len(steps), bool)
-    return np.nan_to_num(steps) > max(_SIGMAS * sigma_m, _FARTHER * float(usual.max()))
+    far: NDArray[np.bool_] = np.nan_to_num(steps) > max(
+        _SIGMAS * sigma_m, _FARTHER * float(usual.max())
+    )
+    return far
 
 
 def _pairs_of_parts(

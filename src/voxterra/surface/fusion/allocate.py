@@ -171,7 +171,9 @@ def _wanted(
     low, high = _robust_extent(centers[n_views >= 2] if (n_views >= 2).any() else centers)
     low_block = np.floor(low / (BLOCK * voxel))
     high_block = np.minimum(np.ceil(high / (BLOCK * voxel)), low_block + _MAX_WIDTH - 1)
-    return coords[enough & ((coords >= low_block) & (coords <= high_block)).all(1)]
+    enough &= ((coords >= low_block) & (coords <= high_block)).all(1)
+    inside: NDArray[np.int32] = coords[enough]
+    return inside
 
 
 def _robust_extent(

@@ -112,4 +112,5 @@ def _residuals(points: NDArray[np.float64], other: DepthMap) -> NDArray[np.float
         planar, measured * (normal * ray).sum(1) / np.where(planar, facing, 1.0), measured
     )
     residual = (depths - expected) / depths
-    return residual[(measured > 0) & (np.abs(residual) < _OCCLUSION)]
+    seen: NDArray[np.float64] = residual[(measured > 0) & (np.abs(residual) < _OCCLUSION)]
+    return seen

@@ -40,7 +40,8 @@ def chosen(seed: int, count: int) -> Tensor:
 
 def voxel_eikonal_terms(sdf: Tensor, corner_index: Tensor, size: Tensor) -> Tensor:
     """(|grad f| - 1)^2 [N] at the centres of voxels."""
-    return (center_gradient(sdf[corner_index.long()], size).norm(dim=1) - 1) ** 2
+    terms: Tensor = (center_gradient(sdf[corner_index.long()], size).norm(dim=1) - 1) ** 2
+    return terms
 
 
 def total_variation_terms(sdf: Tensor, corner_index: Tensor, size: Tensor) -> Tensor:

@@ -76,9 +76,9 @@ def normals_from_depth(
     if _by_loops(depth):
         own = camera.to(depth.dtype)
         turn = rotation(own) if in_world else torch.eye(3, dtype=depth.dtype)
-        on_cpu: Tensor = _CpuNormals.apply(depth.contiguous(), known, own, turn.contiguous())
+        on_cpu: Tensor = _CpuNormals.apply(depth.contiguous(), known, own, turn.contiguous())  # type: ignore[no-untyped-call]
         return on_cpu, known
-    normals: Tensor = _Normals.apply(depth, camera, known, in_world)
+    normals: Tensor = _Normals.apply(depth, camera, known, in_world)  # type: ignore[no-untyped-call]
     return normals, known
 
 

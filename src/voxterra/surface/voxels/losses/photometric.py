@@ -85,7 +85,7 @@ def ssim_map(rendered: Tensor, photo: Tensor) -> Tensor:
             where="--lambda_ssim",
             next_step=f"Use images of at least {WINDOW}x{WINDOW} pixels, or --lambda_ssim 0.",
         )
-    result: Tensor = _Ssim.apply(rendered, photo)
+    result: Tensor = _Ssim.apply(rendered, photo)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -139,7 +139,7 @@ class _Ssim(torch.autograd.Function):
         bottom_1 = squares + _C1
         bottom_2 = (aa + bb).sub_(squares).add_(_C2)
         inverse = (bottom_1 * bottom_2).reciprocal_()
-        value = (top_1 * top_2).mul_(inverse)
+        value: Tensor = (top_1 * top_2).mul_(inverse)
         if ctx.needs_input_grad[0]:
             # By the moments: mean_a (at fixed aa, ab), aa, and ab.
             g_aa = -value / bottom_2

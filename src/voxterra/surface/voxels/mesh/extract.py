@@ -235,7 +235,7 @@ def _colors(model: VoxelModel, lines: _Lines, center_leaf: NDArray[np.int64]) ->
     line_leaf = np.repeat(np.arange(len(lines.leaf)), np.diff(lines.start))
     mean_of_leaves(lines.ends, line_leaf, of_leaf, total, weight)
     total /= np.maximum(weight, 1)[:, None]
-    return np.rint(np.concatenate([total, of_leaf[center_leaf]]) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.concatenate([total, of_leaf[center_leaf]]) * 255), np.uint8)
 
 
 def _compacted(

@@ -132,5 +132,5 @@ def _number(value: float) -> str:
 
 def _tick_step(last: float) -> int:
     """Iterations between ticks: 1, 2 or 5 times a power of ten, for ten ticks at most."""
-    power = 10 ** max(0, math.ceil(math.log10(max(last, 1))) - 2)
+    power: int = 10 ** max(0, math.ceil(math.log10(max(last, 1))) - 2)
     return next(step * power for step in (1, 2, 5, 10, 20, 50) if last <= 10 * step * power)

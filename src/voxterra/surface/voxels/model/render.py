@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ class Voxels:
 
     @property
     def degree(self) -> int:
-        return round((self.shs.shape[1] + 1) ** 0.5) - 1
+        return math.isqrt(self.shs.shape[1] + 1) - 1
 
     @property
     def device(self) -> torch.device:

@@ -77,7 +77,8 @@ def resized_prior(prior: DepthMap, width: int, height: int) -> DepthMap:
     def along(u: NDArray[Any], v: NDArray[Any], K: NDArray[Any]) -> NDArray[Any]:
         """Normal times ray of the pixels' places."""
         x, y = (u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]
-        return normal[..., 0] * x + normal[..., 1] * y[:, None] + normal[..., 2]
+        slant: NDArray[Any] = normal[..., 0] * x + normal[..., 1] * y[:, None] + normal[..., 2]
+        return slant
 
     sampled = along(column + 0.5, row + 0.5, prior.view.K)
     centre = along(u, v, view.K)

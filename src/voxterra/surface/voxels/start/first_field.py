@@ -218,7 +218,7 @@ def _sphere(cube: Cube) -> Carved:
     center = np.array(cube.center, np.float32)
 
     def field(points: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.linalg.norm(points - center, axis=1).astype(np.float32) - radius
+        return np.asarray(np.linalg.norm(points - center, axis=1), np.float32) - radius
 
     inside = float(np.pi / 6 * _SPHERE**3)
     return Carved(field, float(radius), 0.0, inside, 1.0)
@@ -248,8 +248,7 @@ def _with_far_field(
     """Close the scene by the far shell, or leave nothing outside of the main bound."""
     offset = points - np.array(cube.center, np.float32)
     if shell:
-        return np.minimum(value, np.float32(shell) - np.linalg.norm(offset, axis=1)).astype(
-            np.float32
-        )
+        to_shell = np.float32(shell) - np.linalg.norm(offset, axis=1)
+        return np.asarray(np.minimum(value, to_shell), np.float32)
     beyond = np.abs(offset).max(axis=1) - np.float32(cube.inside_edge / 2)
     return np.where(beyond > 0, np.maximum(value, beyond), value).astype(np.float32)

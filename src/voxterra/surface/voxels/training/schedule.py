@@ -5,6 +5,7 @@ Options count iterations of a training of 8000; `Schedule` turns them into those
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from voxterra.surface.voxels.config import VoxelConfig
@@ -34,12 +35,12 @@ class Schedule:
     def rate_factor(self, iteration: int) -> float:
         """Factor on the learning rates: 1, falling exponentially over the last quarter."""
         share = max(0.0, iteration / self.config.n_iter - 0.75) / 0.25
-        return self.config.lr_decay**share
+        return math.pow(self.config.lr_decay, share)
 
     def sharpness(self, iteration: int) -> float:
         """Sharpness times the edge of a voxel."""
         share = min(1.0, iteration / max(1, self.config.n_iter - 1))
-        return self.config.sharpness * self.config.sharpness_growth**share
+        return self.config.sharpness * math.pow(self.config.sharpness_growth, share)
 
     def learns_sharpness(self, iteration: int) -> bool:
         """Whether the factor on the sharpness is learned at this iteration."""

@@ -187,7 +187,7 @@ def _image_device(scene: Scene, config: VoxelConfig, device: torch.device) -> to
 
 def _bytes(source: SceneView) -> int:
     """Memory of a view: image, mask, prior (20 bytes a pixel), grey image for its neighbours."""
-    pixels = source.rgb.shape[0] * source.rgb.shape[1]
+    pixels: int = source.rgb.shape[0] * source.rgb.shape[1]
     masked = pixels if source.mask is not None or source.ignored is not None else 0
     return (
         source.rgb.nbytes + masked + (20 * pixels if source.prior is not None else 0) + 4 * pixels
