@@ -416,7 +416,8 @@ def _corner_sigma(
         moved = pycolmap.Camera(
             model=camera.model, width=camera.width, height=camera.height, params=params
         )
-        return np.asarray(moved.img_from_cam(corner))[0]
+        place: NDArray[np.float64] = np.asarray(moved.img_from_cam(corner))[0]
+        return place
 
     steps = 1e-4 * np.eye(len(camera.params))[extras]
     columns = [(at(camera.params + step) - at(camera.params - step)) / 2e-4 for step in steps]

@@ -56,7 +56,7 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     )
 
 
-def _names(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+def _names(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[str, ...]] | None:
     """Several texts are one argument, separated by commas: what follows is not taken for more."""
     if info.type != tuple[str, ...]:
         return None

@@ -91,7 +91,8 @@ def iterated_in(scope: Scope, items: Generator[T, None, R]) -> Generator[T, None
             try:
                 item = context.run(next, items)
             except StopIteration as end:
-                return end.value
+                result: R = end.value
+                return result
             yield item
     finally:
         context.run(items.close)

@@ -85,13 +85,14 @@ class Chosen:
         if fault:
             raise self._fault(f"yielded a depth map that cannot be used: {fault}.", task.view.name)
         known = found.depth > 0
-        return replace(
+        checked: DepthMap = replace(
             found,
             view=task.map_view,
             depth=found.depth.astype(np.float32, copy=False),
             normal=np.where(known[..., None], found.normal, 0).astype(np.float32, copy=False),
             confidence=np.where(known, found.confidence, 0).astype(np.float32, copy=False),
         )
+        return checked
 
 
 def _fault_of(found: Any, size: tuple[int, int]) -> str:

@@ -93,7 +93,7 @@ def _channel(bands: Bands, index: int, stretch: Stretch | None) -> NDArray[np.ui
         return (values >> shift if shift > 0 else values).astype(np.uint8)
     low, high = stretch or full_range(values, bands.bits) or (0.0, 1.0)
     scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
-    return np.clip(np.rint(np.nan_to_num(scaled)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(np.nan_to_num(scaled)), 0, 255), np.uint8)
 
 
 def read_picture(photo: Photo) -> NDArray[np.uint8]:

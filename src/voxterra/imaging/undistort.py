@@ -88,7 +88,7 @@ def undistort(
     if pixels.dtype.str[1:] in _NOT_RESAMPLED:
         wide = undistort(pixels.astype(np.float64), view, is_mask=is_mask, grid=grid)
         limits = np.iinfo(pixels.dtype)
-        return np.clip(np.rint(wide), limits.min, limits.max).astype(pixels.dtype)
+        return np.asarray(np.clip(np.rint(wide), limits.min, limits.max), pixels.dtype)
     import cv2
 
     grid, kind = original_pixels(view) if grid is None else grid, pixels.dtype

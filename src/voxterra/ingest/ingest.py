@@ -26,12 +26,13 @@ from voxterra.ingest.band_photos import (
 from voxterra.ingest.checks import require_enough, set_warnings, with_warnings
 from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.focal import camera_key, exposure_ev, focal_px
+from voxterra.ingest.folders import Sources
 from voxterra.ingest.masks import with_masks
 from voxterra.ingest.matching import match_rows
 from voxterra.ingest.measure import Measurement, measure
 from voxterra.ingest.only import only_listed
 from voxterra.ingest.placing import place, table_against_photos
-from voxterra.ingest.sources import Sources, find_sources
+from voxterra.ingest.sources import find_sources
 from voxterra.io.bands import band_file, read_bands
 from voxterra.io.exif import Exif, read_exif
 from voxterra.io.files.disk import cannot_read

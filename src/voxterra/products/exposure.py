@@ -130,7 +130,8 @@ def exposure_gains(samples: Sequence[Samples]) -> NDArray[np.float64]:
     gains = splu(normal.tocsc()).solve(right)
     gains -= gains.mean(axis=0)
     limit = np.log(LARGEST_GAIN)
-    return np.exp(np.clip(gains, -limit, limit))
+    factors: NDArray[np.float64] = np.exp(np.clip(gains, -limit, limit))
+    return factors
 
 
 def usable_pairs(

@@ -35,6 +35,16 @@ EXPOSURE_SHRINK = 4
 EXPOSURE_DEPTH_PIXELS = 200_000
 
 
+_Arguments = tuple[
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.uint8],
+    NDArray[np.bool_],
+    NDArray[np.float32],
+    NDArray[np.float32],
+]
+
+
 @dataclass(frozen=True)
 class _Photo:
     """A photo ready for the kernels; fields as `kernels.raster.ortho.sample_view` names them."""
@@ -46,7 +56,7 @@ class _Photo:
     nearest: NDArray[np.float32]
     near_edge: NDArray[np.float32]
 
-    def arguments(self) -> Any:
+    def arguments(self) -> _Arguments:
         return (
             self.pose,
             self.intrinsics,

@@ -95,7 +95,8 @@ def _worth(
     sigma = np.where(angle < _BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE)
     weight = np.exp(-(((angle - _BEST_ANGLE) / sigma) ** 2) / 2)
     ratio = (focal / d) / (other_focal / d_other)
-    return weight * np.minimum(ratio, 1 / ratio) * inside(other, pixels, depth)
+    worth: Float = weight * np.minimum(ratio, 1 / ratio) * inside(other, pixels, depth)
+    return worth
 
 
 def _greedy(worth: Float, count: int) -> list[int]:

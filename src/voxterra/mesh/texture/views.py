@@ -62,7 +62,7 @@ def find_candidates(
 
 def _score(
     mesh: TriMesh, maps: DepthMaps, index: int, view: PinholeView, config: TextureConfig
-) -> tuple[NDArray, NDArray]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     shrink = min(1.0, config.visibility_px / max(view.width, view.height))
     small = view.resized(round(view.width * shrink), round(view.height * shrink))
     xy, depth = small.project(mesh.vertices.astype(np.float64))
@@ -85,13 +85,16 @@ def _score(
         1.0 / shrink,
         float(config.two_sided),
     )
-    return kernels.score_faces(
+    quality, channels = kernels.score_faces(
         xy, inverse, mesh.faces, face_index, cv2.dilate(inverse_z, window),
         image, usable, sums, counts, unusable, options,
     )  # fmt: skip
+    return quality, channels
 
 
-def _channels(maps: DepthMaps, index: int, small: PinholeView) -> tuple[NDArray, NDArray]:
+def _channels(
+    maps: DepthMaps, index: int, small: PinholeView
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(H, W, 4) float32 RGB and gradient magnitude, and (H, W) usable pixels, reduced."""
     size = (small.width, small.height)
     rgb = cv2.resize(maps.load_color(index), size, interpolation=cv2.INTER_AREA)
@@ -161,7 +164,13 @@ class _Pairs:
         return _Pairs(row, column, np.flatnonzero(row == column), entry)
 
 
-def _offsets(view: NDArray, pairs: _Pairs, value: NDArray, usable: NDArray, count: int) -> NDArray:
+def _offsets(
+    view: NDArray[np.int32],
+    pairs: _Pairs,
+    value: NDArray[np.float64],
+    usable: NDArray[np.bool_],
+    count: int,
+) -> NDArray[np.float64]:
     offset, weight = np.zeros(count), usable.astype(np.float64)
     for _ in range(8):
         entries, right = kernels.gain_equations(

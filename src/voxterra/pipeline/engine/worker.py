@@ -156,7 +156,8 @@ def imported(target: str) -> Callable[..., Any]:
     found: Any = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
-    return found
+    function: Callable[..., Any] = found
+    return function
 
 
 def target_of(function: Callable[..., Any]) -> str:
