@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import tyro
 
@@ -15,7 +15,7 @@ from voxterra.core.map_config import MapConfig
 from voxterra.core.options import with_values
 from voxterra.ingest.config import IngestConfig
 from voxterra.pipeline.folder.run_file import RUN_FILE, read_run_file
-from voxterra.pipeline.recipe.config import RunConfig, recorded_config
+from voxterra.pipeline.recipe.config import PresetName, RunConfig, recorded_config
 from voxterra.pipeline.recipe.config_file import read_values
 from voxterra.pipeline.recipe.presets import preset
 from voxterra.pipeline.run import run as run_pipeline
@@ -115,11 +115,12 @@ def starting_options(args: Sequence[str]) -> RunConfig:
     """Options of the preset and of the config file that a command line names."""
     name, file = peek(args, "--preset"), peek(args, "--config")
     if file is None:
-        return preset(name or "standard")
+        return preset(cast(PresetName, name or "standard"))  # which says what is no preset
     values = read_values(Path(file))
     named = values.pop("preset", None)  # by its name alone a file means all of its options
     values.pop("machine", None)  # of the machine that wrote the file
-    return with_values(preset(name or named or "standard"), values, where=file)
+    base = preset(cast(PresetName, name or named or "standard"))
+    return with_values(base, values, where=file)
 
 
 def recorded_options(folder: Path) -> RunConfig | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.voxels import MAX_LEVEL, corners
+from voxterra.core.morton import MAX_LEVEL
+from voxterra.core.voxels import corners
 
 BLOCK = 1024
 """Neighbouring voxels (in path order) that share scales of their colours."""

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voxterra.core.options import plain
 from voxterra.core.scope import Scope, iterated_in
@@ -36,13 +36,16 @@ from voxterra.pipeline.folder.workspace import CONFIG_FILE, open_workspace
 from voxterra.pipeline.recipe.config_file import path_options, write_options
 from voxterra.pipeline.recipe.listing import hashes_of
 
+if TYPE_CHECKING:
+    from voxterra.pipeline.recipe.config import RunConfig
+
 log = logging.getLogger(__name__)
 
 
 def run(
     source: Source | None,
     out: Path | str,
-    config: Any = None,
+    config: RunConfig | None = None,
     *,
     from_stage: str | None = None,
     until: str | None = None,
@@ -61,7 +64,7 @@ def run(
         source: folder of photos, archive, or photo files; None takes those of the last run in
             `out`.
         out: the run folder.
-        config: a `RunConfig`; None takes the standard preset.
+        config: the options; None takes the standard preset.
         from_stage: do this stage, and what depends on it, again even where it is up to date.
         until: stop after this stage.
         stages: the table of stages; None takes Voxterra's own.

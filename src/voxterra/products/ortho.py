@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -273,7 +272,7 @@ def _level(work: _Work, progress: Progress) -> NDArray[np.float64]:
         near = np.linalg.norm(points - view.center_in_world, axis=1).min()
         gsd = EXPOSURE_SHRINK * float(near) / view.K[0, 0]
         photo = _prepare(index, work, gsd, EXPOSURE_DEPTH_PIXELS)
-        colors = sample_view(points, *photo.arguments(), work.spread)  # type: ignore[call-arg]
+        colors = sample_view(points, *photo.arguments(), work.spread)
         return np.asarray(colors)
 
     count = len(work.maps.views)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any, cast
+from typing import Any
 
 from voxterra.core.machine import Machine, this_machine
 from voxterra.core.options import with_values
@@ -24,7 +24,7 @@ from voxterra.surface.backend import BACKENDS
 
 # Only what differs from the stages' own defaults, which are those of "standard". Each surface
 # backend has presets of its own (`SurfaceBackend.preset`).
-PRESETS: dict[str, dict[str, dict[str, object]]] = {
+PRESETS: dict[PresetName, dict[str, dict[str, object]]] = {
     "preview": {
         "sfm": {"max_image_size": 1000, "max_features": 4096},
         "depth": {"max_size": 800, "color_max_size": 2000},
@@ -45,7 +45,7 @@ DEFAULT_BACKEND = "fusion"
 was measured to make the better surface in the same time (docs/backends.md)."""
 
 
-def preset(name: str, machine: Machine | None = None) -> RunConfig:
+def preset(name: PresetName, machine: Machine | None = None) -> RunConfig:
     """Options of a preset: `preview`, `standard` or `high`.
 
     Args:
@@ -63,7 +63,7 @@ def preset(name: str, machine: Machine | None = None) -> RunConfig:
         )
     machine = machine or this_machine()
     config = with_values(RunConfig(), PRESETS[name], where=f"preset {name}")
-    config = replace(config, preset=cast(PresetName, name), machine=machine)
+    config = replace(config, preset=name, machine=machine)
     for backend in BACKENDS.available().values():
         config = with_options(config, backend.name, backend.preset(name, machine))
     return config
