@@ -40,7 +40,8 @@ class CommandEngine:
         folder = tempfile.TemporaryDirectory()  # across machines: one that all of them share
         task_file, state_file = (Path(folder.name) / name for name in ("task.json", "state.json"))
         vt.plugins.write_task(task, task_file)
-        worker = [sys.executable, "-m", "voxterra.pipeline.engine.worker", task_file, state_file]
+        worker = [sys.executable, "-m", "voxterra.pipeline.engine.worker"]
+        worker += [str(task_file), str(state_file)]
         process = subprocess.Popen([*self.command, *worker], stderr=subprocess.DEVNULL)
         return Ticket(task, folder, process)
 

@@ -104,7 +104,10 @@ class DepthSource(Protocol):
     metric: bool
     needs_gpu: bool
     version: int
-    options: type[Any] | None
+
+    # Read-only here, so that a plugin's own class may say it more exactly.
+    @property
+    def options(self) -> type[Any] | None: ...
 
     def requires(self, options: Any) -> None:
         """Raise a `VoxterraError` where this machine cannot do what `options` ask.

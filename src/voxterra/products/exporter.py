@@ -171,8 +171,13 @@ class Exporter(Protocol):
     group: str
     license: str
     version: int
-    needs: tuple[str, ...]
-    options: type[Any] | None
+
+    # Read-only here, so that a plugin's own class may say it more exactly.
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+
+    @property
+    def options(self) -> type[Any] | None: ...
 
     def requires(self, options: Any) -> None:
         """Raise `UsageError` for options that cannot work, and `MissingPartError` where this

@@ -102,9 +102,14 @@ class SurfaceBackend(Protocol):
 
     name: str
     license: str
-    needs: tuple[str, ...]
     version: int
-    options: type[Any]
+
+    # Read-only here, so that a plugin's own class may say it more exactly.
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+
+    @property
+    def options(self) -> type[Any]: ...
 
     def preset(self, name: str, machine: Machine) -> Any:
         """Options of the run's preset `name` on a machine with or without a GPU."""
