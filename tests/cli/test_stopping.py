@@ -49,7 +49,7 @@ def test_a_signal_ends_a_run_with_how_to_go_on(tmp_path, name):
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130, told
     assert "Traceback" not in told
-    assert "same command again to go on" in told
+    assert "same command again to resume" in told
     assert steps.exists()  # to go on from
 
 

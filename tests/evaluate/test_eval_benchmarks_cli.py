@@ -17,7 +17,7 @@ from benchmark_files import (
 )
 from PIL import Image
 
-from voxterra.cli import train
+from voxterra.cli import display
 from voxterra.cli.main import main
 from voxterra.core.transforms import Similarity
 
@@ -94,7 +94,7 @@ def test_scans_one_after_the_other(dtu, capsys, tmp_path):
 
 
 def test_scoring_tells_how_far_it_is(dtu, tanks, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(display, "PLAIN_EVERY_S", 0.0)
     scans = ("dtu", dtu / "out/scan{scan}", dtu / "truth", "--scans", 24, 37)
     scans = (*scans, "--scene", dtu / "scenes/scan{scan}", "--stat", tmp_path)
     scenes = ("tanks", tanks / "published", tanks, "--scenes", "Courthouse", "--stat", tmp_path)

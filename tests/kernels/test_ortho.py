@@ -100,8 +100,8 @@ def test_blend_is_the_twins_weighted_mean() -> None:
     for index, view in enumerate(VIEWS):
         pose, intrinsics, image, nearest, near_edge = photo(view, index)
         blend_view(
-            heights[first:], first, base, up, step, pose, intrinsics, image, NO_MASK, nearest,
-            near_edge, SPREAD, gains[index], color, total, best,
+            heights, (first, first + 10, 0, 24), (first, 0), base, up, step, pose, intrinsics,
+            image, NO_MASK, nearest, near_edge, SPREAD, gains[index], color, total, best,
         )  # fmt: skip
     mixed = 0
     for r in range(10):
@@ -131,7 +131,7 @@ def test_cells_without_height_stay_empty() -> None:
     color, total = np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.float32)
     best = np.full((4, 4), -np.inf, np.float32)
     blend_view(
-        np.full((4, 4), np.nan, np.float32), 0, nodes, nodes, 8, pose, intrinsics, image, NO_MASK,
-        nearest, near_edge, SPREAD, np.ones(3), color, total, best,
+        np.full((4, 4), np.nan, np.float32), (0, 4, 0, 4), (0, 0), nodes, nodes, 8, pose,
+        intrinsics, image, NO_MASK, nearest, near_edge, SPREAD, np.ones(3), color, total, best,
     )  # fmt: skip
     assert not color.any() and not total.any() and np.isneginf(best).all()

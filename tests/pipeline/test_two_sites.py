@@ -145,10 +145,11 @@ def test_the_terminal_names_the_component(first_run, capfd):
     told = capfd.readouterr().out
     assert "component 2: products: 11 products" in told
     assert "products/component_2/ortho.tif" in told
-    assert "Component 2, apart: EPSG:32633" in told and "in products/component_2" in told
+    assert "Component 2, apart: GPS fit" in told and "EPSG:32633" in told
+    assert "in products/component_2" in told
     assert "out of date now: report, report of component 2" in told
     assert main(["report", str(out / "components/2")]) == 2
-    assert f"Give the folder of that run, {out}" in capfd.readouterr().err
+    assert f"Give the folder of the run, {out}" in capfd.readouterr().err
 
 
 def test_the_viewer_shows_a_component_that_lies_apart(first_run):

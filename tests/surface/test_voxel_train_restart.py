@@ -169,7 +169,7 @@ def test_the_checkpoint_before_a_damaged_one_is_taken(scene, whole, tmp_path, ca
     shutil.copy(whole[2] / "15.pt", previous(last(tmp_path)))
     with caplog.at_level(logging.WARNING):
         model = training.train(scene, CONFIG, out=tmp_path, resume=True)
-    assert "going on from the one before" in caplog.text
+    assert "resumes from the one before" in caplog.text
     assert voxel_training.same(model, whole[0])
     assert load_state(previous(last(tmp_path)), CPU).iteration == 25
     for path in (last(tmp_path), previous(last(tmp_path))):
