@@ -287,7 +287,7 @@ def _part_cache(ctx: StageContext) -> PartCache:
             "cameras": result("ingest", "georef"),
             "artifacts": result("surface"),
         },
-        plain=canonical,
+        plain=partial(canonical, of_path=hashes_of(ctx.workspace).of_option),
         collecting=partial(collecting_warnings, "products"),
     )
 
