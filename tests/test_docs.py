@@ -54,9 +54,9 @@ def test_modules_that_public_names_come_from_exist():
         assert found, f"{name} is said to live in {home}"
 
 
-def test_the_stages_of_the_conventions_are_those_of_the_table():
+def test_the_stages_of_the_architecture_are_those_of_the_table():
     from voxterra.pipeline.recipe.stages import STAGE_NAMES
 
-    text = (REPO / "docs/conventions.md").read_text()
-    row = next(line for line in text.splitlines() if line.endswith("| the stages |"))
-    assert tuple(re.findall(r"`(\w+)`", row)) == STAGE_NAMES
+    text = (REPO / "docs/architecture.md").read_text()
+    row = next(line for line in text.splitlines() if "| the stages of a run;" in line)
+    assert tuple(re.findall(r"`(\w+)/`", row)) == STAGE_NAMES

@@ -62,8 +62,9 @@ def test_the_command_line_overrides_files_and_presets(tmp_path):
     config = given.training.config
     assert (config.n_iter, config.ss, config.sh_degree) == (2, 2.0, 1)
     assert config.white_background
-    turned_off = [*BASIC, str(tmp_path / "out"), "--no-white-background", "--preset=object"]
-    assert not parse(turned_off).training.config.white_background
+    for off in (["--no-white-background"], ["--white_background", "false"]):
+        turned_off = [*BASIC, str(tmp_path / "out"), *off, "--preset=object"]
+        assert not parse(turned_off).training.config.white_background
 
 
 @pytest.mark.parametrize(

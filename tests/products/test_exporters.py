@@ -21,7 +21,7 @@ from voxterra.testing import check_exporter
 
 
 def chosen(only=(), skip=(), absent=None):
-    return select(ProductsConfig(only=only, skip=skip), absent or {})
+    return select(only, skip, absent or {})
 
 
 def make(out: Path, only=(), skip=(), no=(), **options):
