@@ -199,7 +199,7 @@ def test_a_stage_that_cannot_be_imported_is_refused_by_other_processes(source, t
     stages = (replace(STAGES[0], run=lambda ctx: STAGES[0].run(ctx)), *STAGES[1:])
     with pytest.raises(UsageError, match="cannot import") as caught:
         list(run(source, tmp_path / "out", FakeConfig(), stages=stages, engine=processes))
-    assert "--engine local" in caught.value.next_step
+    assert "engine='local'" in caught.value.next_step
 
 
 def test_an_unknown_engine_is_named_with_the_nearest(source, tmp_path):

@@ -57,6 +57,7 @@ class Fake:
         LOG.info("%s: info of the %s", self.name, where)
         LOG.warning("%s: log of the %s", self.name, where)
         warnings.warn(f"{self.name}: warn in the {where}", stacklevel=1)  # one line for all runs
+        warnings.warn("for developers", DeprecationWarning, stacklevel=1)
 
     @property
     def source(self) -> Path:

@@ -32,7 +32,8 @@ def collecting_warnings(name: str) -> Iterator[list[str]]:
     """What is warned of during the block, by this thread and by those that work for it.
 
     That is what Voxterra logs as warnings, and what others raise by `warnings.warn`, NumPy among
-    them; the latter is logged, each text once. `name` is that of the scope, such as a stage's.
+    them; the latter is logged, each text once, without what only developers need to know. `name` is
+    that of the scope, such as a stage's.
     """
     with part_of_scope(name) as scope:
         collector = _Collector(scope)
@@ -48,12 +49,21 @@ class _OnlyInRuns(type):
     """Makes every warning one of this kind in the threads of runs, and none in others."""
 
     def __subclasscheck__(cls, kind: type) -> bool:
-        return current_scope() is not None and issubclass(kind, Warning)
+        here = current_scope() is not None and issubclass(kind, Warning)
+        return here and not issubclass(kind, _FOR_DEVELOPERS)
 
 
 class _WarningOfRun(Warning, metaclass=_OnlyInRuns):
     """Stands in the list of filters of `warnings`."""
 
+
+_FOR_DEVELOPERS = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    FutureWarning,
+    ImportWarning,
+    ResourceWarning,
+)
 
 _show_elsewhere = warnings.showwarning
 
@@ -79,7 +89,7 @@ def _show(
 ) -> None:
     """As `warnings.showwarning`: logs warnings of threads of a run; others go where they went."""
     scope = current_scope()
-    if scope is None:
+    if scope is None or issubclass(category, _FOR_DEVELOPERS):
         _show_elsewhere(message, category, filename, lineno, file, line)
         return
     where = "/".join(Path(filename).parts[-2:])  # the rest is different on other machines

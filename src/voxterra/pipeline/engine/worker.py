@@ -41,8 +41,8 @@ def write_task(task: Task, path: Path) -> None:
     if not task.call:
         raise UsageError(
             f"The task '{task.name}' is a function that other processes cannot import.",
-            where="--engine",
-            next_step="Take --engine local, or put the function into a module of a package.",
+            where="run(engine=...)",
+            next_step="Take engine='local', or put the function into a module of a package.",
         )
     data = {
         "step": task.step,
