@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -303,3 +304,22 @@ def test_a_hash_that_is_known_is_not_made_again(make_photo, tmp_path: Path) -> N
     known = {tmp_path / "in/a.jpg": "known"}
     photos = ingest_photos(tmp_path / "in", work_dir=tmp_path, sha256=known).photos
     assert photos[0].sha256 == "known" and len(photos[1].sha256) == 64
+
+
+def test_warnings_of_the_threads_that_read_photos_are_kept(tmp_path, monkeypatch):
+    from voxterra.ingest import ingest as module
+    from voxterra.pipeline.engine.collected_warnings import collecting_warnings
+
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (64, 48), (10, 20, 30)).save(tmp_path / "in" / name)
+    real = module._read_one
+
+    def reads(path, *args):
+        logging.getLogger("voxterra.ingest").warning("odd: %s", path.name)
+        return real(path, *args)
+
+    monkeypatch.setattr(module, "_read_one", reads)
+    with collecting_warnings("ingest") as warned:
+        ingest_photos(tmp_path / "in", work_dir=tmp_path)
+    assert sorted(text for text in warned if "odd" in text) == ["odd: a.jpg", "odd: b.jpg"]

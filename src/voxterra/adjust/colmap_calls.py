@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import pycolmap
 
+from voxterra.core.scope import ScopedThreadPool
 from voxterra.io.files.disk import require_space
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ def run_cancellable(
 
     look()
     token = pycolmap.CancellationToken()
-    with ThreadPoolExecutor(1) as pool:
+    with ScopedThreadPool(1) as pool:
         future = pool.submit(work, token)
         try:
             while not wait([future], timeout=poll_s).done:

@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from voxterra.core.photos import Photo, PhotoSet, RejectedFile
 from voxterra.core.progress import Progress, no_progress, part
+from voxterra.core.scope import ScopedThreadPool
 from voxterra.errors import InputError, NoPhotosError
 from voxterra.imaging.stretch import Stretch
 from voxterra.ingest.band_photos import (
@@ -162,7 +163,7 @@ def _read_all(
     workers = config.workers or min(16, os.cpu_count() or 1)  # Pillow and OpenCV drop the GIL
     with (
         warnings.catch_warnings(),
-        ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool,
+        ScopedThreadPool(workers, thread_name_prefix="ingest") as pool,
     ):
         # Pillow writes to stderr when EXIF is damaged; here that becomes a warning of the photo.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
