@@ -81,7 +81,7 @@ def before_first_stage(s: Survey) -> Call:
     config, source, out = vt.preset("preview"), s.files, tempfile.mkdtemp(dir=s.folder)
 
     def call() -> str:
-        with closing(vt.run(source, out, config, anyway=True)) as events:
+        with closing(vt.run(source, out, config)) as events:
             for count, event in enumerate(events, 1):
                 if type(event).__name__ == "StageStarted":
                     return f"{count} events"
