@@ -29,6 +29,7 @@ from rich.table import Column
 from voxterra.cli.stopping import telling_that_it_stops
 from voxterra.core.progress import Progress as ProgressCall
 from voxterra.core.progress import no_progress
+from voxterra.errors import VoxterraError
 from voxterra.pipeline import events as ev
 from voxterra.pipeline.events import Event
 from voxterra.pipeline.failures import failure
@@ -39,11 +40,22 @@ Show = Callable[[Event], None]
 PLAIN_EVERY_S = 10.0
 
 
-def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
+def follow(
+    events: Generator[Event, None, None],
+    *,
+    as_json: bool,
+    stopped: Callable[[], VoxterraError] | None = None,
+) -> int:
     """Show events until the run ends; returns the exit code.
 
     Meanwhile what native libraries print goes to the run's log, so that it neither tears the
     display nor mixes with JSON. An error comes as a `RunFailed`, even one before the run started.
+
+    Args:
+        events: of a run; closed at the end.
+        as_json: print one JSON event a line.
+        stopped: what to say when the user stops it between two events; None: that the same command
+            resumes.
     """
     code, failed = 0, False
     with ExitStack() as stack:
@@ -68,7 +80,7 @@ def follow(events: Generator[Event, None, None], *, as_json: bool) -> int:
                 if not failed:
                     events.close()
                     if show is not None and not printing:
-                        show(failure(error))  # how to resume
+                        show(failure(stopped() if stopped else error))  # how to resume
                     raise
             elif not failed:
                 if show is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -104,14 +105,19 @@ def run(args: list[str]) -> int:
         UsageError: options that cannot be.
     """
     from voxterra.pipeline.engine.collected_warnings import collecting_warnings
-    from voxterra.pipeline.recipe.training import train_on_photos
+    from voxterra.pipeline.recipe.training import stopped, train_on_photos
 
     with collecting_warnings("train") as warnings:
         given = parse(args)
+    begun = time.time()
     events = train_on_photos(
         given.training, given.model_path, resume=given.resume, warnings=warnings
     )
-    return follow(events, as_json=given.json)
+    return follow(
+        events,
+        as_json=given.json,
+        stopped=lambda: stopped(given.model_path, begun, resume=given.resume),
+    )
 
 
 def parse(args: Sequence[str]) -> Given:
@@ -124,10 +130,10 @@ def parse(args: Sequence[str]) -> Given:
     """
     switches = {k for k, kind in _kinds().items() if kind is bool}
     args = plain_words(args, switches=switches)
-    resumed = Path(arguments.peek(args, "--model-path") or "") if "--resume" in args else None
+    out = arguments.peek(args, "--model-path")
     base = Training(None, "images", VoxelConfig())
-    if resumed is not None and (resumed / folder.CONFIG).is_file():
-        base = folder.read_training(resumed)
+    if "--resume" in args and out is not None and (Path(out) / folder.CONFIG).is_file():
+        base = folder.read_training(Path(out))
     preset, files = arguments.peek(args, "--preset"), _words_of(args, "--cfg-files")
     known = preset if preset in preset_names() else None  # else parsing names the nearest
     start = unchecked(known, files, base=base)

@@ -196,10 +196,11 @@ def _usable(name: str, look: Callable[[], str], step: str) -> Check:
 
 
 def _torch_gpu() -> str:
+    from voxterra.kernels.cuda.device import require_torch_gpu
+
+    require_torch_gpu()
     import torch
 
-    if not torch.cuda.is_available():
-        raise RuntimeError(f"torch {torch.__version__} sees no GPU (built for another CUDA?)")
     free, total = torch.cuda.mem_get_info()
     return f"torch {torch.__version__}: {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
 

@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,6 +89,27 @@ def train_on_photos(
     yield from iterated_in(scope, _logged(running, warnings, scope))
 
 
+def stopped(out: Path, begun: float, *, resume: bool) -> Cancelled:
+    """What to say when the user stops a training: how to resume it.
+
+    Args:
+        out: folder of the model.
+        begun: when it began, as `time.time()`.
+        resume: whether it went on from a checkpoint.
+    """
+    quoted, step = shlex.quote(str(out)), "Nothing is there to resume from yet; start again."
+    # Until the photos are read, an older model's files may be there.
+    if _is_newer(out / folder.MODEL, begun):
+        step = f"The model is trained; score it: voxterra eval views {quoted}"
+    elif any(resume or _is_newer(file, begun) for file in (out / folder.CHECKPOINTS).glob("*")):
+        step = f"Resume from the last checkpoint: voxterra train --model_path {quoted} --resume"
+    return Cancelled("The training was stopped.", next_step=step)
+
+
+def _is_newer(file: Path, begun: float) -> bool:
+    return file.is_file() and file.stat().st_mtime >= begun
+
+
 def _logged(
     running: _Training, warnings: Iterable[str], scope: Scope
 ) -> Generator[Event, None, None]:
@@ -105,13 +126,14 @@ def _logged(
 
 @dataclass
 class _Training:
-    """One training, and which stage is at work."""
+    """One training, which stage is at work, and when it began."""
 
     training: Training
     source: Path
     out: Path
     resume: bool
     current: str | None = None
+    begun: float = field(default_factory=time.time)
 
     def events(self, warnings: Iterable[str]) -> Generator[Event, None, None]:
         start = time.perf_counter()
@@ -224,7 +246,7 @@ class _Training:
     def _shown(self, error: BaseException) -> BaseException:
         """The error, with what can be done next: resume, or take less memory."""
         if isinstance(error, KeyboardInterrupt):
-            return Cancelled("The training was stopped.", next_step=self._how_to_resume())
+            return stopped(self.out, self.begun, resume=self.resume)
         if not is_out_of_memory(error) or isinstance(error, VoxterraError):
             return error
         return VoxterraError(
@@ -232,15 +254,6 @@ class _Training:
             next_step="Take smaller photos (--res_width) or fewer voxels (--max_voxels), or close "
             "other programs.",
         )
-
-    def _how_to_resume(self) -> str:
-        out, kept = shlex.quote(str(self.out)), self.out / folder.CHECKPOINTS
-        if self.current == "views":
-            return f"The model is trained; score it: voxterra eval views {out}"
-        # An older model's checkpoints are there until the photos are read.
-        if kept.is_dir() and any(kept.iterdir()) and (self.resume or self.current == "train"):
-            return f"Resume from the last checkpoint: voxterra train --model_path {out} --resume"
-        return "Nothing is there to resume from yet; the same command starts over."
 
     def _products(self) -> Generator[Event, None, None]:
         about = {
