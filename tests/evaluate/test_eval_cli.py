@@ -15,8 +15,9 @@ from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap
 from voxterra.core.georeference import Georeference, Placement
 from voxterra.core.mesh import TriMesh
-from voxterra.core.raster import SOURCE_MEASURED, SOURCE_NONE, Grid, SurfaceRaster
+from voxterra.core.raster import Grid, SurfaceRaster
 from voxterra.core.reconstruction import Image, Reconstruction, SparsePoints
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.core.transforms import Similarity
 from voxterra.evaluate.raster import drape
 from voxterra.io.colmap.model import write_colmap
@@ -76,7 +77,9 @@ def _dsm(mesh, frame):
     center = frame.to_map(np.zeros((1, 3)))[0]
     grid = Grid(center[0] - 75.0, center[1] + 75.0, 0.3, 500, 500)
     heights, _ = drape(mesh, Similarity.identity(), frame, grid)
-    source = np.where(np.isfinite(heights), SOURCE_MEASURED, SOURCE_NONE).astype(np.uint8)
+    source = np.where(np.isfinite(heights), SurfaceSource.MEASURED, SurfaceSource.NONE).astype(
+        np.uint8
+    )
     return SurfaceRaster(grid, heights, source)
 
 

@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from voxterra.core.geo import GeoFrame
-from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SOURCE_NONE, Grid, SurfaceRaster
+from voxterra.core.raster import Grid, SurfaceRaster
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.against_truth import evaluate_raster
@@ -64,10 +65,10 @@ def test_noise_of_20_cm_is_an_nmad_of_20_cm_and_holes_count():
 def test_a_dsm_on_another_grid_is_drawn_on_the_truths():
     t = truth()
     grid, heights = raster_of_hills(cell=0.31, width=300, height=220)
-    source = np.full(heights.shape, SOURCE_MEASURED, np.uint8)
-    source[:, :60] = SOURCE_FILLED
+    source = np.full(heights.shape, SurfaceSource.MEASURED, np.uint8)
+    source[:, :60] = SurfaceSource.FILLED
     heights[100:110] = np.nan
-    source[100:110] = SOURCE_NONE
+    source[100:110] = SurfaceSource.NONE
     dsm = SurfaceRaster(grid, heights.astype(np.float32), source)
     redrawn, measured = resample_dsm(dsm, "EPSG:32632", t)
     score = score_heights(redrawn, t, measured=measured).to_dict()
@@ -86,7 +87,9 @@ def test_a_dsm_of_a_tilted_scaled_world_comes_back_through_the_cameras_similarit
     truth_mesh = _hills_in_world()
     in_world = truth_from_world.inverse().apply(truth_mesh[0])
     heights, _ = drape((in_world, truth_mesh[1]), Similarity.identity(), world_frame, grid)
-    source = np.where(np.isfinite(heights), SOURCE_MEASURED, SOURCE_NONE).astype(np.uint8)
+    source = np.where(np.isfinite(heights), SurfaceSource.MEASURED, SurfaceSource.NONE).astype(
+        np.uint8
+    )
     dsm = SurfaceRaster(grid, heights, source)
     plain, _ = resample_dsm(dsm, "EPSG:32632", t)
     assert score_heights(plain, t).to_dict()["abs_p68_m"] > 0.3
@@ -99,7 +102,7 @@ def _hills_in_world():
     grid, heights = raster_of_hills(cell=0.4, width=240, height=200)
     from voxterra.evaluate.raster import dsm_surface
 
-    everywhere = np.full(heights.shape, SOURCE_MEASURED, np.uint8)
+    everywhere = np.full(heights.shape, SurfaceSource.MEASURED, np.uint8)
     vertices, faces, _ = dsm_surface(SurfaceRaster(grid, heights.astype(np.float32), everywhere))
     return FRAME.from_map(vertices), faces
 
@@ -141,7 +144,9 @@ def test_a_dsm_against_a_reference_cloud_loses_one_offset(shared_data, tmp_path)
     fine[: fine.shape[0] // 2] = np.nan
     g = reference.grid
     grid = Grid(g.left, g.top, g.cell_size / 2, 2 * g.width, 2 * g.height)
-    source = np.where(np.isfinite(fine), SOURCE_MEASURED, SOURCE_NONE).astype(np.uint8)
+    source = np.where(np.isfinite(fine), SurfaceSource.MEASURED, SurfaceSource.NONE).astype(
+        np.uint8
+    )
     frame = GeoFrame("geo", -91.994, 46.8428, 170.0, "EPSG:32615", "egm96")
     write_dsm(SurfaceRaster(grid, fine, source), tmp_path / "dsm.tif", frame)
     folder = shared_data("uav_brighton_beach")
@@ -158,7 +163,7 @@ def test_a_tilted_shifted_dsm_is_fitted_to_the_shape_of_the_truth(tmp_path):
     x, _ = grid.cell_centers()
     heights += 0.02 * (x - x.mean())  # 1.1 degrees
     dsm = SurfaceRaster(
-        grid, heights.astype(np.float32), np.full(heights.shape, SOURCE_MEASURED, np.uint8)
+        grid, heights.astype(np.float32), np.full(heights.shape, SurfaceSource.MEASURED, np.uint8)
     )
     plain = score_heights(resample_dsm(dsm, t.crs, t)[0], t, remove_offset=True).to_dict()
     assert plain["median_abs_m"] > 0.2

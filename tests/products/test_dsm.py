@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 
 from voxterra.core.geo import GeoFrame
-from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SOURCE_NONE
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.io.geotiff import read_raster
 from voxterra.io.ply import read_ply
 from voxterra.products.dsm import surface_raster
@@ -36,13 +36,13 @@ def test_what_photos_miss_is_filled_and_marked(shared_data: Callable[[str], Path
     on_map = FRAME.to_map(mesh.vertices.astype(np.float64))
     seen = mesh.faces[properties["views"] >= 3]
     surface = surface_raster(on_map, seen, grid, 60.0)
-    filled = surface.source == SOURCE_FILLED
+    filled = surface.source == SurfaceSource.FILLED
     error = np.abs(surface.heights_m - truth)
     assert filled.sum() > 5000
     # Mostly ground beside buildings: the low side of the rim is right.
     assert np.nanmedian(error[filled]) < 0.1
-    assert np.nanmedian(error[surface.source == SOURCE_MEASURED]) < 0.004
-    assert np.isnan(surface.heights_m[surface.source == SOURCE_NONE]).all()
+    assert np.nanmedian(error[surface.source == SurfaceSource.MEASURED]) < 0.004
+    assert np.isnan(surface.heights_m[surface.source == SurfaceSource.NONE]).all()
     with rasterio.open(truth_dir / "views.tif") as views:
         wanted = (views.read(1) >= 3) & np.isfinite(truth)
     assert np.isfinite(surface.heights_m[wanted]).mean() > 0.97

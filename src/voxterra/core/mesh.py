@@ -31,12 +31,15 @@ class TriMesh:
         faces: (F, 3) int32, counter-clockwise seen from outside.
         colors: (V, 3) uint8 RGB or None.
         texture: atlas with per-corner coordinates or None.
+        face_source: (F,) uint8 `core.surface_source.SurfaceSource` of each face; None: all are
+            measured.
     """
 
     vertices: NDArray[np.float32]
     faces: NDArray[np.int32]
     colors: NDArray[np.uint8] | None = None
     texture: Texture | None = None
+    face_source: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,6 @@ class Grid:
         return x, y
 
 
-# How a cell of a surface raster got its value: the second band of `dsm.tif`.
-SOURCE_NONE, SOURCE_MEASURED, SOURCE_FILLED = 0, 1, 2
-
-
 @dataclass(frozen=True)
 class SurfaceRaster:
     """A digital surface model.
@@ -52,7 +48,7 @@ class SurfaceRaster:
     Attributes:
         grid: where it lies.
         heights_m: (H, W) float32, NaN where nothing is known [m, in the GeoFrame's vertical datum].
-        source: (H, W) uint8: SOURCE_NONE, SOURCE_MEASURED or SOURCE_FILLED.
+        source: (H, W) uint8 `core.surface_source.SurfaceSource`: the second band of `dsm.tif`.
     """
 
     grid: Grid

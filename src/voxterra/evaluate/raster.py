@@ -16,7 +16,8 @@ from pyproj import Transformer
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
-from voxterra.core.raster import SOURCE_MEASURED, Grid, SurfaceRaster
+from voxterra.core.raster import Grid, SurfaceRaster
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.statistics import nmad
@@ -145,7 +146,7 @@ def dsm_surface(dsm: SurfaceRaster) -> tuple[Float, NDArray[np.int32], NDArray[n
         faces = np.stack(corners, axis=-1).reshape(-1, 3)
         halves.append(faces[(faces >= 0).all(axis=1)])
     faces = np.vstack(halves)
-    is_measured = (dsm.source == SOURCE_MEASURED)[known]
+    is_measured = (dsm.source == SurfaceSource.MEASURED)[known]
     return vertices, faces, is_measured[faces].all(axis=1)
 
 

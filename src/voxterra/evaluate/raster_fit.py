@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from voxterra.core.mesh import TriMesh
-from voxterra.core.raster import SOURCE_MEASURED, SurfaceRaster
+from voxterra.core.raster import SurfaceRaster
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.core.transforms import Similarity
 from voxterra.errors import InputError
 from voxterra.evaluate.raster import Float, dsm_surface, median_dsm, move_to_crs
@@ -32,7 +33,7 @@ def fitted_dsm(dsm: SurfaceRaster, crs: str, truth: TruthRaster) -> tuple[Float,
     offset = np.nanmedian(_difference(dsm, crs, truth))
     x, y = truth.grid.cell_centers()
     center = np.array([x.mean(), y.mean(), np.nanmedian(truth.heights_m)])
-    everywhere = np.full(truth.heights_m.shape, SOURCE_MEASURED, np.uint8)
+    everywhere = np.full(truth.heights_m.shape, SurfaceSource.MEASURED, np.uint8)
     known = np.where(truth.scored, truth.heights_m, np.nan).astype(np.float32)
     vertices, faces, _ = dsm_surface(SurfaceRaster(truth.grid, known, everywhere))
     if not len(faces):

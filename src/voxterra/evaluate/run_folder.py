@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from voxterra.core.geo import GeoFrame
-from voxterra.core.raster import SOURCE_MEASURED, SurfaceRaster
+from voxterra.core.raster import SurfaceRaster
 from voxterra.core.sites import FOLDER_OF_COMPONENTS, Site
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import FormatError, InputError
 from voxterra.io.truth.cameras import PosedCameras, posed_cameras, read_truth_cameras
 from voxterra.io.truth.raster import read_heights
@@ -120,5 +121,7 @@ def read_dsm(path: Path) -> tuple[SurfaceRaster, str]:
     heights, grid, crs = read_heights(path)
     bands = read_raster(path)[0]
     known = np.isfinite(heights)
-    source = bands[1].astype(np.uint8) if len(bands) > 1 else known * np.uint8(SOURCE_MEASURED)
+    source = (
+        bands[1].astype(np.uint8) if len(bands) > 1 else known * np.uint8(SurfaceSource.MEASURED)
+    )
     return SurfaceRaster(grid, heights.astype(np.float32), source), crs

@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 
 from voxterra.core.geo import GeoFrame, projected_crs
 from voxterra.core.raster import ColorRaster, Grid, SurfaceRaster
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import FormatError
 from voxterra.io.files.atomic import atomic_path
 from voxterra.io.metadata import SCALE_UNKNOWN, vertical_datum
 
 NODATA = -9999.0
+_SOURCES = ", ".join(f"{source:d} {source.name.lower()}" for source in SurfaceSource)
 _COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS"}
 
 
 def write_dsm(
     surface: SurfaceRaster, path: Path, frame: GeoFrame, *, accuracy: str | None = None
 ) -> None:
-    """Two float32 bands: height, and source (0 none, 1 measured, 2 filled); nodata -9999.
+    """Two float32 bands: height, and source (`core.surface_source`); nodata -9999.
 
     `accuracy`, a line that says how well coordinates are known, becomes the tag ACCURACY.
 
@@ -42,9 +44,9 @@ def write_dsm(
         surface.grid,
         _wkt(frame, with_heights=True),
         options | {"nodata": NODATA},
-        descriptions=(f"height, {vertical_datum(frame)}", "source: 0 none, 1 measured, 2 filled"),
+        descriptions=(f"height, {vertical_datum(frame)}", f"source: {_SOURCES}"),
         units=(unit, ""),
-        tags=_tags(frame, accuracy) | {"SOURCE_VALUES": "0 none, 1 measured, 2 filled"},
+        tags=_tags(frame, accuracy) | {"SOURCE_VALUES": _SOURCES},
     )
 
 

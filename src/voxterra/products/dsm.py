@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core.raster import (
-    SOURCE_FILLED,
-    SOURCE_MEASURED,
-    SOURCE_NONE,
-    Grid,
-    SurfaceRaster,
-)
+from voxterra.core.raster import Grid, SurfaceRaster
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.kernels.raster.zbuffer import rasterize_height
 from voxterra.products.gaps import fill_gaps
 
@@ -57,9 +52,9 @@ def surface_raster(
     """
     measured = height_raster(vertices_on_map, faces, grid)
     heights = fill_gaps(measured, gap_cells, grid.cell_size * map_unit_m)
-    source = np.full(heights.shape, SOURCE_NONE, np.uint8)
-    source[np.isfinite(heights)] = SOURCE_FILLED
-    source[np.isfinite(measured)] = SOURCE_MEASURED
+    source = np.full(heights.shape, SurfaceSource.NONE, np.uint8)
+    source[np.isfinite(heights)] = SurfaceSource.FILLED
+    source[np.isfinite(measured)] = SurfaceSource.MEASURED
     return SurfaceRaster(grid, heights, source)
 
 

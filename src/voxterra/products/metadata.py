@@ -13,9 +13,10 @@ from voxterra.core.gaps import component_gaps, distance_apart_m
 from voxterra.core.geo import GeoFrame
 from voxterra.core.georeference import Georeference
 from voxterra.core.photos import PhotoSet
-from voxterra.core.raster import SOURCE_FILLED, SOURCE_MEASURED, SurfaceRaster
+from voxterra.core.raster import SurfaceRaster
 from voxterra.core.registration import UnregisteredPhoto
 from voxterra.core.sites import sites_of
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.core.version import VERSION
 from voxterra.io.metadata import frame_summary, map_unit
 
@@ -207,8 +208,8 @@ def coverage_of(surface: SurfaceRaster, frame: GeoFrame) -> dict[str, Any]:
     Cells and areas are in units of the CRS, which may be feet, or in model units.
     """
     cell, unit = surface.grid.cell_size**2, map_unit(frame)
-    measured = int((surface.source == SOURCE_MEASURED).sum())
-    filled = int((surface.source == SOURCE_FILLED).sum())
+    measured = int((surface.source == SurfaceSource.MEASURED).sum())
+    filled = int((surface.source == SurfaceSource.FILLED).sum())
     return {
         "dsm_cell_size": surface.grid.cell_size,
         "dsm_cell_unit": unit,
