@@ -71,8 +71,16 @@ def fresh_component(s: Survey) -> Any:
 
 @step
 def hashing(s: Survey) -> Call:
-    function, source = take("pipeline.fingerprint", "fingerprint_source"), [s.files]
-    return lambda: quiet(function(source))
+    """Every file of the source, read once."""
+    hashes_of = take("pipeline.recipe.listing", "hashes_of")
+    workspace = take("pipeline.folder.workspace", "Workspace")
+
+    def call() -> None:
+        new = workspace(Path(tempfile.mkdtemp(dir=s.folder)))
+        for _ in hashes_of(new).read([s.files], ()):
+            pass
+
+    return call
 
 
 @step
@@ -101,9 +109,9 @@ def count_photos_with_features(s: Survey) -> Call:
     """One look; while features are found, five a second are taken."""
     import pycolmap
 
-    function = take("sfm.database", "count_photos_with_features")
+    count = take("sfm.features.database", "FeatureCount")
     opened = pycolmap.Database.open(s.database(s.folder / "made.db"))
-    return lambda: f"{function(opened, s.n)} photos"
+    return lambda: f"{count(opened, s.n).now()} photos"
 
 
 @step
@@ -153,12 +161,12 @@ def shared_points(s: Survey) -> Call:
 
 @step
 def plan_depth(s: Survey) -> Call:
-    """depth/mvs.py: source photos and depth ranges; the two above are part of it."""
-    function, component = take("depth.mvs", "plan"), fresh_component(s)
+    """depth/tasks.py: neighbours and sparse depths; the two above are part of it."""
+    function, component = take("depth.tasks", "plan"), fresh_component(s)
     config = vt.DepthConfig()
 
     def call() -> str:
-        return f"{np.mean([len(t.sources) for t in function((component,), config)]):.1f} sources"
+        return f"{np.mean([len(t.neighbours) for t in function((component,), config)]):.1f} neighbours"
 
     return call
 

@@ -213,7 +213,8 @@ class _Work:
             pairs = self.n * sfm.spatial_neighbours * 0.75
         seconds = rates.FEATURE_S_PER_MP * self.n * mp
         seconds += rates.MATCH_S_PER_PAIR * pairs * (features / 8192) ** 2
-        memory = 0.2e9 + rates.FEATURE_PER_MP * mp * self.cores + 1e3 * features * self.n
+        memory = 0.2e9 + rates.FEATURE_PER_MP * mp * self.cores
+        memory += rates.MAPPING_PER_FEATURE * features * self.n
         return Cost(seconds * self.slower, memory, 300 * features * self.n)
 
     def depth(self) -> Cost:

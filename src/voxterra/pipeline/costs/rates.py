@@ -47,6 +47,8 @@ PRODUCTS_BASE = 1.1e9
 """The same with what products need for any model."""
 FEATURE_PER_MP = 0.32e9
 """For a megapixel after `sfm.max_image_size`, on each core."""
+MAPPING_PER_FEATURE = 2e3
+"""For a feature, while photos are mapped: 7 to 9 MB a photo of 4096 features were measured."""
 DEPTH_PER_MP = 0.35e9
 """For a megapixel of a depth map, with its source photos."""
 SURFACE_PER_M_FACES = 0.22e9
@@ -68,7 +70,8 @@ from 0.12 to 0.45 in what was measured, the more the less photos overlap."""
 M_FACES_PER_M_VOXELS = 0.15
 """What `surface.max_voxels` allows at most."""
 DEPTH_BYTES_PER_PX = 8.0
-"""A depth map on disk: depth, normal, confidence."""
+"""A depth map on disk: depth, normal, confidence. Work in progress takes 13 more for a while, which
+is less than what the surface, its texture and the products keep later."""
 COLOR_BYTES_PER_PX = 0.6
 """An undistorted photo on disk (JPEG of quality 96)."""
 TEXELS_PER_PX = 0.3
