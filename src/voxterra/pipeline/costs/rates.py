@@ -48,7 +48,8 @@ PRODUCTS_BASE = 1.1e9
 FEATURE_PER_MP = 0.32e9
 """For a megapixel after `sfm.max_image_size`, on each core."""
 MAPPING_PER_FEATURE = 2e3
-"""For a feature, while photos are mapped: 7 to 9 MB a photo of 4096 features were measured."""
+"""For a feature, while photos are mapped. With half of it the estimate was half of what surveys of
+1,000 photos and more took."""
 DEPTH_PER_MP = 0.35e9
 """For a megapixel of a depth map, with its source photos."""
 SURFACE_PER_M_FACES = 0.22e9
