@@ -80,11 +80,13 @@ def _worth_keeping(
     return keep & (costs < _WORST_COST)
 
 
-def remove_speckles(depth: NDArray[np.float32], max_relative: float) -> None:
+def remove_speckles(
+    depth: NDArray[np.float32], max_relative: float, smallest: int = _SPECKLE_PX
+) -> None:
     """Set small islands of depth to unknown, in place.
 
     An island is a connected region whose neighbouring depths differ by less than
-    `2 * max_relative`; those under 40 px go.
+    `2 * max_relative`; those under `smallest` pixels go.
     """
     known = depth > 0
     log_depth = np.log(depth, out=np.zeros_like(depth), where=known)
@@ -93,7 +95,7 @@ def remove_speckles(depth: NDArray[np.float32], max_relative: float) -> None:
     low = float(log_depth[known].min()) if known.any() else 0.0
     quantised = np.clip((log_depth - low) / step, 0, 32000).astype(np.int16) + 1
     quantised[~known] = 0
-    cv2.filterSpeckles(quantised, 0, _SPECKLE_PX, 4)
+    cv2.filterSpeckles(quantised, 0, smallest, 4)
     depth[quantised == 0] = 0
 
 
