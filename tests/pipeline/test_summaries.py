@@ -1,4 +1,4 @@
-"""What a run tells of photos without a place and of gaps between components."""
+"""What a run tells of photos left out and of gaps between components."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_photos_without_a_place_by_reason() -> None:
     photos = [UnregisteredPhoto(f"{i}.jpg", "no_matches", f"reason {i}", "Go.") for i in range(8)]
     photos.append(UnregisteredPhoto("x.jpg", "few_features", "dark", "Light."))
     many, one = about_unregistered(photos, 20)
-    assert many.startswith("8 of 20 photos have no place: 0.jpg (reason 0), ")
+    assert many.startswith("8 of 20 photos are not registered: 0.jpg (reason 0), ")
     assert many.endswith("and 3 more. Go.") and "5.jpg" not in many
-    assert one == "1 of 20 photos has no place: x.jpg (dark). Light."
+    assert one == "1 of 20 photos is not registered: x.jpg (dark). Light."
     assert about_unregistered([], 20) == ()
 
 

@@ -198,7 +198,7 @@ def test_what_nothing_places_is_delivered_in_units_of_its_own(tmp_path, config):
     with rasterio.open(out / "products/component_2/dsm.tif") as dsm:
         assert dsm.crs is None and dsm.dataset_mask().any()
     text = (out / "products/report.html").read_text()
-    assert "Components that lie apart" in text and "component_2/report.html" in text
+    assert "Other sites" in text and "component_2/report.html" in text
     assert "distance_m" in (out / "products/metadata.json").read_text()
 
 
@@ -223,9 +223,9 @@ def test_places_apart_that_lie_near_each_other_share_a_world(tmp_path, config):
     told = (out / "products/component_2/report.html").read_text()
     assert "from component 3" in told and "components 2, 3" in told
     (warning,) = (
-        e for e in events if isinstance(e, ev.StageWarning) and "share no view" in e.message
+        e for e in events if isinstance(e, ev.StageWarning) and "have no photos in common" in e.message
     )
-    assert "components 2 and 3 share no view" in warning.message and warning.component == 2
+    assert "components 2 and 3 have no photos in common" in warning.message and warning.component == 2
 
 
 @pytest.mark.slow

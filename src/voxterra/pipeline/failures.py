@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 INTERNAL_ERROR_CODE = 70  # EX_SOFTWARE of sysexits.h
 
-GO_ON = "Give the same command again to resume; finished stages are kept."
+RESUME_STEP = "Give the same command again to resume; finished stages are kept."
 
 DISK_ERRORS = {
     errno.ENOSPC,
@@ -45,7 +45,7 @@ def as_user_error(
     if isinstance(error, VoxterraError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Cancelled("The run was stopped.", next_step=GO_ON)
+        return Cancelled("The run was stopped.", next_step=RESUME_STEP)
     if is_out_of_memory(error):
         return VoxterraError(
             "This machine has too little memory.",

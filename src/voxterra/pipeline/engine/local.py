@@ -20,7 +20,7 @@ from voxterra.errors import Cancelled
 from voxterra.pipeline import machine
 from voxterra.pipeline.engine.tasks import Task, TaskState, lost
 from voxterra.pipeline.engine.worker import read_state, write_task
-from voxterra.pipeline.failures import GO_ON
+from voxterra.pipeline.failures import RESUME_STEP
 
 LOOK_EVERY_S = 0.05
 """How often processes are looked at; threads say themselves that they have ended."""
@@ -145,7 +145,7 @@ class _InThread:
 
     def _progress(self, fraction: float, message: str = "") -> None:
         if self._asked_to_stop.is_set():
-            raise Cancelled("The run was stopped.", next_step=GO_ON)
+            raise Cancelled("The run was stopped.", next_step=RESUME_STEP)
         self._state = TaskState("running", min(max(float(fraction), 0.0), 1.0), message)
 
     def _run(self) -> None:

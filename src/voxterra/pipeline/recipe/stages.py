@@ -365,7 +365,7 @@ STAGES: tuple[Stage, ...] = (
         ("georef",),
         _georef,
         code_version=5,
-        tells_accuracy=True,
+        reports_accuracy=True,
         splits=find_sites,
     ),
     Stage(
@@ -393,7 +393,7 @@ STAGES: tuple[Stage, ...] = (
         ("map", "products", "plugins"),
         _products,  # what each exporter writes has a version of its own: Exporter.version
         code_version=4,
-        tells_accuracy=True,
+        reports_accuracy=True,
         resumable=True,
         counting=_products_options,
         requires=_require_exporters,
