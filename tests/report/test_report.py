@@ -45,7 +45,7 @@ def test_it_tells_what_is_known_of_the_run(tmp_path):
         "EGM96 height (EPSG:5773)",
         "position 1.2 m horizontal, 15 m vertical",  # as the products state it
         "0.22 m horizontal; 1 set aside",
-        "left_out.jpg not placed No texture on it. Take it nearer.",
+        "left_out.jpg not registered No texture on it. Take it nearer.",
         "bad.txt left out not a photo",
         "200 observations of 40 sparse points: median 0.50 px, RMS 0.50 px, 100% below one pixel",
         "5 depth maps",

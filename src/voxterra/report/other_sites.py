@@ -1,4 +1,4 @@
-"""Sites other than that of most photos: where they lie, how well placed, what was made of them."""
+"""Other sites than the main one: location, accuracy, and products."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _metadata(facts: SiteFacts) -> dict[str, Any]:
 
 
 def _links(facts: SiteFacts, metadata: dict[str, Any]) -> Content:
-    """Its files, as they lie from the folder of the report."""
+    """Links to its files, relative to the folder of the report."""
     names = [p["name"] for p in metadata.get("products", [])]
     folder, parts = facts.products.name, list[Content]()
     for name in ["report.html", "metadata.json", *names]:

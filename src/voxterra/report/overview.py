@@ -42,7 +42,7 @@ def tiles(found: Findings) -> Element:
 
 
 def warnings(found: Findings) -> Element | None:
-    """What every stage warned of; nothing when none did."""
+    """Warnings of every stage; None without any."""
     lines = [
         el("li", el("b", f"{stage.name}: "), message)
         for stage in found.facts.stages
