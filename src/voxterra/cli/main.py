@@ -220,7 +220,7 @@ def _open_closed_streams() -> None:
 
 
 def _print_nowhere() -> None:
-    """Or Python would try once more to print what is left, and complain, as it ends."""
+    """Close the output, or Python would try to flush it at exit, and print an error."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
