@@ -84,7 +84,7 @@ def test_positions_of_other_photos_place_nothing(
     mixed = s.with_photos(lambda i, p: moved_gps(s, p, shift[i]))
     found = georeference([mixed.model], mixed.photos)
     assert found.frame.is_local and not found.placements[0].placed
-    assert said(found, "do not fit its camera positions") and said(found, "of 24 lie")
+    assert said(found, "do not fit its camera positions") and said(found, "of 24 are")
     assert not said(found, "mirrored") and not said(found, "behind the cameras")
 
 

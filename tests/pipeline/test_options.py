@@ -174,5 +174,5 @@ def test_products_are_chosen_by_names_between_commas():
         given = run_verb._parse(args, run_verb.starting_options(args))
     assert given.options.products.only == ("dsm", "mesh") and str(given.photos[0]) == "photos"
     assert given.options.products.skip == ("obj",)
-    with pytest.raises(UsageError, match=r"--products.products is --products.only now"):
+    with pytest.raises(UsageError, match=r"--products.products is now --products.only"):
         run_verb._parse(["--products.products", "dsm", "--out", "x"], RunConfig())

@@ -68,9 +68,9 @@ def test_gaps_are_between_neighbours() -> None:
 def test_a_lag_that_was_taken_off_stands_beside_the_residuals() -> None:
     late = replace(placed(), lag=Lag(3.19, 0.1, 1.6, 3.73, 0.57))
     found, before = (Georeference(FRAME, (component(0, 10),), (p,)) for p in (late, placed()))
-    assert "a lag of 3.19 m along the way taken off" in describe_georeference(found)
+    assert "a lag of 3.19 m along the path corrected" in describe_georeference(found)
     assert "RMS after taking off a lag of 3.2 m" in accuracy_line(found)
-    assert "after a lag of 3.19 ± 0.10 m was taken off" in gps_fit(late)
+    assert "after a lag of 3.19 ± 0.10 m was corrected" in gps_fit(late)
     for text in (describe_georeference(before), accuracy_line(before), gps_fit(placed())):
         assert "lag" not in text
 

@@ -119,7 +119,7 @@ def test_metadata_and_report_tell_of_both_and_of_the_distance(first_run):
     assert {p["id"] for p in own["photos"]} == {f"city_{r}{c}.jpg" for r in "01" for c in "01"}
     assert own["accuracy"]["components"][0]["number"] == 2
     text = (out / "products/report.html").read_text()
-    assert "Component 2 lies 6,923 km from the others" in text
+    assert "Component 2 is 6,923 km from the others" in text
     assert 'href="component_2/report.html"' in text and "6,923 km</text>" in text
     theirs = (out / "products/component_2/report.html").read_text()
     assert "Reconstruction report: component 2" in theirs
