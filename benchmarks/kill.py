@@ -57,7 +57,7 @@ class Moment:
 LATE = (
     Moment(0.35, "sfm", step="features"),
     Moment(0.64, "sfm", step="matched"),
-    Moment(0.75, "sfm", step="placed"),
+    Moment(0.75, "sfm", step="registered"),
     Moment(0.90, "depth", step="stereo"),
     Moment(0.43, "surface", step="fusing"),
 )

@@ -29,8 +29,7 @@ from voxterra.core.transforms import fit_similarity
 from voxterra.errors import NoOverlapError
 from voxterra.sfm import reconstruct, solve
 from voxterra.sfm.config import SfmConfig
-from voxterra.sfm.retry import bring_in as again
-from voxterra.sfm.retry import rematch
+from voxterra.sfm.retry import left_out, rematch
 
 # Focal lengths that EXIF would state [px]; others' photos have EXIF or go without.
 FOCAL_PX = {"indoor_rgbd_7scenes": 520.0, "dtu_scan24": 2890.0, "fountain_p11": 1380.0}
@@ -53,11 +52,11 @@ SETS: dict[str, tuple[tuple[str, int, int], ...]] = {
 _PARTS = (
     (reconstruct, "extract_features", "features"),
     (reconstruct, "match_pairs", "matching"),
-    (solve, "try_attempt", "mapping"),
-    (solve, "bring_in", "again"),
+    (solve, "map_attempt", "mapping"),
+    (solve, "register_left_out", "again"),
     (rematch, "extract_features", "hardened features"),
     (rematch, "match_pairs", "matching again"),
-    (again, "try_attempt", "mapping again"),
+    (left_out, "map_attempt", "mapping again"),
 )
 
 
@@ -132,7 +131,7 @@ def row(title: str, config: SfmConfig) -> str:
     photos = tuple(photo for part in parts for photo in photos_of(*part))
     seconds: Counter[str] = Counter()
     models: list[list[int]] = []
-    usual = again.bring_in
+    usual = left_out.register_left_out
 
     def looked_at(task: Any, best: Any, progress: Any) -> Any:
         models.append([model.num_reg_images() for model in best.models])
@@ -140,7 +139,7 @@ def row(title: str, config: SfmConfig) -> str:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(solve, "bring_in", looked_at),
+        patch.object(solve, "register_left_out", looked_at),
         timed(seconds),
     ):
         try:

@@ -23,7 +23,7 @@ import repeating_facade as facade
 from voxterra.core.photos import Photo, PhotoSet
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
-from voxterra.sfm.ambiguity import split as pull_apart
+from voxterra.sfm.ambiguity import split
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.reconstruct import reconstruct
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out
     looked: list[float] = []
-    usual = pull_apart.laid_over
+    usual = split.find_look_alikes
 
     def timed(*args, **options):
         begun = time.process_time()
@@ -77,7 +77,7 @@ def main() -> None:
         looked.append(time.process_time() - begun)
         return found
 
-    pull_apart.laid_over = timed
+    split.find_look_alikes = timed
     print("| not repeated | bays apart | without | with | look | all before |")
     print("|---|---|---|---|---|---|")
     for own, bays in CASES:

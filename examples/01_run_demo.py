@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPO / "runs" / "demo")
     args = parser.parse_args()
 
-    # A run is a stream of typed events. Leaving the loop early stops it; running it again goes on.
+    # A run yields typed events. Leaving the loop early stops it; running it again resumes.
     for event in vt.run(args.photos, args.out, vt.preset("preview")):
         match event:
             case vt.events.StageStarted():

@@ -29,7 +29,7 @@ def main() -> None:
         f"{len(photos)} photos, {len(found.components[0].images)} of them in the largest component"
     )
     for photo in found.unregistered:
-        print(f"  {photo.name} has no place: {photo.reason}. {photo.advice}")
+        print(f"  {photo.name} is not registered: {photo.reason}. {photo.advice}")
     print(f"world: {placed.frame.describe()}")
     for component in placed.components:
         on_map = placed.frame.to_map(component.centers_in_world())

@@ -64,12 +64,12 @@ class CommandEngine:
     def _state(self, ticket):
         if ticket.end is None:
             code = ticket.process.poll()  # before the file: what it wrote last counts
-            told = vt.plugins.read_state(Path(ticket.folder.name) / "state.json")
+            state = vt.plugins.read_state(Path(ticket.folder.name) / "state.json")
             if code is None:
-                running = told is not None and not told.ended
-                return told if running else vt.plugins.TaskState("waiting")
-            ended = told is not None and told.ended
-            ticket.end = told if ended else vt.plugins.lost(ticket.task, f"exit code {code}")
+                running = state is not None and not state.ended
+                return state if running else vt.plugins.TaskState("waiting")
+            ended = state is not None and state.ended
+            ticket.end = state if ended else vt.plugins.lost(ticket.task, f"exit code {code}")
         return ticket.end
 
 

@@ -403,8 +403,9 @@ def _exported(name: str, out_dir: Path, frame: GeoFrame) -> tuple[Product, ...]:
         out_dir=out_dir,
         run_info={},
     )
-    told = read_json(out_dir / "metadata.json")
-    assert isinstance(told, dict) and not told["skipped"], f"{name}: {told['skipped'].get(name)}"
+    metadata = read_json(out_dir / "metadata.json")
+    assert isinstance(metadata, dict)
+    assert not metadata["skipped"], f"{name}: {metadata['skipped'].get(name)}"
     for product in products:
         assert product.path.is_file(), f"there is no file {product.name}"
     return products

@@ -342,7 +342,7 @@ def test_positions_that_contradict_each_other_are_told(
     (folder / "meta.csv").write_text(META_CSV + "e.jpg,47.9,-90.9,198.0,,,,\n")
     done = told("run", folder, "--out", tmp_path / "o", "--until", "ingest", capfd=capfd)
     assert done.code == 0
-    assert re.search(r"warning \(ingest\): .*e\.jpg \(its GPS position lies 14\d km", done.out)
+    assert re.search(r"warning \(ingest\): .*e\.jpg \(its GPS position is 14\d km", done.out)
 
 
 def test_what_may_not_be_read_or_written(tmp_path: Path) -> None:

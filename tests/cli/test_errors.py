@@ -79,7 +79,7 @@ def test_unknown_option_names_the_nearest(voxterra, tmp_path):
 
 def test_an_option_of_earlier_versions_is_named_by_its_new_name(voxterra, tmp_path):
     done = voxterra("run", tmp_path, "--out", tmp_path / "out", "--anyway")
-    expect(done, 2, "There is no option '--anyway'; it is --force now.")
+    expect(done, 2, "There is no option '--anyway'; it is now --force.")
 
 
 def test_missing_and_wrong_values(voxterra, tmp_path):

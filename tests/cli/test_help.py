@@ -98,11 +98,11 @@ def test_a_wrong_choice_names_the_nearest(capsys, args, flag, meant):
 
 def test_the_word_none_takes_a_value_away(tmp_path):
     from voxterra.cli.arguments import parse
-    from voxterra.cli.values import told_values
+    from voxterra.cli.values import value_parsers
     from voxterra.pipeline.recipe.config import RunConfig
 
     args = ["photos", "--out", str(tmp_path), "--crs", "None", "--config", "my.yaml"]
-    with told_values(args):
+    with value_parsers(args):
         given = parse(RunArguments, args, verb="run", description="", options=RunConfig())
     assert given.crs is None and given.config == Path("my.yaml")
 

@@ -311,7 +311,7 @@ def test_mesh_of_what_stereo_measured(trained, tmp_path, scene, capsys):
     write_depth(maps.load(0), depth_path(stereo, 0))
     try:
         write_views((held_out,), stereo)  # of an earlier model
-        assert main(args) == 2 and "of other cameras" in capsys.readouterr().err
+        assert main(args) == 2 and "belong to other cameras" in capsys.readouterr().err
         write_views(maps.views, stereo)
         assert main(args) == 0
     finally:
@@ -361,7 +361,7 @@ def test_going_on_with_what_is_not_there_is_told(trained, tmp_path, capsys):
     write_training(Training(None, "images", VoxelConfig()), missing)  # as the surface of a run
     assert main(["train", "--model_path", str(missing), "--resume"]) == 3
     err = capsys.readouterr().err
-    assert "does not say which photos" in err and "--source_path DATA" in err
+    assert "does not record which photos" in err and "--source_path DATA" in err
     # A command that may be the first or a later one resumes, or starts.
     given = parse([*BASIC, str(tmp_path / "new"), "--resume"])
     assert given.resume and given.training.source_path == Path("data")

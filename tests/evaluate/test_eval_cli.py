@@ -187,7 +187,7 @@ def test_what_cannot_be_scored_is_said_with_its_exit_code(run, tmp_path, capsys)
     PilImage.new("RGB", (8, 8)).save(photo)
     assert main(["eval", "raster", str(photo), str(run.truth), "--align", "none"]) == 6
     told = capsys.readouterr().err
-    assert "does not say where it lies" in told and "Warning" not in told
+    assert "has no position on the map" in told and "Warning" not in told
 
 
 def test_unknown_words_are_answered_with_the_nearest_known(capsys):

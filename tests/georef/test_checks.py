@@ -84,7 +84,7 @@ def test_positions_of_other_photos_place_nothing(
     mixed = s.with_photos(lambda i, p: moved_gps(s, p, shift[i]))
     found = georeference([mixed.model], mixed.photos)
     assert found.frame.is_local and not found.placements[0].placed
-    assert said(found, "do not fit how its photos lie to each other") and said(found, "of 24 lie")
+    assert said(found, "do not fit its camera positions") and said(found, "of 24 are")
     assert not said(found, "mirrored") and not said(found, "behind the cameras")
 
 
@@ -111,6 +111,6 @@ def test_heights_of_nought_are_none(survey: MakeSurvey) -> None:
     s = survey(n=24)
     flat = s.with_photos(lambda _, p: replace(p, gps=replace(p.gps, height_m=0.0)))
     found = georeference([flat.model], flat.photos)
-    assert found.placements[0].placed and said(found, "no photo records a height")
+    assert found.placements[0].placed and said(found, "no photo has a recorded height")
     assert found.placements[0].position_sigma_vertical_m is None
     assert s.error(found.components[0], found.frame).tilt_deg < 1.0

@@ -158,7 +158,7 @@ def test_no_heights_are_told(flight: Flight, tmp_path: Path) -> None:
     flat = flight.lonlat_h.copy()
     flat[:, 2] = np.nan
     found, _ = recorded_as(flight, tmp_path, flat)
-    assert found.placements[0].placed and said(found, "no photo records a height")
+    assert found.placements[0].placed and said(found, "no photo has a recorded height")
     assert found.placements[0].position_sigma_vertical_m is None
 
 

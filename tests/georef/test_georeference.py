@@ -193,7 +193,7 @@ def test_missing_heights(survey):
     s = s.with_photos(lambda i, p: replace(p, gps=replace(p.gps, height_m=None)))
     found, placement = place(s)
     assert placement.placed and placement.rmse_vertical_m is None
-    assert said(found, "no photo records a height")
+    assert said(found, "no photo has a recorded height")
     assert s.error(found.components[0], found.frame).tilt_deg < 0.6
 
 

@@ -74,7 +74,7 @@ def test_a_lag_is_mended(survey: MakeSurvey, seed: int, timed: bool, lag_s: floa
     if timed:
         assert lag.seconds == pytest.approx(lag_s, abs=0.1)
     side = "behind" if lag_s > 0 else "ahead of"
-    assert any(f"{side} the cameras" in w and "is taken off" in w for w in found.all_warnings)
+    assert any(f"{side} the cameras" in w and "is corrected" in w for w in found.all_warnings)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -82,7 +82,7 @@ def test_noise_is_no_lag(survey: MakeSurvey, seed: int) -> None:
     s = flown(survey(n=36, gps_sigma=(0.8, 2.0), seed=seed))
     found, placement = placed(s)
     assert placement.lag is None
-    assert not any("along their way" in w for w in found.all_warnings)
+    assert not any("along their path" in w for w in found.all_warnings)
 
 
 def test_a_single_line_cannot_tell_a_lag_from_a_shift(survey: MakeSurvey) -> None:

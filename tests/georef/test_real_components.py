@@ -103,4 +103,4 @@ def test_a_beach_and_a_street_far_from_it(shared_data: FindData, tmp_path: Path)
     apart = placed.placements[1].apart
     assert apart is not None and apart.map_crs == "EPSG:32633"
     assert apart.lat == pytest.approx(52.5, abs=0.2)
-    assert any("component 2 (3 photos) lies" in w for w in placed.all_warnings)
+    assert any("component 2 (3 photos) is" in w for w in placed.all_warnings)

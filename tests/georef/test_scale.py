@@ -57,7 +57,7 @@ def test_without_gps_lengths_are_metres(survey: MakeSurvey, tmp_path: Path) -> N
     sigma = found.placements[0].scale_sigma
     assert sigma is not None and 0.001 <= sigma < 0.01
     assert ratio == pytest.approx(1.0, abs=3 * sigma)
-    assert any("metres by the scale bars" in w for w in found.warnings)
+    assert any("in metres, from the scale bars" in w for w in found.warnings)
     without = georeference([s.model], s.photos)
     assert not without.frame.scale_known
 
@@ -90,7 +90,7 @@ def test_a_bar_against_gps_is_told_with_both_numbers(survey: MakeSurvey, tmp_pat
     placement = found.placements[0]
     assert placement.scale_sigma == pytest.approx(np.log(1.2), abs=0.02)
     error = s.error(found.components[0], found.frame)
-    delivered = float(re.search(r"as delivered has it as ([\d.]+) m", told)[1])
+    delivered = float(re.search(r"In the delivered model it is ([\d.]+) m", told)[1])
     assert delivered == pytest.approx(12.0 * error.scale_ratio, abs=0.02)
     right = table(tmp_path / "right.csv", marks(s, ends=ends), length=12.0)
     good = georeference([s.model], s.photos, GeorefConfig(scale_bar=right))

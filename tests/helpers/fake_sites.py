@@ -69,8 +69,8 @@ def tell(ctx: StageContext) -> StageOutput:
 
 READ, _, WRITE = STAGES
 STAGES_OF_SITES = (
-    replace(READ, tells_accuracy=False),
-    Stage("place", ("read",), (), place, splits=find, tells_accuracy=True),
+    replace(READ, reports_accuracy=False),
+    Stage("place", ("read",), (), place, splits=find, reports_accuracy=True),
     Stage("count", ("place",), ("count",), count, resumable=True),
     WRITE,
     Stage("tell", ("place", "write"), (), tell, gathers=True),

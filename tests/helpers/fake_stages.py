@@ -76,7 +76,7 @@ def write(ctx: StageContext) -> StageOutput:
 
 
 STAGES = (
-    Stage("read", ("source",), ("read",), read, tells_accuracy=True),
+    Stage("read", ("source",), ("read",), read, reports_accuracy=True),
     Stage("count", ("read",), ("count",), count, resumable=True),
     Stage("write", ("count",), ("write",), write),
 )

@@ -10,9 +10,8 @@ import pytest
 
 from voxterra.core.geo import GeoFrame
 from voxterra.core.photos import Attitude, Gps, Photo
-from voxterra.ingest.astray import positions_astray
 from voxterra.ingest.capture import capture_of
-from voxterra.ingest.checks import with_warnings
+from voxterra.ingest.checks import gps_outliers, with_warnings
 
 FRAME = GeoFrame("geo", 9.9158, 51.5413)
 HEIGHT, FOCAL, WIDTH, GROUND_W, GROUND_H = 60.0, 3000.0, 4000, 80.0, 60.0  # 4000 x 3000 px
@@ -70,9 +69,9 @@ def test_places_too_far_apart_for_one_map_are_counted():
 def test_too_little_overlap_comes_with_advice():
     assert capture_of(flight(0.75, 0.6)).advice == ()
     (text,) = capture_of(flight(0.5, 0.5)).advice
-    assert "share 50%" in text and "closer together" in text
+    assert "overlap is 50%" in text and "closer together" in text
     (text,) = capture_of(flight(0.597, 0.6)).advice
-    assert "share 59.7%" in text and "share 60% or more" in text
+    assert "overlap is 59.7%" in text and "for 60% or more" in text
     assert len(capture_of(flight(0.2, 0.1)).advice) == 2
 
 
@@ -110,17 +109,17 @@ def test_groups_far_apart_have_no_common_density():
     assert found.forward_overlap == pytest.approx(0.7, abs=0.01)
 
 
-def test_a_lonely_position_is_found_and_two_groups_are_none():
+def test_a_lone_position_is_an_outlier_and_two_groups_are_not():
     photos = flight(0.7, 0.6)
-    assert positions_astray(photos) == {}
+    assert gps_outliers(photos) == {}
     moved = at("004.jpg", 4000.0, 0.0)
     photos[4] = moved
-    (entry,) = positions_astray(photos).items()
+    (entry,) = gps_outliers(photos).items()
     assert entry[0] == "004.jpg" and "m from that of any other photo" in entry[1][0]
     group = [at(f"9{i}0.jpg", 40_000.0 + 10 * i, 0.0) for i in range(3)]
-    assert set(positions_astray(flight(0.7, 0.6) + group)) == set()
+    assert set(gps_outliers(flight(0.7, 0.6) + group)) == set()
     antipode = replace(photos[0], gps=Gps(-170.0, -51.0, 0.0))
-    assert "km from that of any other" in positions_astray([antipode, *photos[1:]])["000.jpg"][0]
+    assert "km from that of any other" in gps_outliers([antipode, *photos[1:]])["000.jpg"][0]
 
 
 def test_a_jump_of_the_recorded_height_is_found():
@@ -128,7 +127,7 @@ def test_a_jump_of_the_recorded_height_is_found():
     gps = photos[8].gps
     assert gps is not None
     photos[8] = replace(photos[8], gps=replace(gps, height_m=410.0))
-    assert positions_astray(photos) == {
+    assert gps_outliers(photos) == {
         "008.jpg": (
             "its recorded height is 200 m above the photos around it; correct it if it is wrong",
         )

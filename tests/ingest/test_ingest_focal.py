@@ -4,7 +4,13 @@ import math
 
 import pytest
 
-from voxterra.ingest.focal import camera_key, exposure_ev, focal_px
+from voxterra.ingest.focal import (
+    _WIDTH_MM,
+    camera_key,
+    exposure_ev,
+    focal_px,
+    sensor_width_mm,
+)
 from voxterra.io.exif import Exif
 
 
@@ -22,7 +28,7 @@ def test_listed_sensor_is_more_exact_than_a_rounded_equivalent() -> None:
     )
 
 
-def test_sensor_that_contradicts_the_equivalent_is_not_believed() -> None:
+def test_sensor_that_contradicts_the_equivalent_is_ignored() -> None:
     # The Sequoia's colour camera has a larger sensor than its listed bands.
     exif = Exif(make="Parrot", model="Sequoia", focal_mm=4.88, focal_35mm=28.0)
     assert focal_px(exif, 1600, 1200) == pytest.approx(28 / 36 * 1600)
@@ -40,7 +46,7 @@ def test_unknown_or_impossible(exif: Exif) -> None:
     assert focal_px(exif, 4000, 3000) is None
 
 
-def test_camera_key_tells_cameras_and_settings_apart() -> None:
+def test_camera_key_separates_cameras_and_settings() -> None:
     base = Exif(make="Canon", model="Canon EOS 6D", focal_mm=24.0)
     assert camera_key(base, 100, 50) == "Canon EOS 6D 100x50 24.00 mm"
     others = [
@@ -63,3 +69,27 @@ def test_exposure() -> None:
     assert ev[1] - ev[0] == pytest.approx(1.0)  # type: ignore[operator]
     assert ev[1] == pytest.approx(ev[2])
     assert exposure_ev(Exif(exposure_s=1 / 200)) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "model", "width"),
+    [
+        ("DJI", "FC6310", 13.2),
+        ("dji ", "fc300s", 6.17),
+        ("Canon", "Canon EOS DIGITAL REBEL XSi", 22.2),
+        ("NIKON CORPORATION", "NIKON D800", 35.9),
+        ("SONY", "ILCE-7RM2", 35.9),
+        ("Hasselblad", "L1D-20c", 13.2),
+        ("DJI", "SYNTH-FC6310", None),
+        (None, None, None),
+        ("Canon", None, None),
+    ],
+)
+def test_sensor_by_name_as_in_exif(make: str | None, model: str | None, width: float) -> None:
+    assert sensor_width_mm(make, model) == width
+
+
+def test_sensor_widths_are_credible() -> None:
+    assert len(_WIDTH_MM) >= 30
+    for name, width in _WIDTH_MM.items():
+        assert name == name.lower() and 3.0 < width < 60.0

@@ -237,7 +237,7 @@ def test_set_warnings(make_photo, tmp_path: Path) -> None:
     make_photo("in/c.jpg", gps=(10, 20, 5, 0), model=None, focal=None)
     text = "\n".join(ingest_photos(tmp_path / "in", work_dir=tmp_path).warnings)
     assert "same GPS position" in text
-    assert "some heights count from sea level" in text
+    assert "some heights are above sea level" in text
     assert "3 cameras or camera settings" in text
     assert "focal length of 2 photos" in text
     assert "twice as wide as high" not in text
@@ -245,11 +245,11 @@ def test_set_warnings(make_photo, tmp_path: Path) -> None:
         make_photo(f"around/{name}.jpg", size=(400, 200), focal=None)
     make_photo("around/c.jpg", size=(400, 200))
     text = "\n".join(ingest_photos(tmp_path / "around", work_dir=tmp_path).warnings)
-    assert "2 photos are twice as wide as high" in text and "(a.jpg first)" in text
+    assert "2 photos are twice as wide as high" in text and "(first: a.jpg)" in text
     assert "voxterra train" in text
     make_photo("other/a.jpg")
     (without,) = ingest_photos(tmp_path / "other", work_dir=tmp_path).warnings
-    assert "no place on the map, and a scale only" in without
+    assert "not be georeferenced, and has a scale only" in without
 
 
 def test_photos_that_look_the_same_are_kept_and_named(make_photo, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_masks_of_the_facade(shared_data: Find, tmp_path: Path) -> None:
 def test_set_without_gps(shared_data: Find, tmp_path: Path) -> None:
     photos = ingest(shared_data("uav_copr_gcp"), tmp_path)
     assert len(photos) == 27 and all(p.gps is None for p in photos.photos)
-    assert any("no place on the map, and a scale only" in w for w in photos.warnings)
+    assert any("not be georeferenced, and has a scale only" in w for w in photos.warnings)
     for photo in photos.photos:
         assert photo.focal_px == pytest.approx(30 / 22.2 * 1600)
         assert photo.captured_at is not None and photo.captured_at.startswith("2009-09-0")

@@ -4,7 +4,9 @@ import os
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from voxterra.core.photos import PhotoSet
 from voxterra.errors import FormatError, InputError, NoPhotosError, UsageError
@@ -206,7 +208,49 @@ def test_one_zip_at_a_time(make_photo, tmp_path: Path) -> None:
     make_photo("in/a.jpg")
     zips = [zip_folder(tmp_path / "in", tmp_path / name) for name in ("1.zip", "2.zip")]
     for source in (zips, [tmp_path / "in", zips[1]]):
-        with pytest.raises(UsageError, match="One zip at a time") as caught:
+        with pytest.raises(UsageError, match="A zip must be the only input") as caught:
             ingest_photos(source, work_dir=tmp_path / "work")
         assert caught.value.where == str(zips[1]) and caught.value.next_step
     assert len(ingest_photos(zips[:1], work_dir=tmp_path / "work")) == 1
+
+
+@pytest.fixture
+def four_photos(tmp_path: Path) -> Path:
+    photos = tmp_path / "photos"
+    rng = np.random.default_rng(0)
+    for name in ("a.jpg", "b.jpg", "east/c.jpg", "east/d.jpg"):
+        path = photos / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (200, 300, 3), np.uint8)).save(path)
+    rows = [f"{n},51.5,9.{i},100" for i, n in enumerate(("a.jpg", "b.jpg", "c.jpg", "d.jpg"))]
+    (photos / "meta.csv").write_text("\n".join(["filename,lat,lon,alt", *rows]))
+    return photos
+
+
+def listed(four_photos: Path, tmp_path: Path, text: str | bytes) -> PhotoSet:
+    path = tmp_path / "component_2.txt"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return ingest_photos(four_photos, IngestConfig(only=path), work_dir=tmp_path / "work")
+
+
+def test_only_the_photos_of_the_list_with_their_table(four_photos: Path, tmp_path: Path) -> None:
+    found = listed(four_photos, tmp_path, "east/d.jpg\n\neast/c.jpg\neast/c.jpg\n")
+    assert [p.id for p in found.photos] == ["east/c.jpg", "east/d.jpg"]
+    assert [p.gps.lon for p in found.photos] == [9.2, 9.3]
+    assert not any("a.jpg" in w for w in found.warnings) and found.rejected == ()
+
+
+def test_a_missing_name_is_reported_with_the_nearest(four_photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"not exist: east/x.jpg and 1 more; did you mean"):
+        listed(four_photos, tmp_path, "a.jpg\neast/x.jpg\ny.jpg\n")
+
+
+def test_unusable_lists(four_photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="names no photo"):
+        listed(four_photos, tmp_path, "\n \n")
+    config = IngestConfig(only=tmp_path / "none.txt")
+    with pytest.raises(InputError, match="cannot be read"):
+        ingest_photos(four_photos, config, work_dir=tmp_path / "work")
+
+    with pytest.raises(FormatError, match="not UTF-8 text"):
+        listed(four_photos, tmp_path, b"\xff\xd8\xff\xe0\x00")

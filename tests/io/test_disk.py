@@ -38,7 +38,7 @@ def test_libraries_without_a_number_are_judged_by_what_is_free(
     monkeypatch.setattr(disk, "disk_free_bytes", lambda folder: 4096)
     assert disk.is_full(tmp_path)
     assert "The disk is full: 'a.tif'" in disk.cannot_write(silent, tmp_path / "a.tif").what
-    assert "what is free" not in str(disk.disk_full(tmp_path))
+    assert "free space" not in str(disk.disk_full(tmp_path))
     monkeypatch.setattr(disk, "disk_free_bytes", lambda folder: None)
     assert not disk.is_full(tmp_path)
     disk.require_space(tmp_path)  # unknown is not full

@@ -79,12 +79,12 @@ def test_voxels_cost_what_their_iterations_cost():
 def test_other_sites_cost_what_their_photos_cost():
     late = ("depth", "surface", "mesh", "products", "report")
     near, far = replace(SURVEY, count=70), replace(SURVEY, count=30)
-    both = forecast.estimate_worlds(SURVEY, config(), 2, late, [(30, late)])
+    both = forecast.estimate_sites(SURVEY, config(), 2, late, [(30, late)])
     a, b = (estimate(sizes, config(), 2, late) for sizes in (near, far))
     assert both.seconds == pytest.approx(a.seconds + b.seconds)
     assert both.disk_bytes == pytest.approx(a.disk_bytes + b.disk_bytes)
     assert both.memory_bytes == max(a.memory_bytes, b.memory_bytes)
-    only = forecast.estimate_worlds(SURVEY, config(), 2, (), [(30, ("depth",))])
+    only = forecast.estimate_sites(SURVEY, config(), 2, (), [(30, ("depth",))])
     assert only.stages == estimate(far, config(), 2, ("depth",)).stages
 
 
@@ -122,12 +122,12 @@ def told(memory_gb: float, disk_gb: float, **there: float) -> ev.RunEstimated:
 
 def test_what_cannot_fit_is_refused_with_advice():
     with pytest.raises(VoxterraError) as caught:
-        list(forecast.require_room(told(9, 1), config("high"), force=False))
+        list(forecast.require_resources(told(9, 1), config("high"), force=False))
     assert "9.0 GB of memory; this machine has 8.0 GB" in str(caught.value)
     assert caught.value.where == "stage mesh" and "--force" in str(caught.value.next_step)
     assert "--preset" in str(caught.value.next_step)
     with pytest.raises(OutputError, match=r"grow by about 25 GB; the disk has 20 GB left") as full:
-        list(forecast.require_room(told(1, 25), config(), force=False))
+        list(forecast.require_resources(told(1, 25), config(), force=False))
     assert exit_code(full.value) == 20
 
 
@@ -142,12 +142,12 @@ def test_the_advice_fits():
 
 
 def test_tight_memory_and_anyway_are_warnings():
-    assert "memory is tight" in next(forecast.require_room(told(6, 1), config(), force=False))
-    both = list(forecast.require_room(told(9, 25), config(), force=True))
+    assert "memory is tight" in next(forecast.require_resources(told(6, 1), config(), force=False))
+    both = list(forecast.require_resources(told(9, 25), config(), force=True))
     assert len(both) == 2 and "may be killed" in both[0] and "may end early" in both[1]
     unknown = told(99, 99, memory_free_bytes=None, memory_total_bytes=None, disk_free_bytes=None)
-    assert list(forecast.require_room(unknown, config(), force=False)) == []
-    assert list(forecast.require_room(told(1, 1), config(), force=False)) == []
+    assert list(forecast.require_resources(unknown, config(), force=False)) == []
+    assert list(forecast.require_resources(told(1, 1), config(), force=False)) == []
 
 
 def test_a_run_tells_before_it_starts_and_not_when_nothing_is_to_do(tmp_path):

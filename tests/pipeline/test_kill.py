@@ -121,7 +121,7 @@ def test_no_damaged_file_is_used_silently(source, tmp_path, how):
         assert any("damaged or changed" in text for text in told) == made_again, name
         again = {"read": "read is done again, then count, write;", "count": "count is done again, "}
         again |= {"write": "write is done again;"}
-        lost = [text for text in told if "damaged or gone, so nobody knows" in text]
+        lost = [text for text in told if "damaged or missing, so it is unknown" in text]
         assert len(lost) == record and (not record or again[name.parts[1]] in lost[0]), name
 
 

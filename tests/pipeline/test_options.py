@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 import pytest
 
 from voxterra.cli import run as run_verb
-from voxterra.cli.values import told_values
+from voxterra.cli.values import value_parsers
 from voxterra.core.options import plain, with_values
 from voxterra.errors import FormatError, InputError, UsageError
 from voxterra.pipeline.folder.fingerprint import fingerprint
@@ -170,9 +170,9 @@ def test_recorded_options_of_a_plugin_that_is_gone_are_skipped(splats, caplog):
 
 def test_products_are_chosen_by_names_between_commas():
     args = ["--products.only", "dsm,mesh", "photos/", "--out", "runs/a", "--products.skip=obj"]
-    with told_values(args):
+    with value_parsers(args):
         given = run_verb._parse(args, run_verb.starting_options(args))
     assert given.options.products.only == ("dsm", "mesh") and str(given.photos[0]) == "photos"
     assert given.options.products.skip == ("obj",)
-    with pytest.raises(UsageError, match=r"--products.products is --products.only now"):
+    with pytest.raises(UsageError, match=r"--products.products is now --products.only"):
         run_verb._parse(["--products.products", "dsm", "--out", "x"], RunConfig())

@@ -114,7 +114,7 @@ def test_a_stop_goes_through(truth, tmp_path):
 
 
 def test_cameras_of_other_photos_are_told(truth, tmp_path):
-    with pytest.raises(NoOverlapError, match="of 5 photos show what others show") as error:
+    with pytest.raises(NoOverlapError, match="of 5 photos agree with others") as error:
         with_stereo(scene_of(truth, turned=True), CONFIG, tmp_path)
     assert "Check that the cameras belong to these photos" in str(error.value)
 

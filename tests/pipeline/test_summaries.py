@@ -1,4 +1,4 @@
-"""What a run tells of photos without a place and of gaps between components."""
+"""What a run tells of photos left out and of gaps between components."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_photos_without_a_place_by_reason() -> None:
     photos = [UnregisteredPhoto(f"{i}.jpg", "no_matches", f"reason {i}", "Go.") for i in range(8)]
     photos.append(UnregisteredPhoto("x.jpg", "few_features", "dark", "Light."))
     many, one = about_unregistered(photos, 20)
-    assert many.startswith("8 of 20 photos have no place: 0.jpg (reason 0), ")
+    assert many.startswith("8 of 20 photos are not registered: 0.jpg (reason 0), ")
     assert many.endswith("and 3 more. Go.") and "5.jpg" not in many
-    assert one == "1 of 20 photos has no place: x.jpg (dark). Light."
+    assert one == "1 of 20 photos is not registered: x.jpg (dark). Light."
     assert about_unregistered([], 20) == ()
 
 
@@ -68,9 +68,9 @@ def test_gaps_are_between_neighbours() -> None:
 def test_a_lag_that_was_taken_off_stands_beside_the_residuals() -> None:
     late = replace(placed(), lag=Lag(3.19, 0.1, 1.6, 3.73, 0.57))
     found, before = (Georeference(FRAME, (component(0, 10),), (p,)) for p in (late, placed()))
-    assert "a lag of 3.19 m along the way taken off" in describe_georeference(found)
+    assert "a lag of 3.19 m along the path corrected" in describe_georeference(found)
     assert "RMS after taking off a lag of 3.2 m" in accuracy_line(found)
-    assert "after a lag of 3.19 ± 0.10 m was taken off" in gps_fit(late)
+    assert "after a lag of 3.19 ± 0.10 m was corrected" in gps_fit(late)
     for text in (describe_georeference(before), accuracy_line(before), gps_fit(placed())):
         assert "lag" not in text
 

@@ -119,7 +119,7 @@ def test_metadata_and_report_tell_of_both_and_of_the_distance(first_run):
     assert {p["id"] for p in own["photos"]} == {f"city_{r}{c}.jpg" for r in "01" for c in "01"}
     assert own["accuracy"]["components"][0]["number"] == 2
     text = (out / "products/report.html").read_text()
-    assert "Component 2 lies 6,923 km from the others" in text
+    assert "Component 2 is 6,923 km from the others" in text
     assert 'href="component_2/report.html"' in text and "6,923 km</text>" in text
     theirs = (out / "products/component_2/report.html").read_text()
     assert "Reconstruction report: component 2" in theirs
@@ -198,7 +198,7 @@ def test_what_nothing_places_is_delivered_in_units_of_its_own(tmp_path, config):
     with rasterio.open(out / "products/component_2/dsm.tif") as dsm:
         assert dsm.crs is None and dsm.dataset_mask().any()
     text = (out / "products/report.html").read_text()
-    assert "Components that lie apart" in text and "component_2/report.html" in text
+    assert "Other sites" in text and "component_2/report.html" in text
     assert "distance_m" in (out / "products/metadata.json").read_text()
 
 
@@ -222,10 +222,10 @@ def test_places_apart_that_lie_near_each_other_share_a_world(tmp_path, config):
     assert 10 < gap["distance_m"] < 25
     told = (out / "products/component_2/report.html").read_text()
     assert "from component 3" in told and "components 2, 3" in told
-    (warning,) = (
-        e for e in events if isinstance(e, ev.StageWarning) and "share no view" in e.message
-    )
-    assert "components 2 and 3 share no view" in warning.message and warning.component == 2
+    gaps = [e for e in events if isinstance(e, ev.StageWarning) and "in common" in e.message]
+    (warning,) = gaps
+    assert "components 2 and 3 have no photos in common" in warning.message
+    assert warning.component == 2
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_it_tells_what_is_known_of_the_run(tmp_path):
         "EGM96 height (EPSG:5773)",
         "position 1.2 m horizontal, 15 m vertical",  # as the products state it
         "0.22 m horizontal; 1 set aside",
-        "left_out.jpg not placed No texture on it. Take it nearer.",
+        "left_out.jpg not registered No texture on it. Take it nearer.",
         "bad.txt left out not a photo",
         "200 observations of 40 sparse points: median 0.50 px, RMS 0.50 px, 100% below one pixel",
         "5 depth maps",
@@ -97,18 +97,18 @@ def test_without_a_mesh_the_rest_is_there(tmp_path):
 def test_components_are_named_with_the_gap_between_them(tmp_path):
     text = Reader(make_report(tmp_path, GEO, far_m=100.0)).text
     # From the cameras at (9, -7) and (8, 9) to those at (100, 0) and (100, 5).
-    assert "Component 1 lies 91.3 m from component 2" in text
+    assert "Component 1 is 91.3 m from component 2" in text
     assert "from 2.jpg to far_0.jpg" in text and "7 of 8 photos" in text
     assert "All components, and the gaps" not in text
     far = Reader(make_report(tmp_path, GEO, far_m=4000.0)).text
-    assert "Component 1 lies 3.99 km from component 2" in far and far.count("km from") == 1
+    assert "Component 1 is 3.99 km from component 2" in far and far.count("km from") == 1
     assert "All components, and the gaps" in far and "of component 2 were taken" in far
 
 
 def test_a_component_without_a_place_is_told_to_be_apart(tmp_path):
     text = Reader(make_report(tmp_path, GEO, far_m=100.0, placed=False)).text
     assert "apart: in component_2" in text and "m from component" not in text
-    assert "Nothing says where component 2 lies:" in text
+    assert "The position of component 2 is unknown:" in text
 
 
 def test_components_apart_are_shown_with_place_distance_pictures_and_files(tmp_path):
@@ -125,18 +125,18 @@ def test_components_apart_are_shown_with_place_distance_pictures_and_files(tmp_p
     assert {"component_2/report.html", "component_2/ortho.tif"} <= set(linked)
     assert all((tmp_path / a).is_file() for a in linked if "report" not in a)
     assert "Component 3" in text and "Not made No two photos agree." in text
-    assert "Nothing says where component 3 lies:" in text
+    assert "The position of component 3 is unknown:" in text
     assert "All components, and the gaps" not in text  # the map of the world is of its own alone
 
 
 def test_late_positions_are_told_where_their_residuals_are(tmp_path):
     text = Reader(make_report(tmp_path / "late", GEO, lag=Lag(2.76, 0.22, 0.31, 4.15, 1.72))).text
-    assert "recorded late, 2.76 ± 0.22 m along the way (about 0.3 s)" in text
+    assert "recorded late, 2.76 ± 0.22 m along the path (about 0.3 s)" in text
     assert "4.15 m from their positions before, and 1.72 m after" in text
     assert "The lag of the positions is in these lines; the model is placed without" in text
     assert "after the lag of the positions was taken off" in text
     early = Reader(make_report(tmp_path / "early", GEO, lag=Lag(-1.5, 0.1, None, 3.0, 1.0))).text
-    assert "recorded early, 1.50 ± 0.10 m along the way. The" in early
+    assert "recorded early, 1.50 ± 0.10 m along the path. Model" in early
     assert "lag of the positions" not in Reader(make_report(tmp_path / "no", GEO)).text
 
 

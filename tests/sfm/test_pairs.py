@@ -54,7 +54,7 @@ def test_large_sets_with_gps_are_matched_with_neighbours(photo: Build) -> None:
                 assert (min(i, j), max(i, j)) in pairs
 
 
-def test_photos_without_gps_are_still_tied_in(photo: Build) -> None:
+def test_photos_without_gps_are_matched_too(photo: Build) -> None:
     photos = (*grid(photo, 10, 10), photo(100), photo(101))
     choice = choose_pairs(photos, SfmConfig(spatial_neighbours=5, sequential_overlap=1))
     assert choice.method == "spatial"

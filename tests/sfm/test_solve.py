@@ -163,4 +163,4 @@ def test_a_walk_along_facades(shared_data: FindData, tmp_path: Path, stated: flo
     centers = component.centers_in_world()
     errors = np.linalg.norm(fit_similarity(centers, true).apply(centers) - true, axis=1)
     assert errors.max() < 0.05
-    assert any("metadata states" in w for w in found.warnings) == (stated == 1.35)
+    assert any("in the metadata is" in w for w in found.warnings) == (stated == 1.35)

@@ -1,4 +1,4 @@
-"""Why photos have no place, from databases made by hand and from real photos."""
+"""Why photos are not registered, from databases made by hand and from real photos."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def explain(
     return {p.name.removesuffix(".jpg").lstrip("0") or "0": p for p in found}
 
 
-def test_each_reason_is_told_apart(tmp_path: Path, photo: MakePhoto) -> None:
+def test_each_reason(tmp_path: Path, photo: MakePhoto) -> None:
     pairs = {
         (0, 1): (400, 300),
         (1, 2): (350, 250),
@@ -70,7 +70,7 @@ def test_a_photo_that_matches_nothing_at_all(tmp_path: Path, photo: MakePhoto) -
     assert found["2"].kind == "no_matches" and "500 features" in found["2"].reason
 
 
-def test_all_placed_is_no_reason(tmp_path: Path, photo: MakePhoto) -> None:
+def test_no_reason_where_all_are_registered(tmp_path: Path, photo: MakePhoto) -> None:
     assert explain(tmp_path, photo, [900, 900], {(0, 1): (400, 300)}, [0, 1]) == {}
 
 

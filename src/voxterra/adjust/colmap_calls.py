@@ -1,7 +1,7 @@
-"""Running COLMAP's long calls so that they report progress, can be stopped, and stay quiet.
+"""Run COLMAP's long calls so that they report progress, can be stopped, and stay quiet.
 
-On a full disk COLMAP ends the whole process from a thread of its own, with no word to the user; so
-its calls are stopped shortly before.
+On a full disk COLMAP silently ends the whole process from a thread of its own, so its calls are
+stopped before that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FATAL_ONLY = 3
 
 @dataclass
 class _Quiet:
-    """Who asked for quiet, and COLMAP's level before the first of them did."""
+    """Number of users that want quiet, and COLMAP's log level before the first of them."""
 
     lock: Lock = field(default_factory=Lock)
     users: int = 0
@@ -69,25 +69,25 @@ def run_cancellable(
 ) -> T:
     """Run `work(token)` in a thread and call `report()` every `poll_s` seconds until it ends.
 
-    What `report` raises (`voxterra.errors.Cancelled`, KeyboardInterrupt) cancels the token, waits
-    for `work` to stop, and passes on. `folder` is where COLMAP writes, if it does: it
-    ends the whole process where it cannot, so the work is stopped before the disk is full.
+    If `report` raises (`voxterra.errors.Cancelled`, KeyboardInterrupt), cancels the token, waits
+    for `work` to stop, and raises that again. `folder` is where COLMAP writes, if it does: a
+    failed write would end the whole process, so the work is stopped before the disk is full.
 
     Raises:
         OutputError: hardly any space is left for `folder`.
     """
 
-    def look() -> None:
+    def check_space() -> None:
         if folder is not None:
             require_space(folder)
 
-    look()
+    check_space()
     token = pycolmap.CancellationToken()
     with ScopedThreadPool(1) as pool:
         future = pool.submit(work, token)
         try:
             while not wait([future], timeout=poll_s).done:
-                look()
+                check_space()
                 report()
             result = future.result()
             report()

@@ -10,14 +10,14 @@ Choice = Literal["auto", "always", "never"]
 
 @dataclass(frozen=True)
 class AdjustConfig:
-    """What an adjustment may change, and how it runs; `SfmConfig.adjust` makes it.
+    """Options of an adjustment; `SfmConfig.adjust` makes it.
 
     Attributes:
         refine_focal_length: whether focal lengths are estimated.
         refine_principal_point: whether optical centres are.
-        position_priors: whether GPS takes part.
+        position_priors: whether GPS positions are used.
         max_prior_sigma_m: stated horizontal accuracy up to which GPS counts as good as RTK [m].
-        random_seed: of all random choices; negative takes another one each time.
+        random_seed: of all random choices; negative for another one each time.
         threads: -1 uses all cores.
     """
 

@@ -34,7 +34,7 @@ MAX_FOCAL_SIGMA = 0.01
 # A lens further off-centre than this is a failed estimate, as a share of the longer side.
 MAX_CENTER_SHIFT = 0.05
 
-# Points off by more after the adjustment are outliers; COLMAP's own filter stands at 4 px.
+# Points off by more after the adjustment are outliers; COLMAP's own filter uses 4 px.
 MAX_ERROR_PX = 3.0
 MIN_TRIANGULATION_DEG = 1.5
 
@@ -86,7 +86,7 @@ def refine(
     fixed: frozenset[int] = frozenset(),
     progress: Progress,
 ) -> pycolmap.Reconstruction:
-    """The model after an adjustment with free optical centres, or `model` when they are weak.
+    """Adjust the model with free optical centres; returns `model` unchanged where they are weak.
 
     With `auto`, cameras that have too few photos or are badly determined keep their parameters;
     when these cameras hold most of the photos that can be judged, all do. Cameras with the ids
@@ -94,7 +94,7 @@ def refine(
     """
     wanted = config.refine_principal_point
     if wanted == "never" or (wanted == "auto" and not refine_focal_length):
-        return model  # what cannot carry a focal length cannot carry an optical centre
+        return model  # photos too weak for a focal length are too weak for an optical centre
     photos = {c: n for c, n in cameras_of(model).items() if c not in fixed}
     judged = {c: n for c, n in photos.items() if n >= MIN_PHOTOS}
     if wanted == "auto" and not judged:
@@ -133,7 +133,7 @@ def _most(cameras: set[int], photos: dict[int, int]) -> bool:
 
 
 def _strong(sigmas: dict[int, _Sigmas | None], judged: dict[int, int]) -> set[int]:
-    """Cameras whose optical centre may be estimated; none when most photos speak against it."""
+    """Cameras whose optical centre may be estimated; none if it is weak for most photos."""
     problems = {c: _problems(sigma) for c, sigma in sigmas.items()}
     weak = {c for c, found in problems.items() if found}
     for camera_id in sorted(weak):
@@ -156,7 +156,7 @@ class _Sigmas:
 def adjustment_options(
     config: AdjustConfig, *, refine_principal_point: bool
 ) -> pycolmap.BundleAdjustmentOptions:
-    """Options of an adjustment after which the covariance is asked for."""
+    """Options of an adjustment whose covariance is needed."""
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_principal_point = refine_principal_point
     options.print_summary = False
@@ -190,7 +190,7 @@ def _lens_adjustment(
 def _sigmas(
     model: pycolmap.Reconstruction, options: pycolmap.BundleAdjustmentOptions, free: set[int]
 ) -> tuple[dict[int, _Sigmas | None], pycolmap.Reconstruction | None]:
-    """One a free camera, None for what is not determined at all; the adjusted copy if it is."""
+    """Sigmas by free camera, None for undetermined ones; the adjusted model, None if it failed."""
     adjusted = pycolmap.Reconstruction(model)
     adjuster = adjust_lenses(adjusted, options, free)
     covariance = None
@@ -217,18 +217,18 @@ def _covariance(
 
     Of a large model it is that of a connected part of its photos.
 
-    COLMAP always computes that of all poses too, a square matrix of six rows a photo, of which
-    nothing is used here: 29 GB for 10,000 photos. A part of the photos says less than all, so that
-    lenses are let go later rather than sooner.
+    COLMAP always computes the covariance of all poses too, a square matrix of six rows a photo
+    that is not used here: 29 GB for 10,000 photos. A part of the photos determines less than all,
+    so lenses are freed later rather than sooner.
     """
-    ask = pycolmap.BACovarianceOptions()
+    ba_options = pycolmap.BACovarianceOptions()
     if model.num_reg_images() <= _MOST_PHOTOS:
-        found = pycolmap.estimate_ba_covariance(ask, model, adjuster)
+        found = pycolmap.estimate_ba_covariance(ba_options, model, adjuster)
         return None if found is None else (found, model)
     thin = _part_of(model, _connected_photos(model, _MOST_PHOTOS))
     free = free & set(cameras_of(thin))
     again = adjust_lenses(thin, options, free)  # its points have fewer views, and move a little
-    found = None if again is None else pycolmap.estimate_ba_covariance(ask, thin, again)
+    found = None if again is None else pycolmap.estimate_ba_covariance(ba_options, thin, again)
     return None if found is None else (found, thin)
 
 
@@ -255,8 +255,8 @@ def _part_of(model: pycolmap.Reconstruction, photos: set[int]) -> pycolmap.Recon
 
 
 def _connected_photos(model: pycolmap.Reconstruction, count: int) -> set[int]:
-    """Ids of `count` photos that hang together: from the photo with most points on, those that
-    share most points with one that is in already."""
+    """Ids of `count` connected photos: starting at the photo with most points, add those that share
+    most points with one already in."""
     start = max(model.reg_image_ids(), key=lambda i: (model.image(i).num_points3D, -i))
     waiting, met = [start], {start}
     for image_id in waiting:
@@ -283,7 +283,7 @@ def _sigmas_of(camera: pycolmap.Camera, covariance: pycolmap.BACovariance) -> _S
     of_params = covariance.get_other_params_cov(camera.params)
     if of_params is None:
         return None
-    # Parameters that were held have no row: without its two, the centre's is nought.
+    # Fixed parameters have no row: if two are missing, the centre was fixed, with sigma 0.
     sigma = np.zeros(len(camera.params))
     centers, focals = list(camera.principal_point_idxs()), list(camera.focal_length_idxs())
     free = list(range(len(sigma)))
@@ -297,21 +297,21 @@ def _sigmas_of(camera: pycolmap.Camera, covariance: pycolmap.BACovariance) -> _S
 
 
 def _problems(sigma: _Sigmas | None) -> list[str]:
-    """What speaks against freeing a camera's optical centre; empty when nothing does."""
+    """Reasons against freeing a camera's optical centre; empty if there are none."""
     if sigma is None:
         return ["not determined at all"]
     problems = []
     if sigma.center > MAX_CENTER_SIGMA:
-        problems.append(f"known to {100 * sigma.center:.2f} % of the photo's side only")
+        problems.append(f"known only to {100 * sigma.center:.2f} % of the photo's side")
     if sigma.focal > MAX_FOCAL_SIGMA:
-        problems.append(f"the focal length is known to {100 * sigma.focal:.1f} % only")
+        problems.append(f"the focal length is known only to {100 * sigma.focal:.1f} %")
     if sigma.shift > MAX_CENTER_SHIFT:
-        problems.append(f"it came out {100 * sigma.shift:.0f} % of the photo's side off")
+        problems.append(f"it is {100 * sigma.shift:.0f} % of the photo's side off")
     return problems
 
 
 def lens_doubts(camera: pycolmap.Camera) -> list[str]:
-    """What no real lens does: an extreme angle of view, or a wild or folding distortion."""
+    """Signs of an impossible lens: an extreme angle of view, or a wild or folding distortion."""
     side = max(camera.width, camera.height)
     focal = camera.mean_focal_length()
     if not _FOCAL_RANGE[0] < focal / side < _FOCAL_RANGE[1]:
@@ -319,7 +319,7 @@ def lens_doubts(camera: pycolmap.Camera) -> list[str]:
         return [f"an angle of view of {angle:.0f} degrees"]
     if "FISHEYE" in camera.model.name:
         return []
-    # Along a diagonal out to the corner: how far the lens moves things, and whether in order.
+    # Along a diagonal to the corner: how far the lens moves points, and whether in order.
     corner = 0.5 * np.hypot(camera.width, camera.height) / focal
     radius = np.linspace(0, corner, 50)[1:]
     direction = np.array([camera.width, camera.height]) / np.hypot(camera.width, camera.height)
@@ -339,10 +339,10 @@ def calibrate(
     fixed: frozenset[int] = frozenset(),
     progress: Progress,
 ) -> tuple[pycolmap.Reconstruction, bool]:
-    """The model adjusted with a free lens, and whether its focal length was free too.
+    """Adjust the model with a free lens; also return whether its focal length was free too.
 
-    Focal length and distortion are let go where both are determined, else the distortion alone,
-    else nothing; cameras with the ids `fixed` never.
+    Focal length and distortion are freed where both are determined, else the distortion alone, else
+    nothing; cameras with the ids `fixed` never.
     """
     free = set(cameras_of(model)) - fixed
     if not free:
@@ -367,7 +367,7 @@ def calibrate(
 
     found, free_focal = run_cancellable(work, lambda: progress(0.5, "calibrating the lens"))
     what = "focal length and distortion" if free_focal else "distortion only"
-    _log.info("Lens let go: %s.", "nothing" if found is model else what)
+    _log.info("Lens freed: %s.", "nothing" if found is model else what)
     return found, free_focal
 
 

@@ -1,4 +1,4 @@
-"""Positions by GPS in metres, and which of them take part in the adjustment."""
+"""GPS positions in metres, and position priors for the adjustment."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from voxterra.core.photos import Gps, Photo
 
 Float = NDArray[np.float64]
 
-# Accuracy of GPS that states none: a consumer receiver under open sky [m].
+# Assumed accuracy of GPS without a stated one: a consumer receiver under open sky [m].
 USUAL_SIGMA_M = 3.0
 
 # Heights are about this much worse than horizontal positions.
 VERTICAL_FACTOR = 2.0
 
-# Standard deviation that stands for "height unknown" [m].
+# Standard deviation for an unknown height [m].
 UNKNOWN_SIGMA_M = 1000.0
 
 
 def positions_m(photos: tuple[Photo, ...]) -> Float:
     """(N, 3) positions by GPS in a local ENU frame [m]; NaN for photos without GPS.
 
-    A height that is missing, or counts from another zero than most, counts as the median height.
+    A height that is missing, or has another reference than most, is replaced by the median.
     """
     out = np.full((len(photos), 3), np.nan)
     gps = {i: photo.gps for i, photo in enumerate(photos) if photo.gps is not None}
@@ -44,11 +44,11 @@ def positions_m(photos: tuple[Photo, ...]) -> Float:
     return out
 
 
-def heights_tell(photos: tuple[Photo, ...]) -> NDArray[np.bool_]:
-    """(N,) True for photos whose recorded height says how they lie to each other.
+def usable_heights(photos: tuple[Photo, ...]) -> NDArray[np.bool_]:
+    """(N,) True for photos with a recorded height that is usable relative to the others.
 
-    Not where it is missing or counts from another zero than most, nor where all record one height
-    to the last digit: a reading that is repeated follows no camera up or down.
+    False where the height is missing or has another reference than most, and where all photos
+    record exactly the same height: a repeated reading does not follow the camera.
     """
     gps = [photo.gps for photo in photos]
     usual = _usual_reference([g for g in gps if g is not None])
@@ -62,8 +62,8 @@ def heights_tell(photos: tuple[Photo, ...]) -> NDArray[np.bool_]:
 def position_priors(photos: tuple[Photo, ...], config: AdjustConfig) -> tuple[Float, Float] | None:
     """Positions (N, 3) and standard deviations (N, 3) [m] to adjust with; NaN rows have none.
 
-    None when GPS stays out: it is not asked for, too inaccurate, or fewer than three photos have
-    it, which leave the model free to turn.
+    None when GPS is not used: it is turned off, too inaccurate, or fewer than three photos have it,
+    which would leave the model free to rotate.
     """
     if config.position_priors == "never":
         return None

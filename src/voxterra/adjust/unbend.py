@@ -1,12 +1,11 @@
-"""Bent models, adjusted again with the recorded positions as weak constraints.
+"""Flatten bent models: adjust them again with the recorded positions as weak constraints.
 
-Photos straight down determine the lens badly, and chains of photos their own curvature: the photos
-fit a bent model as well as a flat one (James, Robson, Mitigating systematic error in topographic
-models, 2014). Recorded heights tell the two apart even where each is metres off, because the bend
-shows in all of them. So where they contradict a model, its photos and positions are adjusted
-together, both weighted by the noise that was found in them, and the result is taken when the bend
-goes and the photos do not speak against it. Where they do, it may be the heights that drift, as
-those of barometers do.
+Nadir photos determine the lens badly, and chains of photos their own curvature: the photos fit a
+bent model as well as a flat one (James, Robson, Mitigating systematic error in topographic models,
+2014). Recorded heights separate the two even if each is metres off, because the bend shows in all
+of them. So where they contradict a model, photos and positions are adjusted together, both
+weighted by their measured noise, and the result is used if the bend disappears and the photos
+still fit. If they do not, the heights may drift, as those of barometers do.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from voxterra.adjust.lenses import (
     cameras_of,
     lens_doubts,
 )
-from voxterra.adjust.positions import heights_tell, positions_m
+from voxterra.adjust.positions import positions_m, usable_heights
 from voxterra.core.bend import bend_and_noise_m, bend_m, shape_of_bend
 from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress
@@ -36,10 +35,10 @@ _log = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
 
-# The adjusted model is taken when this share of the bend is left at most, and the photos speak
-# against it by no more than so many standard deviations.
+# The adjusted model is used if at most this share of the bend is left, and the photos fit worse by
+# at most this many standard deviations.
 _LEFT, _OBJECTION = 0.4, 4.0
-# Positions further off than this many times the usual distance take no part.
+# Positions further off than this many times the usual distance are not used.
 _OUTLIER = 4.0
 # No receiver is better than this [m].
 _LEAST_SIGMA_M = 0.01
@@ -78,14 +77,14 @@ def unbend(
     fixed: frozenset[int] = frozenset(),
     progress: Progress,
 ) -> tuple[pycolmap.Reconstruction, tuple[str, ...]]:
-    """The model, without the bend that the recorded heights show, and what a user should know.
+    """Remove the bend that the recorded heights show; returns the model and warnings.
 
     Args:
         model: photo i is image i + 1.
-        photos: all photos, with what they record.
+        photos: all photos, with their recorded positions.
         config: options; `position_priors` "never" keeps the model as it is.
-        free_focal: the model's focal lengths were estimated; else they are held first.
-        known_focal_px: focal lengths by metadata, by camera id.
+        free_focal: the model's focal lengths were estimated; else they stay fixed at first.
+        known_focal_px: focal lengths in the metadata, by camera id.
         fixed: ids of cameras that keep their parameters.
         progress: called often.
     """
@@ -107,16 +106,16 @@ def unbend(
     found = run_cancellable(work, lambda: progress(0.5, "taking out a bend"))
     shape = f"{abs(known.bend):.2f} m from its middle to its edge, like a {_shape(known)}"
     if found is None:
-        _log.info("The model bends by %s; an adjustment with positions does not mend it.", shape)
-        return model, ()  # georef tells that it bends
+        _log.info("The model bends by %s; an adjustment with positions does not fix it.", shape)
+        return model, ()  # georef warns about the bend
     adjusted, left = found
     before, after = (m.compute_mean_reprojection_error() for m in (model, adjusted))
     return adjusted, (
-        f"the photos alone gave a model that bends against the recorded heights by {shape}: "
-        f"adjusted again with the positions as weak constraints ({known.sigma[2]:.2f} m in "
-        f"height), {abs(left):.2f} m are left; reprojection error {before:.2f} px before, "
-        f"{after:.2f} px after. Its large shape now rests on these heights; oblique photos, or "
-        "positions by RTK, would make it sure",
+        f"the photos alone gave a model that bends against the recorded heights by {shape}: after "
+        f"an adjustment with the positions as weak constraints ({known.sigma[2]:.2f} m in height), "
+        f"{abs(left):.2f} m are left; reprojection error {before:.2f} px before, {after:.2f} px "
+        "after. The overall shape now depends on these heights; oblique photos or RTK positions "
+        "would make it reliable",
     )
 
 
@@ -125,9 +124,9 @@ def _shape(known: _Known) -> str:
 
 
 def _known(model: pycolmap.Reconstruction, photos: tuple[Photo, ...]) -> _Known | None:
-    """How the model fits the recorded positions; None where these are too few, or one height."""
-    positions, tell = positions_m(photos), heights_tell(photos)
-    ids = np.array([i for i in sorted(model.reg_image_ids()) if tell[i - 1]], np.int64)
+    """Fit the model to the recorded positions; None with too few, or one height for all."""
+    positions, usable = positions_m(photos), usable_heights(photos)
+    ids = np.array([i for i in sorted(model.reg_image_ids()) if usable[i - 1]], np.int64)
     if len(ids) < 4:
         return None
     source = np.array([model.image(int(i)).projection_center() for i in ids])
@@ -154,7 +153,7 @@ def _known(model: pycolmap.Reconstruction, photos: tuple[Photo, ...]) -> _Known 
 
 
 def _squared_errors(model: pycolmap.Reconstruction) -> tuple[float, int]:
-    """Sum of the squared reprojection errors [px²], and how many coordinates it is of."""
+    """Sum of the squared reprojection errors [px²], and its number of coordinates."""
     squares, count = 0.0, 0
     for image_id in model.reg_image_ids():
         image = model.image(image_id)
@@ -191,7 +190,8 @@ def _adjusted(
         prior = pycolmap.PosePrior()
         prior.corr_data_id = adjusted.image(image_id).data_id
         prior.position = position
-        # COLMAP takes pixels for known to 1 px: with positions scaled alike the weights are right.
+        # COLMAP assumes a noise of 1 px: positions are scaled accordingly, so the weights are
+        # right.
         prior.position_covariance = np.diag((known.sigma / max(known.noise_px, 0.01)) ** 2)
         prior.coordinate_system = pycolmap.PosePriorCoordinateSystem.CARTESIAN
         priors.append(prior)
@@ -219,7 +219,7 @@ def _accepted(
     known: _Known,
     known_focal_px: dict[int, float],
 ) -> float | None:
-    """The bend that is left [m], None when the adjusted model is not to be taken."""
+    """The bend that is left [m]; None if the adjusted model is not to be used."""
     for camera_id in cameras_of(adjusted):
         stated = known_focal_px.get(camera_id)
         drift, before = (_drift(m.camera(camera_id), stated) for m in (adjusted, model))
@@ -234,7 +234,7 @@ def _accepted(
         return None
     left = measured[0]
     _log.info(
-        "A bend of %.2f m, adjusted with positions: %.2f m; the photos object by chi2 %.1f.",
+        "A bend of %.2f m, adjusted with positions: %.2f m; the photos fit worse by chi2 %.1f.",
         known.bend, left, objection,
     )  # fmt: skip
     fine = abs(left) <= _LEFT * abs(known.bend) and objection <= _OBJECTION**2

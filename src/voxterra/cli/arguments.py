@@ -1,4 +1,4 @@
-"""Command lines from dataclasses, by tyro; unknown options are named with the nearest known."""
+"""Parse command lines into dataclasses with tyro; unknown options suggest the nearest known one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse(
     options: Any = None,
     extra: Sequence[str] = (),
 ) -> T:
-    """The arguments `args` as a `kind`.
+    """Parse the arguments `args` as a `kind`.
 
     Args:
         kind: frozen dataclass.
@@ -49,7 +49,7 @@ def parse(
         if flag in replaced:
             raise option_replaced(flag, replaced[flag], f"voxterra {verb}")
         if (arg.startswith("--") and flag not in known) or _is_short(arg):
-            meant = f"; it is {_RENAMED[flag]} now." if flag in _RENAMED else nearest(flag, known)
+            meant = f"; it is now {_RENAMED[flag]}." if flag in _RENAMED else nearest(flag, known)
             raise UsageError(
                 f"There is no option '{arg.split('=')[0]}'{meant}",
                 where=f"voxterra {verb}",
@@ -59,7 +59,7 @@ def parse(
 
 
 def peek(args: Sequence[str], flag: str) -> str | None:
-    """Value of an option that decides about the defaults of others."""
+    """Value of an option that the defaults of others depend on."""
     for index, arg in enumerate(args):
         if arg == flag and index + 1 < len(args):
             return args[index + 1]
@@ -98,5 +98,5 @@ def _replaced(options: Any) -> Iterator[tuple[str, str]]:
 
 
 def is_terminal() -> bool:
-    """True when a person looks at what is printed."""
+    """Whether output goes to a terminal."""
     return sys.stdout.isatty()

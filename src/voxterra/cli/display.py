@@ -54,7 +54,7 @@ def follow(
     Args:
         events: of a run; closed at the end.
         as_json: print one JSON event a line.
-        stopped: what to say when the user stops it between two events; None: that the same command
+        stopped: message if the user stops it between two events; None: that the same command
             resumes.
     """
     code, failed = 0, False

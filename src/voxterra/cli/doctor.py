@@ -1,6 +1,6 @@
 """`voxterra doctor`: what this machine can run, and what is missing.
 
-Needs nothing but the standard library, so that it works whatever else is broken.
+Needs only the standard library, so that it works if anything else is broken.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def run(args: list[str]) -> int:
         raise MissingPartError(
             f"Runs will fail here: {', '.join(broken)}.",
             where="voxterra doctor",
-            next_step="Do what stands beside it above, then look again.",
+            next_step="Do what is shown beside it above, then run doctor again.",
         )
     return 0
 
 
 class _Parser(argparse.ArgumentParser):
-    """Not tyro, which may be what is missing."""
+    """Used instead of tyro, which may be missing."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(
@@ -158,6 +158,6 @@ def _lines(
 
 
 def _time(seconds: float) -> str:
-    from voxterra.pipeline.costs.forecast import spoken_time
+    from voxterra.pipeline.costs.forecast import rounded_time
 
-    return spoken_time(seconds)
+    return rounded_time(seconds)

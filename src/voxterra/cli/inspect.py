@@ -1,4 +1,4 @@
-"""`voxterra inspect`: what is known of photos before a run."""
+"""`voxterra inspect`: metadata, overlap and warnings of photos before a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from voxterra.ingest.capture import Capture, capture_of
 from voxterra.ingest.config import IngestConfig
 
 DESCRIPTION = """\
-Print what is known of photos: size, camera, position, attitude, sharpness, and warnings. From
+Print metadata of photos: size, camera, position, attitude, sharpness, and warnings. From
 GPS, attitude and lens: spacing, overlap, and the size of a pixel on the ground.
 
 Examples:
@@ -143,8 +143,8 @@ def _summary(photos: PhotoSet, capture: Capture) -> list[str]:
     if capture.height_m is None or capture.gsd_m is None or capture.footprint_m is None:
         if capture.spacing_m is not None:
             lines.append(
-                "overlap: unknown, since it is not known how far away is what the photos show "
-                "(from above? give --above-ground METRES)"
+                "overlap: unknown, since the distance to the scene is unknown (taken from above? "
+                "give --above-ground METRES)"
             )
         return lines
     width, height = capture.footprint_m
@@ -159,7 +159,7 @@ def _summary(photos: PhotoSet, capture: Capture) -> list[str]:
     if capture.side_overlap is not None:
         parts.append(f"{capture.side_overlap:.0%} with the best of the others")
     if capture.photos_per_place is not None:
-        parts.append(f"a place between them is in {capture.photos_per_place:.0f} photos")
+        parts.append(f"each place is in {capture.photos_per_place:.0f} photos")
     return [*lines, f"overlap on level ground: {', '.join(parts)}"]
 
 

@@ -61,7 +61,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         _step("products", "write the files for the map and for viewers"),
         _step("report", "write report.html: maps, residuals, statistics, pictures"),
     ),
-    "sparse voxels by themselves": (
+    "sparse voxels alone": (
         Verb(
             "train",
             "voxterra.cli.train",
@@ -73,7 +73,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb(
             "inspect",
             "voxterra.cli.inspect",
-            "print what is known of photos before a run",
+            "print metadata, overlap and warnings of photos before a run",
             "photos/",
         ),
         Verb(
@@ -97,7 +97,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb(
             "doctor",
             "voxterra.cli.doctor",
-            "what this machine can run, and what is missing",
+            "show what this machine can run, and what is missing",
             "--json",
             without_tyro=True,
             alone=True,
@@ -200,14 +200,14 @@ def _dispatch(args: list[str]) -> int:
             f"'{verb.name}' needs an input folder.",
             where=f"voxterra {verb.name}",
             next_step=f"For example: voxterra {verb.name} {verb.example}"
-            f"    (voxterra {verb.name} --help says more)",
+            f"    (more: voxterra {verb.name} --help)",
         )
     module = importlib.import_module(verb.module)
     if verb.without_tyro:
         return int(module.run([*verb.prefix, *args[1:]]))
-    from voxterra.cli.values import told_values
+    from voxterra.cli.values import value_parsers
 
-    with told_values(args):
+    with value_parsers(args):
         result: int = module.run([*verb.prefix, *args[1:]])
     return result
 
@@ -220,7 +220,7 @@ def _open_closed_streams() -> None:
 
 
 def _print_nowhere() -> None:
-    """Or Python would try once more to print what is left, and complain, as it ends."""
+    """Close the output, or Python would try to flush it at exit, and print an error."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

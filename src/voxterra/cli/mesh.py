@@ -60,8 +60,8 @@ class MeshArguments:
     ] = None
     """World box to clip to: x_min y_min z_min x_max y_max z_max."""
     measured: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Only what two depth maps of the training's stereo measured: without what was made up where
-    there is nothing to see, as a table around an object."""
+    """Keep only what two depth maps of the training's stereo measured; leave out invented surface,
+    such as a table around an object."""
     voxel_size: Annotated[
         float | None, tyro.conf.arg(help_behavior_hint="(default: from the size of a pixel)")
     ] = None
@@ -199,13 +199,13 @@ def _stereo_maps(folder: Path) -> DepthMaps:
         )
     stereo = DepthStore(maps)
     trained = np.array([view.cam_from_world for view in DepthStore(folder).views])
-    # A training without --stereo leaves that of an earlier one alone, whatever its photos were.
+    # A training without --stereo does not touch the depth maps of an earlier one, of any photos.
     if not all(
         np.isclose(trained, view.cam_from_world, 1e-6, 1e-6).all((1, 2)).any()
         for view in stereo.views
     ):
         raise UsageError(
-            "The depth maps beside this model are of other cameras than it was trained with.",
+            "The depth maps beside this model belong to other cameras than those of its training.",
             where=str(maps),
             next_step="Train with --stereo, or leave --measured out.",
         )

@@ -58,7 +58,7 @@ def run(args: list[str]) -> int:
 
 
 def _no_run(step: str, folder: Path) -> UsageError:
-    """The error for a folder that is none of a run, and for `mesh` none of a trained model."""
+    """The error for a folder that is not that of a run (or, for `mesh`, of a trained model)."""
     what, begin = "of a run", "start a run: voxterra run PHOTOS --out DIR"
     if step == "mesh":
         what = "of a run or of a trained model"
@@ -70,10 +70,10 @@ def _no_run(step: str, folder: Path) -> UsageError:
 
 
 def _run_folder(step: str, args: list[str]) -> Path:
-    """The run that a command line names, wherever among the options it stands.
+    """Find the run folder in a command line, at any position among the options.
 
-    Only parsing tells which argument it is; the run's own options, the defaults of the others,
-    are known after that.
+    Only parsing shows which argument it is; the run's own options, which are the defaults, are
+    known after that.
     """
     if {"--help", "-h"} & set(args):  # parsing would print the help, with no run's options in it
         runs = (Path(arg) for arg in args if (Path(arg) / RUN_FILE).exists())

@@ -1,4 +1,4 @@
-"""Command lines in the words of SVRaster's users, for the verbs of trained models.
+"""Accept SVRaster's spelling of command lines, for the verbs of trained models.
 
 Options have the names of SVRaster and SVRecon where they exist there. What differs is how they are
 written: `--n_iter 8000` is `--n-iter 8000` for the other verbs, `--eval true` is `--eval`, and
@@ -15,12 +15,12 @@ _SWITCHED = {"true": "--", "false": "--no-"}
 def plain_words(
     args: Sequence[str], *, switches: Collection[str] = (), positional: str | None = None
 ) -> list[str]:
-    """The words of a command line as the other verbs write them.
+    """Rewrite a command line in the spelling of the other verbs.
 
     Args:
         args: as typed.
         switches: names of the options that are on or off (with underscores).
-        positional: the option whose value stands without its name.
+        positional: the option whose value may be given without its name.
     """
     known = {f"--{name.replace('_', '-')}" for name in switches}
     return list(_plain(list(args), known, positional and f"--{positional.replace('_', '-')}"))

@@ -201,8 +201,8 @@ def _changes(given: TrainArguments, start: Training) -> dict[str, object]:
 
 
 def _resumes(model_path: Path, training: Training, *, resume: bool, overwrite: bool) -> bool:
-    """Whether a training resumes what is in its folder: where that is asked for, and where the same
-    training was stopped there.
+    """Whether a training resumes from its folder: if requested, or if the same training was stopped
+    there.
 
     Raises:
         UsageError: the folder is a file, or holds another model.
@@ -232,11 +232,11 @@ def _resumes(model_path: Path, training: Training, *, resume: bool, overwrite: b
 
 
 def _nothing_to_resume(model_path: Path) -> InputError:
-    """What is wrong with a folder that `--resume` names without saying what to train on."""
+    """The error for a folder given with `--resume`, without photos, that cannot be resumed."""
     new = f"or start a training there: voxterra train --source_path DATA --model_path {model_path}"
     if (model_path / folder.CONFIG).is_file():  # the surface step of a run
         return InputError(
-            "The folder of this model does not say which photos it was trained on.",
+            "The folder of this model does not record which photos it was trained on.",
             where=str(model_path / folder.CONFIG),
             next_step="Name their folder: --source_path DATA (that of the run, for its surface).",
         )

@@ -1,4 +1,4 @@
-"""How values of options are read and shown in the help, for every verb."""
+"""Parse values of options, and show them in the help; for every verb."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from voxterra.errors import UsageError
 NONE = "None"
 
 
-def told_values(args: Sequence[str]) -> ConstructorRegistry:
+def value_parsers(args: Sequence[str]) -> ConstructorRegistry:
     """Context in which tyro reads `args`: the help says `PATH`, not `{None}|PATH`, where a value
     may be missing, and a wrong choice is a `UsageError` that names the nearest right one.
     """
@@ -28,7 +28,7 @@ def told_values(args: Sequence[str]) -> ConstructorRegistry:
 
 
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """`X | None` is shown as X; the word None still takes the value away."""
+    """Show `X | None` as X; the text None still unsets the value."""
     kinds = typing.get_args(info.type)
     inner = [kind for kind in kinds if kind is not type(None)]
     if info.type_origin not in (typing.Union, types.UnionType) or len(inner) != 1:
@@ -57,7 +57,7 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 def _names(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[str, ...]] | None:
-    """Several texts are one argument, separated by commas: what follows is not taken for more."""
+    """Read several texts from one argument, separated by commas, so that it ends there."""
     if info.type != tuple[str, ...]:
         return None
     return PrimitiveConstructorSpec(
@@ -100,7 +100,7 @@ def _choice(
 
 
 def _flag_of(value: str, args: Sequence[str]) -> str | None:
-    """The option that a value on the command line was given to."""
+    """The option of a value on the command line."""
     for flag, given in zip(args, [*args[1:], ""]):
         if flag.startswith("--") and value in (given, flag.partition("=")[2]):
             return flag.split("=")[0]

@@ -17,7 +17,7 @@ from voxterra.viewer.server import serve
 
 DESCRIPTION = """\
 Show mesh, cloud and cameras of a run in the browser; Ctrl-C ends it. A click on a camera moves to
-it. Sparse voxels, of a run or of a model that was trained by itself, are rendered as you fly
+it. Sparse voxels, of a run or of a model trained without one, are rendered as you fly
 through: colour, depth, normals or levels; smaller while you move, and on a CPU.
 
 Examples:

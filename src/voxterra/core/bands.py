@@ -24,7 +24,7 @@ class Bands:
         names: of the bands, as the file has them; "red", "green", "blue" first in colour photos,
             "band 1", "band 2" ... where it has none.
         wavelengths_nm: centre of each band [nm]; None where it is not known.
-        black_level: value of each band where no light falls; 0 where the file says nothing.
+        black_level: value of each band without light; 0 where the file does not state it.
         bits: of an integer value, as the file declares them: 10, 12 and 14 bits are stored in 16.
             Of floating point numbers, those of their type.
     """

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-# A bend is reported when it is this many of its own standard deviations, and so large [m].
+# A bend is reported if it is this many of its standard deviations, and at least this large [m].
 _SIGNIFICANT, _LEAST_M = 4.0, 0.1
 _FEWEST = 12
 
@@ -15,9 +15,8 @@ _FEWEST = 12
 def bend_m(centers: Float, gps: Float) -> float | None:
     """How far a model bends against the recorded heights from its middle to its edge [m].
 
-    Flights straight down with a lens that they do not determine come out as a dome (negative: the
-    edge lies too low) or a bowl (James, Robson 2014). None when there is no such bend, or too few
-    photos to tell.
+    Nadir flights with a badly determined lens give a dome (negative: the edge is too low) or a bowl
+    (James, Robson 2014). None where there is no such bend, or too few photos to detect it.
 
     Args:
         centers, gps: (N, 3) camera centres and recorded positions in the world, all of them used.

@@ -25,7 +25,7 @@ def ground_points(mesh: TriMesh | None, georeference: Georeference) -> Float:
 
 
 def footprint(view: PinholeView, points_in_world: Float) -> Float | None:
-    """(4, 3) world points where the corners of a photo meet the level of what it sees.
+    """(4, 3) world points where the corners of a photo meet the level of the surface it sees.
 
     Args:
         view: the photo.

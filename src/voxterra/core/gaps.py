@@ -1,4 +1,4 @@
-"""How far components that share no view lie apart, and how well that is known."""
+"""Distances between components without common photos, with their accuracy."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def component_gaps(georeference: Georeference) -> tuple[ComponentGap, ...]:
 
 
 def distance_apart_m(georeference: Georeference, index: int) -> float | None:
-    """How far component `index`, with a frame of its own, lies from the world of the others [m].
+    """Distance of component `index`, with a frame of its own, from the world of the others [m].
 
-    On the ground between the nearest cameras; None where nothing places it, or them.
+    On the ground between the nearest cameras; None where it or they are not placed.
     """
     frame, mappable = georeference.placements[index].apart, georeference.mappable_indices()
     if frame is None or georeference.frame.is_local or not mappable:
@@ -98,7 +98,7 @@ def _nearest(
 def _relative_sigma(one: Placement, other: Placement) -> tuple[float | None, float | None]:
     """Horizontal and vertical standard deviation of one component against the other.
 
-    The error that positions of one flight share would cancel, but nothing tells that it is one.
+    The shared error of one flight would cancel, but it is unknown whether they are of one flight.
     """
 
     def joint(a: float | None, b: float | None) -> float | None:

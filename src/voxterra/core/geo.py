@@ -39,10 +39,10 @@ def _transformer(source: str, target: str) -> Transformer:
 
 @cache
 def _map_from_lonlat(crs: str, lon: float, lat: float) -> Transformer:
-    """PROJ's best operation at a place for which it needs no grid that is not there.
+    """PROJ's best operation at a place that needs no missing grid.
 
-    One operation for both ways: left to choose anew for each call, PROJ may take another for the
-    way back, half a metre away for old national datums.
+    One operation for both directions: if it chose again for each call, PROJ might use another one
+    for the way back, half a metre off for old national datums.
     """
     area = AreaOfInterest(
         (lon - 0.05 + 180.0) % 360.0 - 180.0,
@@ -62,7 +62,7 @@ def _map_from_lonlat(crs: str, lon: float, lat: float) -> Transformer:
 
 @dataclass(frozen=True)
 class GeoFrame:
-    """Where the world frame lies on Earth, and in what CRS and vertical datum products come out.
+    """Place of the world frame on Earth, and CRS and vertical datum of the products.
 
     Attributes:
         kind: "geo", or "local" when nothing places the world on Earth.
@@ -106,7 +106,7 @@ class GeoFrame:
         return "m" if self.scale_known else "model units"
 
     def describe(self) -> str:
-        """One line for people: CRS and vertical datum, or what is unknown."""
+        """One line for people: CRS and vertical datum, or that they are unknown."""
         if self.is_local:
             scale = "metres" if self.scale_known else "scale unknown"
             return f"local frame, not on the map ({scale})"
@@ -285,7 +285,7 @@ def projected_crs(crs: str) -> CRS:
 
 
 def utm_crs(lon: float, lat: float) -> str:
-    """EPSG code of the WGS 84 UTM zone of a place, Norway's and Svalbard's exceptions included.
+    """EPSG code of the WGS 84 UTM zone of a place, with the exceptions of Norway and Svalbard.
 
     Raises:
         GeoError: latitude outside UTM's range of -80 to 84 degrees.
@@ -306,7 +306,7 @@ def utm_crs(lon: float, lat: float) -> str:
 
 
 def check_in_area(crs: str, lon: float, lat: float) -> None:
-    """Raise GeoError when a place lies so far outside `crs` that it has no sane coordinates."""
+    """Raise GeoError if a place is too far outside the area of `crs` for valid coordinates."""
     area = projected_crs(crs).area_of_use
     if area is None:
         return

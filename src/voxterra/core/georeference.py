@@ -1,4 +1,4 @@
-"""Where the components of a reconstruction lie in the world, and how well that is known."""
+"""Placement of the components of a reconstruction in the world, with its accuracy."""
 
 from __future__ import annotations
 
@@ -40,13 +40,12 @@ class PhotoResidual:
 
 @dataclass(frozen=True)
 class Lag:
-    """Recorded positions that all come late along the cameras' way.
+    """Recorded positions that all lag behind the cameras along their path.
 
     Attributes:
-        distance_m: how far they stay behind the cameras at the usual speed, negative ahead [m].
+        distance_m: distance behind the cameras at the usual speed, negative ahead [m].
         sigma_m: its standard deviation [m].
-        seconds: the same as a time, negative ahead; None when photos do not say when they were
-            taken.
+        seconds: the same as a time, negative ahead; None if photos have no capture time.
         left_out_without_m, left_out_with_m: median horizontal misfit of photos that were left out
             of the fit, without and with the lag [m].
     """
@@ -60,11 +59,11 @@ class Lag:
 
 @dataclass(frozen=True)
 class Placement:
-    """How one component came into the world.
+    """How one component was placed in the world.
 
     Attributes:
         world_from_model: from the component's own frame as structure from motion delivered it.
-        placed: False when nothing but the component itself fixes where it lies.
+        placed: False if there was nothing to place it by.
         method: what placed it. "gps+attitude": positions, and camera attitudes for its tilt.
         residuals: one a photo with GPS, sorted by name.
         rmse_horizontal_m: root mean square of the 2-D residuals of the photos that are not
@@ -75,11 +74,11 @@ class Placement:
         scale_sigma: relative standard deviation of the scale (0.01 = 1 %).
         position_sigma_horizontal_m, position_sigma_vertical_m: standard deviation of the position
             of the model's centre, with the part of the GPS error that all photos share [m].
-        lag: by how much the recorded positions come late, None when they do not; it is taken off
-            in `world_from_model` and in the residuals.
-        apart: the component's own frame when it lies too far from the others for one world; its
-            coordinates are in that frame then, and products hold it apart.
-        warnings: what a user should know about this placement.
+        lag: lag of the recorded positions, None without; `world_from_model` and the residuals are
+            corrected for it.
+        apart: the component's own frame if it is too far from the others for one world; its
+            coordinates are then in that frame, and it has products of its own.
+        warnings: about this placement.
     """
 
     world_from_model: Similarity
@@ -141,7 +140,7 @@ class Georeference:
     """All components in one world.
 
     Attributes:
-        frame: where the world lies on Earth, or the local frame.
+        frame: the frame of the world on Earth, or the local frame.
         components: in world coordinates, in the order they were given.
         placements: one a component.
         warnings: what holds for all components.
@@ -158,7 +157,7 @@ class Georeference:
     numbers: tuple[int, ...] = ()
 
     def number(self, index: int) -> int:
-        """What people are told as the number of component `index`."""
+        """The number of component `index` for people, counted from 1."""
         return self.numbers[index] if self.numbers else index + 1
 
     @property
@@ -192,7 +191,7 @@ class Georeference:
     def frame_of(self, index: int) -> GeoFrame:
         """The frame of the coordinates of component `index`.
 
-        The world's, or its own when it lies apart; local when nothing places it.
+        The world's, or its own if it is far from the others; local if it is not placed.
         """
         placement = self.placements[index]
         if placement.apart is not None:
@@ -202,7 +201,7 @@ class Georeference:
     def on_map(self, config: MapConfig) -> Georeference:
         """The same world, with the CRS and the vertical datum that products are to have.
 
-        Components that lie apart keep the UTM zone of their place.
+        Components far from the others keep their own UTM zone.
 
         Raises:
             GeoError: the CRS is unknown, not projected, or not made for the place.

@@ -1,4 +1,4 @@
-"""Plain values, as YAML and JSON hold them, put into options: frozen dataclasses, nested or not."""
+"""Convert between options (nested frozen dataclasses) and plain values of YAML and JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def with_values(base: T, values: Any, *, where: str, prefix: str = "", root: Any
     """
     if not isinstance(values, dict):
         raise UsageError(
-            f"Here a group of options is expected, not {values!r}.",
+            f"A group of options is expected here, not {values!r}.",
             where=f"{where}: {prefix.rstrip('.') or 'top level'}",
             next_step="Give a mapping, such as `depth: {max_size: 800}`.",
         )
@@ -67,7 +67,7 @@ def with_values(base: T, values: Any, *, where: str, prefix: str = "", root: Any
 
 
 def _nearest_option(name: str, known: set[str], root: Any) -> str:
-    """End of a sentence: the option that was meant, in this group or by its name in another."""
+    """End of a sentence with the nearest option, of this group or by its name in another."""
     here = nearest(name, known)
     return here if here != "." else nearest(name, [o for o in _all_options(root) if "." in o])
 
@@ -88,15 +88,15 @@ def option_replaced(old: str, new: str, where: str) -> UsageError:
     "products.only"}`, from the field's former name to the full name of what replaced it.
     """
     return UsageError(
-        f"The option {old} is {new} now.", where=where, next_step=f"Give {new} instead."
+        f"The option {old} is now {new}.", where=where, next_step=f"Give {new} instead."
     )
 
 
 def converted(value: Any, hint: Any, where: str) -> Any:
-    """`value` as the annotated type; only what loses nothing is converted.
+    """Convert `value` to the annotated type, if that loses nothing.
 
     Raises:
-        UsageError: it is of another kind, or none of the choices.
+        UsageError: it has another type, or is not one of the choices.
     """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -148,7 +148,7 @@ _WORDS = {
 
 
 def in_words(hint: Any) -> str:
-    """What an option of an annotated type takes, for people who know no Python."""
+    """Values that an option of an annotated type takes, for readers who do not know Python."""
     args = [kind for kind in typing.get_args(hint) if kind is not type(None)]
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, args))}"

@@ -1,4 +1,4 @@
-"""Photos as delivered: files with what their metadata says."""
+"""Photos as delivered: files with their metadata."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Gps:
     Attributes:
         lon, lat: [deg], WGS 84.
         height_m: height, or None when not recorded [m].
-        height_reference: what the height counts from: the ellipsoid, or mean sea level (EGM96).
+        height_reference: zero of the height: the ellipsoid, or mean sea level (EGM96).
         sigma_horizontal_m, sigma_vertical_m: stated standard deviations, None when not stated [m].
         source: where it was read: "exif", "xmp", "meta.csv".
     """
@@ -71,7 +71,7 @@ class Photo:
             1 more shows the same scene twice as bright (in linear light). None unknown.
         stretch: values that features, stereo and colour show black and white, the same for all
             photos of a set; None: the photo has 8 bits, or is shown as its bits are.
-        warnings: what a photographer should know about this photo.
+        warnings: about this photo.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""How a long computation reports how far it is, and how it is stopped."""
+"""Progress of a long computation, and how to cancel it."""
 
 from __future__ import annotations
 

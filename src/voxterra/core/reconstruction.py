@@ -68,7 +68,7 @@ class SparsePoints:
     def _points_by_image(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Start of each image's points, and the points image by image, ascending, each once.
 
-        One sort for all images: each by itself would look through all observations.
+        One sort for all images: a search for each would go through all observations.
         """
         point = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.track_start))
         order = np.lexsort((point, self.track_image))

@@ -1,4 +1,4 @@
-"""Which photos found a place and which did not: what structure from motion gives."""
+"""Result of structure from motion: components of registered photos, and photos left out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from voxterra.core.reconstruction import Reconstruction
 UnregisteredKind = Literal[
     "few_features", "no_matches", "few_inliers", "small_group", "weak_ties", "unknown"
 ]
-"""Why a photo has no place: it shows too little detail; nothing that another photo shows; things
-that look alike but agree on no view; it belongs to a group too small for a model; it matches
-photos that have a place, but shares too few points with them."""
+"""Why a photo is not registered: too little detail; no overlap with another photo; matches that
+agree on no relative pose; a group too small for a model; too few points shared with the registered
+photos it matches."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class UnregisteredPhoto:
     Attributes:
         name: photo id, equal to `Photo.id`.
         kind: of the reason.
-        reason: why, in words with figures, without a full stop.
-        advice: what to shoot to mend it, a sentence or two.
+        reason: with figures, without a full stop.
+        advice: what to shoot instead, a sentence or two.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Registration:
     Attributes:
         components: most photos first, each in a frame of its own.
         unregistered: sorted by name.
-        warnings: what a user should know about the shapes of the components.
+        warnings: about the shapes of the components.
     """
 
     components: tuple[Reconstruction, ...]

@@ -1,4 +1,4 @@
-"""Plugins by name: those built in, and those that installed packages bring.
+"""Plugins by name: built-in ones, and those of installed packages.
 
 A registry maps names to "module:attribute", so that nothing is imported before it is used. An
 installed package adds names by an entry point in the registry's group; `docs/extending.md` shows
@@ -29,7 +29,7 @@ class Unavailable:
     Attributes:
         name: of the plugin.
         reason: one line, why.
-        provider: the installed package that brings it; "" where it is built in.
+        provider: the installed package that provides it; "" if it is built in.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Registry(Generic[T]):
                 f"The {self.kind} '{name}' is unavailable: {found.reason}",
                 where=found.provider or name,
                 next_step=f"Repair or remove the package {found.provider or 'voxterra'}, or choose "
-                "another one; voxterra doctor lists what is there.",
+                "another one; voxterra doctor lists them.",
             )
         return found
 
@@ -144,7 +144,7 @@ class Registry(Generic[T]):
                 module, _, attribute = target.partition(":")
                 plugin = getattr(importlib.import_module(module), attribute)
                 self._loaded[name] = self._checked(name, plugin)
-            except Exception as error:  # whatever a broken package raises
+            except Exception as error:  # a broken package may raise anything
                 what = error.what if isinstance(error, UsageError) else error
                 reason = f"{type(error).__name__}: {what}".split("\n")[0]
                 if not provider:  # a fault of ours is not hidden

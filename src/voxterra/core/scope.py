@@ -1,7 +1,7 @@
-"""Which run a thread works for, so that several runs in one process stay apart.
+"""Scope of a thread: the run it works for, so that several runs in one process stay separate.
 
-Logs and warnings are sorted by it. A thread does not take over the scope of the thread that starts
-it by itself (before Python 3.14): start threads with `in_scope`, pools with `ScopedThreadPool`.
+Logs and warnings are sorted by scope. A new thread does not inherit the scope (before Python 3.14):
+start threads with `in_scope`, pools with `ScopedThreadPool`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """A run, or a part of one that is watched by itself, such as a stage.
+    """A run, or a part of one with logs and warnings of its own, such as a stage.
 
     Attributes:
         name: for people.
@@ -39,7 +39,7 @@ class Scope:
         return scope is self
 
     def is_new(self, text: str) -> bool:
-        """Whether this is asked for the first time: for what is to be said once a scope."""
+        """Whether this text is new in the scope; for messages to be logged once."""
         before = len(self._said)
         self._said.add(text)
         return len(self._said) > before
@@ -56,7 +56,7 @@ def current_scope() -> Scope | None:
 @contextmanager
 def part_of_scope(name: str) -> Iterator[Scope]:
     """Work for a new part of the current scope during the block. Not around a `yield` of a
-    generator, which would change the scope of whoever iterates; see `iterated_in`."""
+    generator, which would change the scope of its caller; see `iterated_in`."""
     scope = Scope(name, _SCOPE.get())
     token = _SCOPE.set(scope)
     try:
@@ -66,7 +66,7 @@ def part_of_scope(name: str) -> Iterator[Scope]:
 
 
 def in_scope(function: Callable[P, T]) -> Callable[P, T]:
-    """`function`, to be called in another thread for the scope of this one."""
+    """Wrap `function` so that another thread runs it in the scope of this one."""
     context = copy_context()
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -76,14 +76,14 @@ def in_scope(function: Callable[P, T]) -> Callable[P, T]:
 
 
 class ScopedThreadPool(ThreadPoolExecutor):
-    """A pool whose threads work for the scope of whoever submits."""
+    """A pool whose threads work in the scope of the submitting thread."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         return super().submit(in_scope(fn), *args, **kwargs)
 
 
 def iterated_in(scope: Scope, items: Generator[T, None, R]) -> Generator[T, None, R]:
-    """`items`, each step of it done for `scope`, whoever iterates, and in whichever thread."""
+    """Iterate `items`, running each step in `scope`, whichever thread iterates."""
     context = copy_context()
     context.run(_SCOPE.set, scope)
     try:

@@ -31,22 +31,22 @@ class Site:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """As people count components."""
+        """Numbers of the components, counted from 1."""
         return tuple(index + 1 for index in self.components)
 
     @property
     def number(self) -> int:
-        """Of the largest of them, which its folder is named after."""
+        """Number of the largest component, which its folder is named after."""
         return self.numbers[0]
 
     @property
     def folder(self) -> str:
-        """Where its deliverables lie in `products/`."""
+        """Folder of its deliverables in `products/`."""
         return f"component_{self.number}"
 
     @property
     def work_folder(self) -> str:
-        """Where results of its stages lie in a run folder."""
+        """Folder of its stages' results in a run folder."""
         return f"{FOLDER_OF_COMPONENTS}/{self.number}"
 
     def describe(self) -> str:
@@ -56,13 +56,14 @@ class Site:
 
 
 def sites_of(georeference: Georeference) -> tuple[Site, ...]:
-    """The other sites: components that the georeference's world frame does not hold.
+    """The other sites: components outside the georeference's world frame.
 
-    Components with a frame of their own share a site when they lie within `REACH_M` of each other,
-    directly or by way of others. Each that nothing places is a site by itself, in its own units.
+    Components with a frame of their own share a site if they are within `REACH_M` of each other,
+    directly or through others. Each component that is not placed is a site of its own, in its own
+    units.
 
     Args:
-        georeference: its `components` are not looked at.
+        georeference: its `components` are not used.
     """
     held = set(georeference.mappable_indices())
     rest = [i for i in range(len(georeference.placements)) if i not in held]
@@ -76,7 +77,7 @@ def sites_of(georeference: Georeference) -> tuple[Site, ...]:
 
 
 def shared_worlds(lonlat: ArrayLike) -> NDArray[np.int64]:
-    """(N,) numbers, equal for places (N, 2) [deg] that lie within `REACH_M`, or others between."""
+    """(N,) numbers, equal for places (N, 2) [deg] within `REACH_M`, directly or through others."""
     near = distances_m(lonlat) <= REACH_M
     label = np.arange(len(near))
     for _ in range(len(near)):  # each round takes the least number of all neighbours

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class SurfaceSource(IntEnum):
-    """How a face of a mesh or a cell of a surface raster came to be; lower numbers know more."""
+    """What a face of a mesh or a cell of a surface raster rests on; lower numbers are surer."""
 
     NONE = 0
     """Nothing is known there."""

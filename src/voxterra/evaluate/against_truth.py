@@ -48,7 +48,7 @@ def evaluate_poses(
 
 
 def evaluate_run_frame(result: Path, truth: Path) -> FrameError:
-    """Compare the georeferenced frame of a run with a truth that lies on Earth.
+    """Compare the georeferenced frame of a run with a georeferenced truth.
 
     Raises:
         GeoError: the run or the truth is not on Earth.
@@ -80,7 +80,7 @@ def evaluate_depth(
 ) -> DepthScore:
     """Score the depth maps of a run.
 
-    Where the truth has a mesh whose faces say how many photos see them, the score tells apart
+    If the truth has a mesh whose faces record how many photos see them, the score separates
     the pixels on faces that `min_views` photos see.
     """
     from voxterra.io.depth_store import DepthStore
@@ -148,7 +148,7 @@ def evaluate_raster(
             the map as delivered; "surface" fits the DSM's shape to the truth's.
         cameras: where the true cameras are, when they are not beside the truth.
         of: which product is scored.
-        remove_offset: take off the median difference; None = for reference point clouds.
+        remove_offset: subtract the median difference; None = for reference point clouds.
         min_views: cells that fewer photos see are not scored.
         cell_size: of the grid a reference point cloud is put on.
 

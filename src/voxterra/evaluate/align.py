@@ -1,4 +1,4 @@
-"""How a result is laid over the truth before it is scored."""
+"""Align a result with the truth before scoring."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def truth_from_world(
         cameras: of the result.
         truth: of the truth.
         align: "cameras" fits camera centres (Umeyama 1991); "none" takes both worlds as they
-            are: through Earth where both lie on it, else unchanged.
+            are: through Earth if both are georeferenced, else unchanged.
 
     Raises:
         InputError: "cameras" with fewer than 3 common photos.

@@ -91,7 +91,7 @@ def inside_masks(
     *,
     progress: Progress = no_progress,
 ) -> Geometry:
-    """Without what lies outside of the object in some photo.
+    """Remove the parts outside of the object in some photo.
 
     A vertex goes when a photo shows its place and the mask there, grown by a disk of
     `dilation_px`, is off, or when no photo shows its place at all; a face goes with any of its
@@ -115,7 +115,7 @@ def seen(
     """Without the faces of a mesh that others hide from every camera."""
     if geometry.faces is None:
         raise InputError(
-            "A point cloud hides nothing, so nobody can say which of its points are seen.",
+            "A point cloud hides nothing, so it is unknown which of its points are seen.",
             next_step="Give a mesh, or cull by masks alone: --cull masks.",
         )
     visible = np.zeros(len(geometry.vertices), bool)
@@ -125,7 +125,7 @@ def seen(
         depth, _ = rasterize_depth(in_cam, geometry.faces, cameras.K[i], width, height)
         farthest = _largest_around(depth)[pixels[inside, 1], pixels[inside, 0]]
         z = in_cam[inside, 2]
-        # A vertex on the rim of the mesh may lie beside all pixels that its faces cover.
+        # A vertex on the rim of the mesh may be outside all pixels that its faces cover.
         visible[inside] |= (z <= farthest * (1.0 + _SEEN_SLACK)) | (farthest == 0)
         progress((i + 1) / len(cameras.masks), f"view {i + 1}/{len(cameras.masks)}")
     return _without(geometry, visible, every_vertex=False)

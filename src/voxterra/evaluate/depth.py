@@ -177,7 +177,7 @@ def rays_of_pixels(camera: Camera, pixels: Float) -> Float:
     return np.asarray(to_pycolmap_camera(camera).cam_from_img(np.asarray(pixels, np.float64)))
 
 
-# Neighbours farther apart than this lie on different surfaces; nothing is interpolated there.
+# Neighbours farther apart than this are on different surfaces; nothing is interpolated there.
 _SAME_SURFACE = 0.02
 
 
@@ -210,14 +210,14 @@ def sample_depth(depth: NDArray[np.float32], pixels: Float) -> Float:
     return out.reshape(pixels.shape[:-1])
 
 
-# Of the depth: true depths are rounded, but lie nearer than this to the true mesh.
+# Of the depth: true depths are rounded, but nearer than this to the true mesh.
 _ON_SURFACE = 0.001
 
 
 def seen_pixels(
     truths: tuple[TruthDepth, ...], cameras: PosedCameras, surface: TruthSurface
 ) -> dict[str, NDArray[np.bool_]]:
-    """For each truth's name, (H, W) bool: its depths lie on faces of the true mesh that count.
+    """For each truth's name, (H, W) bool: its depths are on faces of the true mesh that count.
 
     Raises:
         InputError: the truth gives no camera for a photo.

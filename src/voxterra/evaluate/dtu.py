@@ -95,7 +95,7 @@ def score_dtu(
     observed = points[truth.is_observed(points)]
     require_points(
         observed,
-        "No part of the result lies in the volume that the scan observed.",
+        "No part of the result is in the volume that the scan observed.",
         None,
         "Give it in the data set's own world (mm): --normalised moves a mesh from the unit "
         "sphere of cameras_sphere.npz there. Or loosen the culling: --cull none.",
@@ -103,7 +103,7 @@ def score_dtu(
     above = truth.points[truth.is_above_plane(truth.points)]
     require_points(
         above,
-        "No point of the truth lies above its plane.",
+        "No point of the truth is above its plane.",
         None,
         "Check that the plane and the points are of the same scan.",
     )

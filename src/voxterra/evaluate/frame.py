@@ -24,7 +24,7 @@ class FrameError:
             from above [deg].
         scale_ratio: a delivered length over the true one.
         offset_m: (east, north, up) of delivered minus true position [m].
-        shape_rmse_m: what the camera centres differ by after turning, scaling and shifting [m].
+        shape_rmse_m: difference of the camera centres after a similarity fit [m].
     """
 
     tilt_deg: float
@@ -71,7 +71,7 @@ def evaluate_frame(
     scale = float((turned * moved).sum() / (turned**2).sum())
     if scale <= 0:
         raise InputError(
-            "The frames cannot be compared: the delivered model lies mirrored.",
+            "The frames cannot be compared: the delivered model is mirrored.",
             next_step="Check that TRUTH belongs to this run: voxterra eval poses RUN TRUTH.",
         )
     up = rotation[:, 2]

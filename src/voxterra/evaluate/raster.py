@@ -32,12 +32,12 @@ class RasterScore:
     """Heights of a result minus true heights, on the truth's grid.
 
     Attributes:
-        align: how the result was laid over the truth.
+        align: how the result was aligned with the truth.
         grid: of the truth.
         difference_m: (H, W) result minus truth [m], NaN where either is unknown.
         scored: (H, W) bool: cells that count.
         measured: (H, W) bool: cells whose value was measured rather than filled, or None.
-        removed_offset_m: taken off all differences; 0 when nothing was removed [m].
+        removed_offset_m: subtracted from all differences; 0 if nothing was removed [m].
     """
 
     align: str
@@ -98,7 +98,7 @@ def score_heights(
     if not np.isfinite(difference).any():
         raise InputError(
             "Result and truth have no cell in common.",
-            next_step="Check that both lie in one place, or give --align cameras.",
+            next_step="Check that both cover the same place, or give --align cameras.",
         )
     offset = float(np.nanmedian(difference)) if remove_offset else 0.0
     return RasterScore(align, truth.grid, difference - offset, scored, measured, offset)
@@ -115,7 +115,7 @@ def drape(
     Args:
         mesh: in the world of the result; a mesh or its (vertices, faces).
         truth_from_world: into the world of the truth.
-        truth_frame: where the truth's world lies on the map of `grid`.
+        truth_frame: of the truth's world on the map of `grid`.
         grid: cells to draw.
 
     Returns:

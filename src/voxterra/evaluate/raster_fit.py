@@ -58,6 +58,6 @@ def _difference(dsm: SurfaceRaster, crs: str, truth: TruthRaster) -> Float:
     if not np.isfinite(difference).any():
         raise InputError(
             "Result and truth have no cell in common.",
-            next_step="Check that both lie in one place.",
+            next_step="Check that both cover the same place.",
         )
     return difference

@@ -1,4 +1,4 @@
-"""What of a finished run is to be scored: its cameras, mesh, DSM and depth maps."""
+"""Read the parts of a finished run to score: cameras, mesh, DSM and depth maps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_run_cameras(path: Path) -> PosedCameras:
 
 
 def read_run_frame(path: Path) -> GeoFrame | None:
-    """The frame of a run's world, or None when it was not georeferenced.
+    """Read the frame of a run's world, or None if it was not georeferenced.
 
     Raises:
         FormatError: georeference.json is damaged.
@@ -86,7 +86,7 @@ def find_product(path: Path, *names: str) -> Path:
 
 
 def _products_of_component(path: Path) -> tuple[Path, ...]:
-    """Where the products of another site of a run lie."""
+    """Folder of the products of another site of a run."""
     path = path.absolute()
     if path.parent.name != FOLDER_OF_COMPONENTS or not path.name.isdigit():
         return ()

@@ -30,12 +30,12 @@ class SurfaceScore:
     """Distances between a result and the truth, in truth units.
 
     Attributes:
-        align: how the result was laid over the truth.
+        align: how the result was aligned with the truth.
         thresholds: distances at which precision and recall are reported.
         to_truth: (n,) distances from scored points of the result to the truth.
         to_result: (m,) distances from scored points of the truth to the result.
         result_points, truth_points: (n, 3) and (m, 3) those points, in the truth's world.
-        left_out: share of the result's points that lie nearest to what is not scored.
+        left_out: share of the result's points nearest to parts that are not scored.
         truth_from_world: the alignment used.
     """
 
@@ -110,7 +110,7 @@ def score_surface(
         seed: of the drawing.
 
     Raises:
-        InputError: the result has no faces, or none near what is scored.
+        InputError: the result has no faces, or none near the scored parts.
     """
     if not len(mesh.faces):
         raise InputError(
@@ -135,7 +135,7 @@ def score_surface(
         scored = truth.scored[face]
     if not scored.any():
         raise InputError(
-            "No part of the reconstructed mesh lies near the true surface.",
+            "No part of the reconstructed mesh is near the true surface.",
             next_step="Check the alignment: try --align cameras.",
         )
     faces = truth.mesh.faces[truth.scored]
@@ -188,7 +188,7 @@ def refine_on_surface(
     *,
     iterations: int = 30,
 ) -> Similarity:
-    """Similarity that lays points of the result on the true surface, from a near start.
+    """Similarity that moves points of the result onto the true surface, from a near start.
 
     Iterated closest points with point-to-plane steps (Chen and Medioni 1992) over rotation,
     translation and scale; pairs beyond three times the median distance are left out.

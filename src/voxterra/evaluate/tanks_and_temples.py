@@ -1,9 +1,9 @@
 """The protocol of Tanks and Temples: precision, recall and F1 at the threshold of a scene.
 
 Knapitsch, Park, Zhou and Koltun, "Tanks and Temples: Benchmarking Large-Scale Scene
-Reconstruction", ACM Transactions on Graphics 2017: the result is laid over the scanner's points by
-its cameras, refined on the points themselves, cropped to the volume of the scene, and thinned to
-one point a cell of half the threshold; so is the truth. Precision is the share of the result
+Reconstruction", ACM Transactions on Graphics 2017: the result is aligned with the scanner's points
+by its cameras, refined on the points themselves, cropped to the volume of the scene, and thinned
+to one point a cell of half the threshold; so is the truth. Precision is the share of the result
 within the threshold of the truth, recall the share of the truth within it of the result.
 """
 
@@ -35,7 +35,7 @@ THRESHOLDS = {
 # Cells and reach of each stage of the refinement, in thresholds.
 _STAGES = ((1.0, 80.0), (0.5, 20.0), (0.5, 2.0))
 _STEPS = 20
-# Times the median distance: what is farther is wrong or missing, and would shrink the result.
+# Times the median distance: farther points are wrong or missing, and would shrink the result.
 _TRIMMED = 3.0
 _REFINED_WITH = 1_000_000
 # Of a cell: samples of a mesh so dense that no cell it passes well through stays empty.
@@ -154,7 +154,7 @@ def score_tanks(
     target = _cropped(Geometry(truth.points, None), truth.volume, size)
     require_points(
         target,
-        "No point of the truth lies inside the crop volume.",
+        "No point of the truth is inside the crop volume.",
         None,
         "Check that NAME.ply and NAME.json are of the same scene.",
     )
@@ -169,7 +169,7 @@ def score_tanks(
         score = again if again.f1 > score.f1 else score
     require_points(
         score.result_points,
-        "No part of the result lies inside the scene's crop volume.",
+        "No part of the result is inside the scene's crop volume.",
         None,
         "Check the alignment: a result with cameras of its own needs --cameras.",
     )
@@ -195,7 +195,7 @@ def refine_on_points(
     *,
     progress: Progress = no_progress,
 ) -> Similarity:
-    """The alignment, refined in three stages on what is inside the crop volume.
+    """Refine the alignment in three stages, inside the crop volume.
 
     Each stage thins both sides to one point a cell and pairs each of the result's points with
     the nearest of the truth's (iterated closest points, with scale: Besl and McKay 1992), with
@@ -215,7 +215,7 @@ def refine_on_points(
 
 
 def _closest_points(source: Float, target: Float, reach: float) -> Similarity:
-    """Similarity that brings points (n, 3) onto the points (m, 3) nearest to them."""
+    """Similarity that moves points (n, 3) onto the nearest of the points (m, 3)."""
     from scipy.spatial import cKDTree
 
     tree, fit, before = cKDTree(target), Similarity.identity(), reach

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 Float = NDArray[np.float64]
 
-# stored_from_displayed: how the axes of the stored pixels lie in the photo as a person sees it.
+# stored_from_displayed: axes of the photo as displayed, in those of the stored pixels.
 # Mirrored orientations (2, 4, 5, 7) do not occur in cameras and are read as not rotated.
 _STORED_FROM_DISPLAYED = {
     3: np.diag([-1.0, -1.0, 1.0]),
@@ -67,7 +67,7 @@ def tilt_and_heading(error: Float) -> tuple[Float, Float]:
 
 @dataclass(frozen=True)
 class Consensus:
-    """What most attitudes agree on.
+    """Rotation that most attitudes agree on.
 
     Attributes:
         world_from_model: (3, 3) rotation.

@@ -1,4 +1,4 @@
-"""What a model and its GPS say about each other: whether they fit at all, and bends."""
+"""Check a model against its GPS: whether they fit at all, and whether the model bends."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.wording import distance
 from voxterra.georef.observations import Observations
 
-# Positions that lie as far from the cameras as this share of how far they spread say nothing of
-# where each photo was taken: a similarity to any positions leaves about as much (0.6 to 1.0).
+# Positions off from the cameras by this share of their own spread do not locate the photos: a
+# similarity to random positions leaves about as much (0.6 to 1.0).
 _NO_FIT = 0.5
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """How positions lie to the cameras of the best fit.
+    """Distances of positions from the cameras of the best fit.
 
     Attributes:
-        within, of: so many of so many positions lie within `limit_m` [m] of their camera on the
-            ground.
+        within, of: number of positions within `limit_m` [m] of their camera on the ground, and
+            number of all positions.
         usual_m, spread_m: median distance of the positions from their cameras, and from their own
             middle [m].
     """
@@ -37,23 +37,23 @@ class Misfit:
 
     @property
     def is_none(self) -> bool:
-        """Whether the positions fit the photos in no way."""
+        """Whether the positions do not fit the photos at all."""
         return self.usual_m > max(self.limit_m, _NO_FIT * self.spread_m)
 
     def __str__(self) -> str:
-        return f"{self.within} of {self.of} lie within {distance(self.limit_m)}"
+        return f"{self.within} of {self.of} are within {distance(self.limit_m)}"
 
 
 def misfit(
     observations: Observations, offsets: NDArray[np.float64], least_sigma_m: float, sigmas: float
 ) -> Misfit:
-    """How the positions lie to the cameras.
+    """Measure how well the positions fit the cameras.
 
     Args:
         offsets: (N, 3) camera centres minus recorded positions in the world [m].
-        least_sigma_m: of a position of an ordinary receiver [m]; a stated one counts where it is
-            worse.
-        sigmas: so many standard deviations a position may be off.
+        least_sigma_m: standard deviation of an ordinary receiver [m]; a stated one is used where it
+            is worse.
+        sigmas: number of standard deviations a position may be off.
     """
     known = observations.has_position
     off = np.linalg.norm(offsets[known, :2], axis=1)
@@ -67,10 +67,10 @@ def misfit(
 def contradictions(
     observations: Observations, placement: Placement, component: Reconstruction
 ) -> list[str]:
-    """Bends against the recorded heights, in words for a user."""
+    """Warnings about bends against the recorded heights."""
     o = observations
     if o.height_repeated:
-        return []  # a reading that is repeated follows no camera up or down
+        return []  # a repeated reading does not follow the camera
     centers = placement.world_from_model.apply(o.centers)
     known = o.has_height & ~np.isin(o.names, placement.outliers)
     bend = bend_m(centers[known], o.gps_in_world[known])
@@ -82,11 +82,10 @@ def contradictions(
         f"it bends by {abs(bend):.1f} m from its middle to its edge against the recorded "
         f"heights, like a {shape_of_bend(bend)}: "
         + (
-            "photos straight down do not determine the lens, or the heights drift; add oblique "
-            "photos"
+            "nadir photos do not determine the lens, or the heights drift; add oblique photos"
             if looks_down
             else "errors add up along a chain of photos; add photos that close a loop or cross "
-            "the way"
+            "the path"
         )
-        + ", or positions by RTK"
+        + ", or RTK positions"
     ]

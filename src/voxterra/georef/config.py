@@ -1,4 +1,4 @@
-"""What a user can choose about the georeference."""
+"""Options of the georeference."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class GeorefConfig:
     Attributes:
         use_gps: False gives a local frame even when the photos have positions.
         use_attitude: use recorded yaw, pitch and roll for the model's up and north.
-        gps_sigma_horizontal_m: standard deviation, each axis, of positions that state none [m].
-        gps_sigma_vertical_m: the same of heights [m].
-        attitude_sigma_deg: standard deviation of attitudes that state none [deg].
+        gps_sigma_horizontal_m: standard deviation by axis of positions without a stated one [m].
+        gps_sigma_vertical_m: the same for heights [m].
+        attitude_sigma_deg: standard deviation of attitudes without a stated one [deg].
         scale_bar: table of known distances marked in photos (CSV with the columns bar, length_m,
             photo, x1, y1, x2, y2; each in two photos or more), which give the scale.
         outlier_sigmas: a position further off than this many standard deviations is set aside.

@@ -2,7 +2,7 @@
 
 Iteratively reweighted Gauss-Newton. Noise levels are estimated with the solution, each kind of
 observation by its weighted residuals over its redundancy (variance components, Foerstner 1979),
-drawn towards the base sigma where there are few. A last phase without the outliers gives the
+pulled towards the base sigma where there are few. A last phase without the outliers gives the
 result and its covariance.
 """
 
@@ -20,10 +20,10 @@ Float = NDArray[np.float64]
 # Cauchy weight 1 / (1 + d^2 / C^2) of a block at d standard deviations.
 _CAUCHY_C = 3.0
 _ROBUST_STEPS, _FINAL_STEPS, _CLASSIFY_STEPS = 30, 15, 5
-# So many observations' worth of belief in the base sigma of a kind.
+# Weight of the base sigma of a kind, as a number of observations.
 _BELIEF = 2.0
-# An attitude is not set aside for less than the outlier limit at this factor on its base sigma: a
-# few degrees among many do no harm, and a user should not be told of them.
+# An attitude is an outlier only beyond the outlier limit at this factor on its base sigma: a few
+# degrees among many do no harm, and need no warning.
 _ATTITUDE_FLOOR = 0.6
 _ATTITUDE_KINDS = [KINDS.index("tilt"), KINDS.index("heading")]
 # Kinds whose outliers are found together.
@@ -41,7 +41,7 @@ class Fit:
     Attributes:
         state: the unknowns.
         factors: estimated over base sigma by kind.
-        outlier_rows: (R,) True for residual rows set aside.
+        outlier_rows: (R,) True for residual rows left out as outliers.
         cost: robust cost of the observations at their base sigmas, to compare solutions.
         covariance: (11, 11) of the unknowns.
     """
@@ -117,7 +117,7 @@ def _solve(problem: Problem, start: State, outlier_sigmas: float) -> Fit:
             break
     outlier = np.zeros(len(problem.row_kind), bool)
     for step in range(_FINAL_STEPS):
-        # Classified anew for a few steps, then kept, so that the end converges.
+        # Classified again for a few steps, then fixed, so that the end converges.
         if step < _CLASSIFY_STEPS:
             scaled = problem.residuals(state) / factors[problem.row_kind]
             outlier = _outlier_rows(problem, scaled, factors, outlier_sigmas)

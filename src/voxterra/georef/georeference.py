@@ -27,7 +27,7 @@ from voxterra.io.scale_bars import read_scale_bars
 
 logger = logging.getLogger(__name__)
 
-# Up part of the usual viewing direction from which on a model lies upside down.
+# Up part of the usual viewing direction from which on a model is upside down.
 _UPSIDE_DOWN = 0.7
 
 
@@ -43,18 +43,18 @@ def georeference(
 
     The world is the ENU frame at the median of the photos' positions, its origin at the height of
     the ground. A component that cannot be placed is turned upright, centred, and delivered in
-    its own units with `placed=False`. When none can be placed the frame is the local kind.
-    Components too far from the others for one map keep a frame of their own (`apart`).
+    its own units with `placed=False`. If none can be placed the frame is local. Components too far
+    from the others for one map get a frame of their own (`apart`).
 
     Args:
         components: in their own frames, largest first.
         photos: as ingested.
-        config: what to use, and how exact positions are that do not say so.
-        numbers: how people count these components; () for 1, 2, ...
+        config: what to use, and the accuracy of positions that do not state one.
+        numbers: numbers of these components for people; () for 1, 2, ...
         progress: called once a component.
 
     Raises:
-        InputError, FormatError: the table of scale bars cannot be read or is none.
+        InputError, FormatError: the table of scale bars cannot be read.
     """
     by_id = photos.by_id()
     far = far_components(components, by_id) if config.use_gps else {}
@@ -75,12 +75,12 @@ def georeference(
         metric = [p for p in placements if p.apart is None][:1]
         frame = GeoFrame.local(scale_known=bool(metric and metric[0].scale_sigma is not None))
         warnings.append(
-            "the model is not on the map: its position is unknown; lengths are metres by the scale "
-            "bars; photos with GPS, or a meta.csv with positions, would place it"
+            "the model is not on the map: its position is unknown; lengths are in metres, from the "
+            "scale bars; photos with GPS, or a meta.csv with positions, would place it"
             if frame.scale_known
             else "the model is not on the map: position and scale are unknown, only relative "
-            "distances hold; photos with GPS or a meta.csv with positions would place it, a known "
-            "length (--scale-bar) would give its scale"
+            "distances are right; photos with GPS or a meta.csv with positions would place it, a "
+            "known length (--scale-bar) would give its scale"
         )
     placed = tuple(c.transformed(p.world_from_model) for c, p in zip(components, placements))
     result = Georeference(frame, placed, tuple(placements), tuple(warnings), numbers=tuple(numbers))
@@ -110,8 +110,8 @@ def _height_warnings(components: Sequence[Reconstruction], by_id: dict[str, Phot
     positions = [p.gps for name, p in by_id.items() if name in names and p.gps is not None]
     if any(g.height_m is not None and g.height_reference == "unknown" for g in positions):
         return [
-            "some photos do not say what their GPS height counts from: taken as above sea level "
-            "(EGM96); --gps-heights ellipsoidal says otherwise"
+            "some photos do not state the reference of their GPS heights: above sea level (EGM96) "
+            "is assumed; --gps-heights ellipsoidal changes that"
         ]
     return []
 
@@ -140,12 +140,12 @@ def _place_component(
             used, gps = placement.world_from_model.scale, by_gps.world_from_model.scale
             found = against_gps(bars, gps, by_gps.scale_sigma, used)
             if found is not None:
-                off, told = found
+                off, warning = found
                 sigma = max(off, placement.scale_sigma or 0.0)
                 placement = replace(placement, scale_sigma=sigma)
-                notes.append(told)
-    told_all = (*placement.warnings, *(f"{label}: {note}" for note in notes))
-    return replace(placement, warnings=told_all)
+                notes.append(warning)
+    warnings = (*placement.warnings, *(f"{label}: {note}" for note in notes))
+    return replace(placement, warnings=warnings)
 
 
 def _placed(
@@ -167,18 +167,18 @@ def _placed(
         @ (found.world_from_model.rotation[2])
     )
     if np.median(up) > _UPSIDE_DOWN and found.method == "gps":
-        # Photos straight down fit mirrored positions when they are turned over, and only then.
+        # Nadir photos fit mirrored positions if turned over, and only then.
         warning = (
             f"{label} is not on the map: it fits its GPS positions "
             f"({distance(found.rmse_horizontal_m or 0.0)} RMS) only upside down, with cameras that "
-            "look up into the sky; the positions are mirrored: look whether longitude and latitude "
-            "are swapped, or a W or S is missing"
+            "look up into the sky; the positions are mirrored: check whether longitude and "
+            "latitude are swapped, or a W or S is missing"
         )
         return replace(_upright(observations, component), warnings=(warning,))
     if np.median(up) > 0.5:
         warnings.append(
-            f"{label}: most cameras look up into the sky; if it lies upside down, look at the "
-            "signs of latitude, longitude and pitch, or give --georef.no-use-attitude"
+            f"{label}: most cameras look up into the sky; if it is upside down, check the signs of "
+            "latitude, longitude and pitch, or give --georef.no-use-attitude"
         )
     warnings += [f"{label}: {w}" for w in contradictions(observations, found, component)]
     return replace(found, warnings=tuple(warnings))
@@ -191,17 +191,16 @@ def _place_apart(
     by_id: dict[str, Photo],
     config: GeorefConfig,
 ) -> Placement:
-    """Place a component that lies far from the others in a frame, and a UTM zone, of its own."""
+    """Place a component far from the others in a frame, and a UTM zone, of its own."""
     frame = _frame([component], by_id, config)
     placement = _place_component(label, component, by_id, frame, config)
-    far = f"{label} lies {distance_m / 1000:.0f} km"
+    far = f"{label} is {distance_m / 1000:.0f} km"
     if not placement.placed:
         return replace(placement, warnings=(f"{far} from the others", *placement.warnings))
     placed = component.transformed(placement.world_from_model)
     alone = _to_ground(Georeference(frame, (placed,), (placement,)))
     warning = (
-        f"{far} from the others, at {_lonlat(frame)}: it has a frame of its own, and products of "
-        "its own"
+        f"{far} from the others, at {_lonlat(frame)}: it has its own frame and its own products"
     )
     placement = alone.placements[0]
     return replace(placement, apart=alone.frame, warnings=(warning, *placement.warnings))
@@ -213,8 +212,8 @@ def _lonlat(frame: GeoFrame) -> str:
 
 
 def _upright(observations: Observations, component: Reconstruction) -> Placement:
-    """Upright by attitudes or by how the cameras are held; centred on the points; scale kept
-    unless known distances tell it."""
+    """Turn a component upright by attitudes or by how the cameras are held, and centre it on its
+    points; known distances give the scale, else it stays as it is."""
     o = observations
     rotation = rotation_to_up(up_in_model(o.displayed_from_model, o.centers).up)
     if o.has_attitude.any():
@@ -230,7 +229,7 @@ def _upright(observations: Observations, component: Reconstruction) -> Placement
 def _to_ground(georeference: Georeference) -> Georeference:
     """Move the origin along its vertical to the height of the ground, to a whole metre.
 
-    Moving an ENU frame along its own up axis keeps the axes, so that it is exact.
+    Moving an ENU frame along its up axis keeps its axes, so this is exact.
     """
     g = georeference
     heights = [

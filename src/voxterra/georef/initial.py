@@ -1,4 +1,4 @@
-"""First similarities for the fit: from random minimal samples, so that gross errors do no harm."""
+"""Start values of the fit: similarities from random minimal samples, robust to gross errors."""
 
 from __future__ import annotations
 

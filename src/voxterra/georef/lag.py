@@ -1,8 +1,8 @@
-"""Positions that come late: how far they stay behind the cameras along their way, and mending it.
+"""Estimate and correct a lag: recorded positions behind the cameras along the flight path.
 
 A receiver that writes its last fix, or a shutter that opens later than the trigger, records every
 position where the camera was a moment before. There and back the errors point in opposite
-directions, so that a lag tells itself from a shift; along a single line it does not.
+directions, which separates a lag from a shift; along a single line they cannot be separated.
 """
 
 from __future__ import annotations
@@ -24,22 +24,24 @@ _log = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
 
-# A lag is one when it is this many of its own standard deviations, and photos that took no part in
-# the fit are met better by this share with it.
+# A lag is accepted if it is this many of its standard deviations, and photos left out of the fit
+# are predicted better by this share with it.
 _SIGNIFICANT, _BETTER = 4.0, 0.05
-# Fewer photos than this tell nothing, and less than this is no use to know [m].
+# Fewest photos to estimate a lag from, and smallest lag to correct [m].
 _FEWEST, _LEAST_M = 10, 0.1
-# A step so much longer than usual, or that takes so much longer, is a break between two flights.
+# A step this many times longer than usual, in distance or time, is a break between two flights.
 _BREAK = 5.0
-# So many stretches of the way are left out in turn.
+# Number of stretches of the path that are left out in turn.
 _FOLDS = 5
 
 
-def mend_lag(problem: Problem, fit: Fit, outlier_sigmas: float) -> tuple[Problem, Fit, Lag | None]:
-    """The problem and its solution with a lag as an unknown where there is one, else as they are.
+def correct_lag(
+    problem: Problem, fit: Fit, outlier_sigmas: float
+) -> tuple[Problem, Fit, Lag | None]:
+    """Solve with a lag as an unknown; returns problem and solution unchanged where there is none.
 
-    The lag is estimated together with the similarity. It is applied when it is significant and
-    the positions of stretches of the way that were left out of the fit are met better with it.
+    The lag is estimated together with the similarity. It is applied if it is significant and the
+    positions of stretches of the path left out of the fit are predicted better with it.
     """
     o = problem.observations
     seconds = _seconds(o.captured_at)
@@ -69,13 +71,13 @@ def mend_lag(problem: Problem, fit: Fit, outlier_sigmas: float) -> tuple[Problem
 
 
 def describe_lag(lag: Lag) -> str:
-    """What a user should know about it."""
+    """Warning about a lag."""
     by = "" if lag.seconds is None else f", about {abs(lag.seconds):.1f} s"
     side = "behind" if lag.distance_m > 0 else "ahead of"
     return (
-        f"the recorded positions lie {abs(lag.distance_m):.2f} m (1 sigma {lag.sigma_m:.2f} m) "
-        f"{side} the cameras along their way{by}, as when the receiver's clock and the camera's "
-        "differ; this is taken off (usual misfit of photos left out of the fit: "
+        f"the recorded positions are {abs(lag.distance_m):.2f} m (1 sigma {lag.sigma_m:.2f} m) "
+        f"{side} the cameras along their path{by}, as when the receiver's clock and the camera's "
+        "differ; this is corrected (median misfit of photos left out of the fit: "
         f"{lag.left_out_without_m:.2f} m before, {lag.left_out_with_m:.2f} m after)"
     )
 
@@ -88,9 +90,8 @@ def way_of(
     Args:
         centers: (N, 3) in the model.
         order: (N,) indices in the order the photos were taken.
-        seconds: (N,) when they were taken, or None: then each photo counts as taken at the usual
-            speed.
-        before: from the photo before, which is where a late position lies; else to the photo after.
+        seconds: (N,) when they were taken, or None: then the usual speed is assumed.
+        before: from the photo before, where a late position is; else to the photo after.
 
     Returns:
         Zero where that photo is missing, or belongs to another flight.
@@ -120,7 +121,7 @@ def _order(names: Sequence[str], seconds: Float | None) -> NDArray[np.int64]:
 
 
 def _seconds(times: Sequence[str | None]) -> Float | None:
-    """(N,) seconds; None unless all photos have a time, and mostly one of their own."""
+    """(N,) seconds; None unless all photos have a time, and most times differ."""
     try:
         found = np.array([datetime.fromisoformat(t).timestamp() for t in times if t])
     except (ValueError, OverflowError):
@@ -142,7 +143,7 @@ def _usual_speed(centers: Float, order: NDArray[np.int64], seconds: Float) -> fl
 def _left_out_m(
     problem: Problem, fit: Fit, order: NDArray[np.int64], outlier_sigmas: float
 ) -> float:
-    """Median horizontal misfit of photos by fits that their stretch of the way took no part in."""
+    """Median horizontal misfit of photos in fits without their stretch of the path."""
     o = problem.observations
     known = order[o.has_position[order]]
     misfit: list[float] = []

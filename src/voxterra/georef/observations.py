@@ -1,4 +1,4 @@
-"""What the photos' metadata says about where the cameras of a component were."""
+"""Observations of the cameras of a component from the photos' metadata: positions, attitudes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from voxterra.georef.config import GeorefConfig
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-# The same height in all photos is one reading, or a setting, repeated: it says where the photos
-# are, hardly how they lie to each other.
+# The same height in all photos is one repeated reading, or a setting: it locates the photos, but
+# hardly relative to each other.
 SAME_HEIGHT_FACTOR = 4.0
 
 # Axes of a camera that faces down in those of one that faces forward, tops of the photos ahead.
@@ -39,7 +39,7 @@ class Observations:
         stated_h, stated_v: (N,) True where the photo states them.
         displayed_from_enu: (N, 3, 3) from the recorded attitudes; NaN where there is none.
         sigma_attitude: (N,) [rad].
-        scale: metres in a unit of the model and its relative standard deviation, by known
+        scale: metres per unit of the model and its relative standard deviation, from known
             distances; None without.
         captured_at: when each photo was taken, ISO 8601, or None.
         height_repeated: all photos record one height, to the last digit.
@@ -79,7 +79,7 @@ class Observations:
 
 
 def with_attitudes_of_aircraft(observations: Observations) -> Observations:
-    """The same, reading the attitudes as the aircraft's, which carries a camera facing down."""
+    """The same with the attitudes read as those of an aircraft with a camera facing down."""
     return replace(
         observations, displayed_from_enu=_DOWN_FROM_FORWARD @ observations.displayed_from_enu
     )
@@ -88,15 +88,15 @@ def with_attitudes_of_aircraft(observations: Observations) -> Observations:
 def shared_sigma_m(sigma: Float) -> float:
     """Standard deviation of the error that positions share, which the fit cannot see [m].
 
-    A whole flight shares about as much error as a single position has. Positions of another
-    accuracy, as of a receiver that has an RTK fix now and then, count by their weight in the fit;
-    for want of knowing better, what they share is taken to be the same.
+    A whole flight shares about as much error as a single position has. Positions of other accuracy,
+    as of a receiver with an occasional RTK fix, count by their weight in the fit; their shared
+    error is assumed to be the same.
     """
     return float((1 / sigma).sum() / (1 / sigma**2).sum())
 
 
 def is_usable(gps: Gps) -> bool:
-    """Whether a position can be one: finite, on Earth, and not the 0, 0 of a missing fix."""
+    """Whether a position is valid: finite, on Earth, and not the 0, 0 of a missing fix."""
     return bool(
         np.isfinite([gps.lon, gps.lat]).all()
         and abs(gps.lat) <= 90
@@ -113,7 +113,7 @@ def has_position(photo: Photo) -> bool:
 def height_ellipsoidal_m(gps: Gps) -> float:
     """Ellipsoidal height of a position [m], NaN when none is recorded.
 
-    Heights of an unknown reference count as above sea level, which is what EXIF means by height.
+    Heights of unknown reference are taken as above sea level, as EXIF defines them.
     """
     if gps.height_m is None or not np.isfinite(gps.height_m):
         return float("nan")
@@ -125,7 +125,7 @@ def height_ellipsoidal_m(gps: Gps) -> float:
 def choose_frame(photos: Sequence[Photo]) -> GeoFrame:
     """World frame at the median of the photos' positions.
 
-    The origin is rounded (1e-6 deg, 1 m), so that a photo more or less seldom moves it.
+    The origin is rounded (1e-6 deg, 1 m), so that one photo more or less seldom moves it.
 
     Args:
         photos: each with a usable position, at least one.
@@ -148,7 +148,7 @@ def observe(
     frame: GeoFrame,
     config: GeorefConfig,
 ) -> Observations:
-    """Collect what the photos of a component recorded; positions only in a frame on Earth."""
+    """Collect recorded positions and attitudes of a component; positions only in a geo frame."""
     n = len(component.images)
     gps, sigma_h, sigma_v = np.full((n, 3), np.nan), np.ones(n), np.ones(n)
     stated_h, stated_v = np.zeros(n, bool), np.zeros(n, bool)
@@ -174,7 +174,7 @@ def observe(
                 sigma_attitude[i] = np.radians(max(a.sigma_deg, 0.05))
     same_height = _same_height([p.gps for p in photos_of if p and has_position(p)])
     if same_height == 0.0:
-        gps[:, 2] = np.nan  # what a receiver without a height writes
+        gps[:, 2] = np.nan  # a receiver without a height writes 0
     elif same_height is not None:
         sigma_v[~stated_v] *= SAME_HEIGHT_FACTOR
     return Observations(
@@ -208,7 +208,7 @@ def _same_height(positions: Sequence[Gps | None]) -> float | None:
 
 
 def _sigmas(gps: Gps, config: GeorefConfig) -> tuple[float, float]:
-    """Standard deviations; a stated horizontal one also says how good the height may be."""
+    """Standard deviations; a stated horizontal one also limits how good the height may be."""
     horizontal = gps.sigma_horizontal_m or config.gps_sigma_horizontal_m
     guess = 2 * gps.sigma_horizontal_m if gps.sigma_horizontal_m else config.gps_sigma_vertical_m
     vertical = gps.sigma_vertical_m or guess

@@ -1,4 +1,4 @@
-"""Placing one component by the positions and attitudes of its photos.
+"""Place one component by the positions and attitudes of its photos.
 
 Up and north come from positions and attitudes together. Attitudes are checked first, among
 themselves and against the positions: those of real drones can be turned by a magnetised compass,
@@ -18,21 +18,21 @@ from voxterra.georef.checks import Misfit, misfit
 from voxterra.georef.config import GeorefConfig
 from voxterra.georef.fit import Fit, solve
 from voxterra.georef.initial import from_positions, from_rotation, from_up
-from voxterra.georef.lag import describe_lag, mend_lag
+from voxterra.georef.lag import correct_lag, describe_lag
 from voxterra.georef.observations import Observations, with_attitudes_of_aircraft
 from voxterra.georef.placement import placement_of
 from voxterra.georef.problem import FREE_SIGMA, MOUNT_SIGMA, Problem, State
 from voxterra.georef.upright import up_in_model
 
-# Attitudes are judged by the positions when those fix up better than this [rad].
+# Attitudes are checked against the positions if those determine up better than this [rad].
 _UP_FIXED = np.radians(8.0)
 # With a relative sigma of the scale above this the model is not metric.
 _SCALE_UNKNOWN = 0.5
-# A camera screwed into an aircraft is off by degrees, where a gimbal is off by tenths [rad].
+# A camera fixed in an aircraft is off by degrees, a gimbal by tenths of a degree [rad].
 AIRCRAFT_MOUNT_SIGMA = np.radians(5.0)
 # Cameras spread across their line by less than this share of its length are on a line.
 NEAR_LINE = 0.2
-# Attitudes are used when so large a share of them agrees.
+# Attitudes are used if this share of them agrees.
 _AGREE = 0.6
 
 
@@ -49,8 +49,8 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
     positions, attitudes = int(o.has_position.sum()), int(o.has_attitude.sum())
     if positions < 2 or (positions < 3 and not attitudes):
         return NotPlaced(
-            f"only {positions} of its {len(o.names)} photos have a GPS position; give three or "
-            "more of them one, in their EXIF or in meta.csv"
+            f"only {positions} of its {len(o.names)} photos have a GPS position; three or more are "
+            "needed: add them in EXIF or meta.csv"
         )
     gps = _fit_positions(o, config)
     problem, warnings = _choose_attitudes(o, gps, config)
@@ -69,7 +69,7 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
     if fit is None:
         return NotPlaced(
             "all its GPS positions are at one place: give the right ones in meta.csv, or take "
-            "photos from places further apart"
+            "photos further apart"
         )
     found = misfit(
         o, problem.offsets(fit.state), config.gps_sigma_horizontal_m, config.outlier_sigmas
@@ -78,12 +78,12 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
         return NotPlaced(_why_no_fit(found))
     if fit.scale_sigma > _SCALE_UNKNOWN:
         return NotPlaced(
-            "its GPS positions scatter more than the cameras moved, so that its scale is unknown: "
-            "take photos from places further apart, or give a known length with --scale-bar"
+            "its GPS positions scatter more than the cameras moved, so its scale is unknown: take "
+            "photos further apart, or give a known length with --scale-bar"
         )
     if problem.upright is not None:
         warnings.append(_about_up(o, fit))
-    problem, fit, lag = mend_lag(problem, fit, config.outlier_sigmas)
+    problem, fit, lag = correct_lag(problem, fit, config.outlier_sigmas)
     if lag is not None:
         warnings.append(describe_lag(lag))
     return replace(placement_of(problem, fit, warnings), lag=lag)
@@ -91,24 +91,24 @@ def place(observations: Observations, config: GeorefConfig) -> Placement | NotPl
 
 def _why_no_fit(found: Misfit) -> str:
     return (
-        f"its GPS positions do not fit how its photos lie to each other: {found} of where the best "
-        f"fit has the camera, half of them {distance(found.usual_m)} off or more; look whether "
-        "positions and photos are mixed up (rows of the table, clocks of camera and receiver), or "
-        "give --georef.no-use-gps to do without them"
+        f"its GPS positions do not fit its camera positions: {found} of the best fit, half of them "
+        f"are {distance(found.usual_m)} off or more; check whether positions and photos are mixed "
+        "up (rows of the table, clocks of camera and receiver), or give --georef.no-use-gps to "
+        "ignore them"
     )
 
 
 def _about_up(o: Observations, fit: Fit) -> str:
-    """Why up is weak, from where it is taken, and how well it is known about which axis."""
+    """Warning about a weak up: why, what it is derived from, and its accuracy by axis."""
     spread = np.linalg.svd(o.centers - o.centers.mean(0), compute_uv=False)
     reason = (
-        "the cameras stand nearly on one line, about which GPS lets the model turn"
+        "the cameras are nearly on one line, about which GPS leaves the model free to rotate"
         if spread[1] < NEAR_LINE * spread[0]
-        else "the GPS positions fix its up weakly"
+        else "the GPS positions determine its up weakly"
     )
     worst, bearing, across = fit.tilt_axis
     return (
-        f"{reason}: up is taken from how the cameras were held too; the tilt about the axis at "
+        f"{reason}: up is also derived from how the cameras were held; the tilt about the axis at "
         f"bearing {bearing:.0f} deg is known to {np.degrees(worst):.1f} deg, across it to "
         f"{np.degrees(across):.1f} deg (1 sigma)"
     )
@@ -124,7 +124,7 @@ def _fit_positions(o: Observations, config: GeorefConfig) -> Fit | None:
 def _choose_attitudes(
     o: Observations, gps: Fit | None, config: GeorefConfig
 ) -> tuple[Problem, list[str]]:
-    """Which parts of the attitudes agree with each other and with the positions."""
+    """Choose the parts of the attitudes that agree with each other and with the positions."""
     if not o.has_attitude.any():
         return Problem(o), []
     agreed = consensus(o.world_from_model_of_attitudes())
@@ -152,7 +152,7 @@ def _choose_attitudes(
         offset, sigma = solve(free, starts[:1], config.outlier_sigmas).yaw_bias
         offset = (offset + np.pi) % (2 * np.pi) - np.pi
         if abs(offset) > max(np.radians(12.0), 4 * sigma):
-            # The differences between headings stay useful: the compass's error is an unknown.
+            # Differences between headings remain useful: the compass's error is an unknown.
             warnings.append(
                 f"the recorded headings (yaw) are off by {np.degrees(offset):.0f} deg against "
                 "the GPS positions; north is taken from the positions"

@@ -1,4 +1,4 @@
-"""A solution told: residuals of the photos, what was set aside, and how sure the placement is."""
+"""Describe a solution: residuals of the photos, outliers, and accuracy of the placement."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from voxterra.georef.problem import Problem
 
 Bool = NDArray[np.bool_]
 
-# With a relative sigma of the scale above the first, or a tilt above the second, a user is told.
+# Warn above this relative sigma of the scale, and above this sigma of the tilt.
 _SCALE_WEAK, _TILT_WEAK_DEG = 0.05, 3.0
-# So many photos are named in a warning; the report names all.
+# Most photos named in a warning; the report names all.
 _NAMED = 10
 
 
 def placement_of(problem: Problem, fit: Fit, warnings: Sequence[str]) -> Placement:
-    """The placement that a solution stands for; `warnings` come before those about the solution."""
+    """Make the placement of a solution; `warnings` come before those about the solution."""
     o = problem.observations
     residuals, kept_h, kept_v = _residuals(problem, fit)
     tilt, heading = np.degrees(fit.tilt_sigma), np.degrees(fit.heading_sigma)
     warnings = [*warnings, *_position_outliers(problem, fit), *_attitude_outliers(problem, fit)]
     if fit.scale_sigma > _SCALE_WEAK:
         warnings.append(
-            f"the scale is known to {100 * fit.scale_sigma:.0f} % only; a known length "
-            "(--scale-bar) would tell it"
+            f"the scale is known only to {100 * fit.scale_sigma:.0f} %; a known length "
+            "(--scale-bar) would determine it"
         )
     if tilt > _TILT_WEAK_DEG:
         warnings.append(
-            f"the tilt is known to {tilt:.0f} deg only; photos further apart in all directions, or "
-            "their pitch and roll in meta.csv, would tell it"
+            f"the tilt is known only to {tilt:.0f} deg; photos further apart in all directions, or "
+            "their pitch and roll in meta.csv, would determine it"
         )
     if not o.has_height.any():
         warnings.append(
-            "no photo records a height: the model lies at height 0 by assumption; give heights in "
-            "meta.csv (alt) if you know them"
+            "no photo has a recorded height: height 0 is assumed; give heights in meta.csv (alt) "
+            "if you know them"
         )
     method: Method = "gps+attitude" if problem.use_tilt else "gps"
     outlier = np.logical_or(*_outliers(problem, fit))
-    # A photo whose position or height is wrong tells nothing of how exact the others are.
+    # A photo with a wrong position or height says nothing about the accuracy of the others.
     known_h, known_v = o.has_position & ~outlier, o.has_height & ~outlier
     shared_h = shared_sigma_m(o.sigma_h[known_h if known_h.any() else o.has_position])
     shared_v = shared_sigma_m(o.sigma_v[known_v]) if known_v.any() else None
@@ -68,7 +68,7 @@ def placement_of(problem: Problem, fit: Fit, warnings: Sequence[str]) -> Placeme
 
 
 def _position_outliers(problem: Problem, fit: Fit) -> list[str]:
-    """Which positions and heights took no part, and how far off they are."""
+    """Warnings about positions and heights left out as outliers, and how far off they are."""
     o, delta = problem.observations, problem.offsets(fit.state)
     off_h, off_v = _outliers(problem, fit)
     out = []
@@ -85,7 +85,7 @@ def _position_outliers(problem: Problem, fit: Fit) -> list[str]:
 
 
 def _outliers(problem: Problem, fit: Fit) -> tuple[Bool, Bool]:
-    """(N,) which photos' positions on the ground, and which heights, were set aside."""
+    """(N,) True for photos whose horizontal position, and whose height, is an outlier."""
     o = problem.observations
     n_h, n_v = int(o.has_position.sum()), int(o.has_height.sum())
     off_h, off_v = np.zeros(len(o.names), bool), np.zeros(len(o.names), bool)
@@ -117,7 +117,7 @@ def _attitude_outliers(problem: Problem, fit: Fit) -> list[str]:
 def _residuals(
     problem: Problem, fit: Fit
 ) -> tuple[tuple[PhotoResidual, ...], list[float], list[float]]:
-    """Residuals by photo; the components of those not set aside, horizontal and vertical."""
+    """Residuals by photo; horizontal and vertical components of those that are no outliers."""
     o = problem.observations
     delta = problem.offsets(fit.state)
     off_h, off_v = _outliers(problem, fit)

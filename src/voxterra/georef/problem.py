@@ -1,8 +1,8 @@
 """The joint least-squares problem of placing a component: unknowns, residuals, Jacobian.
 
-Unknowns are a similarity (7), the errors that all attitudes of a flight share (3): the compass
-turned by a yaw, the mount by a pitch and a roll, and how far all positions come late along the way
-(1). Residuals are positions and, of each attitude, its tilt and heading apart.
+Unknowns are a similarity (7), the errors that all attitudes of a flight share (3): a yaw of the
+compass, a pitch and a roll of the mount, and the lag of all positions along the path (1). Residuals
+are positions and, for each attitude, its tilt and heading separately.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ BIAS, LAG = slice(7, 10), 10
 # Kinds of observation whose noise level is estimated, each with one factor on its base sigma.
 KINDS = ("h", "h stated", "v", "v stated", "tilt", "heading")
 
-# A gimbal's or mount's common error, and a compass's [rad]; a compass that is set aside may be
-# turned by anything.
+# A gimbal's or mount's common error, and a compass's [rad]; FREE for a compass that is ignored.
 MOUNT_SIGMA, COMPASS_SIGMA, FREE_SIGMA = np.radians(0.5), np.radians(5.0), np.radians(180.0)
 # Almost no knowledge at all: keeps what nothing observes finite, and its sigma large.
 _VAGUE = np.array([1.0] + [np.radians(60.0)] * 3 + [1e4] * 3)
-# A lag may be anything, or is held at nought [m].
+# The lag is free, or fixed at 0 [m].
 _LAG_SIGMA, _NO_LAG_SIGMA = 1e3, 1e-6
 
 
@@ -74,7 +73,7 @@ class Problem:
         mount_sigma: prior standard deviation of the common pitch and roll errors [rad].
         upright: up in the model from how the cameras are held, or None.
         way: (N, 3) in the model, the direction each camera moved in when it took its photo, of
-            length 1 at the usual speed; None holds the lag at nought.
+            length 1 at the usual speed; None fixes the lag at 0.
     """
 
     observations: Observations
@@ -168,7 +167,7 @@ class Problem:
         return state.rotation @ np.transpose(prior, (0, 2, 1))
 
     def prior_rows(self, state: State) -> Float:
-        """Residuals of what is assumed rather than observed, in standard deviations."""
+        """Residuals of the priors, in standard deviations."""
         rows = [state.bias / np.array([self.compass_sigma, self.mount_sigma, self.mount_sigma])]
         lag_sigma = _NO_LAG_SIGMA if self.way is None else _LAG_SIGMA
         rows.append(np.array([state.lag / lag_sigma]))

@@ -1,4 +1,4 @@
-"""The scale of a component by known distances that are marked in its photos."""
+"""Scale of a component from known distances that are marked in its photos."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _MAX_MISS_PX = 15.0
 _MIN_ANGLE_DEG = 1.0
 # Bars that differ by more than this from the others, relatively, contradict them.
 _MAX_SPREAD = 0.03
-# Bars and GPS contradict each other when so many standard deviations apart.
+# Bars and GPS contradict each other when this many standard deviations apart.
 _CONTRADICTION = 3.0
 
 
 @dataclass(frozen=True)
 class BarScale:
-    """Scale by known distances.
+    """Scale from known distances.
 
     Attributes:
         factor: metres in a unit of the model.
@@ -45,7 +45,7 @@ class BarScale:
 def bar_scale(
     component: Reconstruction, bars: Sequence[ScaleBar]
 ) -> tuple[BarScale | None, tuple[str, ...]]:
-    """Scale by the bars that can be measured in a component, and why others cannot."""
+    """Scale from the bars that can be measured in a component, and warnings about the others."""
     factors: list[float] = []
     weights: list[float] = []
     used: list[ScaleBar] = []
@@ -65,7 +65,7 @@ def bar_scale(
     logs, w = np.log(np.array(factors)), np.array(weights)
     mean = float((w * logs).sum() / w.sum())
     spread = float(np.abs(logs - mean).max())
-    # Bars that contradict each other are known as badly as they differ.
+    # Bars that contradict each other are only as accurate as they agree.
     sigma = max(float(1.0 / np.sqrt(w.sum())), spread / np.sqrt(len(logs)))
     if spread > _MAX_SPREAD:
         off = ", ".join(
@@ -80,7 +80,7 @@ def bar_scale(
 def against_gps(
     bars: BarScale, gps_factor: float, gps_sigma: float, used_factor: float
 ) -> tuple[float, str] | None:
-    """How far scale bars and GPS contradict each other, relatively, and what to tell a user.
+    """Relative contradiction between scale bars and GPS, and the warning about it.
 
     Args:
         bars: scale by the bars.
@@ -89,7 +89,7 @@ def against_gps(
         used_factor: metres in a unit of the model by both together, as it is delivered.
 
     Returns:
-        None where they agree within what is known of both.
+        None where they agree within their accuracy.
     """
     ratio = gps_factor / bars.factor
     off = abs(float(np.log(ratio)))
@@ -99,10 +99,10 @@ def against_gps(
     return off, (
         f"scale bars and GPS contradict each other: '{bars.name}' is given as {bars.length_m:.2f} "
         f"m (1 sigma {bars.length_m * bars.sigma:.2f} m), GPS makes it {by_gps:.2f} m (1 sigma "
-        f"{by_gps * gps_sigma:.2f} m). The model as delivered has it as "
-        f"{bars.length_m * used_factor / bars.factor:.2f} m, its scale known only as well as the "
+        f"{by_gps * gps_sigma:.2f} m). In the delivered model it is "
+        f"{bars.length_m * used_factor / bars.factor:.2f} m, with a scale only as accurate as the "
         "two agree. Check the length and its unit (metres, not feet) and the marks; leave "
-        "--scale-bar out to take the scale of GPS, or give --georef.no-use-gps to take that of the "
+        "--scale-bar out to use the scale of GPS, or give --georef.no-use-gps to use that of the "
         "bars alone"
     )
 
@@ -123,7 +123,7 @@ def _measure(
         return f"its second end {second}"
     length = float(np.linalg.norm(first.position - second.position))
     if length <= 0:
-        return "its ends are one point: mark both ends of it"
+        return "its ends are one point: mark both ends"
     sigma = np.hypot(np.hypot(first.sigma, second.sigma) / length, _LENGTH_SIGMA)
     return length, float(sigma), (*first.wrong, *second.wrong)
 
@@ -139,10 +139,10 @@ class _Point:
 
 
 def _triangulate(component: Reconstruction, pixels: Sequence[tuple[str, Pixel]]) -> _Point | str:
-    """The point of the marks, without the one that contradicts all others; or why there is none."""
+    """Triangulate the marks, without one that contradicts all others; or the reason for failing."""
     point = _meet(component, pixels)
     if isinstance(point, _Point) or len(pixels) < 4:
-        return point  # of three marks no majority tells which is wrong
+        return point  # three marks have no majority to find the wrong one
     rest = {p: _meet(component, [q for q in pixels if q is not p]) for p in pixels}
     good = {p: found for p, found in rest.items() if isinstance(found, _Point)}
     if not good:
@@ -159,20 +159,20 @@ def _meet(component: Reconstruction, pixels: Sequence[tuple[str, Pixel]]) -> _Po
         image = images[photo]
         camera = component.camera_of(image)
         if not (0 <= pixel[0] <= camera.width and 0 <= pixel[1] <= camera.height):
-            return f"lies outside {photo}"
+            return f"is outside {photo}"
         ray = rays_of(camera, np.array([pixel]))[0] @ image.cam_from_world[:, :3]
         directions.append(ray / np.linalg.norm(ray))
         centers.append(image.center_in_world)
         focals.append(camera.params[0])
     c, d, f = np.array(centers), np.array(directions), np.array(focals)
     if np.degrees(np.arccos(np.clip((d @ d.T).min(), -1, 1))) < _MIN_ANGLE_DEG:
-        return "is seen from one direction only: mark it in photos from places further apart"
+        return "is seen from one direction only: mark it in photos taken further apart"
     across = np.eye(3) - np.einsum("ni,nj->nij", d, d)
     point = np.linalg.solve(across.sum(0), np.einsum("nij,nj->i", across, c))
     offset = point - c
     distance = np.einsum("ni,ni->n", offset, d)
     if (distance <= 0).any():
-        return "is not one point, by its marks it lies behind a camera: check them"
+        return "is not one point, by its marks it is behind a camera: check them"
     miss_px = np.linalg.norm(np.einsum("nij,nj->ni", across, offset), axis=1) / distance * f
     if miss_px.max() > _MAX_MISS_PX:
         worst = pixels[int(np.argmax(miss_px))][0]

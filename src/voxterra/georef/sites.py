@@ -1,4 +1,4 @@
-"""Which components share one world: those near enough for one map."""
+"""Find components too far from the others for one map."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from voxterra.georef.observations import has_position
 def far_components(
     components: Sequence[Reconstruction], photos: dict[str, Photo]
 ) -> dict[int, float]:
-    """Components too far from the world of most photos, and their distance from it [m].
+    """Components too far from the site of most photos, and their distance from it [m].
 
-    Components that lie within `core.apart.REACH_M` of each other by the median of their photos'
-    positions, directly or by way of others, share a world. Those without positions count as near.
+    Components within `core.sites.REACH_M` of each other by the median of their photos' positions,
+    directly or through others, share a world. Those without positions count as near.
     """
     centers = {i: c for i, component in enumerate(components) if (c := _center(component, photos))}
     if len(centers) < 2:
@@ -36,6 +36,6 @@ def _center(component: Reconstruction, photos: dict[str, Photo]) -> tuple[float,
     gps = [photo.gps for photo in found if photo.gps is not None and has_position(photo)]
     if not gps:
         return None
-    # Relative to the first, so that a median across the antimeridian is one.
+    # Relative to the first, so that a median across the antimeridian is right.
     lon = gps[0].lon + np.median([(g.lon - gps[0].lon + 180) % 360 - 180 for g in gps])
     return float(lon), float(np.median([g.lat for g in gps]))

@@ -1,4 +1,4 @@
-"""Which way is up when nothing measured it: what people and gimbals do with cameras."""
+"""Estimate up without measurements, from how people and gimbals hold cameras."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _ROLL_SIGMA, _PITCH_SIGMA, _BEST_SIGMA = np.radians(3.0), np.radians(10.0), np.r
 
 
 def up_in_model(displayed_from_model: Float, centers: Float) -> Upright:
-    """What is most likely up, from how the cameras are held.
+    """Most likely up, from how the cameras are held.
 
-    People and gimbals keep the horizon level, so the cameras' x axes lie in the horizontal plane.
-    Where the headings differ that fixes up. Where all cameras look the same way it leaves a turn
-    about their common x axis, and up is the top of the photos - unless the camera centres spread
-    along that direction, which walking does not do and a strip of nadir photos does: then up is
-    against the viewing direction, at the normal of the plane of the centres.
+    People and gimbals keep the horizon level, so the cameras' x axes are in the horizontal plane.
+    Where the headings differ that determines up. Where all cameras look the same way it leaves a
+    rotation about their common x axis, and up is the top of the photos - unless the camera centres
+    spread along that direction, as in a strip of nadir photos but not when walking: then up is
+    against the viewing direction, along the normal of the plane of the centres.
 
     Args:
         displayed_from_model: (N, 3, 3) rotations into the axes of the photos as displayed.

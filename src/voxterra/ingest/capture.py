@@ -1,7 +1,7 @@
-"""How photos were taken, from GPS, attitude and lens alone: spacing, overlap, pixel on the ground.
+"""Estimate spacing, overlap and ground sample distance from GPS, attitude and lens alone.
 
-Before anything is computed, so the ground is taken for level. What is known of the flight height
-is what the drone recorded over its take-off, or what the user says.
+Nothing is reconstructed yet, so the ground is assumed to be level. The flight height is the one
+the drone recorded above its take-off, or the one the user gives.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LEAST_FORWARD, LEAST_SIDE = 0.6, 0.4
 
 @dataclass(frozen=True)
 class Capture:
-    """What can be told of a photo set before it is reconstructed; None where it is not known.
+    """What is known of a photo set before it is reconstructed; None where unknown.
 
     Attributes:
         spacing_m: median distance from a photo to the next one taken.
         extent_m: west to east and south to north, of the positions.
         places: how many places there are that lie too far from each other for one map.
         height_m: median height above the ground.
-        height_from: what that stands on.
+        height_from: the source of that height.
         gsd_m: median size of a pixel on the ground.
         footprint_m: width and height on the ground of a photo that looks straight down.
         forward_overlap: median share of a photo that the next one taken shows too.
@@ -60,11 +60,11 @@ class Capture:
 
 
 def capture_of(photos: Sequence[Photo], above_ground_m: float | None = None) -> Capture:
-    """What positions, attitudes and lenses tell.
+    """Estimate the capture from positions, attitudes and lenses.
 
     Args:
         photos: in any order.
-        above_ground_m: flight height where the user knows it better than the metadata.
+        above_ground_m: flight height given by the user; it overrides the metadata.
     """
     ordered = sorted(photos, key=lambda p: (p.captured_at or "", p.id))
     located = [p for p in ordered if p.gps is not None]
@@ -211,7 +211,7 @@ def _overlaps(shapes: dict[int, Float], xy: Float) -> tuple[float | None, float 
 
 
 def _shared(a: Float, b: Float) -> float:
-    """Share of the convex area `a` that `b` covers as well."""
+    """Share of the convex polygon `a` that `b` covers."""
     import cv2
 
     origin = a.mean(axis=0)  # near 0, since OpenCV computes in float32
@@ -246,21 +246,21 @@ def _photos_per_place(shapes: list[Float], xy: Float) -> float | None:
 
 
 def _advice(forward: float | None, side: float | None) -> tuple[str, ...]:
-    told = []
+    advice = []
     if forward is not None and forward < LEAST_FORWARD:
-        told.append(
-            f"photos one after the other share {_below(forward, LEAST_FORWARD)} of what they show: "
-            f"take them closer together, so that they share {LEAST_FORWARD:.0%} or more"
+        advice.append(
+            f"forward overlap is {_below(forward, LEAST_FORWARD)}: take photos closer together, "
+            f"for {LEAST_FORWARD:.0%} or more"
         )
     if side is not None and side < LEAST_SIDE:
-        told.append(
-            f"flight lines share {_below(side, LEAST_SIDE)} of what they show: fly them closer "
-            f"together, so that they share {LEAST_SIDE:.0%} or more"
+        advice.append(
+            f"sidelap is {_below(side, LEAST_SIDE)}: fly lines closer together, for "
+            f"{LEAST_SIDE:.0%} or more"
         )
-    return tuple(told)
+    return tuple(advice)
 
 
 def _below(share: float, least: float) -> str:
-    """A share in whole percent, or so exactly that it does not read as the least one itself."""
+    """A share in whole percent, or with a decimal where it would read like the limit itself."""
     whole = f"{share:.0%}"
     return whole if whole != f"{least:.0%}" else f"{share:.1%}"

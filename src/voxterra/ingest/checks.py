@@ -1,4 +1,4 @@
-"""What a photographer should know about the photos, one by one and as a set."""
+"""Warn about photos, one by one and as a set: blur, exposure, size, GPS positions, cameras."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from voxterra.core.geo import GeoFrame
 from voxterra.core.photos import Photo, PhotoSet
+from voxterra.core.wording import distance
 from voxterra.errors import TooFewPhotosError
-from voxterra.ingest.astray import positions_astray
 
-# Sharpness varies with what a photo shows, so only a fraction of the usual value tells of blur.
+# Sharpness varies with the subject, so only a small fraction of the usual value means blur.
 _BLUR_FRACTION, _COMPARE_FROM = 0.3, 4
 _DARK, _BRIGHT = 0.08, 0.93
-# A bright sky or background is white in all photos; only what the others have not tells of a fault.
+# A bright sky or background is white in all photos; only more white than usual is a fault.
 _DARKER, _BLOWN, _MORE_BLOWN = 0.4, 0.3, 3.0
 _SMALL_PX, _SMALLER = 480, 0.3
 # Root mean square difference of 24 x 24 thumbnails [grey levels]: below it photos look the same.
 _SAME_RMS = 1.5
 _CHUNK = 512
+# Outliers are searched for from this many photos with GPS on.
+_LEAST_LOCATED = 4
+# A GPS position is an outlier when the nearest other photo is this many times farther than usual,
+# and at least this far.
+_STRAY_TIMES, _STRAY_M = 20.0, 100.0
+_HEIGHT_NEIGHBOURS, _HEIGHT_AROUND_M = 8, 500.0
+_HEIGHT_TIMES, _HEIGHT_M = 10.0, 30.0
+_EARTH_M = 6_371_000.0
 
 
 def require_enough(photos: PhotoSet, minimum: int = 2) -> None:
-    """Check that there are photos enough to reconstruct from.
+    """Check that there are enough photos to reconstruct from.
 
     Raises:
         TooFewPhotosError: fewer than `minimum`.
@@ -46,14 +55,14 @@ def require_enough(photos: PhotoSet, minimum: int = 2) -> None:
 
 
 def with_warnings(photos: Sequence[Photo]) -> tuple[Photo, ...]:
-    """The photos with the warnings that come from comparing each with the others."""
+    """Add the warnings that come from comparing each photo with the others."""
     usual: dict[str, _Usual] = {}
     counts = Counter(photo.camera_key for photo in photos)
     for key, count in counts.items():
         if count >= _COMPARE_FROM:
             usual[key] = _usual([p for p in photos if p.camera_key == key])
     any_gps = any(photo.gps for photo in photos)
-    astray = positions_astray(photos)
+    outliers = gps_outliers(photos)
     most = float(np.median([p.width * p.height for p in photos])) if photos else 0.0
     return tuple(
         replace(
@@ -63,7 +72,7 @@ def with_warnings(photos: Sequence[Photo]) -> tuple[Photo, ...]:
                 *_of_picture(photo, usual.get(photo.camera_key, _NOTHING)),
                 *_of_size(photo, most),
                 *_of_position(photo, any_gps),
-                *astray.get(photo.id, ()),
+                *outliers.get(photo.id, ()),
             ),
         )
         for photo in photos
@@ -105,7 +114,7 @@ def _of_picture(photo: Photo, usual: _Usual) -> list[str]:
 
 
 def _of_size(photo: Photo, usual: float) -> list[str]:
-    """Copies out of messengers and previews are small."""
+    """Copies from messengers and previews are small."""
     pixels = photo.width * photo.height
     if max(photo.width, photo.height) < _SMALL_PX:
         return [f"small: {photo.width} x {photo.height} pixels show little"]
@@ -122,8 +131,76 @@ def _of_position(photo: Photo, any_gps: bool) -> list[str]:
     return warnings
 
 
+def gps_outliers(photos: Sequence[Photo]) -> dict[str, tuple[str, ...]]:
+    """Warnings by photo id about GPS positions and heights far from those of all other photos.
+
+    Causes are a receiver without a fix, or a wrong table row. Two groups of photos far from each
+    other are fine: no photo in them is alone.
+
+    Args:
+        photos: in any order; those without GPS are skipped.
+    """
+    from scipy.spatial import cKDTree
+
+    located = [photo for photo in photos if photo.gps is not None]
+    if len(located) < _LEAST_LOCATED:
+        return {}
+    lonlat = np.array([[p.gps.lon, p.gps.lat, 0.0] for p in located if p.gps])
+    middle = np.median(lonlat, axis=0)
+    # Distances through ECEF are chords: right for neighbours, finite for antipodes.
+    world = GeoFrame("geo", float(middle[0]), float(middle[1])).from_lonlat(lonlat)
+    nearest = cKDTree(world).query(world, k=2)[0][:, 1]
+    limit = max(_STRAY_TIMES * float(np.median(nearest)), _STRAY_M)
+    found = {
+        photo.id: [
+            f"its GPS position is {distance(_along_ground(far))} from that of any other photo; "
+            "correct it if it is wrong"
+        ]
+        for photo, far in zip(located, nearest)
+        if far > limit
+    }
+    for name, text in _height_outliers(located, world):
+        found.setdefault(name, []).append(text)
+    return {name: tuple(texts) for name, texts in found.items()}
+
+
+def _height_outliers(located: Sequence[Photo], world: np.ndarray) -> list[tuple[str, str]]:
+    """Recorded heights that differ from those of the photos around."""
+    from scipy.spatial import cKDTree
+
+    rows = [i for i, p in enumerate(located) if p.gps and p.gps.height_m is not None]
+    if len(rows) < _LEAST_LOCATED:
+        return []
+    heights = np.array([p.gps.height_m for i in rows if (p := located[i]).gps], float)
+    apart, near = cKDTree(world[rows]).query(world[rows], k=min(_HEIGHT_NEIGHBOURS + 1, len(rows)))
+    around = np.where(apart[:, 1:] < _HEIGHT_AROUND_M, heights[near[:, 1:]], np.nan)
+    compared = np.isfinite(around).sum(axis=1) >= _LEAST_LOCATED - 1
+    if not compared.any():
+        return []
+    off = heights[compared] - np.nanmedian(around[compared], axis=1)
+    limit = max(_HEIGHT_TIMES * float(np.median(np.abs(off))), _HEIGHT_M)
+    return [
+        (
+            located[row].id,
+            f"its recorded height is {abs(d):.0f} m {_side(d)} the photos "
+            "around it; correct it if it is wrong",
+        )
+        for row, d in zip(np.array(rows)[compared], off)
+        if abs(d) > limit
+    ]
+
+
+def _along_ground(chord_m: float) -> float:
+    """Distance along a sphere of the Earth's size, to check on a map."""
+    return 2 * _EARTH_M * float(np.arcsin(min(chord_m / (2 * _EARTH_M), 1.0)))
+
+
+def _side(difference: float) -> str:
+    return "above" if difference > 0 else "below"
+
+
 def set_warnings(photos: Sequence[Photo], thumbnails: NDArray[np.float32]) -> list[str]:
-    """What holds for the set: positions, cameras, photos that look the same.
+    """Warnings about the whole set: positions, cameras, photos that look the same.
 
     Args:
         photos: in any order.
@@ -136,31 +213,31 @@ def _about_gps(photos: Sequence[Photo]) -> list[str]:
     positions = [photo.gps for photo in photos if photo.gps]
     if not positions:
         return [
-            "no photo has a GPS position: the model will have no place on the map, and a scale "
-            "only by a known length (--scale-bar); positions in meta.csv would give both"
+            "no photo has a GPS position: the model will not be georeferenced, and has a scale "
+            "only from a known length (--scale-bar); positions in meta.csv would give both"
         ]
     warnings = []
     if len(positions) < len(photos):
         missing = len(photos) - len(positions)
         warnings.append(
-            f"{missing} of {len(photos)} photos have no GPS position; they are placed by what they "
-            "share with the others"
+            f"{missing} of {len(photos)} photos have no GPS position; they are placed by their "
+            "overlap with the others"
         )
     if len(positions) > 2 and len({(gps.lon, gps.lat) for gps in positions}) == 1:
         warnings.append(
             "all photos have the same GPS position: the receiver was frozen or off; give the right "
-            "ones in meta.csv, or the model has no scale and no place on the map"
+            "ones in meta.csv, or the model has no scale and is not georeferenced"
         )
     references = {gps.height_reference for gps in positions if gps.height_m is not None}
     if not references:
         warnings.append(
-            "GPS positions have no heights: give them in meta.csv (alt), or the model lies at "
+            "GPS positions have no heights: give them in meta.csv (alt), or the model is placed at "
             "height 0"
         )
     if len(references) > 1:
         warnings.append(
-            "some heights count from sea level, some from the ellipsoid, as their metadata says; "
-            "check, and set --gps-heights if that is wrong"
+            "according to their metadata, some heights are above sea level and some above the "
+            "ellipsoid; set --gps-heights if that is wrong"
         )
     return warnings
 
@@ -175,16 +252,15 @@ def _about_cameras(photos: Sequence[Photo]) -> list[str]:
     for model, focal in _zoomed(photos):
         warnings.append(
             f"{model} took photos with focal lengths from {min(focal):g} to {max(focal):g} mm: "
-            "each is calibrated by itself; do not zoom during a survey"
+            "each is calibrated separately; do not zoom during a survey"
         )
     around = [p.id for p in photos if p.width == 2 * p.height and p.focal_px is None]
     if around:
         photos_are = "1 photo is" if len(around) == 1 else f"{len(around)} photos are"
         warnings.append(
             f"{photos_are} twice as wide as high, without a focal length in the metadata "
-            f"({around[0]} first): of panoramas a run makes nothing that is right, since it takes "
-            "photos for what one lens sees; find their cameras with COLMAP (EQUIRECTANGULAR), and "
-            "use voxterra train"
+            f"(first: {around[0]}): a run cannot reconstruct panoramas, since it expects photos of "
+            "one lens; find their cameras with COLMAP (EQUIRECTANGULAR), and use voxterra train"
         )
     unknown = sum(photo.focal_px is None for photo in photos)
     if unknown:
@@ -203,15 +279,15 @@ def _zoomed(photos: Sequence[Photo]) -> list[tuple[str, set[float]]]:
 
 
 def _near_duplicates(photos: Sequence[Photo], thumbnails: NDArray[np.float32]) -> list[str]:
-    """Pairs of photos whose thumbnails hardly differ: resaved copies, or a camera that stood."""
+    """Find pairs of photos with nearly equal thumbnails: resaved copies, or a still camera."""
     pairs: list[tuple[int, int]] = []
-    # Centred, or the squares cancel so badly that float32 cannot tell equal from similar.
+    # Centred, or cancellation of the squares hides the difference between equal and similar.
     values = thumbnails.astype(np.float64) - 128.0
     squares = (values**2).sum(axis=1)
     for start in range(0, len(values), _CHUNK):
         rows = values[start : start + _CHUNK]
-        distance = squares[start : start + _CHUNK, None] + squares[None] - 2.0 * rows @ values.T
-        close = np.argwhere(distance < _SAME_RMS**2 * values.shape[1])
+        squared = squares[start : start + _CHUNK, None] + squares[None] - 2.0 * rows @ values.T
+        close = np.argwhere(squared < _SAME_RMS**2 * values.shape[1])
         pairs += [(start + int(i), int(j)) for i, j in close if start + i < j]
     pairs = [(i, j) for i, j in pairs if _same_size(photos[i], photos[j])]
     if not pairs:

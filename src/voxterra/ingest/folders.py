@@ -33,7 +33,7 @@ class Sources:
         meta_csv: table with positions, or None.
         masks: folder of masks, or None.
         unread: tables and folders of masks that several folders have for themselves.
-        picked: photos were named one by one, so that table and masks may know of others too.
+        picked: photos were named one by one, so table and masks may be for others too.
         notes: what a user should know.
     """
 

@@ -28,12 +28,10 @@ from voxterra.ingest.checks import require_enough, set_warnings, with_warnings
 from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.focal import camera_key, exposure_ev, focal_px
 from voxterra.ingest.folders import Sources
-from voxterra.ingest.masks import with_masks
-from voxterra.ingest.matching import match_rows
+from voxterra.ingest.matching import match_rows, with_masks
 from voxterra.ingest.measure import Measurement, measure
-from voxterra.ingest.only import only_listed
 from voxterra.ingest.placing import place, table_against_photos
-from voxterra.ingest.sources import find_sources
+from voxterra.ingest.sources import find_sources, only_listed
 from voxterra.io.bands import band_file, read_bands
 from voxterra.io.exif import Exif, read_exif
 from voxterra.io.files.disk import cannot_read
@@ -65,7 +63,7 @@ def ingest_photos(
         source: folder, .zip, photo, or several photos and folders.
         config: see `IngestConfig`; None for the defaults.
         work_dir: zip archives are unpacked into its folder `unpacked`.
-        sha256: of files, as far as it is known already; these are not read for it again.
+        sha256: known hashes by file; these files are not hashed again.
         progress: called per photo; may raise `Cancelled`.
 
     Returns:
@@ -117,7 +115,7 @@ def _name(file: RejectedFile) -> str:
 
 @dataclass(frozen=True)
 class _Read:
-    """Everything that comes from one file."""
+    """What was read from one file."""
 
     id: str
     path: Path
@@ -202,7 +200,7 @@ def _without_copies(read: Sequence[_Read]) -> tuple[list[_Read], list[RejectedFi
 
 
 def _stretched(read: Sequence[_Read]) -> tuple[list[_Read], list[str]]:
-    """Photos of other numbers than 8 bits with the stretch of their set, and notes about these."""
+    """Give photos of more than 8 bits the stretch of their set; also return notes about it."""
     keys = [camera_key(r.exif, r.width, r.height) for r in read]
     stretches, notes = set_stretches([r.of_bands for r in read], keys)
     out = [
@@ -228,8 +226,8 @@ def _table(sources: Sources, ids: Sequence[str]) -> tuple[dict[str, MetaRow], li
     if len(matched) < len(ids):
         missing = [i for i in ids if i not in matched]
         notes.append(
-            f"{name} has no row for {len(missing)} photos, such as {missing[0]}; of these, what "
-            "they record themselves is used"
+            f"{name} has no row for {len(missing)} photos, such as {missing[0]}; their own "
+            "metadata is used"
         )
     return matched, notes
 

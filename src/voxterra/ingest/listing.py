@@ -81,13 +81,13 @@ def entries_under(root: Path, *, skip: str) -> Iterator[Path]:
 
 
 def why_no_file(path: Path) -> str | None:
-    """Why what has a file's name is none: a link that leads nowhere, a pipe; None for files."""
+    """Reason why a path is not a regular file (broken link, pipe), or None if it is one."""
     try:
         mode = path.stat().st_mode
     except OSError:
         if os.path.islink(path):
             return "a symbolic link that leads nowhere"
-        return "not to be read: check its permissions"
+        return "not readable: check its permissions"
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return None
     return "a pipe or a device, not a file"
@@ -105,5 +105,5 @@ def why_unusable_name(name: str) -> str | None:
 
 
 def why_not_read(path: Path) -> str | None:
-    """Reason why a file that somebody may have meant as a photo is none; None for other files."""
+    """Reason why a file that may be meant as a photo cannot be read as one; None for others."""
     return _REASONS.get(path.suffix.lower())

@@ -1,20 +1,24 @@
-"""Which table row and which mask belong to which photo."""
+"""Match rows of the table and mask files with the photos they belong to."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from voxterra.core.photos import Photo, RejectedFile
+from voxterra.errors import InputError
 from voxterra.ingest.listing import files_under
+from voxterra.io.images import open_image, same_shape
 from voxterra.io.meta_csv import MetaRow
 
 MASK_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def _key(name: str) -> str:
-    """File names compare without case and whatever way their accents are composed."""
+    """Key that ignores case and how accents are composed."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -81,3 +85,50 @@ def match_masks(folder: Path, ids: Sequence[str]) -> tuple[dict[str, Path], list
                 matched[photo] = by_key[key][1]
                 break
     return matched, sorted(set(files) - used)
+
+
+def with_masks(
+    photos: Sequence[Photo], folder: Path | None, *, picked: bool = False
+) -> tuple[list[Photo], list[RejectedFile], list[str]]:
+    """Attach masks to photos; also return unusable mask files and warnings for the set.
+
+    Args:
+        photos: without masks yet.
+        folder: folder of masks, or None.
+        picked: the photos are a selection, so masks of other photos need no warning.
+    """
+    if folder is None:
+        return list(photos), [], []
+    masks, unused = match_masks(folder, [photo.id for photo in photos])
+    rejected: list[RejectedFile] = []
+    out = []
+    for photo in photos:
+        mask = masks.get(photo.id)
+        if mask is not None and (why := _why_not_mask(mask, photo)):
+            rejected.append(RejectedFile(f"{folder.name}/{mask.name}", why))
+            photo = replace(photo, warnings=(*photo.warnings, f"its mask is not used: {why}"))
+            mask = None
+        out.append(replace(photo, mask_path=mask))
+    warnings = []
+    if unused and not picked:
+        rest = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
+        warnings.append(
+            f"masks that belong to no photo: {unused[0]}{rest}; name the mask of a/b.jpg "
+            "a/b.jpg.png or a/b.png"
+        )
+    if masks and len(masks) < len(photos):
+        warnings.append(
+            f"{len(photos) - len(masks)} of {len(photos)} photos have no mask; all of them is used"
+        )
+    return out, rejected, warnings
+
+
+def _why_not_mask(mask: Path, photo: Photo) -> str | None:
+    try:
+        with open_image(mask) as image:
+            size = image.size
+    except InputError as error:
+        return error.what
+    if same_shape(size, (photo.width, photo.height)):
+        return None
+    return f"it is {size[0]} x {size[1]} pixels, the photo {photo.width} x {photo.height}"

@@ -75,7 +75,7 @@ def table_against_photos(
     """A warning when the table puts photos far from where they themselves say that they were.
 
     Args:
-        read: photo ids, and what their files say.
+        read: photo ids, and the metadata of their files.
         rows: rows of the table by photo id.
     """
     named = []

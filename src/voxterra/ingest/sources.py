@@ -1,4 +1,4 @@
-"""Where the photos are: a folder, a zip archive, or a list of files."""
+"""Find the photos: in a folder, a zip archive or a list of files; all of them or a selection."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from pathlib import Path
 
 from voxterra.core.photos import RejectedFile
 from voxterra.core.progress import Progress
-from voxterra.errors import InputError, NoPhotosError, UsageError
+from voxterra.core.wording import nearest
+from voxterra.errors import FormatError, InputError, NoPhotosError, UsageError
 from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.folders import Sources, from_folder, from_paths
 from voxterra.ingest.listing import files_under, why_no_file, why_not_read
 from voxterra.ingest.matching import MASK_SUFFIXES
 from voxterra.io.archive import extract_zip
+from voxterra.io.files.disk import cannot_read
 from voxterra.io.images import PHOTO_SUFFIXES
 
 _UNPACKED = PHOTO_SUFFIXES | {".csv"}
+_EXPECTED_LIST = "Give a text file with one photo a line, named as metadata.json names it."
 
 
 def find_sources(
@@ -52,10 +55,46 @@ def find_sources(
     )
 
 
-def files_read(source: Sequence[Path]) -> tuple[Path, ...]:
-    """Every file whose content matters for the photos of a source: photos, table, masks; or a zip.
+def only_listed(sources: Sources, listing: Path) -> Sources:
+    """Keep only the photos that a text file names, one id a line.
 
-    This is what `find_sources` finds, before anything is unpacked or opened.
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is not text, names no photo, or names a missing photo.
+    """
+    wanted = _listed_names(listing)
+    by_id = {path.relative_to(sources.root).as_posix(): path for path in sources.photos}
+    missing = [name for name in wanted if name not in by_id]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise FormatError(
+            f"The list names photos that do not exist: {missing[0]}{more}"
+            f"{nearest(missing[0], by_id)}",
+            where=str(listing),
+            next_step=_EXPECTED_LIST,
+        )
+    return replace(sources, photos=tuple(by_id[name] for name in sorted(set(wanted))), picked=True)
+
+
+def _listed_names(listing: Path) -> Sequence[str]:
+    try:
+        text = listing.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise cannot_read(error, listing) from error
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            "The list is not UTF-8 text.", where=str(listing), next_step=_EXPECTED_LIST
+        ) from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise FormatError("The list names no photo.", where=str(listing), next_step=_EXPECTED_LIST)
+    return names
+
+
+def files_read(source: Sequence[Path]) -> tuple[Path, ...]:
+    """List the files that a source's photos depend on: photos, table, masks; or the zip.
+
+    The same as `find_sources` finds, before anything is unpacked or opened.
 
     Raises:
         NoPhotosError: the source does not exist.
@@ -79,9 +118,9 @@ def _is_one_zip(paths: Sequence[Path]) -> bool:
     zips = [path for path in paths if path.suffix.lower() == ".zip" and not path.is_dir()]
     if zips and len(paths) > 1:
         raise UsageError(
-            "One zip at a time, and nothing beside it.",
+            "A zip must be the only input.",
             where=str(zips[-1]),
-            next_step="Unpack it into a folder and give the folders, or run each by itself.",
+            next_step="Unpack it and give folders, or run each input separately.",
         )
     return bool(zips)
 
@@ -110,7 +149,7 @@ def _masks(found: Sources, config: IngestConfig) -> Path | None:
     masks = _existing(config.masks)
     if not masks.is_dir():
         raise UsageError(
-            "Masks are given as a folder.",
+            "Masks must be a folder.",
             where=f"--ingest.masks {config.masks}",
             next_step="Give the folder that holds the mask files.",
         )
@@ -118,7 +157,7 @@ def _masks(found: Sources, config: IngestConfig) -> Path | None:
 
 
 def _existing(path: Path, kind: type[InputError] = InputError) -> Path:
-    """The absolute path, or an error of a `kind` that names what is there with a similar name."""
+    """Return the absolute path, or raise a `kind` of error that suggests similar names."""
     try:
         if path.exists():
             return Path(os.path.abspath(path))
@@ -132,7 +171,7 @@ def _existing(path: Path, kind: type[InputError] = InputError) -> Path:
         raise kind(
             f"The path cannot be used: it is {why}.",
             where=str(path),
-            next_step="Put back what it leads to, or give the folder of the photos itself.",
+            next_step="Restore its target, or give the folder of the photos itself.",
         )
     folder = next((p for p in path.absolute().parents if p.is_dir()), Path(path.anchor or "."))
     missing = path.absolute().relative_to(folder).parts[0]

@@ -1,4 +1,4 @@
-"""Zip archives of photos, unpacked so that a hostile archive can neither escape nor flood.
+"""Unpack zip archives of photos safely: nothing outside the folder, nothing beyond the size limit.
 
 Only files that ingest can use are written. Nothing is trusted: not the names, not the sizes that
 the archive states.
@@ -118,7 +118,7 @@ def _bad(archive: Path, why: str, next_step: str = _PACK_AGAIN) -> FormatError:
 
 
 def _hostile(archive: Path, why: str) -> FormatError:
-    """Of an archive that no program packs by accident: nobody should unpack it by hand."""
+    """The error for an archive that must be malicious: do not unpack it by hand."""
     return _bad(archive, why, _DO_NOT_TRUST)
 
 
@@ -160,7 +160,7 @@ def _select(
 
 
 def _safe_path(name: str, archive: Path) -> PurePosixPath:
-    """The entry's path inside the folder; names that lead anywhere else are an attack."""
+    """The entry's path inside the folder; names that lead elsewhere are an attack."""
     path = PurePosixPath(name.replace("\\", "/"))
     drive = len(name) > 1 and name[1] == ":"
     if path.is_absolute() or drive or ".." in path.parts or "\0" in name:
@@ -210,7 +210,7 @@ def _unpack(
 
 
 def _copy(packed: IO[bytes], out: IO[bytes], limit: int, archive: Path) -> int:
-    """Copy at most `limit` bytes: the sizes in an archive's directory may be lies."""
+    """Copy at most `limit` bytes: sizes in an archive's directory may be wrong."""
     written = 0
     while chunk := packed.read(_CHUNK):
         written += len(chunk)

@@ -1,4 +1,4 @@
-"""Meshes and clouds as they pass from stage to stage: `.npz` files, exact and quick to read."""
+"""Meshes and clouds between stages: `.npz` files, exact and quick to read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_mesh(mesh: TriMesh, path: Path) -> None:
 
 
 def read_mesh(path: Path) -> TriMesh:
-    """Read what `write_mesh` wrote.
+    """Read a mesh of `write_mesh`.
 
     Raises:
         FormatError: not such a file.
@@ -48,7 +48,7 @@ def write_cloud(cloud: PointCloud, path: Path) -> None:
 
 
 def read_cloud(path: Path) -> PointCloud:
-    """Read what `write_cloud` wrote.
+    """Read a cloud of `write_cloud`.
 
     Raises:
         FormatError: not such a file.

@@ -1,4 +1,4 @@
-"""Photos as bands: any number of them, any depth of bits, nothing reduced on the way.
+"""Read photos as bands: any number, any bit depth, nothing reduced.
 
 TIFF (8 to 16 bits, packed 10, 12 and 14 bits, 32 bits, floating point; in one page or one page a
 band; RGB, and bands of any kind), PNG of 16 bits, and DNG whose pixels the TIFF reader knows. JPEG,
@@ -45,7 +45,7 @@ _MAX_BANDS, _MAX_PAGES = 64, 256
 
 @dataclass(frozen=True)
 class BandFile:
-    """What the header of a file of bands says.
+    """Header of a file of bands.
 
     Attributes:
         width, height: [px].
@@ -54,7 +54,7 @@ class BandFile:
         driver: GDAL's name of the format.
         samples: numbers that a pixel of a page has, alpha included.
         xmp: its XMP packet; None without one.
-        offsets: where the pages with its bands stand in a TIFF.
+        offsets: of the pages with its bands in a TIFF.
     """
 
     width: int
@@ -71,7 +71,7 @@ class BandFile:
 
 
 def band_file(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> BandFile | None:
-    """What a file of bands says of itself; None for a photo of 8 bit grey or RGB.
+    """Read the header of a file of bands; None for a photo of 8 bit grey or RGB.
 
     Raises:
         FormatError: damaged, or too large.
@@ -123,7 +123,7 @@ def _decode(path: Path, header: BandFile) -> tuple[NDArray[Any], list[str]]:
 
     places = [f"GTIFF_DIR:off:{offset}:{path}" for offset in header.offsets] or [str(path)]
     pages, described, size = [], [], (header.width, header.height, header.samples)
-    # No look at files beside it, and no `.aux.xml`: a photo is what it holds itself.
+    # Ignore files beside it, such as `.aux.xml`: only the file itself counts.
     options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
     try:
         with rasterio.Env(**options):
@@ -167,7 +167,7 @@ def _png_header(path: Path, color_type: int) -> BandFile:
 
 
 def _tiff_header(file: IO[bytes]) -> BandFile | None:
-    """None for what is 8 bit grey or colour, or of a kind that only photos of 8 bits have."""
+    """Header of a TIFF of bands; None for 8 bit grey or colour, or kinds only 8 bit photos have."""
     pages = list(_pages(file))
     whole = [page for page in pages if not page.tags.get(_SUBFILE, 0) & _REDUCED_OR_MASK]
     first = (whole or pages)[0]
@@ -210,7 +210,7 @@ class _Page:
 
 
 def _pages(file: IO[bytes]) -> Iterator[_Page]:
-    """The directories of a TIFF, and those that the first ones name as their sub-directories."""
+    """The directories of a TIFF, and their sub-directories."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(16)
@@ -243,7 +243,7 @@ def _numbers(tags: dict[int, Any], code: int, otherwise: float) -> tuple[float, 
 
 
 def _black_level(tags: dict[int, Any], count: int) -> tuple[float, ...]:
-    """One a band; the cells of a pattern (BlackLevelRepeatDim) are averaged."""
+    """One value a band; the cells of a pattern (BlackLevelRepeatDim) are averaged."""
     found = _numbers(tags, _BLACK, 0.0)
     if len(found) == count:
         return found
@@ -265,7 +265,7 @@ def _exif(file: IO[bytes], page: _Page) -> Exif:
 def _named(
     xmp: bytes | None, count: int, is_rgb: bool
 ) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
-    """Names and wavelengths of bands, as XMP of drone cameras has them (Pix4D's Camera tags)."""
+    """Names and wavelengths of bands from the XMP of drone cameras (Pix4D's Camera tags)."""
     usual = RGB if is_rgb else ("gray",) if count == 1 else ()
     names = (*usual, *(f"band {k + 1}" for k in range(len(usual), count)))
     given, waves = _camera_tags(xmp, "BandName"), _camera_tags(xmp, "CentralWavelength")

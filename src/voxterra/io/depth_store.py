@@ -102,22 +102,22 @@ class DepthStore:
 
 
 def color_path(folder: Path, index: int) -> Path:
-    """Where the undistorted photo of view `index` lies."""
+    """Path of the undistorted photo of view `index`."""
     return folder / "color" / f"{index:04d}.jpg"
 
 
 def bands_path(folder: Path, index: int) -> Path:
-    """Where the undistorted bands of view `index` lie, if its photo has more than 8 bit RGB."""
+    """Path of the undistorted bands of view `index`, if its photo has more than 8 bit RGB."""
     return folder / "bands" / f"{index:04d}.npz"
 
 
 def mask_path(folder: Path, index: int) -> Path:
-    """Where the undistorted mask of view `index` lies, if the photo has one."""
+    """Path of the undistorted mask of view `index`, if the photo has one."""
     return folder / "mask" / f"{index:04d}.png"
 
 
 def depth_path(folder: Path, index: int) -> Path:
-    """Where the depth map of view `index` lies."""
+    """Path of the depth map of view `index`."""
     return folder / "depth" / f"{index:04d}.npz"
 
 
@@ -191,7 +191,7 @@ def write_bands(bands: Bands, path: Path) -> None:
 
 
 def write_image(pixels: NDArray[np.uint8], path: Path) -> None:
-    """Write an image by its suffix, atomically; JPEG at a quality that stereo does not notice."""
+    """Write an image by its suffix, atomically; JPEG at a quality without effect on stereo."""
     options: dict[str, Any] = (
         {"quality": 96, "subsampling": 0} if path.suffix == ".jpg" else {"compress_level": 1}
     )

@@ -27,7 +27,7 @@ _UNIT_MM = {1: 25.4, 2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 
 @dataclass(frozen=True)
 class Exif:
-    """What EXIF says; None where it says nothing, or nothing credible.
+    """EXIF tags of a photo; None where missing or not credible.
 
     Attributes:
         lon, lat: [deg].
@@ -66,7 +66,7 @@ def read_exif(image: Image.Image) -> Exif:
 
 
 def read_exif_block(block_of: Callable[[], Image.Exif]) -> Exif:
-    """EXIF as Pillow has it, or its damage; see `read_exif`."""
+    """EXIF as read by Pillow, or an error; see `read_exif`."""
     try:
         block = block_of()
         main, sub, gps = dict(block), block.get_ifd(_EXIF_IFD), block.get_ifd(_GPS_IFD)

@@ -18,7 +18,7 @@ FORMAT = "voxterra georeference 1"
 
 
 def write_georeference(georeference: Georeference, path: Path) -> None:
-    """Write all of it but the components as JSON; the components are not part of the file."""
+    """Write frame and placements as JSON, without the components."""
     data = {
         "format": FORMAT,
         "frame": georeference.frame.to_dict(),
@@ -51,7 +51,7 @@ def read_georeference(path: Path, components: Sequence[Reconstruction]) -> Geore
 
 
 def read_placements(path: Path) -> Georeference:
-    """Read what `write_georeference` wrote: a georeference without its components.
+    """Read placements of `write_georeference`: a georeference without its components.
 
     Raises:
         FormatError: not such a file.

@@ -105,13 +105,13 @@ def read_raster(path: Path) -> tuple[NDArray[Any], Grid, str | None, float | Non
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the error below says it
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the error below reports it
             dataset = rasterio.open(path)
         with dataset:
             t = dataset.transform
             if t.is_identity:
                 raise FormatError(
-                    "The raster does not say where it lies.",
+                    "The raster has no position on the map.",
                     where=str(path),
                     next_step="Give a GeoTIFF with a geotransform, such as products/dsm.tif.",
                 )
@@ -128,7 +128,7 @@ def read_raster(path: Path) -> tuple[NDArray[Any], Grid, str | None, float | Non
         raise FormatError(
             f"This is not a readable raster: {error}.",
             where=str(path),
-            next_step="Give a GeoTIFF; gdalinfo FILE says what is wrong with it.",
+            next_step="Give a GeoTIFF; gdalinfo FILE shows what is wrong with it.",
         ) from error
 
 
@@ -168,7 +168,7 @@ def read_preview(path: Path, longest: int) -> tuple[NDArray[Any], Grid, float | 
 
 
 def _wkt(frame: GeoFrame, *, with_heights: bool) -> str | None:
-    # GeoTIFF has no unknown unit: whatever CRS it holds, readers take its lengths for metres.
+    # GeoTIFF has no unknown unit: readers take lengths as metres with any CRS.
     if not frame.scale_known:
         return None
     # GeoTIFF keys cannot hold a 3D projected CRS (GDAL moves it to a sidecar file): ellipsoidal
@@ -237,7 +237,7 @@ def _write(
 
 
 def _read_again(path: Path, bands: NDArray[Any] | None) -> None:
-    """Read a new file through: GDAL says nothing when the disk is full as it closes a file.
+    """Read a new file completely: GDAL reports no full disk when it closes a file.
 
     Args:
         path: of the file.
@@ -258,4 +258,4 @@ def _read_again(path: Path, bands: NDArray[Any] | None) -> None:
                 found = dataset.read(window=Window(0, top, dataset.width, rows))
                 wanted = None if level is not None or bands is None else bands[:, top : top + rows]
                 if wanted is not None and not np.array_equal(found, wanted):
-                    raise OSError("what is in it is not what was written")
+                    raise OSError("its content is not what was written")

@@ -1,4 +1,4 @@
-"""HEIC: opened through pi_heif, after a look at the file from a safe distance.
+"""HEIC: opened through pi_heif, after a safety check of the file.
 
 libheif's binding can crash the whole process on a damaged file (seen with pi_heif 1.4: a broken
 metadata block). So each file is first decoded in a process of its own; only what survives there is
@@ -42,7 +42,7 @@ def is_heic(path: Path) -> bool:
 
 
 def prepare_heic(path: Path) -> None:
-    """Make Pillow able to open a HEIC file, and make sure that this one does not crash it.
+    """Enable Pillow to open HEIC files, and check that this one does not crash it.
 
     Raises:
         FormatError: the file makes the decoder crash or hang.

@@ -1,7 +1,7 @@
 """Photos and masks: JPEG, PNG, TIFF (8 and 16 bit) and HEIC to NumPy arrays.
 
 Pixels come as stored in the file: EXIF orientation is never applied. (HEIC keeps its rotation in
-the image itself, not in EXIF; what the decoder gives counts as stored.)
+the image itself, not in EXIF; the decoder's output counts as stored.)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _open_lock = threading.Lock()
 
 @contextmanager
 def open_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[Image.Image]:
-    """An open Pillow image whose pixels are not read yet; whatever goes wrong inside is an error.
+    """Open an image with Pillow, without reading its pixels; failures become errors for users.
 
     Args:
         path: JPEG, PNG, TIFF or HEIC file.

@@ -111,7 +111,7 @@ def read_las(path: Path) -> tuple[PointCloud, CRS | None]:
 
 
 def _check_sizes(path: Path) -> None:
-    """Raise ValueError when the header promises more than the file can hold.
+    """Raise ValueError if the header announces more points than the file can hold.
 
     laspy believes the header: a damaged count would have it fill the memory.
     """
@@ -133,7 +133,7 @@ def _check_sizes(path: Path) -> None:
 
 
 def crs_wkt(frame: GeoFrame) -> str:
-    """WKT of the product CRS in the oldest version that can say it: readers of LAS expect WKT 1."""
+    """WKT of the product CRS in the oldest possible version: readers of LAS expect WKT 1."""
     crs = frame.product_crs()
     try:
         return str(crs.to_wkt("WKT1_GDAL"))

@@ -48,13 +48,13 @@ _MAX_BYTES = 200_000_000
 
 @dataclass(frozen=True)
 class MetaRow:
-    """What a row says of its photo; None where a cell is empty or the column is missing.
+    """A row of the table; None where a cell is empty or the column is missing.
 
     Attributes:
         filename: as written; a name or a path with "/".
         line: number in the file, counting from 1.
         lon, lat: [deg], WGS 84.
-        height_m: with `height_reference`; a plain `alt` column does not say what it counts from.
+        height_m: with `height_reference`; a plain `alt` column has no stated reference.
         yaw_deg, pitch_deg, roll_deg: see `core.photos.Attitude`.
         sigma_horizontal_m, sigma_vertical_m: `accuracy` holds for both unless the file has a
             column of its own for the vertical one.
@@ -199,7 +199,7 @@ def _row(
 
 
 def _value(column: str, cell: str, comma: bool) -> float | str:
-    """The number in a cell, or what is wrong with it."""
+    """The number in a cell, or the problem with it."""
     try:
         number = float(cell.replace(",", ".") if comma else cell)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What every product says of its frame, and `metadata.json`."""
+"""Frame information in every product, and `metadata.json`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def map_unit(frame: GeoFrame) -> str:
 
 
 def frame_comments(frame: GeoFrame, accuracy: str | None = None) -> list[str]:
-    """Lines of plain text that say what the coordinates of a world-frame file are.
+    """Lines of plain text about the coordinates of a world-frame file.
 
     `accuracy` is a line of its own, how well they are known.
     """
@@ -97,7 +97,7 @@ def frame_summary(frame: GeoFrame) -> dict[str, Any]:
 
 
 def vertical_datum(frame: GeoFrame) -> str:
-    """What the heights of the products count from, in words."""
+    """Name of the reference of the products' heights."""
     if frame.is_local:
         return "none: heights are local"
     if frame.heights == "egm96":

@@ -40,7 +40,7 @@ def write_photoset(photoset: PhotoSet, path: Path) -> None:
 
 
 def read_photoset(path: Path, root: Path) -> PhotoSet:
-    """Read a photo set whose photos now lie under `root`.
+    """Read a photo set whose photos are now under `root`.
 
     Raises:
         FormatError: not such a file, or of an unknown version.

@@ -1,4 +1,4 @@
-"""`registration.json`: photos without a place. The components are stored as COLMAP models."""
+"""`registration.json`: photos left out. The components are stored as COLMAP models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_registration(registration: Registration, path: Path) -> None:
 
 
 def read_registration(path: Path, components: Sequence[Reconstruction]) -> Registration:
-    """Read what `write_registration` wrote.
+    """Read a file of `write_registration`.
 
     Raises:
         FormatError: not such a file.

@@ -1,4 +1,4 @@
-"""Scale bars: a table of known distances and where their ends lie in photos.
+"""Scale bars: a table of known distances with their ends marked in photos.
 
 One row a bar and photo, with the columns bar, length_m, photo, x1, y1, x2, y2 in any order.
 """

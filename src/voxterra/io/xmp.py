@@ -1,7 +1,7 @@
 """XMP of drone photos: position accuracy, RTK state and attitude.
 
 Namespaces read: drone-dji, Pix4D's Camera (senseFly, Parrot, MicaSense and others write it) and
-drone-parrot. Values stand as attributes of rdf:Description or as elements.
+drone-parrot. Values are attributes of rdf:Description or elements.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _RTK_FLAGS = {16: "single", 34: "float", 50: "fixed"}
 
 @dataclass(frozen=True)
 class Xmp:
-    """What XMP says; None where it says nothing.
+    """XMP tags of a photo; None where missing.
 
     Attributes:
         lon, lat: [deg], WGS 84.
         height_m: height as recorded [m].
         height_above_takeoff_m: [m].
-        height_reference: "unknown" where the XMP does not say.
+        height_reference: "unknown" where the XMP does not state it.
         sigma_horizontal_m, sigma_vertical_m: stated standard deviations [m].
         rtk: "fixed", "float", "single" or None when no RTK receiver wrote this.
         attitude: of the camera.

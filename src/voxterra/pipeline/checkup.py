@@ -1,4 +1,4 @@
-"""What of Voxterra works on this machine, and what is missing or broken: `voxterra doctor`."""
+"""Check which parts of Voxterra work on this machine: `voxterra doctor`."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _NUMBA_CUDA = "numba-cuda"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check and its result.
 
     Attributes:
         name: of the thing.
         state: "ok"; "missing" where only something optional is not there; "broken" where runs of
             any kind will fail.
-        found: what was found, in words.
+        found: result, in words.
         next_step: what to do about it; "" when nothing is to be done.
     """
 
@@ -60,7 +60,7 @@ class Check:
 
 
 def check_up(facts: MachineFacts) -> tuple[Check, ...]:
-    """Look at everything; imports all packages, which takes seconds."""
+    """Run all checks; imports all packages, which takes seconds."""
     return (
         _python(),
         _packages(),
@@ -100,7 +100,7 @@ def _import_error(module: str) -> str:
     """Why a module cannot be imported, or ""."""
     try:
         importlib.import_module(module)
-    except Exception as error:  # whatever a broken package raises
+    except Exception as error:  # a broken package may raise anything
         return f"{type(error).__name__}: {error}".split("\n")[0]
     return ""
 
@@ -149,7 +149,7 @@ def _cache() -> Check:
 
 
 def _kernels() -> Check:
-    """Compile and run a kernel with threads, and look at what comes out."""
+    """Compile and run a kernel with threads, and check its result."""
     start = time.perf_counter()
     try:
         import numpy as np
@@ -187,7 +187,7 @@ def _gpu_checks(facts: MachineFacts) -> tuple[Check, ...]:
 
 
 def _usable(name: str, look: Callable[[], str], step: str) -> Check:
-    """Whether a package can use the GPU; `look` says what it sees or raises."""
+    """Whether a package can use the GPU; `look` describes it or raises."""
     try:
         return Check(f"GPU by {name}", "ok", look())
     except Exception as error:  # drivers and packages fail in many ways
@@ -246,7 +246,7 @@ def _voxels() -> Check:
 
 
 def _plugins() -> list[Check]:
-    """What is there of each kind of plugin, and why an installed one is not."""
+    """Available plugins of each kind, and why an installed one is unavailable."""
     from voxterra.pipeline.recipe.plugins import registries
 
     checks = []

@@ -1,7 +1,7 @@
-"""What a run yields: typed events, each one line of JSON in `events.jsonl`.
+"""Typed events that a run yields, each one line of JSON in `events.jsonl`.
 
 Other sites (`core.sites`) have stages of their own: `component` is then the number of the site's
-largest component, as people count components, and None for the main site.
+largest component, counted from 1, and None for the main site.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class ReadProgress:
-    """Before the first stage: how much is read of photos, and of files that options name, that are
-    new or changed since the last run. `fraction` in [0, 1] of their bytes."""
+    """Before the first stage: progress of reading photos, and files named by options, that are new
+    or changed since the last run. `fraction` in [0, 1] of their bytes."""
 
     fraction: float
     message: str = ""
@@ -36,18 +36,18 @@ class ReadProgress:
 
 @dataclass(frozen=True)
 class RunEstimated:
-    """What the stages that are not up to date will take, before the first of them starts.
+    """Estimate of the stages that are not up to date, before the first of them starts.
 
     Attributes:
-        stages: names of those.
-        photos: how many there are.
-        megapixels: of one of them.
+        stages: their names.
+        photos: number of photos.
+        megapixels: of one photo.
         seconds: wall time.
         memory_bytes: at the peak, in `largest_stage`.
         disk_bytes: in the run folder.
         largest_stage: the one that needs most memory.
-        memory_free_bytes, memory_total_bytes, disk_free_bytes: what is there; None = unknown.
-        basis: what the estimate stands on, and how sure it is.
+        memory_free_bytes, memory_total_bytes, disk_free_bytes: of this machine; None = unknown.
+        basis: basis and accuracy of the estimate.
     """
 
     stages: tuple[str, ...]
@@ -65,7 +65,7 @@ class RunEstimated:
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins; `resumed` when it continues what a stopped run left."""
+    """A stage starts; `resumed` if it continues the work of a stopped run."""
 
     stage: str
     resumed: bool = False
@@ -74,7 +74,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class StageProgress:
-    """How far a stage is: `fraction` in [0, 1]."""
+    """Progress of a stage: `fraction` in [0, 1]."""
 
     stage: str
     fraction: float
@@ -84,7 +84,7 @@ class StageProgress:
 
 @dataclass(frozen=True)
 class StageSkipped:
-    """A stage is up to date: its result, with the summary it gave, is used as it is."""
+    """A stage is up to date: its result is used again; `summary` is that of the result."""
 
     stage: str
     summary: str
@@ -111,7 +111,7 @@ class StageFinished:
 
 @dataclass(frozen=True)
 class StageWarning:
-    """Something a user should know about a stage's result."""
+    """A warning about a stage's result."""
 
     stage: str
     message: str
@@ -120,11 +120,11 @@ class StageWarning:
 
 @dataclass(frozen=True)
 class ProductWritten:
-    """A deliverable lies in the run folder.
+    """A deliverable is in the run folder.
 
     Attributes:
         path: relative to the run folder.
-        description: what it is, for people.
+        description: for people.
         bytes: its size.
     """
 
@@ -142,8 +142,8 @@ class ApartFinished:
         components: numbers of its components.
         folder: of its deliverables, relative to the run folder.
         work: of its stages, relative to the run folder.
-        accuracy: how well its model lies in its world, or None when that stage has not run.
-        failed: why it has no products, or None where nothing failed.
+        accuracy: accuracy of its placement, or None if that stage has not run.
+        failed: why it has no products, or None if nothing failed.
     """
 
     components: tuple[int, ...]
@@ -160,9 +160,9 @@ class RunFinished:
     Attributes:
         out: the run folder.
         seconds: wall time of this run.
-        accuracy: how well the model lies in the world, or None when that stage has not run.
+        accuracy: accuracy of the placement, or None if that stage has not run.
         apart: other sites, each delivered in a folder of its own.
-        failed: why the main site has no products, though others have; None where nothing failed.
+        failed: why the main site has no products, though others have; None if nothing failed.
     """
 
     out: str

@@ -1,4 +1,4 @@
-"""What a user reads when a run ends early."""
+"""Errors for the user when a run ends early."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 INTERNAL_ERROR_CODE = 70  # EX_SOFTWARE of sysexits.h
 
-GO_ON = "Give the same command again to resume; finished stages are kept."
+RESUME_STEP = "Give the same command again to resume; finished stages are kept."
 
 DISK_ERRORS = {
     errno.ENOSPC,
@@ -38,18 +38,18 @@ DISK_ERRORS = {
 def as_user_error(
     error: BaseException, stage: str | None = None, folder: Path | None = None
 ) -> VoxterraError | None:
-    """The error a user sees for `error` of a stage; None when it is a mistake in Voxterra.
+    """The error a user sees for `error` of a stage; None for a bug in Voxterra.
 
     `folder` is where the run writes, for errors that do not name a file.
     """
     if isinstance(error, VoxterraError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Cancelled("The run was stopped.", next_step=GO_ON)
+        return Cancelled("The run was stopped.", next_step=RESUME_STEP)
     if is_out_of_memory(error):
         return VoxterraError(
             "This machine has too little memory.",
-            next_step="Take a smaller --preset or a smaller --depth.max-size, or close other "
+            next_step="Use a smaller --preset or a smaller --depth.max-size, or close other "
             "programs; finished stages are kept.",
         )
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
@@ -57,16 +57,16 @@ def as_user_error(
         ours = folder is None or Path(os.path.abspath(path)).is_relative_to(folder.absolute())
         return cannot_write(error, path) if ours else cannot_read(error, path)
     if isinstance(error, Exception) and folder is not None and is_full(folder):
-        return disk_full(folder)  # some libraries say it in their own words, or in none
+        return disk_full(folder)  # some libraries report it in another way, or not at all
     if isinstance(error, OSError) and error.errno is not None:
         return _unexpected(error, stage)
     return None
 
 
 def may_be_leftovers(error: BaseException, folder: Path) -> bool:
-    """Whether a stage that resumed in `folder` may have failed by what it found there.
+    """Whether a stage that resumed in `folder` may have failed because of its content.
 
-    So may everything that has no meaning for a user, as a library's complaint of a damaged file.
+    Errors without meaning for a user count too, such as a library's error about a damaged file.
     """
     shown = as_user_error(error, folder=folder)
     if shown is None:
@@ -77,14 +77,14 @@ def may_be_leftovers(error: BaseException, folder: Path) -> bool:
 
 
 def _unexpected(error: OSError, stage: str | None) -> VoxterraError:
-    """Such as a file that somebody deleted or moved while a stage needed it."""
+    """The error for an unexpected failure, such as a file deleted while a stage needed it."""
     reason = error.strerror or str(error)
     where = str(error.filename) if error.filename else f"stage {stage}" if stage else None
     below = Path(where or "").parts
     inside = "stages" in below
     while "stages" in below:
         below = below[below.index("stages") + 1 :]
-    # What lies in the folder of an unfinished stage (a hidden one) is made by that stage itself.
+    # Files in the folder of an unfinished stage (a hidden one) are made by that stage itself.
     again = below[0] if inside and below and not below[0].startswith(".") else stage
     redo = f"voxterra run --out DIR --from {again}" if again else "give the same command again"
     return WorkspaceError(

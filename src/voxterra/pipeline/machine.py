@@ -1,4 +1,4 @@
-"""What this machine has, as a container limits it, and the memory that this process takes of it."""
+"""Resources of this machine, within limits of a container, and memory used by this process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MachineFacts:
 
 
 def this_machine_facts() -> MachineFacts:
-    """Look at this machine; takes milliseconds, or as long as nvidia-smi where that is there."""
+    """Examine this machine; takes milliseconds, or as long as nvidia-smi if it exists."""
     total, available = memory()
     return MachineFacts(_processor(), cores(), total, available, gpus())
 
@@ -67,7 +67,7 @@ def cores() -> int:
 
 
 def memory() -> tuple[int | None, int | None]:
-    """Memory in all and what of it is free for a run [bytes]; None where it is unknown."""
+    """Total memory, and memory free for a run [bytes]; None if unknown."""
     total = available = None
     with suppress(OSError, ValueError, AttributeError):  # AttributeError: Windows
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -53,29 +53,28 @@ def run(
     force: bool = False,
     engine: str = "local",
 ) -> Generator[Event, None, None]:
-    """Bring the stages of a run folder up to date, and yield an event for all that happens.
+    """Bring the stages of a run folder up to date, and yield events about it.
 
-    A stage is done again only when its options, its inputs or its code changed. Closing the
-    generator stops the run; what a stage had finished is kept. Other sites (`core.sites`) get
-    stages of their own. Several runs may go on in one process, each in its own thread or step by
-    step in one: logs, warnings and progress stay apart.
+    A stage is done again only if its options, its inputs or its code changed. Closing the
+    generator stops the run; finished stages are kept. Other sites (`core.sites`) have stages of
+    their own. Several runs may share a process, each in its own thread or step by step in one:
+    logs, warnings and progress stay separate.
 
     Args:
-        source: folder of photos, archive, or photo files; None takes those of the last run in
-            `out`.
+        source: folder of photos, archive, or photo files; None for those of the last run in `out`.
         out: the run folder.
-        config: the options; None takes the standard preset.
-        from_stage: do this stage, and what depends on it, again even where it is up to date.
+        config: the options; None for the standard preset.
+        from_stage: do this stage and all that depend on it again, even if up to date.
         until: stop after this stage.
-        stages: the table of stages; None takes Voxterra's own.
-        force: start even where memory or disk will hardly suffice.
-        engine: who does the stages: a name of `voxterra.pipeline.engine.tasks.ENGINES`.
+        stages: the table of stages; None for Voxterra's own.
+        force: start even if memory or disk may not suffice.
+        engine: name in `voxterra.pipeline.engine.tasks.ENGINES` of the engine that does the stages.
 
     Yields:
         events; the last is `RunFinished` or `RunFailed`.
 
     Raises:
-        VoxterraError: whatever kept the run from its end, after `RunFailed` once it had started.
+        VoxterraError: any error, after `RunFailed` once the run has started.
     """
     scope = Scope(f"run in {out}")
     events = _run(
@@ -136,20 +135,20 @@ def _run(
 
 @dataclass
 class _Run:
-    """One run: what it works on, and how it stands.
+    """One run: its inputs and its state.
 
     Attributes:
-        main: does the stages of the main site; with the plan.
+        main: runs the stages of the main site; has the plan.
         table: all stages.
-        from_stage: this one is done again, and what depends on it.
+        from_stage: this one and those that depend on it are done again.
         redone: stages of an earlier version whose results cannot be used.
-        asked: the options to record, "auto" as such: other machines choose for themselves.
-        estimates: whether to estimate first what the run will take.
-        force: whether to start where that hardly suffices.
-        others: do the stages of the other sites, as far as these are known.
-        current: the stage at work, and the component that names its site; None = the main one.
+        asked: the options to record, with "auto" kept: another machine chooses for itself.
+        estimates: whether to estimate the run first.
+        force: whether to start where memory or disk may not suffice.
+        others: run the stages of the other sites known so far.
+        current: the current stage, and the component number of its site; None = the main one.
         ended: why the main site has no products though the run continues.
-        warned: texts of warnings, each of which is yielded once though it holds at several sites.
+        warned: texts of warnings so far; each is yielded once, though it holds at several sites.
     """
 
     main: StageRunner
@@ -190,8 +189,8 @@ class _Run:
                 except OutsideAreaError as error:
                     yield from self._continue_without_main(stage, error)
                     break
-                if known and stage is self.plan[0]:  # photos that are none leave the run as it was
-                    self._record_question()
+                if known and stage is self.plan[0]:  # unusable photos leave the run as it was
+                    self._record_run()
             else:
                 if not any(stage.gathers for stage in self.plan):
                     yield from self._do_other_sites()
@@ -209,7 +208,7 @@ class _Run:
         yield ev.RunFinished(str(self.root), seconds, self.main.accuracy(), ended, self.ended)
 
     def _prepare(self, known: bool) -> Iterator[Event]:
-        """Find out what there is and what is to do, and say it before anything starts.
+        """Find out what is up to date and what is to do, and warn before anything starts.
 
         `known` is whether a run was started in this folder before.
         """
@@ -217,12 +216,12 @@ class _Run:
         yield from freshness.read_files()
         freshness.find_out()
         if not known:
-            self._record_question()
+            self._record_run()
         elif freshness.has_other_photos():
             yield ev.StageWarning(
                 self.plan[0].name,
-                "these are not the photos that this run was made of: its results are replaced; "
-                "to keep them, stop now and give another --out",
+                "these are not the photos of the last run in this folder: its results are "
+                "replaced; to keep them, stop now and give another --out",
             )
         results = freshness.foreseen()
         if any(stage.splits and results[stage.name] != TO_COME for stage in self.plan):
@@ -232,33 +231,34 @@ class _Run:
             yield ev.StageWarning(
                 self.redone[0].split()[0],
                 f"made by Voxterra 0.1 from other photos or options than it recorded: "
-                f"{', '.join(self.redone)}; made again, with all that depends on it",
+                f"{', '.join(self.redone)}; these are done again, and all stages that depend on "
+                "them",
             )
         yield from self._warn_of_gone_photos()
         for runner in (self.main, *self.others):
             yield from runner.warn_of_damaged_records()
         for runner in (self.main, *self.others):
             for stage in runner.freshness.to_do():
-                if stage.requires is not None:  # a missing part is found before hours of other work
+                if stage.requires is not None:  # find a missing part before hours of other work
                     stage.requires(runner.config)
         yield from self._estimate()
 
     def _warn_of_gone_photos(self) -> Iterator[Event]:
-        """A warning where there is work to do, and the photos are not where they were."""
+        """Warn if there is work to do and the photos have been moved or deleted."""
         gone = [path for path in self.main.source if not path.exists()]
         if gone and any(runner.freshness.to_do() for runner in (self.main, *self.others)):
             yield ev.StageWarning(
                 self.plan[0].name,
-                f"the photos are not at {gone[0]} any more, and steps that read them will fail: "
-                "say where they are now, by voxterra run PHOTOS --out "
+                f"the photos are no longer at {gone[0]}, and steps that read them will fail: give "
+                "their new folder with voxterra run PHOTOS --out "
                 f"{shlex.quote(str(self.root))}; finished steps are kept",
             )
 
     def _estimate(self) -> Iterator[Event]:
-        """What the stages to do will take; refuses what cannot work."""
+        """Estimate the stages to do; refuse a run that cannot work on this machine."""
         if not self.estimates:
             return
-        from voxterra.pipeline.costs.forecast import forecast, require_room
+        from voxterra.pipeline.costs.forecast import forecast, require_resources
 
         main = self.main
         names, others = [s.name for s in main.freshness.to_do()], []
@@ -272,7 +272,9 @@ class _Run:
             in_order = tuple(stage.name for stage in self.plan if stage.name in expected.stages)
             expected = replace(expected, stages=in_order)
             yield expected
-            for message in require_room(expected, main.config, force=self.force, out=self.root):
+            for message in require_resources(
+                expected, main.config, force=self.force, out=self.root
+            ):
                 yield ev.StageWarning(expected.largest_stage, message)
 
     def _do_other_sites(self) -> Iterator[Event]:
@@ -291,13 +293,13 @@ class _Run:
         freshness.of_sites = sites.results_of_sites(self.others, tuple(self.table))
 
     def _continue_without_main(self, stage: Stage, error: OutsideAreaError) -> Iterator[Event]:
-        """The other sites only, where the area of interest lies in one of them."""
+        """Do only the other sites, where the area of interest is in one of them."""
         yield from self._do_other_sites()
         self.current, self.ended = (stage.name, None), error.what
         yield from sites.continue_without(self.main, self.others, stage, error)
 
     def _once(self, events: Iterator[Event]) -> Iterator[Event]:
-        """Without warnings of other sites that the main site gave too."""
+        """Drop warnings of other sites that the main site gave too."""
         for event in events:
             if isinstance(event, ev.StageWarning):
                 if event.component is not None and event.message in self.warned:
@@ -305,8 +307,8 @@ class _Run:
                 self.warned.add(event.message)
             yield event
 
-    def _record_question(self) -> None:
-        """Record which photos and options the run has, for when it is resumed."""
+    def _record_run(self) -> None:
+        """Record photos and options of the run, to resume it."""
         write_run_file(
             self.root,
             self.main.source,
@@ -317,7 +319,7 @@ class _Run:
         write_options(self.asked, self.root / CONFIG_FILE)
 
     def _warn_of_outdated(self) -> Iterator[Event]:
-        """A warning when stages after the plan have results of inputs that have changed."""
+        """Warn if stages after the plan have results of changed inputs."""
         later = self.table[len(self.plan) :]
         outdated = self.main.freshness.outdated(later)
         for runner in self.others:

@@ -16,7 +16,7 @@ from voxterra.report.overview import duration
 
 
 def surface_section(found: Findings) -> Element:
-    """How large the surface is, and how much of the map it covers."""
+    """Size of the surface, and how much of the map it covers."""
     numbers = found.facts.metadata.get("coverage", {})
     made = found.facts.metadata.get("run", {}).get("surface", {})
     rows: list[tuple[Content, Content]] = []
@@ -59,7 +59,7 @@ def _seen(above: SeenFromAbove) -> str:
 
 
 def timing_section(found: Findings) -> Element:
-    """What each stage took, and what it said of its result."""
+    """Time, memory and summary of each stage."""
     stages = found.facts.stages
     labels = [f"{duration(s.seconds)}, {s.peak_rss_bytes / 1e9:.1f} GB" for s in stages]
     chart = charts.bars([s.name for s in stages], [s.seconds for s in stages], labels)
@@ -86,7 +86,7 @@ def product_section(found: Findings) -> Element | None:
 
 
 def option_section(found: Findings) -> Element | None:
-    """All options that count, and the versions of what computed."""
+    """All options that affect results, and versions of the software."""
     config = found.facts.metadata.get("config") or {}
     groups = []
     for name, options in config.items():

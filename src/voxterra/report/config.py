@@ -1,4 +1,4 @@
-"""What can be chosen about the report."""
+"""Options of the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ReportConfig:
 
 
 def check(config: ReportConfig) -> None:
-    """Find options that cannot work, before hours of work come to them.
+    """Find options that cannot work, before hours of work.
 
     Raises:
         UsageError: one is out of its range.

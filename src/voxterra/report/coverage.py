@@ -78,7 +78,7 @@ class Coverage:
 def survey(
     mesh: TriMesh | None, maps: DepthMaps, frame: GeoFrame, *, progress: Progress = no_progress
 ) -> Coverage:
-    """Look at all depth maps once.
+    """Read all depth maps once.
 
     A photo shows a place when it lies inside its frame and not behind a surface that the photo's
     depth map knows; where the depth map knows nothing, nothing is known to hide it.

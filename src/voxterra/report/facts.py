@@ -1,4 +1,4 @@
-"""What a run says about itself, for its report."""
+"""Facts about a run for its report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StageFacts:
 
     Attributes:
         name: of the stage.
-        seconds, peak_rss_bytes: what it took.
+        seconds, peak_rss_bytes: wall time and peak memory.
         summary: one line for people.
         warnings: for people.
     """
@@ -48,7 +48,7 @@ class SiteFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the run says about itself.
+    """Facts about a run.
 
     Attributes:
         metadata: contents of `metadata.json`; what is missing is left out of the report.

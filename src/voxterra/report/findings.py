@@ -1,4 +1,4 @@
-"""Everything that a report shows."""
+"""Data of a report."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from voxterra.report.residuals import Gap, PhotoFit
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that the parts of the report show.
+    """Data that the parts of the report show.
 
     Attributes:
         georeference, photos, maps: of the run.
         mesh: of the run; None where the surface has none.
-        facts: what the run says about itself.
+        facts: about the run.
         map_data: cameras and GPS on the map.
         coverage: overlap, and depth by photo.
         fits: reprojection errors, one entry a registered photo.

@@ -1,4 +1,4 @@
-"""Cameras, footprints and GPS of a run in map coordinates: what the maps draw."""
+"""Cameras, footprints and GPS of a run in map coordinates, for the maps."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class MapCamera:
 
 @dataclass(frozen=True)
 class MapData:
-    """Everything that lies on the map.
+    """Everything on the map.
 
     Attributes:
         cameras: of the components that have a place there.
-        failed: (name, (2,) recorded position) of photos without a place in the model.
+        failed: (name, (2,) recorded position) of photos that are not in the model.
     """
 
     cameras: tuple[MapCamera, ...]
@@ -71,7 +71,7 @@ class MapData:
             points += prints
         low, high = np.min(points, axis=0), np.max(points, axis=0)
         reach = float(np.linalg.norm(high - low)) or 1.0
-        # Those of slanting photos may lie far outside.
+        # Those of oblique photos may be far outside.
         near = [np.clip(corner, low - 0.15 * reach, high + 0.15 * reach) for corner in prints]
         low, high = np.min([low, *near], axis=0), np.max([high, *near], axis=0)
         for _, xy in self.failed:

@@ -65,7 +65,7 @@ class Map:
         return round(x, 2), round(y, 2)
 
     def holds(self, xy: Float) -> bool:
-        """Whether map coordinates (2,) lie on the map."""
+        """Whether map coordinates (2,) are on the map."""
         left, bottom, right, top = self.bounds
         return bool(left <= xy[0] <= right and bottom <= xy[1] <= top)
 
@@ -236,7 +236,7 @@ def class_legend(above: SeenFromAbove) -> Element:
 def component_legend(
     shown: Map, map_data: MapData, cameras: Sequence[MapCamera], number: Callable[[int], int]
 ) -> Element | None:
-    """Colours of several components, and the cross of failed photos; how many lie elsewhere.
+    """Colours of several components, and the cross of failed photos; how many are outside.
 
     `number` gives that of a component by its index.
     """
@@ -248,9 +248,9 @@ def component_legend(
             parts.append(el("span", swatch, f"component {number(index)}"))
     inside = sum(shown.holds(xy) for _, xy in map_data.failed)
     if inside:
-        parts.append(el("span", el("b", "×", class_="cross"), "failed photo, where GPS says"))
+        parts.append(el("span", el("b", "×", class_="cross"), "failed photo, at its GPS position"))
     if elsewhere := len(map_data.failed) - inside:
-        parts.append(el("span", f"failed photos whose GPS lies beside this map: {elsewhere}"))
+        parts.append(el("span", f"failed photos with GPS outside this map: {elsewhere}"))
     return el("div", parts, class_="legend") if parts else None
 
 

@@ -1,4 +1,4 @@
-"""Sites other than that of most photos: where they lie, how well placed, what was made of them."""
+"""Other sites than the main one: location, accuracy, and products."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from voxterra.report.plates import mesh_picture
 Float = NDArray[np.float64]
 
 _STEPS_DEG = (30.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05)
-_ROOM = 0.3  # round the places on the map, as a share of what they span
+_MARGIN = 0.3  # around the places on the map, as a share of their extent
 
 
 def other_sites_section(found: Findings) -> Element | None:
@@ -35,14 +35,14 @@ def other_sites_section(found: Findings) -> Element | None:
     if not found.facts.other_sites:
         return None
     text = (
-        "These components lie too far from the others for one map, or nothing says where they lie. "
-        "Each site has all products in a folder of its own, in its own frame."
+        "These components are too far from the others for one map, or their position is unknown. "
+        "Each site has all products in its own folder, in its own frame."
     )
     parts: list[Content] = [el("p", text)]
     shown = _map(found)
     if shown is not None:
         caption = (
-            "Where the components lie. Distances and directions from the first are true (azimuthal "
+            "Map of the components. Distances and directions from the first are true (azimuthal "
             "equidistant); lines of latitude and longitude in degrees."
         )
         parts.append(el("div", figure(shown, caption), class_="plates"))
@@ -84,7 +84,7 @@ def _metadata(facts: SiteFacts) -> dict[str, Any]:
 
 
 def _links(facts: SiteFacts, metadata: dict[str, Any]) -> Content:
-    """Its files, as they lie from the folder of the report."""
+    """Links to its files, relative to the folder of the report."""
     names = [p["name"] for p in metadata.get("products", [])]
     folder, parts = facts.products.name, list[Content]()
     for name in ["report.html", "metadata.json", *names]:
@@ -141,7 +141,7 @@ def _bounds(places: Sequence[Float]) -> tuple[float, float, float, float]:
     low, high = np.min(places, axis=0), np.max(places, axis=0)
     longest = float((high - low).max()) or 1.0
     middle, half = (low + high) / 2, np.maximum((high - low) / 2, [0.3 * longest, 0.2 * longest])
-    low, high = middle - half - _ROOM * longest, middle + half + _ROOM * longest
+    low, high = middle - half - _MARGIN * longest, middle + half + _MARGIN * longest
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 

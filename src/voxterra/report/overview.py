@@ -42,7 +42,7 @@ def tiles(found: Findings) -> Element:
 
 
 def warnings(found: Findings) -> Element | None:
-    """What every stage warned of; nothing when none did."""
+    """Warnings of every stage; None without any."""
     lines = [
         el("li", el("b", f"{stage.name}: "), message)
         for stage in found.facts.stages
@@ -52,7 +52,7 @@ def warnings(found: Findings) -> Element | None:
 
 
 def accuracy(found: Findings) -> Element:
-    """CRS, heights, what is known of the accuracy, and how each component was placed."""
+    """CRS, heights, accuracy, and how each component was placed."""
     frame, stated = found.georeference.frame, found.facts.metadata.get("accuracy", {})
     crs = "none: a local frame" if frame.is_local else frame.describe().split(",")[0]
     scale = "metres" if frame.scale_known else "unknown: one unit is not known to be a metre"
@@ -112,7 +112,7 @@ def _components(found: Findings) -> list[Element]:
 
 
 def _lags(found: Findings) -> list[Element]:
-    """What was done about positions that come late, a sentence a component."""
+    """Sentences about corrected lags of the positions, one a component."""
     lines = []
     for index, placement in enumerate(found.georeference.placements):
         lag = placement.lag
@@ -122,23 +122,23 @@ def _lags(found: Findings) -> list[Element]:
         time = "" if lag.seconds is None else f" (about {abs(lag.seconds):.1f} s)"
         lines.append(
             el("p", f"The positions of component {found.georeference.number(index)} were recorded "
-               f"{side}, {abs(lag.distance_m):.2f} ± {lag.sigma_m:.2f} m along the way{time}. The "
-               "model lies where it would with positions in time, and residuals are what is then "
-               f"left: photos left out of the fit lay {lag.left_out_without_m:.2f} m from their "
-               f"positions before, and {lag.left_out_with_m:.2f} m after.")
+               f"{side}, {abs(lag.distance_m):.2f} ± {lag.sigma_m:.2f} m along the path{time}. "
+               "Model and residuals are corrected for that: photos left out of the fit were "
+               f"{lag.left_out_without_m:.2f} m from their positions before, and "
+               f"{lag.left_out_with_m:.2f} m after.")
         )  # fmt: skip
     return lines
 
 
 def _gaps(found: Findings) -> Element:
-    """Sentences on what lies between components, and what to photograph to join them."""
+    """Sentences about the gaps between components, and what to photograph to join them."""
     lines, pairs, number = [], set(), found.georeference.number
     for gap in found.gaps:
         if (gap.other, gap.component) in pairs:
             continue
         pairs.add((gap.component, gap.other))
         lines.append(
-            el("li", f"Component {number(gap.component)} lies {length(gap.distance, found.unit)} "
+            el("li", f"Component {number(gap.component)} is {length(gap.distance, found.unit)} "
                f"from component {number(gap.other)}. Photos that overlap from {gap.photo} to "
                f"{gap.other_photo} would join them.")
         )  # fmt: skip
@@ -146,7 +146,7 @@ def _gaps(found: Findings) -> Element:
         distance = distance_apart_m(found.georeference, index)
         if distance is not None:
             lines.append(
-                el("li", f"Component {number(index)} lies {length(distance, 'm')} from the others, "
+                el("li", f"Component {number(index)} is {length(distance, 'm')} from the others, "
                    "too far for one map.")
             )  # fmt: skip
     lost = [
@@ -156,12 +156,12 @@ def _gaps(found: Findings) -> Element:
     ]
     if len(lost) > 1 or (lost and len(lost) < len(found.georeference.placements)):
         names = ", ".join(str(n) for n in lost)
-        where = f"component {names} lies" if len(lost) == 1 else f"components {names} lie"
+        which = f"component {names} is" if len(lost) == 1 else f"components {names} are"
         lines.append(
-            el("li", f"Nothing says where {where}: give photos GPS positions, or take photos that "
-               "show two components at once.")
+            el("li", f"The position of {which} unknown: give photos GPS positions, or take photos "
+               "that show two components at once.")
         )  # fmt: skip
-    return el("div", el("p", "Photos of different components share no view:"), el("ul", lines))
+    return el("div", el("p", "Photos of different components do not overlap:"), el("ul", lines))
 
 
 def gps_fit(placement: Placement) -> str:
@@ -173,7 +173,7 @@ def gps_fit(placement: Placement) -> str:
         text += f", {placement.rmse_vertical_m:.2f} m vertical"
     lag = placement.lag
     if lag is not None:
-        text += f", after a lag of {lag.distance_m:.2f} ± {lag.sigma_m:.2f} m was taken off"
+        text += f", after a lag of {lag.distance_m:.2f} ± {lag.sigma_m:.2f} m was corrected"
     outliers = len(placement.outliers)
     return text + (f"; {outliers} set aside" if outliers else "")
 
@@ -200,7 +200,7 @@ def duration(seconds: float) -> str:
 
 
 def subtitle(metadata: Any) -> str:
-    """When, and with what the run was made."""
+    """Version and date of the run."""
     version = metadata.get("software", {}).get("voxterra") or ""
     created = str(metadata.get("created", ""))[:16].replace("T", " ")
     return " · ".join(part for part in (f"Voxterra {version}".strip(), created) if part)

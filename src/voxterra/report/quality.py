@@ -13,11 +13,11 @@ from voxterra.report.findings import Findings
 from voxterra.report.markup import Content, el, figure, section, table
 from voxterra.report.overview import length
 
-UNKNOWN_REASON = "It shares too little with the others: more overlap, or more texture, is needed."
+UNKNOWN_REASON = "It overlaps too little with the others: more overlap, or more texture, is needed."
 
 
 def failed_section(found: Findings) -> Element | None:
-    """Photos without a place in the model and files that were left out, each with its reason."""
+    """Photos that are not registered and files that were left out, each with its reason."""
     registered = {fit.name for fit in found.fits}
     listed = found.facts.metadata.get("photos", [])
     why = {p["id"]: p["unregistered"] for p in listed if p.get("unregistered")}
@@ -25,7 +25,7 @@ def failed_section(found: Findings) -> Element | None:
     for photo in found.photos.photos:
         if photo.id not in registered:
             reason = _sentences(why[photo.id]) if photo.id in why else UNKNOWN_REASON
-            rows.append((photo.id, "not placed", reason, _remarks(photo)))
+            rows.append((photo.id, "not registered", reason, _remarks(photo)))
     rows += [(f.name, "left out", f.reason, "") for f in found.photos.rejected]
     if not rows:
         return None
@@ -34,7 +34,7 @@ def failed_section(found: Findings) -> Element | None:
 
 
 def _sentences(why: Mapping[str, str]) -> str:
-    """The reason why a photo has no place, and what to shoot."""
+    """The reason why a photo is not registered, and what to shoot."""
     reason = why["reason"][:1].upper() + why["reason"][1:]
     return f"{reason}. {why.get('advice', '')}".strip()
 
@@ -91,7 +91,7 @@ def _remarks(photo: Photo | None) -> str:
 
 
 def reprojection_section(found: Findings) -> Element:
-    """How far sparse points fall from where photos saw them."""
+    """Reprojection errors of the sparse points."""
     fits = sorted(found.fits, key=lambda f: f.name)
     errors = [fit.errors_px for fit in fits if len(fit.errors_px)]
     if not errors:
@@ -118,7 +118,7 @@ def reprojection_section(found: Findings) -> Element:
 
 
 def depth_section(found: Findings) -> Element:
-    """How much of each photo has a depth, and how sure it is."""
+    """Share of each photo with a depth, and its confidence."""
     views = sorted(found.coverage.views, key=lambda v: v.name)
     if not views:
         return section("Depth", el("p", "There are no depth maps."))

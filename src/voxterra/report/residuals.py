@@ -35,7 +35,7 @@ class PhotoFit:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far a component lies from the next one.
+    """Distance of a component from the next one.
 
     Attributes:
         component, other: their indices.

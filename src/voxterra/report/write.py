@@ -1,4 +1,4 @@
-"""`report.html`: all that a run found, in one file that needs no network."""
+"""`report.html`: results of a run in one file that needs no network."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def write_report(
         maps: depth maps.
         georeference: frame and cameras.
         photos: of the project.
-        facts: what the run says about itself.
+        facts: about the run.
         config: title, size of pictures.
         path: of the file, which appears whole or not at all.
         progress: of the whole.

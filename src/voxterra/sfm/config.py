@@ -56,7 +56,7 @@ class SfmConfig:
     """Calibrated cameras, kept as they are: cameras.bin or cameras.txt of an earlier model."""
 
     refine_focal_length: Choice = "auto"
-    """Whether focal lengths are estimated; auto: unless metadata knows them and photos don't."""
+    """Whether focal lengths are estimated; auto: unless only the metadata determines them."""
 
     refine_principal_point: Choice = "auto"
     """Whether the optical centre is estimated too; auto: where the photos determine it."""
@@ -68,7 +68,7 @@ class SfmConfig:
     """Stated horizontal accuracy up to which GPS counts as good as RTK [m]."""
 
     rematch: Choice = "auto"
-    """Whether photos without a place are matched again; auto: with as much work as all before."""
+    """Whether photos left out are matched again; auto: with at most as much work as all before."""
 
     split_lookalikes: Choice = "auto"
     """Whether to split models that merge look-alike places; auto: unless GPS says they are one."""
@@ -84,12 +84,12 @@ class SfmConfig:
 
     @property
     def used_threads(self) -> int:
-        """Number of threads after `deterministic` has had its say; -1 = all cores."""
+        """Number of threads, 1 if `deterministic`; -1 = all cores."""
         return 1 if self.deterministic else self.threads
 
     @property
     def adjust(self) -> AdjustConfig:
-        """The options of these that bundle adjustment has."""
+        """Those of these options that bundle adjustment uses."""
         return AdjustConfig(
             self.refine_focal_length,
             self.refine_principal_point,

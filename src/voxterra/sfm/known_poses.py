@@ -1,4 +1,4 @@
-"""Sparse points of photos whose cameras are known already: features, matches, triangulation."""
+"""Triangulate sparse points of photos with known cameras: features, matches, triangulation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from voxterra.sfm.features.pairs import exhaustive_pairs, spatial_pairs
 from voxterra.sfm.features.staging import StagedPhotos, stage_photos, with_photo_ids
 
 MIN_POINTS = 12
-"""Photos that observe fewer points do not agree with their cameras; some always match by chance."""
+"""Photos that observe fewer points disagree with their cameras; some always match by chance."""
 SAME_PLACE = 1e-6
 """Photos nearer to each other than this part of the cameras' median spread are at one place."""
 SAME_WAY = 0.3
@@ -47,9 +47,9 @@ def triangulate_known(
     Args:
         photos: two or more pinhole images.
         views: their cameras, in the same order and at the photos' size.
-        config: what counts is sizes, numbers and seeds of features and matches.
-        work_dir: folder for links to the photos and COLMAP's database; features and matches that
-            are in there already are not computed again.
+        config: only sizes, numbers and seeds of features and matches are used.
+        work_dir: folder for links to the photos and COLMAP's database; features and matches in it
+            are used again.
         progress: called often; what it raises stops the work.
 
     Returns:
@@ -81,8 +81,8 @@ def triangulate_known(
     agree = sum(count >= MIN_POINTS for count in seen)
     if 2 * agree < len(views):
         raise NoOverlapError(
-            f"Only {agree} of {len(views)} photos show what others show where their cameras say "
-            f"they should ({MIN_POINTS} points or more).",
+            f"Only {agree} of {len(views)} photos agree with others according to their cameras "
+            f"(in {MIN_POINTS} points or more).",
             where=f"{len(views)} photos with known cameras",
             next_step="Check that the cameras belong to these photos (names, frame, axes), or let "
             "Voxterra find them: voxterra run PHOTOS.",
@@ -92,7 +92,7 @@ def triangulate_known(
 
 
 def _groups(views: tuple[PinholeView, ...]) -> tuple[CameraGroup, ...]:
-    # Not "known": COLMAP puts the optical centre into the middle, so pairs are verified without it.
+    # Not "known": COLMAP puts the optical centre in the middle, so pairs are verified without it.
     return tuple(
         CameraGroup("PINHOLE", view.width, view.height, float(view.K[0, 0]), False, (index,))
         for index, view in enumerate(views)
@@ -100,8 +100,8 @@ def _groups(views: tuple[PinholeView, ...]) -> tuple[CameraGroup, ...]:
 
 
 def _pairs(views: tuple[PinholeView, ...], config: SfmConfig) -> NDArray[np.int64]:
-    """All pairs of a small set, else the photos of each place with those of the nearest places;
-    only such that look the same way.
+    """All pairs of a small set, else photos of each place with those of the nearest places; only
+    photos with similar viewing directions.
     """
     axes = np.array([view.cam_from_world[2, :3] for view in views])
     if len(views) <= config.max_exhaustive_photos:
@@ -130,7 +130,7 @@ def _triangulated(
     config: SfmConfig,
     progress: Progress,
 ) -> Reconstruction:
-    """The known cameras with the points that the matches in `database` make."""
+    """Triangulate the matches in `database` with the known cameras."""
     cameras, images = {}, []
     for number, (view, name) in enumerate(zip(views, staged.names), 1):
         K = view.K

@@ -1,4 +1,4 @@
-"""Structure from motion: photos to components of placed cameras and sparse points."""
+"""Structure from motion: photos to components of registered cameras and sparse points."""
 
 from __future__ import annotations
 
@@ -44,27 +44,25 @@ def reconstruct(
     work_dir: Path,
     progress: Progress = no_progress,
 ) -> Registration:
-    """Find where the photos were taken and what they saw.
+    """Register the photos: camera poses, lenses and sparse points.
 
     Args:
         photos: two or more.
         config: options.
-        work_dir: folder for links to the photos and COLMAP's database. When it holds the
-            database of the same photos and feature options, features and matches that are in
-            there are not computed again.
+        work_dir: folder for links to the photos and COLMAP's database. A database of the same
+            photos and feature options in it is used again, with its features and matches.
         progress: called often; what it raises stops the work.
 
     Returns:
-        Every connected set of photos (component), most photos first, each in a frame of its own
-        of unknown scale, or metric ENU when position priors took part; and, of each photo that
-        fits nowhere, why and what to do about it.
+        Every connected set of photos (component), most photos first, each in its own frame of
+        unknown scale, or metric ENU if position priors were used; and, for each photo left out,
+        why and what to do about it.
 
     Raises:
         TooFewPhotosError: fewer than two photos.
-        NoOverlapError: no two photos could be related, those that were are one picture, or no
-            model came out of them.
+        NoOverlapError: no two photos match, all that match are one picture, or they give no model.
         FormatError: a photo or mask cannot be read.
-        UsageError: pairs by position are asked for without GPS, or no calibrated camera is of the
+        UsageError: pairs by position are requested without GPS, or no calibrated camera has the
             photos' size.
     """
     if len(photos) < 2:
@@ -92,24 +90,24 @@ def reconstruct(
         components, warnings = [], list(solved.warnings)
         for index, model in enumerate(solved.models):
             share = part(progress, 0.9 + 0.1 * index / len(solved.models), 1.0)
-            # Priors hold the model in place; an adjustment without them would let go of it.
+            # Priors hold the model in place; an adjustment without them would move it.
             if priors is None:
                 free = solved.focal_refined
                 fixed = calibrated_ids(groups)
                 model = refine(
                     model, config.adjust, refine_focal_length=free, fixed=fixed, progress=share
                 )
-                model, told = unbend(
+                model, bend_warnings = unbend(
                     model, photos.photos, config.adjust, free_focal=free, fixed=fixed,
                     known_focal_px=known_focals(groups), progress=share,
                 )  # fmt: skip
-                warnings += told
+                warnings += bend_warnings
             components.append(with_photo_ids(from_pycolmap(model), photos.photos, staged))
     for folder in (staged.image_dir, staged.mask_dir):
         shutil.rmtree(folder, ignore_errors=True)
     unregistered = explain_unregistered(photos.photos, components, database)
     _log_result(components)
-    progress(1.0, f"placed {len(photos) - len(unregistered)} photos")
+    progress(1.0, f"registered {len(photos) - len(unregistered)} photos")
     return Registration(tuple(components), unregistered, tuple(warnings))
 
 
@@ -154,13 +152,13 @@ def _no_model(database: Path, photo_count: int) -> NoOverlapError:
     related = int((counts.inliers >= MIN_INLIERS).sum())
     if related == 0:
         what = (
-            f"No two of the {photo_count} photos show the same thing: of {tried} pairs"
-            f" tried, the best has {best} matches that agree, {MIN_INLIERS} are needed."
+            f"No two of the {photo_count} photos overlap: of {tried} pairs matched, the best has"
+            f" {best} matches that agree, {MIN_INLIERS} are needed."
         )
     else:
         what = (
-            f"{related} of {tried} pairs of photos match (the best with {best}"
-            " matches), but no model came out: the camera moved too little, or only turned."
+            f"{related} of {tried} pairs of photos match (the best with {best} matches), but they"
+            " give no model: the camera moved too little, or only turned."
         )
     return NoOverlapError(
         what,

@@ -1,4 +1,4 @@
-"""From matches to models to deliver: the usual way, then others where its result is doubtful."""
+"""Map verified matches into models: with the usual settings, then others if that looks doubtful."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ import pycolmap
 from voxterra.adjust.lenses import has_weak_focal_length
 from voxterra.core.photos import Photo
 from voxterra.core.progress import Progress, part
-from voxterra.sfm.ambiguity.split import pull_apart
+from voxterra.sfm.ambiguity.split import split_look_alikes
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.features.cameras import CameraGroup
 from voxterra.sfm.features.staging import StagedPhotos
 from voxterra.sfm.mapping.attempts import MANY_PHOTOS, Attempt, first_attempt, further_attempts
-from voxterra.sfm.mapping.candidates import Task, Tried, try_attempt
-from voxterra.sfm.retry.bring_in import bring_in
+from voxterra.sfm.mapping.candidates import Candidate, MappingTask, map_attempt
+from voxterra.sfm.mapping.plausibility import Plausibility
+from voxterra.sfm.retry.left_out import register_left_out
 
 _log = logging.getLogger(__name__)
 
-# A held focal length is contradicted when the photos fit so much worse with it, or so many fewer
-# observations do, than with a free one.
+# A fixed focal length is contradicted when the photos fit this much worse with it than with an
+# estimated one, or keep this much fewer observations.
 _WORSE_ERROR, _FEWER_OBSERVATIONS = 1.25, 0.75
 
 
 @dataclass(frozen=True)
 class Solved:
-    """Models to deliver, largest first.
+    """Solution of the photo set.
 
     Attributes:
-        models: may be none.
-        focal_refined: whether their focal lengths were estimated rather than taken from metadata.
-        warnings: what speaks against their shape, and what was relaxed to place photos.
-        database: with the matches that they are of.
+        models: largest first; may be empty.
+        focal_refined: whether focal lengths were estimated rather than taken from metadata.
+        warnings: doubts about the shape, and what was relaxed to register photos.
+        database: with the matches the models were made from.
     """
 
     models: tuple[pycolmap.Reconstruction, ...]
@@ -55,83 +56,88 @@ def solve(
     use_position_priors: bool,
     progress: Progress,
 ) -> Solved:
-    """Map the photos; when too few find a place or the shape is doubtful, map them in other ways.
+    """Map the photos; if too few register or the shape is doubtful, try other settings.
 
-    The first result that is complete and beyond doubt is taken, else the one with most photos and
-    least against it. Parts of it that only look alike are pulled apart. Photos that it leaves out
-    are then matched again in stronger ways.
+    Uses the first result that is complete and without doubts, else the one with most photos and
+    fewest doubts. Splits models that merge look-alike places. Then matches photos that are left
+    out again, with stronger methods.
     """
-    task = Task(database, photos, staged, groups, config, use_position_priors)
-    tried = [try_attempt(task, first_attempt(config), part(progress, 0.0, 0.5))]
-    further = _further(task, tried[0])
+    task = MappingTask(database, photos, staged, groups, config, use_position_priors)
+    candidates = [map_attempt(task, first_attempt(config), part(progress, 0.0, 0.5))]
+    further = _further(task, candidates[0])
     for index, attempt in enumerate(further):
-        if _settled(tried):
+        if _settled(candidates):
             break
         share = part(
             progress, 0.5 + 0.3 * index / len(further), 0.5 + 0.3 * (index + 1) / len(further)
         )
-        tried.append(try_attempt(task, attempt, share))
-    best = max(tried, key=lambda t: _merit(t, tried))
-    if len(tried) > 1:
-        _log.info("Taken: %s.", best.attempt)
-    task, best, parted = pull_apart(task, best, part(progress, 0.8, 0.85))
-    task, best, brought = bring_in(task, best, part(progress, 0.85, 0.9))
+        candidates.append(map_attempt(task, attempt, share))
+    best = max(candidates, key=lambda c: _merit(c, candidates))
+    if len(candidates) > 1:
+        _log.info("Using the result of %s.", best.attempt)
+    task, best, about_splits = split_look_alikes(task, best, part(progress, 0.8, 0.85))
+    task, best, about_left_out = register_left_out(task, best, part(progress, 0.85, 0.9))
     weak = _is_weak(task, best, part(progress, 0.9, 0.92))
     if weak and all(group.focal_known for group in groups):
         best = _with_known_focal(task, best, part(progress, 0.92, 1.0))
-    wrong_metadata = any(_contradicted(t, tried) for t in tried if t is not best)
-    warnings = _warnings(task, best, wrong_metadata=wrong_metadata, weak_focal=weak)
-    return Solved(best.models, best.focal_refined, (*parted, *brought, *warnings), task.database)
+    wrong_metadata = any(_contradicted(c, candidates) for c in candidates if c is not best)
+    warnings = (
+        *about_splits,
+        *about_left_out,
+        *_warnings(task, best.plausibility, wrong_metadata=wrong_metadata, weak_focal=weak),
+    )
+    return Solved(best.models, best.focal_refined, warnings, task.database)
 
 
-def _further(task: Task, first: Tried) -> tuple[Attempt, ...]:
+def _further(task: MappingTask, first: Candidate) -> tuple[Attempt, ...]:
     if task.config.mapper == "global":
         return ()
     further = further_attempts(task.config, focal_known=task.focal_known)
     if len(task.photos) > MANY_PHOTOS:
         further = further[:2]
-    if first.shape.doubts == {"focal"} and task.config.refine_focal_length == "auto":
+    if first.plausibility.doubts == {"focal"} and task.config.refine_focal_length == "auto":
         return (Attempt(free_focal=False), *further)
     return further
 
 
-def _settled(tried: Sequence[Tried]) -> bool:
-    """Whether the last result is complete and beyond doubt, or others came to the same."""
-    last, first = tried[-1], tried[0]
-    if not last.shape.complete:
+def _settled(candidates: Sequence[Candidate]) -> bool:
+    """Whether the last result is complete and without doubts, or earlier ones confirm it."""
+    last, first = candidates[-1].plausibility, candidates[0].plausibility
+    if not last.complete:
         return False
-    if _contradicted(last, tried):
-        return first.shape.complete and first.shape.doubts == {"focal"}  # the metadata is wrong
-    before = [t.shape.doubts for t in tried[:-1] if t.shape.complete]
-    # What two ways of mapping agree on is not the models' fault: GPS may be wrong, too.
-    return not last.shape.doubts or last.shape.doubts in before
+    if _contradicted(candidates[-1], candidates):
+        return first.complete and first.doubts == {"focal"}  # the metadata is wrong
+    before = [c.plausibility.doubts for c in candidates[:-1] if c.plausibility.complete]
+    # A doubt that two attempts agree on is not the models' fault: GPS may be wrong, too.
+    return not last.doubts or last.doubts in before
 
 
-def _contradicted(one: Tried, tried: Sequence[Tried]) -> bool:
-    """Whether the photos fit clearly worse with the held focal length than with a free one."""
-    return not one.focal_refined and any(
+def _contradicted(candidate: Candidate, others: Sequence[Candidate]) -> bool:
+    """Whether the photos fit clearly worse with the fixed focal length than with a free one."""
+    one = candidate.plausibility
+    return not candidate.focal_refined and any(
         other.focal_refined
-        and other.shape.placed >= one.shape.placed
-        and "lens" not in other.shape.doubts
+        and (it := other.plausibility).registered >= one.registered
+        and "lens" not in it.doubts
         and (
-            one.shape.error_px > _WORSE_ERROR * other.shape.error_px
-            or one.shape.observations < _FEWER_OBSERVATIONS * other.shape.observations
+            one.error_px > _WORSE_ERROR * it.error_px
+            or one.observations < _FEWER_OBSERVATIONS * it.observations
         )
-        for other in tried
+        for other in others
     )
 
 
-def _merit(one: Tried, tried: Sequence[Tried]) -> tuple[float, ...]:
-    """Larger is better: photos placed (coarsely), little against it, photos, fit."""
-    shape = one.shape
-    share = round(10 * shape.placed / max(shape.tied, 1))
-    against = len(shape.doubts) + int(_contradicted(one, tried))
-    fit = shape.observations / max(shape.error_px, 1e-3)
-    return share, -against, shape.placed, fit
+def _merit(candidate: Candidate, candidates: Sequence[Candidate]) -> tuple[float, ...]:
+    """Larger is better: share of photos (coarsely), few doubts, photos, fit."""
+    it = candidate.plausibility
+    share = round(10 * it.registered / max(it.connected, 1))
+    doubts = len(it.doubts) + int(_contradicted(candidate, candidates))
+    fit = it.observations / max(it.error_px, 1e-3)
+    return share, -doubts, it.registered, fit
 
 
-def _is_weak(task: Task, best: Tried, progress: Progress) -> bool:
-    """Whether the photos determine the focal lengths badly that were estimated of them."""
+def _is_weak(task: MappingTask, best: Candidate, progress: Progress) -> bool:
+    """Whether the photos determine their estimated focal lengths badly."""
     auto = task.config.refine_focal_length == "auto" and not task.use_position_priors
     auto = auto and not task.calibrated
     if not best.models or not auto:
@@ -141,53 +147,56 @@ def _is_weak(task: Task, best: Tried, progress: Progress) -> bool:
     return has_weak_focal_length(best.models[0], task.config.adjust, progress=progress)
 
 
-def _with_known_focal(task: Task, best: Tried, progress: Progress) -> Tried:
-    """The same with focal lengths of the metadata, unless fewer photos fit with them."""
+def _with_known_focal(task: MappingTask, best: Candidate, progress: Progress) -> Candidate:
+    """Map again with the focal lengths of the metadata, unless fewer photos fit with them."""
     if not best.focal_refined:
         return best
     _log.info("The photos do not determine the focal length; using that of the metadata.")
-    fixed = try_attempt(task, Attempt(free_focal=False), progress)
-    placed, before = (sum(m.num_reg_images() for m in t.models) for t in (fixed, best))
+    fixed = map_attempt(task, Attempt(free_focal=False), progress)
+    registered, before = (sum(m.num_reg_images() for m in c.models) for c in (fixed, best))
     # A wrong focal length in the metadata shows in photos that no longer fit.
-    return fixed if placed >= before and not _contradicted(fixed, [best]) else best
+    return fixed if registered >= before and not _contradicted(fixed, [best]) else best
 
 
-def _warnings(task: Task, best: Tried, *, wrong_metadata: bool, weak_focal: bool) -> list[str]:
-    """What a user should know about the shape of the models."""
-    shape, found = best.shape, []
-    if "focal" in shape.doubts:
-        off = f"{100 * np.expm1(shape.focal_drift):.0f} %"
-        found.append(
-            f"the metadata states a focal length that is {off} off: the photos fit clearly better "
-            "with another, which is used; they may be cropped"
+def _warnings(
+    task: MappingTask, found: Plausibility, *, wrong_metadata: bool, weak_focal: bool
+) -> list[str]:
+    """Warnings about the shape of the models."""
+    lines = []
+    if "focal" in found.doubts:
+        off = f"{100 * np.expm1(found.focal_drift):.0f} %"
+        lines.append(
+            f"the focal length in the metadata is {off} off: the photos fit clearly better with "
+            "another, which is used; they may be cropped"
             if wrong_metadata
-            else f"the focal length came out {off} off the one in the metadata: the photos are "
+            else f"the estimated focal length is {off} off the one in the metadata: the photos are "
             "cropped, or the model is stretched along the viewing direction; measure a known "
             "distance in each direction before you trust it"
         )
-    if "lens" in shape.doubts:
-        found.append(
-            f"the photos led to {' and '.join(shape.lens_doubts)}: the model may be bent; photos "
-            "of the same things from more directions and distances would determine the lens"
+    if "lens" in found.doubts:
+        lines.append(
+            f"the lens came out with {' and '.join(found.lens_doubts)}: the model may be bent; "
+            "photos of the same things from more directions and distances would determine the lens"
         )
-    if "gps" in shape.doubts:
-        found.append(
-            f"the model and the photos' GPS differ by {shape.gps_misfit_m:.0f} m RMS on the "
-            f"ground, more than the {shape.gps_limit_m:.0f} m that GPS explains: one of them has "
-            "a wrong shape; check that the positions belong to these photos, or add oblique photos"
+    if "gps" in found.doubts:
+        lines.append(
+            f"the model and the photos' GPS differ by {found.gps_misfit_m:.0f} m RMS on the "
+            f"ground, more than the {found.gps_limit_m:.0f} m that GPS noise explains: one of them "
+            "has a wrong shape; check that the positions belong to these photos, or add oblique "
+            "photos"
         )
-    if shape.misplaced:
-        names = ", ".join(task.photos[i].id for i in shape.misplaced[:5])
-        more = len(shape.misplaced) - 5
-        found.append(
-            f"the place of {names}{f' and {more} more' if more > 0 else ''} contradicts the photo "
-            "that shows most of the same; what only they show may lie wrong; photos between "
-            "them would tie them"
+    if found.misplaced:
+        names = ", ".join(task.photos[i].id for i in found.misplaced[:5])
+        more = len(found.misplaced) - 5
+        lines.append(
+            f"the pose of {names}{f' and {more} more' if more > 0 else ''} contradicts the photo "
+            "with the largest overlap; what only they show may be misplaced; add photos between "
+            "them"
         )
     if weak_focal and not task.known_focal_px:
-        found.append(
+        lines.append(
             "neither the photos nor their metadata determine the focal length: lengths along the "
             "viewing direction may be wrong by a third; use photos with EXIF, or turn and tilt "
             "the camera more while taking them"
         )
-    return found
+    return lines

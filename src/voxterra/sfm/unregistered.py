@@ -1,4 +1,4 @@
-"""Why photos found no place, and what to shoot so that they do."""
+"""Explain why photos were not registered, and what to shoot so that they are."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from voxterra.core.reconstruction import Reconstruction
 from voxterra.core.registration import UnregisteredKind, UnregisteredPhoto
 from voxterra.sfm.features.database import PairCounts, feature_counts, pair_counts, raw_pair_counts
 
-# A photo with fewer features shows nothing that could be found again.
+# A photo with fewer features shows nothing that other photos could match.
 MIN_FEATURES = 30
 
-# COLMAP relates two photos from this number of matches on; twice as many unchecked ones are what
-# any two photos have by chance.
+# COLMAP relates two photos from this number of verified matches on; any two photos have twice as
+# many raw ones by chance.
 MIN_INLIERS = 15
 _BY_CHANCE = 2 * MIN_INLIERS
 
@@ -28,7 +28,7 @@ _ADVICE: dict[UnregisteredKind, str] = {
     "no_matches": "Take photos that lead from it to its neighbours: each should show 60 % or more "
     "of the one before and turn by less than 20 degrees.",
     "few_inliers": "Take photos in between, in smaller steps and turns: the views differ too much, "
-    "or the same pattern repeats; get something in the picture that occurs only once.",
+    "or a pattern repeats; include something that occurs only once.",
     "small_group": "Take photos that lead from these to the others, each showing 60 % or more of "
     "the one before.",
     "weak_ties": "Take two or three photos beside it, a step aside and not only turned, that show "
@@ -39,7 +39,7 @@ _ADVICE: dict[UnregisteredKind, str] = {
 
 @dataclass(frozen=True)
 class _Ties:
-    """Pairs of one photo: with whom, raw matches, and matches that agree on one view."""
+    """Pairs of one photo: the other photos, raw matches, and verified matches."""
 
     others: NDArray[np.int64]
     raw: NDArray[np.int64]
@@ -54,7 +54,7 @@ class _Ties:
 def explain_unregistered(
     photos: Sequence[Photo], components: Sequence[Reconstruction], database: Path
 ) -> tuple[UnregisteredPhoto, ...]:
-    """A reason and advice for every photo that is in none of the components, sorted by name.
+    """Reason and advice for every photo that is in no component, sorted by name.
 
     Args:
         photos: in the order of the database's images.
@@ -99,28 +99,28 @@ def _reason(
             f"it shows too little detail: {features} features, {MIN_FEATURES} are needed"
         )
     if not ties.raw.any():
-        return "no_matches", f"none of its {features} features is seen in another photo"
+        return "no_matches", f"none of its {features} features matches another photo"
     name, raw = ties.best(ties.raw, photos)
     related = ties.agreeing >= MIN_INLIERS
     if raw < _BY_CHANCE and not related.any():
         return "no_matches", (
-            f"it shows hardly anything that another photo shows: {raw} features at best look "
-            f"alike (in {name}), no more than by chance"
+            f"it has hardly any overlap: at best {raw} features match (in {name}), no more than by "
+            "chance"
         )
     if not related.any():
         agree = int(ties.agreeing[np.argmax(ties.raw)])
         return "few_inliers", (
-            f"what looks alike in {name} does not fit together: {agree} of {raw} matches agree "
-            f"on one view, {MIN_INLIERS} are needed"
+            f"its matches with {name} do not fit together: {agree} of {raw} agree on one view, "
+            f"{MIN_INLIERS} are needed"
         )
     with_placed = related & is_placed[ties.others]
     if not with_placed.any():
         names = [photos[o].id for o in ties.others[related][:3]]
         more = int(related.sum()) - len(names)
         listed = ", ".join(names) + (f" and {more} more" if more > 0 else "")
-        return "small_group", f"it matches only {listed}, without a place like itself"
+        return "small_group", f"it matches only {listed}, not registered either"
     name, agree = ties.best(np.where(with_placed, ties.agreeing, 0), photos)
     return "weak_ties", (
-        f"it matches {name} ({agree} matches), but too few of them are points that the model "
-        "knows to fix its place"
+        f"it matches {name} ({agree} matches), but too few of these are points of the model to "
+        "determine its pose"
     )

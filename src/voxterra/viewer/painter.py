@@ -15,7 +15,7 @@ from voxterra.core.voxels import VoxelModel
 SHOWS = ("colour", "depth", "normal", "level")
 _EMPTY = (34, 34, 38)
 _TOLD_FROM_PX = 400
-"""Width of a picture of depths from which on there is room to tell their range."""
+"""Width from which on a picture of depths shows their range as text."""
 _SMALL = Camera("PINHOLE", 32, 24, (32.0, 32.0, 0.0, 0.0))
 
 Pixels = NDArray[np.uint8]
@@ -47,9 +47,9 @@ class Painter:
         self.draw(PinholeView("", np.diag([32.0, 32, 1]), np.eye(3, 4), 32, 24, _SMALL), "level")
 
     def draw(self, view: PinholeView, show: str = "colour") -> Pixels:
-        """(H, W, 3) uint8 picture of what `view` sees; `show` is one of `SHOWS`.
+        """(H, W, 3) uint8 picture of `view`; `show` is one of `SHOWS`.
 
-        Depth is bright where near, and large pictures tell its range; normals are (n + 1) / 2 of
+        Depth is bright where near, and large pictures show its range; normals are (n + 1) / 2 of
         their direction in world; levels go from blue (coarse voxels) to red (fine ones). Where
         there is nothing, colour has the model's background and the others are dark.
         """
@@ -112,7 +112,7 @@ class Painter:
 
 
 def failure_picture(view: PinholeView, why: str) -> Pixels:
-    """(H, W, 3) picture for a view that cannot be drawn: says so, and why."""
+    """(H, W, 3) picture for a view that cannot be drawn, with the reason."""
     empty = np.full((view.height, view.width, 3), _EMPTY, np.uint8)
     return with_text(empty, f"Voxels cannot be drawn: {why}")
 

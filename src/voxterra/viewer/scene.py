@@ -1,4 +1,4 @@
-"""What there is to look at in the folder of a run or of a trained model."""
+"""Read the scene to view from the folder of a run or of a trained model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_CLOUD_POINTS = 1_000_000  # what a browser on a laptop still turns smoothly
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to look at in a run, as far as the run got.
+    """Parts of a run to view, as far as they are finished.
 
     Attributes:
         title: for the browser's tab.
@@ -47,7 +47,7 @@ def load_scene(run: Path) -> Scene:
     """Read mesh, cloud, voxels and cameras of a run folder, or of the folder of a trained model.
 
     Raises:
-        InputError: no run, or one without cameras yet; a training that has not come to its end.
+        InputError: no run, or one without cameras yet; an unfinished training.
         FormatError: a file is damaged.
     """
     from voxterra.surface.voxels.model.folder import MODEL, is_model_folder

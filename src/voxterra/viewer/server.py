@@ -75,7 +75,7 @@ def _shows_voxels(scene: Scene) -> bool:
 
 
 def _start(scene: Scene) -> tuple[Float, Float, Float, float]:
-    """Where to look from, at what, what is up there, and the size of what there is to see."""
+    """Initial camera position, target and up direction, and the size of the scene."""
     up = np.array([0.0, 0.0, 1.0])
     if scene.components or scene.model is None:
         target, size = _extent(scene, np.vstack([c.centers_in_world() for c in scene.components]))
@@ -90,7 +90,7 @@ def _start(scene: Scene) -> tuple[Float, Float, Float, float]:
 
 
 def _extent(scene: Scene, centers: Float) -> tuple[Float, float]:
-    """Centre and size of what there is to see, far outliers left out."""
+    """Centre and size of the scene, without far outliers."""
     points = centers if scene.cloud is None else scene.cloud.positions_in_world
     low, high = np.percentile(points, [2, 98], axis=0)
     return (low + high) / 2, float(np.linalg.norm(high - low)) or 1.0

@@ -29,7 +29,7 @@ QUICK_PX = (64, 640)
 
 
 def view_of(camera: Any, longer_px: int) -> PinholeView:
-    """The pinhole view of a viser camera (x right, y down, z forward), so large at most."""
+    """The pinhole view of a viser camera (x right, y down, z forward), of limited size."""
     from scipy.spatial.transform import Rotation
 
     aspect = float(camera.aspect)
@@ -46,7 +46,7 @@ def view_of(camera: Any, longer_px: int) -> PinholeView:
 
 @dataclass
 class _Screen:
-    """A browser: when its camera moved, and what it still has to be sent."""
+    """A browser: when its camera moved, and which images it still needs."""
 
     client: Any
     moved: float = field(default_factory=time.monotonic)
@@ -119,7 +119,7 @@ class VoxelLayer:
                 logger.debug("no image for a browser", exc_info=True)
 
     def _next(self) -> tuple[_Screen, bool]:
-        """Waits for the next image to draw: who needs it, and whether at full size."""
+        """Wait for the next image to draw: for which browser, and whether at full size."""
         with self._changed:
             while True:
                 now, wait = time.monotonic(), None
@@ -150,7 +150,7 @@ class VoxelLayer:
         client.scene.set_background_image(image, format="jpeg", jpeg_quality=90 if full else 75)
 
     def _draw(self, view: PinholeView) -> Pixels:
-        """What a view sees, or a picture that says why that cannot be drawn; logged once."""
+        """Draw a view, or a picture with the reason why it cannot be drawn; logged once."""
         try:
             picture = self.painter.draw(view, self.show)
         except Exception as error:  # such as a GPU without memory: the next picture may be drawn
@@ -165,7 +165,7 @@ class VoxelLayer:
 
 
 def add_voxels(server: Any, model: VoxelModel, device: str = "auto") -> VoxelLayer:
-    """Show a model behind the scene, with a switch and a choice of what is shown.
+    """Show a model behind the scene, with a switch and a choice of quantities.
 
     Raises:
         UsageError, MissingPartError: there is no such device, or nothing to render with.

@@ -53,17 +53,17 @@ def dtu(
         Path | None,
         tyro.conf.arg(
             help="Folder with cameras_sphere.npz and mask/, to cull with; {scan} stands for the "
-            "scan. Without it, what the model in RESULT was trained on.",
+            "scan. Default: the data the model in RESULT was trained on.",
             help_behavior_hint=NOTHING,
         ),
     ] = None,
     cull: Annotated[
         Literal["masks", "seen", "none"],
         tyro.conf.arg(
-            help="masks takes off what lies outside of a mask, seen what no camera sees too."
+            help="masks removes what is outside a mask; seen also removes what no camera sees."
         ),
     ] = "masks",
-    dilation_px: Annotated[float, tyro.conf.arg(help="By which masks are grown.")] = 24.0,
+    dilation_px: Annotated[float, tyro.conf.arg(help="Pixels by which masks are grown.")] = 24.0,
     normalised: Annotated[
         bool, tyro.conf.arg(help="The mesh is in the unit sphere of cameras_sphere.npz.")
     ] = False,
@@ -100,7 +100,7 @@ def dtu(
             score: DtuScore = score_dtu(
                 culled, of, gap_mm=gap_mm, limit_mm=limit_mm, progress=part(report, 0.4, 1.0)
             )
-        # Scan by scan, so that what is scored stays when a later scan fails.
+        # Scan by scan, so that earlier scores remain if a later scan fails.
         rows = {name: score.to_dict()}
         table = add_rows(stat or stat_folder(result, SCAN), "dtu", settings, rows)
         if picture is not None:
@@ -202,7 +202,7 @@ def _culled(
     normalised: bool,
     progress: Progress,
 ) -> Geometry:
-    """The result in the world, without what is not to be scored."""
+    """The result in the world, without the parts that are not scored."""
     from voxterra.evaluate.cull import inside_masks, read_masked_cameras, seen
     from voxterra.evaluate.geometry import read_geometry
 
@@ -212,7 +212,7 @@ def _culled(
     folder = _trained_on(path) if scene is None else scene
     if folder is None:
         raise UsageError(
-            "It is not said where the cameras and masks of the scan are.",
+            "No folder with the cameras and masks of the scan given.",
             where="--scene",
             next_step="Give the folder with cameras_sphere.npz and mask/, or --cull none.",
         )
@@ -220,9 +220,9 @@ def _culled(
     if normalised:
         if cameras.world_from_sphere is None:
             raise UsageError(
-                "These cameras do not say where the unit sphere lies.",
+                "These cameras do not record where the unit sphere is.",
                 where=str(folder),
-                next_step="Give a cameras_sphere.npz with scale_mat_0, or leave --normalised away.",
+                next_step="Give a cameras_sphere.npz with scale_mat_0, or leave --normalised out.",
             )
         geometry = geometry.moved(cameras.world_from_sphere)
     if cull == "seen":  # before the masks take away what hides other parts

@@ -45,7 +45,7 @@ Picture = Annotated[
 ]
 Cameras = Annotated[
     Path | None,
-    tyro.conf.arg(help="True cameras, when they do not lie beside TRUTH."),
+    tyro.conf.arg(help="True cameras, if they are not beside TRUTH."),
 ]
 MinViews = Annotated[
     int, tyro.conf.arg(help="Leave out what fewer photos see, where the truth knows.")
@@ -90,15 +90,14 @@ def _check(args: list[str], verbs: dict[str, Callable[..., None]]) -> None:
         raise UsageError(
             "'views' needs a trained model.",
             where="voxterra eval views",
-            next_step="For example: voxterra eval views out"
-            "    (voxterra eval views --help says more)",
+            next_step="For example: voxterra eval views out    (more: voxterra eval views --help)",
         )
     if len(args) == 1:
         raise UsageError(
             f"'{args[0]}' needs a result and the truth.",
             where=f"voxterra eval {args[0]}",
             next_step=f"For example: voxterra eval {args[0]} runs/site site/truth"
-            f"    (voxterra eval {args[0]} --help says more)",
+            f"    (more: voxterra eval {args[0]} --help)",
         )
     names = signature(verb).parameters
     known = ["--help", *(f"--{n.removeprefix('as_').replace('_', '-')}" for n in names)]

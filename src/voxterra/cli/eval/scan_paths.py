@@ -1,4 +1,4 @@
-"""Command lines that name several scans: paths with a place for the name of each."""
+"""Paths of several scans: command lines with a placeholder for the name of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEST_STAT = "test_stat"
 
 @contextmanager
 def named(path: Path, name: str) -> Iterator[None]:
-    """Errors that do not say where name the result and its scan."""
+    """Add the result and its scan to errors without a `where`."""
     try:
         yield
     except VoxterraError as error:

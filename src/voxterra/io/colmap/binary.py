@@ -27,7 +27,7 @@ _TRACK = np.dtype([("image_id", "<u4"), ("keypoint", "<u4")])
 
 
 class _Cursor:
-    """A file's bytes and how far they are read; FormatError past the end."""
+    """A file's bytes and the read position; FormatError past the end."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -38,7 +38,7 @@ class _Cursor:
         self.at = 0
 
     def take(self, size: int) -> int:
-        """Offset of the next `size` bytes, which are passed over."""
+        """Skip the next `size` bytes; returns their offset."""
         start = self.at
         if size < 0 or start + size > len(self.data):
             raise FormatError(

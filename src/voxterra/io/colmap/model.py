@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import pycolmap
 
 _PARTS = ("cameras", "images", "points3D")
-# COLMAP 4 prefers these to what they say again about images; ours would contradict old ones.
+# COLMAP 4 prefers these files to images; old ones would contradict the new model.
 _RIG_PARTS = ("rigs", "frames")
 
 
 def read_colmap(folder: Path) -> Reconstruction:
-    """The model in a folder; the binary files when both kinds are there.
+    """Read the model in a folder; the binary files if both kinds exist.
 
     Keypoints that belong to no point are left out, and so are points that no image observes.
 
@@ -78,7 +78,7 @@ def read_cameras(path: Path) -> tuple[Camera, ...]:
 
 
 def write_colmap(reconstruction: Reconstruction, folder: Path, *, text: bool = False) -> None:
-    """Write a model into `folder`, made when missing; a model that is there is replaced.
+    """Write a model into `folder`, created if missing; an existing model is replaced.
 
     Image ids are indices of `reconstruction.images` plus one.
 

@@ -1,4 +1,4 @@
-"""What COLMAP's cameras, images and points3D files hold, apart from how they write it."""
+"""Content of COLMAP's cameras, images and points3D files, independent of their format."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MODEL_OF_ID = {model_id: name for name, (model_id, _) in CAMERA_MODELS.items()}
 
 @dataclass
 class ColmapTables:
-    """A model as its three files say it.
+    """A model as in its three files.
 
     Attributes:
         cameras: by id.

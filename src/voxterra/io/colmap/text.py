@@ -27,7 +27,7 @@ def read_text(folder: Path) -> ColmapTables:
     """The tables of cameras.txt, images.txt and points3D.txt.
 
     Raises:
-        FormatError: a line is not what its place in the format says.
+        FormatError: a line is not as the format requires.
     """
     tables = _empty()
     for name, fill in (
@@ -85,7 +85,7 @@ def _empty() -> ColmapTables:
 
 
 class _Wrong(ValueError):
-    """Something whose text, the end of a sentence, is for people."""
+    """A format error; its text is the end of a sentence for people."""
 
 
 class _Lines:
@@ -120,7 +120,7 @@ def _fill_cameras(tables: ColmapTables, lines: _Lines) -> None:
         if model not in CAMERA_MODELS:
             raise _Wrong(f"'{model}' is no camera model of COLMAP's{nearest(model, CAMERA_MODELS)}")
         if len(params) != (count := CAMERA_MODELS[model][1]):
-            raise _Wrong(f"{model} has {count} parameters, and {len(params)} stand here.")
+            raise _Wrong(f"{model} has {count} parameters, and this line has {len(params)}.")
         values = tuple(float(value) for value in params)
         tables.cameras[int(camera_id)] = Camera(model, int(width), int(height), values)
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also where the power fails.
+"""Write files atomically: complete or not at all, even after a power cut.
 
 Renaming alone is not enough for that: a file system may write the new name to the disk before the
 content, and after a power cut the name stands for an empty file. So content goes through to the
@@ -19,12 +19,12 @@ from uuid import uuid4
 from voxterra.io.files.disk import cannot_write
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\..*)?")
-# What file systems say that have no such call (some network and user-space ones).
+# Errors of file systems without such a call (some network and user-space ones).
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path`, of the same ending, that `remove_leftovers` knows."""
+    """A name beside `path`, with the same ending, that `remove_leftovers` recognises."""
     return path.with_name(f".{path.stem}.{uuid4().hex[:8]}.tmp{path.suffix}")
 
 

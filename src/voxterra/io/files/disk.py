@@ -1,4 +1,4 @@
-"""Errors for a file system that refuses, and staying away from a full disk."""
+"""Errors of the file system, and checks against a full disk."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def cannot_read(error: OSError, path: Path) -> InputError:
 
 
 def cannot_write(error: OSError, path: Path) -> OutputError:
-    """The error for a `path` that cannot be written: names the folder and what is free."""
+    """The error for a `path` that cannot be written: names the folder and its free space."""
     if error.errno in _FULL or (error.errno is None and is_full(path.parent)):
         return disk_full(path)
     return OutputError(
         f"The file cannot be written: {error.strerror or error}.",
         where=str(path),
         next_step="Check that you may write there and that no folder has that name, then give the "
-        "same command again; what was finished is kept.",
+        "same command again; finished work is kept.",
     )
 
 
 def disk_full(path: Path) -> OutputError:
-    """The error of a disk, or a quota, that had no room for `path`: a file, or a folder at work."""
+    """The error of a disk, or a quota, that is too full for `path`: a file, or a working folder."""
     folder, what = (
         (path, "") if path.is_dir() else (path.parent, f" '{path.name}' cannot be written.")
     )
@@ -53,13 +53,13 @@ def disk_full(path: Path) -> OutputError:
 
 
 def is_full(folder: Path) -> bool:
-    """Whether next to nothing is left: then that is why a library could not write."""
+    """Whether the disk is so full that this is why a library could not write."""
     free = disk_free_bytes(folder)
     return free is not None and free < _FULL_BYTES
 
 
 def require_space(folder: Path, least_bytes: int = RESERVE_BYTES) -> None:
-    """Raise before a full disk crashes a library that cannot stand one.
+    """Raise before a full disk crashes a library that cannot handle it.
 
     Raises:
         OutputError: less is free where `folder` is.
@@ -67,7 +67,7 @@ def require_space(folder: Path, least_bytes: int = RESERVE_BYTES) -> None:
     free = disk_free_bytes(folder)
     if free is not None and free < least_bytes:
         raise OutputError(
-            f"The disk is nearly full: {gigabytes(least_bytes)} must stay free while this works.",
+            f"The disk is nearly full: {gigabytes(least_bytes)} must stay free.",
             where=f"{folder} ({_left(folder)})",
             next_step=_MAKE_SPACE,
         )
@@ -75,4 +75,4 @@ def require_space(folder: Path, least_bytes: int = RESERVE_BYTES) -> None:
 
 def _left(folder: Path) -> str:
     free = disk_free_bytes(folder)
-    return "what is free is unknown" if free is None else f"{gigabytes(free)} free"
+    return "free space unknown" if free is None else f"{gigabytes(free)} free"

@@ -24,7 +24,7 @@ def write_json(data: Any, path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; None where it cannot be read."""
+    """Read a JSON file; None if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

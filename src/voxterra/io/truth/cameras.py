@@ -1,4 +1,4 @@
-"""True cameras of a data set, whatever format they come in, as one type.
+"""True cameras of a data set, from any format, as one type.
 
 Formats: COLMAP models, Nerfstudio or NeRF `transforms*.json`, `truth/cameras.json` of the
 synthetic surveys, Strecha's `NAME.camera` files (Strecha et al., "On Benchmarking Camera
@@ -35,7 +35,7 @@ class PosedCameras:
         names: as their source spells them; compare with `match_names`.
         cam_from_world: (N, 3, 4) rigid, OpenCV axes, in a world of their own.
         cameras: intrinsics of each, or None where the source does not give them.
-        frame: where that world lies on Earth, or None.
+        frame: of that world on Earth, or None.
     """
 
     names: tuple[str, ...]
@@ -60,7 +60,7 @@ def read_truth_cameras(path: Path) -> PosedCameras:
 
     Raises:
         InputError: nothing there, or no known kind of truth.
-        FormatError: a file does not hold what its format says.
+        FormatError: a file does not follow its format.
     """
     path = Path(path)
     if not path.exists():

@@ -41,7 +41,7 @@ def read_truth_depth(path: Path) -> tuple[TruthDepth, ...]:
 
     Raises:
         InputError: no depth there.
-        FormatError: a file does not hold what its format says.
+        FormatError: a file does not follow its format.
     """
     path = Path(path)
     for folder in (path, path / "truth" / "depth", path / "depth"):

@@ -68,8 +68,8 @@ def read_dtu_truth(root: Path, scan: int) -> DtuTruth:
         scan: number, such as 24.
 
     Raises:
-        InputError: a file is missing; it says which, and where it was looked for.
-        FormatError: a file does not hold what it should.
+        InputError: a file is missing; names it and the folders searched.
+        FormatError: a file does not follow its format.
     """
     root = Path(root)
     names = [f"stl{scan:03d}_total.ply", f"stl{scan}_total.ply"]

@@ -87,8 +87,8 @@ def read_tanks_truth(root: Path, scene: str) -> TanksTruth:
         scene: name, such as "Barn".
 
     Raises:
-        InputError: a file is missing; it says which, and where it was looked for.
-        FormatError: a file does not hold what it should.
+        InputError: a file is missing; names it and the folders searched.
+        FormatError: a file does not follow its format.
     """
     root = Path(root)
     folder = root / scene if (root / scene).is_dir() else root
@@ -138,7 +138,7 @@ def read_transform(path: Path) -> Similarity:
     """A 4x4 matrix in text that is a similarity.
 
     Raises:
-        FormatError: damaged, or the matrix is none.
+        FormatError: damaged, or not a similarity.
     """
     try:
         matrix = np.loadtxt(path, dtype=float)
@@ -181,7 +181,7 @@ def read_trajectory(path: Path) -> PosedCameras:
         rotation = world_from_cam[:, :3, :3].transpose(0, 2, 1)
         unit = np.einsum("nij,nkj->nik", rotation, rotation)
         if len(set(names)) < len(names) or np.abs(unit - np.eye(3)).max() > 1e-3:
-            raise ValueError("a camera stands there twice, or has no rotation")
+            raise ValueError("a camera occurs twice, or has no rotation")
     except (OSError, ValueError, OverflowError) as error:
         raise FormatError(
             f"The trajectory cannot be read: {error}.",

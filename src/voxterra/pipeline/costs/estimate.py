@@ -1,4 +1,4 @@
-"""What a run will take, from the number and size of its photos, before it starts."""
+"""Estimate time, memory and disk of a run from the number and size of its photos."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SAMPLE = 40  # photos whose size is looked at
 
 @dataclass(frozen=True)
 class PhotoSizes:
-    """How many photos there are, and how large.
+    """Number and size of photos.
 
     Attributes:
-        count: of them.
-        width, height: the median of those looked at [px].
+        count: number of photos.
+        width, height: median of a sample [px].
     """
 
     count: int
@@ -42,7 +42,7 @@ class PhotoSizes:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the stages of a run take.
+    """Costs of the stages of a run.
 
     Attributes:
         sizes: of the photos.
@@ -71,10 +71,10 @@ class Estimate:
 
 
 def photo_sizes(source: Sequence[Path]) -> PhotoSizes | None:
-    """Count the photos of a source, and look at the headers of some.
+    """Count the photos of a source, and read the headers of some.
 
     Returns:
-        None when there is no photo whose header can be read; the run will say why.
+        None if no header can be read; the run will report why.
     """
     from voxterra.errors import VoxterraError
     from voxterra.ingest.sources import files_read
@@ -144,7 +144,7 @@ def _sizes_in_zip(path: Path) -> PhotoSizes | None:
 
 
 def estimate(sizes: PhotoSizes, config: Any, cores: int, stages: Sequence[str]) -> Estimate:
-    """What `stages` of a run take.
+    """Estimate `stages` of a run.
 
     Args:
         sizes: of the photos.
@@ -168,7 +168,7 @@ def estimate(sizes: PhotoSizes, config: Any, cores: int, stages: Sequence[str]) 
 
 @dataclass(frozen=True)
 class _Work:
-    """Amounts of work in a run, and what they cost; `slower` than the machine of the rates."""
+    """Amounts of work in a run, and their costs; `slower` than the machine of the rates."""
 
     sizes: PhotoSizes
     config: Any
@@ -189,14 +189,14 @@ class _Work:
 
     @property
     def raw_m_faces(self) -> float:
-        """Million faces of the surface as it is fused."""
+        """Million faces of the fused surface."""
         surface = self.config.surface
         made = rates.M_FACES_PER_MP * self.n * self.depth_mp * (1.5 / surface.voxel_factor) ** 2
         return float(min(made, rates.M_FACES_PER_M_VOXELS * surface.max_voxels / 1e6))
 
     @property
     def m_faces(self) -> float:
-        """Million faces that are kept."""
+        """Million faces after simplification."""
         most = self.config.mesh.max_faces
         return self.raw_m_faces if most is None else min(self.raw_m_faces, most / 1e6)
 
@@ -256,6 +256,6 @@ class _Work:
         return Cost(rates.REPORT_S + 0.05 * self.n * self.depth_mp, rates.MESH_BASE, 2e6)
 
     def _ortho_cells(self) -> float:
-        """About a third of each photo shows ground that no other one shows better."""
+        """Cells of the orthophoto: about a third of each photo shows ground best of all photos."""
         cells = self.n * self.color_mp * 1e6 / 3
         return min(cells, float(self.config.products.max_raster_px))

@@ -1,4 +1,4 @@
-"""Before a run starts: what it will take, whether that is there, and what to do where it is not."""
+"""Before a run starts: estimate what it takes, and check that memory and disk suffice."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def forecast(
     config: Any,
     stages: Sequence[str],
     out: Path,
-    apart: Sequence[tuple[int, Sequence[str]]] = (),
+    others: Sequence[tuple[int, Sequence[str]]] = (),
 ) -> RunEstimated | None:
-    """What `stages` will take here; None when there are none, or photos cannot be looked at.
+    """Estimate `stages` on this machine; None if there are none, or no photo can be read.
 
-    `apart` are how many of the photos lie apart in a world of their own, and what is to do there.
+    `others` are the number of photos of each other site, and the stages to do there.
     """
-    some = bool(stages) or any(names for _, names in apart)
+    some = bool(stages) or any(names for _, names in others)
     sizes = photo_sizes(source) if some else None
     if sizes is None:
         return None
-    found = estimate_worlds(sizes, config, machine.cores(), stages, apart)
+    found = estimate_sites(sizes, config, machine.cores(), stages, others)
     total, free = machine.memory()
     return RunEstimated(
         tuple(found.stages),
@@ -56,24 +56,24 @@ def forecast(
     )
 
 
-def estimate_worlds(
+def estimate_sites(
     sizes: PhotoSizes,
     config: Any,
     cores: int,
     stages: Sequence[str],
-    apart: Sequence[tuple[int, Sequence[str]]],
+    others: Sequence[tuple[int, Sequence[str]]],
 ) -> Estimate:
-    """What a run takes whose photos lie in several worlds, one done after the other.
+    """Estimate a run of several sites, done one after the other.
 
     Args:
         sizes: of all photos.
-        config, cores: as of `estimate`.
-        stages: names of those to do for the run's own world.
-        apart: of each other world, how many photos it has, and names of the stages to do.
+        config, cores: as in `estimate`.
+        stages: names of the stages to do for the main site.
+        others: for each other site, its number of photos and names of the stages to do.
     """
-    elsewhere = sum(count for count, _ in apart)
+    elsewhere = sum(count for count, _ in others)
     costs: dict[str, Cost] = {}
-    for count, names in [(max(sizes.count - elsewhere, 0), stages), *apart]:
+    for count, names in [(max(sizes.count - elsewhere, 0), stages), *others]:
         found = estimate(replace(sizes, count=count), config, cores, names).stages
         for name, cost in found.items():
             known = costs.get(name, Cost(0.0, 0.0))
@@ -85,20 +85,20 @@ def estimate_worlds(
     return Estimate(sizes, costs)
 
 
-def require_room(
+def require_resources(
     expected: RunEstimated, config: Any, *, force: bool, out: Path | None = None
 ) -> Iterator[str]:
-    """Yields warnings where memory or disk is tight.
+    """Yield warnings where memory or disk is tight.
 
     Args:
         expected: the estimate.
-        config: the `RunConfig` it is of.
+        config: the `RunConfig` it is for.
         force: warn instead of refusing.
         out: the run folder, to name it.
 
     Raises:
-        VoxterraError: the machine has less memory than the run is expected to need.
-        OutputError: so has the disk.
+        VoxterraError: the machine has less memory than the estimate.
+        OutputError: the disk has less space than the estimate.
     """
     need, stage = expected.memory_bytes, f"stage {expected.largest_stage}"
     total, free = expected.memory_total_bytes, expected.memory_free_bytes
@@ -139,7 +139,9 @@ def describe_estimate(expected: RunEstimated) -> str:
     if expected.disk_free_bytes is not None:
         disk += f" ({gigabytes(expected.disk_free_bytes)} free)"
     photos = f"{expected.photos} photo{'s' * (expected.photos != 1)} of {expected.megapixels:g} MP"
-    return f"{photos}: about {spoken_time(expected.seconds)}, {memory}, {disk}.\n({expected.basis})"
+    return (
+        f"{photos}: about {rounded_time(expected.seconds)}, {memory}, {disk}.\n({expected.basis})"
+    )
 
 
 def _advice(expected: RunEstimated, config: Any) -> str:
@@ -163,7 +165,7 @@ def _advice(expected: RunEstimated, config: Any) -> str:
     return "Take fewer photos at a time, or a machine with more memory."
 
 
-def spoken_time(seconds: float) -> str:
+def rounded_time(seconds: float) -> str:
     """Such as "45 s", "12 min" or "3.5 h", for an estimate."""
     if seconds < 90:
         return f"{max(5, 5 * round(seconds / 5))} s"

@@ -1,16 +1,16 @@
-"""What work costs: seconds, memory and disk for a megapixel, a pair, a million faces.
+"""Rates of work: seconds, memory and disk for a megapixel, a pair, a million faces.
 
 Fitted to the runs in `benchmarks/results`: 2 cores of an Intel Xeon, 3 to 40 photos of 0.3 to 1.9
 megapixels; and, for the memory and disk of large photos, to one run of 8 photos of 17 megapixels on
 a busy machine.
-A test in `tests/pipeline/test_estimate.py` holds them against those runs.
+A test in `tests/pipeline/test_estimate.py` compares them with those runs.
 """
 
 from __future__ import annotations
 
 CORES = 2
-"""Of the machine that was measured. On others seconds are taken to go by their number, which was
-not measured."""
+"""Of the measured machine. On others, seconds are assumed to scale with the number of cores, which
+was not measured."""
 
 # --- seconds on that machine ----------------------------------------------------------------------
 
@@ -19,7 +19,7 @@ INGEST_S_PER_MP = 0.02
 FEATURE_S_PER_MP = 2.2
 """Finding features, for a megapixel after `sfm.max_image_size`; with it the mapping."""
 MATCH_S_PER_PAIR = 0.15
-"""Matching two photos of 8192 features; it goes by the square of their number."""
+"""Matching two photos of 8192 features; it grows with the square of their number."""
 FEATURES_PER_MP = 6000.0
 """Features in a megapixel, up to `sfm.max_features`."""
 DEPTH_S_PER_MP = 10.0
@@ -27,11 +27,11 @@ DEPTH_S_PER_MP = 10.0
 SURFACE_S_PER_MP = 0.4
 """Fusing a megapixel of depth."""
 MESH_S_PER_M_FACES = 55.0
-"""Cleaning and texturing, for a million faces that are kept."""
+"""Cleaning and texturing, for a million faces after simplification."""
 PRODUCTS_S = 4.5
 """Products of a small model."""
 PRODUCTS_S_PER_M_FACES = 4.0
-"""The same for each million faces more."""
+"""The same for each further million faces."""
 COLOR_S_PER_MP = 0.1
 """Undistorting, texture and orthophoto, each, for a megapixel of the undistorted photos."""
 REPORT_S = 5.0
@@ -42,9 +42,9 @@ REPORT_S = 5.0
 BASE = 0.5e9
 """Program and libraries."""
 MESH_BASE = 0.85e9
-"""The same with what cleaning and texturing need for any mesh."""
+"""The same with the memory of cleaning and texturing for any mesh."""
 PRODUCTS_BASE = 1.1e9
-"""The same with what products need for any model."""
+"""The same with the memory of products for any model."""
 FEATURE_PER_MP = 0.32e9
 """For a megapixel after `sfm.max_image_size`, on each core."""
 MAPPING_PER_FEATURE = 2e3
@@ -67,9 +67,9 @@ ORTHO_PER_MP = 0.015e9
 
 M_FACES_PER_MP = 0.28
 """Million faces of the fused surface from a megapixel of depth, with `surface.voxel_factor` 1.5;
-from 0.12 to 0.45 in what was measured, the more the less photos overlap."""
+measured 0.12 to 0.45, more with less overlap."""
 M_FACES_PER_M_VOXELS = 0.15
-"""What `surface.max_voxels` allows at most."""
+"""Largest number that `surface.max_voxels` allows."""
 DEPTH_BYTES_PER_PX = 8.0
 """A depth map on disk: depth, normal, confidence. Work in progress takes 13 more for a while, which
 is less than what the surface, its texture and the products keep later."""

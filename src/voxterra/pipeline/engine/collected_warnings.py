@@ -1,4 +1,4 @@
-"""What a stage warns of, by Voxterra's log or by Python's `warnings`: a user should see it."""
+"""Collect the warnings of a stage, from Voxterra's log and Python's `warnings`, for the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _of_python = logging.getLogger("voxterra.python_warnings")
 
 
 class _Collector(logging.Handler):
-    """Keeps the warnings that threads of one scope log."""
+    """Collects the warnings that threads of one scope log."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(logging.WARNING)
@@ -29,7 +29,7 @@ class _Collector(logging.Handler):
 
 @contextmanager
 def collecting_warnings(name: str) -> Iterator[list[str]]:
-    """What is warned of during the block, by this thread and by those that work for it.
+    """Collect warnings during the block, from this thread and those that work for it.
 
     That is what Voxterra logs as warnings, and what others raise by `warnings.warn`, NumPy among
     them; the latter is logged, each text once, without what only developers need to know. `name` is
@@ -46,7 +46,7 @@ def collecting_warnings(name: str) -> Iterator[list[str]]:
 
 
 class _OnlyInRuns(type):
-    """Makes every warning one of this kind in the threads of runs, and none in others."""
+    """Matches every warning in threads of runs, and none in other threads."""
 
     def __subclasscheck__(cls, kind: type) -> bool:
         here = current_scope() is not None and issubclass(kind, Warning)
@@ -54,7 +54,7 @@ class _OnlyInRuns(type):
 
 
 class _WarningOfRun(Warning, metaclass=_OnlyInRuns):
-    """Stands in the list of filters of `warnings`."""
+    """A filter in the list of `warnings`."""
 
 
 _FOR_DEVELOPERS = (
@@ -69,13 +69,13 @@ _show_elsewhere = warnings.showwarning
 
 
 def _catch_python_warnings() -> None:
-    """Have Python's warnings sent here; once more wherever others undid that meanwhile."""
+    """Redirect Python's warnings here, also again where other code has undone that."""
     global _show_elsewhere
     if warnings.showwarning is not _show:
         _show_elsewhere = warnings.showwarning
         warnings.showwarning = _show
-    # By default a line of code warns once a process, so the second run would hear nothing. At the
-    # end of the list, so that whoever ignores a warning has precedence.
+    # By default a line of code warns once a process, so a second run would miss the warning. At the
+    # end of the list, so that filters that ignore a warning have precedence.
     warnings.simplefilter("always", _WarningOfRun, append=True)
 
 
@@ -87,7 +87,7 @@ def _show(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """As `warnings.showwarning`: logs warnings of threads of a run; others go where they went."""
+    """As `warnings.showwarning`: logs warnings of threads of a run; shows others as before."""
     scope = current_scope()
     if scope is None or issubclass(category, _FOR_DEVELOPERS):
         _show_elsewhere(message, category, filename, lineno, file, line)

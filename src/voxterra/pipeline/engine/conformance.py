@@ -106,7 +106,7 @@ class _Check:
         size = beat.stat().st_size
         time.sleep(10 * BEAT_S)
         assert beat.stat().st_size == size, "once cancel returns, nothing works any more"
-        self.engine.cancel(ticket)  # once more does no harm
+        self.engine.cancel(ticket)  # a second time does no harm
 
     def does_one_twice(self) -> None:
         task = self.task("twice", write_slowly, seconds=0.5)

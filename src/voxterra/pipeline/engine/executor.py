@@ -1,4 +1,4 @@
-"""A task to its end: its progress comes out as events, and closing stops it."""
+"""Run a task: yield its progress as events; closing the generator stops it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Generator
 from voxterra.errors import Cancelled
 from voxterra.pipeline.engine.tasks import Task, TaskEngine
 from voxterra.pipeline.events import StageProgress
-from voxterra.pipeline.failures import GO_ON
+from voxterra.pipeline.failures import RESUME_STEP
 
 log = logging.getLogger(__name__)
 
@@ -24,21 +24,21 @@ def execute(
     memory: int = 0,
     gpus: int = 0,
 ) -> Generator[StageProgress, None, tuple[str, ...]]:
-    """Have a task done and yield its progress, which is that of a `component`.
+    """Run a task and yield its progress, as that of a `component`.
 
     Closing the generator cancels the task and waits for it to end, so that nothing writes after
-    its run is over. A task whose worker is lost is done once more, with twice the memory.
+    the end of its run. A task whose worker is lost is run again once, with twice the memory.
 
     Returns:
-        warnings of the task, where another process did it; here they are logged.
+        warnings of the task if another process ran it; in this process they are logged.
 
     Raises:
-        what the task fails by, or `VoxterraError` where its worker was lost twice.
+        the task's error, or `VoxterraError` if its worker was lost twice.
     """
     try:
         return (yield from _once(engine, task, component, cores, memory, gpus))
     except _Lost as first:
-        log.warning("%s: begins again: %s", task.name, first.error)
+        log.warning("%s: starts over: %s", task.name, first.error)
         try:
             return (yield from _once(engine, task, component, cores, 2 * memory, gpus))
         except _Lost as second:
@@ -72,5 +72,5 @@ def _once(
         engine.cancel(ticket)
     if state.status == "done":
         return state.warnings
-    error = state.error or Cancelled(f"The task '{task.name}' was stopped.", next_step=GO_ON)
+    error = state.error or Cancelled(f"The task '{task.name}' was stopped.", next_step=RESUME_STEP)
     raise _Lost(error) if state.status == "lost" else error

@@ -1,4 +1,4 @@
-"""Which results of a run are still what photos and options ask for."""
+"""Find which results of a run are up to date with photos and options."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Freshness:
         source: where the photos are.
         hashes: of photos and of files among the options.
         plan: the stages asked for, in their order.
-        from_stage: this one counts as out of date, whatever there is.
+        from_stage: this one counts as out of date in any case.
         fingerprints: of the content that each stage (and the source) is to have; those of stages
             whose results lie in another workspace are given.
         results: which of the results with that fingerprint it is; of stages that were looked at.
@@ -51,7 +51,7 @@ class Freshness:
     of_sites: dict[str, str] = field(default_factory=dict)
 
     def read_files(self) -> Iterator[ReadProgress]:
-        """Read photos, and files that options name, where they are new or changed.
+        """Read photos, and files named by options, that are new or changed.
 
         Raises:
             VoxterraError: the photos cannot be read.
@@ -61,7 +61,7 @@ class Freshness:
         yield from self.hashes.read(source, (path for path in options if path.exists()))
 
     def find_out(self) -> None:
-        """Find out what each stage is to be made from; quick after `read_files`.
+        """Compute the fingerprints of all stages; quick after `read_files`.
 
         Raises:
             VoxterraError: the photos cannot be read.
@@ -69,7 +69,7 @@ class Freshness:
         if not self.fingerprints:
             source = self._recorded_source()
             if source is not None:
-                log.warning("the photos are not where they were; taken as unchanged")
+                log.warning("the photos have been moved or deleted; assumed to be unchanged")
             else:
                 source = self.hashes.of_source(self.source)
             self.fingerprints["source"] = self.results["source"] = source
@@ -83,7 +83,7 @@ class Freshness:
             )
 
     def has_other_photos(self) -> bool:
-        """Whether these are other photos than the run's, not just the same in another place."""
+        """Whether these are other photos than the run's, not the same ones in another place."""
         if self._same_place():
             return False
         first = self.workspace.record(self.plan[0].name)
@@ -103,7 +103,7 @@ class Freshness:
         return tuple(stage for stage in self.plan if results[stage.name] == TO_COME)
 
     def foreseen(self) -> dict[str, str]:
-        """The result of each stage; `TO_COME` where it is still to be done."""
+        """The result of each stage; `TO_COME` if it is still to be done."""
         results = dict(self.results)
         for stage in self.plan:
             record = self._up_to_date(stage, self._inputs(stage, results))
@@ -111,17 +111,17 @@ class Freshness:
         return results
 
     def up_to_date(self, stage: Stage) -> StageRecord | None:
-        """The result of a stage, if it need not be done again."""
+        """The record of a stage's result if it is up to date, else None."""
         return self._up_to_date(stage, self.inputs(stage))
 
     def faults(self, stage: Stage) -> tuple[str, ...]:
-        """Why a finished stage is done again though nothing that was asked is new: its files that
-        are gone or damaged."""
+        """Missing or damaged files of a finished stage, for which it is done again though photos
+        and options are the same."""
         record = self._fitting(stage, self.inputs(stage))
         return self.workspace.faults(stage.name, record) if record else ()
 
     def depending_on(self, stage: Stage) -> list[str]:
-        """Names of later stages of the plan that read a stage's result, or what is made of it."""
+        """Names of later stages of the plan that depend on a stage's result."""
         changed = {stage.name}
         for later in self.plan:
             if changed & set(later.inputs):
@@ -129,7 +129,7 @@ class Freshness:
         return [s.name for s in self.plan if s.name in changed - {stage.name}]
 
     def outdated(self, later: Iterable[Stage]) -> list[str]:
-        """Names of stages after the plan whose results were made from inputs that have changed."""
+        """Names of stages after the plan with results of changed inputs."""
         results, found = dict(self.results), []
         for stage in later:
             record = self.workspace.record(stage.name)
@@ -147,13 +147,13 @@ class Freshness:
         return record if fits and stage.name != self.from_stage else None
 
     def _fitting(self, stage: Stage, inputs: Mapping[str, str]) -> StageRecord | None:
-        """The record of a result of these very options and inputs, be its files whole or not."""
+        """The record of a result of the same options and inputs, with or without its files."""
         record = self.workspace.record(stage.name)
         asked = (self.fingerprints[stage.name], inputs)
         return record if record and (record.fingerprint, record.inputs) == asked else None
 
     def _recorded_source(self) -> str | None:
-        """The fingerprint of the photos as recorded, where a moved run is without its photos."""
+        """The recorded fingerprint of the photos, for a moved run without its photos."""
         first = self.workspace.record(self.plan[0].name)
         gone = [path for path in self.source if not path.exists()]
         if not gone or first is None or not self._same_place():
@@ -161,6 +161,6 @@ class Freshness:
         return first.inputs["source"]
 
     def _same_place(self) -> bool:
-        """Whether the photos lie where those of the last run lay."""
+        """Whether the photos are in the same place as in the last run."""
         recorded = recorded_source(self.workspace.root)
         return [*map(os.path.abspath, self.source)] == [*map(os.path.abspath, recorded)]

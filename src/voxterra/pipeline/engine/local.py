@@ -1,4 +1,4 @@
-"""The engine that is always there: this machine, by threads of this process and by processes."""
+"""The built-in engine: this machine, with threads of this process and with other processes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from voxterra.errors import Cancelled
 from voxterra.pipeline import machine
 from voxterra.pipeline.engine.tasks import Task, TaskState, lost
 from voxterra.pipeline.engine.worker import read_state, write_task
-from voxterra.pipeline.failures import GO_ON
+from voxterra.pipeline.failures import RESUME_STEP
 
 LOOK_EVERY_S = 0.05
-"""How often processes are looked at; threads say themselves that they have ended."""
+"""Interval of polling processes; threads report their end themselves."""
 GRACE_S = 5.0
-"""A process that does not stop when it is asked to is killed after so long."""
+"""A process that does not stop on request is killed after this time."""
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class LocalEngine:
-    """Tasks that are functions of this process in threads, all others in processes of their own.
+    """Runs tasks that are functions of this process in threads, all others in processes.
 
     A thread starts at once: what it needs, the run was estimated to have. Processes start in their
     order, as many at a time as cores, memory and GPUs allow; one that needs more than there is has
@@ -80,13 +80,13 @@ class LocalEngine:
                 self._changed.wait(min(left, LOOK_EVERY_S))
 
     def cancel(self, ticket: _InThread | _InProcess) -> None:
-        """As `TaskEngine.cancel`; a thread stops when it next reports progress."""
+        """As `TaskEngine.cancel`; a thread stops at its next report of progress."""
         ticket.cancel()
         with self._changed:
             self._start_some()
 
     def _start_some(self) -> None:
-        """Start the processes that there is room for; under the lock."""
+        """Start the processes that resources suffice for; call under the lock."""
         self._processes = [p for p in self._processes if not p.state().ended]
         running = [p for p in self._processes if p.started]
         for process in self._processes:
@@ -94,7 +94,7 @@ class LocalEngine:
                 continue
             gpus = self._free_gpus(running) if process.gpus else []
             if running and not self._has_room(process, running, gpus):
-                return  # later ones wait too, or a large one would never start
+                return  # later ones wait too, else a large one would never start
             process.start(gpus[: process.gpus])
             running.append(process)
 
@@ -132,7 +132,7 @@ class _InThread:
         self._function, self._changed = in_scope(function), changed
         self._asked_to_stop = threading.Event()
         self._state = TaskState("running")
-        # A daemon, so that a second Ctrl-C can end a process whose stage does not listen.
+        # A daemon, so that a second Ctrl-C can end a process whose stage does not stop.
         self._thread = threading.Thread(target=self._run, name=f"voxterra-{name}", daemon=True)
         self._thread.start()
 
@@ -145,7 +145,7 @@ class _InThread:
 
     def _progress(self, fraction: float, message: str = "") -> None:
         if self._asked_to_stop.is_set():
-            raise Cancelled("The run was stopped.", next_step=GO_ON)
+            raise Cancelled("The run was stopped.", next_step=RESUME_STEP)
         self._state = TaskState("running", min(max(float(fraction), 0.0), 1.0), message)
 
     def _run(self) -> None:
@@ -162,7 +162,7 @@ class _InThread:
 
 
 class _InProcess:
-    """A task in a process: `voxterra.pipeline.engine.worker`, and the folder it talks through."""
+    """A task in a process: `voxterra.pipeline.engine.worker`, with a folder to exchange files."""
 
     def __init__(self, task: Task, cores: int, memory: int, gpus: int):
         self.cores, self.memory, self.gpus = cores, memory, gpus
@@ -244,14 +244,14 @@ class _InProcess:
     def _ended(self, state: TaskState) -> TaskState:
         self._end = state
         if self._process is not None:
-            self._kill(self._process, "SIGKILL")  # what it started and left
+            self._kill(self._process, "SIGKILL")  # processes it started and left
             assert self._process.stdin is not None
             self._process.stdin.close()
         self._temporary.cleanup()
         return state
 
     def _how(self, code: int) -> str:
-        """How a process ended that did not say so itself, with the last line it printed."""
+        """How a process without a final state ended, with the last line it printed."""
         how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         lines = (self._folder / "output.txt").read_text("utf-8", "replace").split("\n")
         printed = [line.strip() for line in lines if line.strip()]

@@ -1,4 +1,4 @@
-"""What a run is asked to do: which stages, of which photos."""
+"""Plan of a run: which stages, of which photos."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def photo_paths(source: Source, out: Path) -> tuple[Path, ...]:
 
     Raises:
         NoPhotosError: there are none.
-        UsageError: the run folder `out` lies among the photos, or they are a run folder.
+        UsageError: the run folder `out` is inside the folder of photos, or that is a run folder.
     """
     paths = tuple(Path(p) for p in ([source] if isinstance(source, Path | str) else source))
     if not paths:
@@ -58,7 +58,7 @@ def photo_paths(source: Source, out: Path) -> tuple[Path, ...]:
     for path in paths:
         if path.is_dir() and path.resolve() in (resolved, *resolved.parents):
             raise UsageError(
-                "The run folder lies inside the folder of photos.",
+                "The run folder is inside the folder of photos.",
                 where=f"--out {out}",
                 next_step="Give an --out folder beside the photos, so that results are not "
                 "taken for photos.",
@@ -68,7 +68,7 @@ def photo_paths(source: Source, out: Path) -> tuple[Path, ...]:
 
 
 def require_photos_not_runs(paths: Sequence[Path]) -> None:
-    """Refuse run folders: their pictures are made of photos, and are none themselves.
+    """Refuse run folders: their pictures are made from photos, and are not photos.
 
     Raises:
         UsageError: one of the paths is a run folder.

@@ -1,9 +1,8 @@
-"""Other sites of a run: components that its main world frame cannot hold get all products too.
+"""Other sites of a run: components outside its main world frame get all products too.
 
-They get what a run of their photos alone would make, without solving them again: the stages from
-the one that places components on, in `components/N/` of the run folder (stages as in the run folder
-itself), and their deliverables in `products/component_N/`. N is the number of the site's largest
-component.
+They get the products of a run of their photos alone, without solving them again: the stages from
+georef on, in `components/N/` of the run folder (stages as in the run folder itself), and their
+deliverables in `products/component_N/`. N is the number of the site's largest component.
 """
 
 from __future__ import annotations
@@ -35,21 +34,21 @@ log = logging.getLogger(__name__)
 
 FAILED_FILE = "failed.json"
 
-# The photos of a site show too little: the run continues without it. All else ends a run.
+# Errors that mean too few or too weak photos: the run continues without the site. Others end it.
 OF_PHOTOS = (ReconstructionError, TooFewPhotosError, GeoError)
 
 
 def site_workspace(workspace: Workspace, site: Site) -> Workspace:
-    """Where the stages and deliverables of another site lie in a run folder."""
+    """Workspace of another site in a run folder: its stages and deliverables."""
     return Workspace(workspace.root / site.work_folder, workspace.products_dir / site.folder)
 
 
 def site_runners(
     main: StageRunner, results: Mapping[str, str], from_stage: str | None
 ) -> tuple[StageRunner, ...]:
-    """The runners of the other sites, as the result of the stage that splits has them.
+    """Runners of the other sites, from the result of the stage that splits.
 
-    What a killed run had begun in their folders is brought to its end.
+    Unfinished commits of a killed run in their folders are completed.
 
     Args:
         main: that of the run's main site.
@@ -89,13 +88,13 @@ def site_runners(
 
 
 def bring_up_to_date(runner: StageRunner) -> Iterator[Event]:
-    """All stages of another site; photos that show too little end it with a warning.
+    """Run all stages of another site; too few or too weak photos end it with a warning.
 
-    Then its results of earlier photos or options are deleted from that stage on, so that nobody
-    takes an old product for a new one.
+    Then its older results are deleted from that stage on, so that nobody takes an old product for a
+    new one.
 
     Raises:
-        VoxterraError, Exception: what ends the run.
+        VoxterraError, Exception: other errors, which end the run.
     """
     assert runner.site is not None
     note, plan = runner.workspace.root / FAILED_FILE, runner.freshness.plan
@@ -124,7 +123,7 @@ def _why_it_ends(site: Site, error: VoxterraError) -> str:
 def continue_without(
     main: StageRunner, others: tuple[StageRunner, ...], stage: Stage, error: OutsideAreaError
 ) -> Iterator[Event]:
-    """End the main site where the area of interest lies in other sites, which are finished.
+    """End the main site if the area of interest is in other sites, which are finished.
 
     Deliverables of earlier options are deleted, as in `bring_up_to_date`; what they were made of
     stays: hours of work may be in it, and a run without the area resumes from there.
@@ -145,19 +144,19 @@ def continue_without(
     folders = ", ".join(f"products/{site.folder}" for site in made)
     yield ev.StageWarning(
         stage.name,
-        f"the site of most photos has no products of this step and later ones: {error.what} "
+        f"the main site has no products of this step and later ones: {error.what} "
         f"It lies in {names}: look into {folders}; without --aoi all sites have products",
     )
 
 
 def _from(runner: StageRunner, stage: Stage) -> tuple[Stage, ...]:
-    """A stage of a runner's plan, and those after it."""
+    """A stage of a runner's plan, and all later ones."""
     plan = tuple(runner.freshness.plan)
     return plan[plan.index(stage) :]
 
 
 def failed(workspace: Workspace) -> str | None:
-    """Why a site has no products; None when it has, or was not begun."""
+    """Why a site has no products; None if it has some, or was not started."""
     return _note(workspace).get("why")
 
 
@@ -167,12 +166,12 @@ def _note(workspace: Workspace) -> dict[str, str]:
 
 
 def results_of_sites(others: tuple[StageRunner, ...], table: tuple[Stage, ...]) -> dict[str, str]:
-    """What the stage that gathers reads of the other sites: their results, by name."""
+    """Results of the other sites that the gathering stage reads, by name."""
     return {o.site.describe(): _last_result(o, table) for o in others if o.site is not None}
 
 
 def _last_result(runner: StageRunner, table: tuple[Stage, ...]) -> str:
-    """The last result of a site that is gathered, `TO_COME`, or why there is none."""
+    """The last gathered result of a site, `TO_COME`, or why there is none."""
     last = [stage for stage in table if not stage.gathers][-1]
     foreseen = runner.freshness.foreseen()
     why = failed(runner.workspace)
@@ -188,7 +187,7 @@ def _last_result(runner: StageRunner, table: tuple[Stage, ...]) -> str:
 
 
 def drop_others(main: Workspace, others: tuple[StageRunner, ...]) -> None:
-    """Delete what an earlier result had of sites that are gone.
+    """Delete stages and deliverables of sites that no longer exist.
 
     Files of a user beside their deliverables stay.
     """
@@ -209,7 +208,7 @@ def drop_others(main: Workspace, others: tuple[StageRunner, ...]) -> None:
 
 
 def photo_count(main: Workspace, site: Site) -> int:
-    """How many photos another site has."""
+    """Number of photos of another site."""
     from voxterra.io.colmap.model import read_colmap
 
     folder = main.stage_dir("georef")
@@ -217,7 +216,7 @@ def photo_count(main: Workspace, site: Site) -> int:
 
 
 def ended(runner: StageRunner, root: Path) -> ev.ApartFinished:
-    """What a run in `root` says of another site when it ends."""
+    """Event about another site at the end of a run in `root`."""
     assert runner.site is not None
     return ev.ApartFinished(
         runner.site.numbers,

@@ -1,4 +1,4 @@
-"""What a stage is to the pipeline: a row of the table in `stages.py`."""
+"""A stage as the pipeline sees it: a row of the table in `recipe/stages.py`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from voxterra.pipeline.folder.workspace import Workspace
 
 @dataclass(frozen=True)
 class StageOutput:
-    """What a stage says about its result, which lies in its folder.
+    """Summary, warnings and products of a stage's result, which is in its folder.
 
     Attributes:
         summary: one line for people.
-        warnings: what a user should know.
+        warnings: for the user.
         products: deliverables it wrote under `StageContext.out / "products"`, as (path relative
             to the run folder, description); they are moved to `products/` of the run folder.
     """
@@ -31,7 +31,7 @@ class StageOutput:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage may read and where it writes.
+    """Inputs and output folder of a stage.
 
     Attributes:
         source: folder, archive or files of photos.
@@ -39,9 +39,9 @@ class StageContext:
         workspace: of the run.
         stage: the stage's name.
         inputs: stages whose results it may read, as the table declares them.
-        progress: to call often.
+        progress: for the stage to call often.
         site: another site to work on; None = the main one of the run.
-        inputs_elsewhere: folders of results that lie in another workspace, by stage.
+        inputs_elsewhere: folders of results in another workspace, by stage.
     """
 
     source: tuple[Path, ...]
@@ -60,7 +60,7 @@ class StageContext:
 
     @property
     def work(self) -> Path:
-        """Folder for what is needed only until the stage ends; see `drop_work`."""
+        """Folder for temporary files of the stage; see `drop_work`."""
         folder = self.out / "work"
         folder.mkdir(exist_ok=True)
         return folder
@@ -73,8 +73,8 @@ class StageContext:
         """Folder of an earlier stage's result.
 
         Raises:
-            KeyError: the table does not declare it as an input, so that the stage's result would
-                not follow it.
+            KeyError: the table does not declare it as an input, so the result would not be updated
+                with it.
         """
         if stage not in self.inputs:
             raise KeyError(f"the stage {self.stage} does not declare that it reads {stage}")
@@ -91,21 +91,21 @@ class Stage:
 
     Attributes:
         name: also that of its folder and of its verb.
-        inputs: stages whose results it reads; "source" stands for the photos.
+        inputs: stages whose results it reads; "source" is the photos.
         config: sections of `RunConfig` that its result depends on.
         run: does the work.
-        code_version: raise it when the code gives other results for the same input, so that
-            results of earlier versions are not used again.
-        resumable: it can resume from the folder that a stopped run left; a function of the
-            `RunConfig` where that depends on it.
-        tells_accuracy: its summary is part of the run's statement of accuracy.
-        counting: what of a `RunConfig` the result depends on, by section, where not all of
-            `config` always counts.
-        requires: raises a `VoxterraError` where this machine cannot do the stage with such a
-            `RunConfig`; asked before the first stage of a run starts.
+        code_version: raise it if the code gives other results for the same input, so that results
+            of earlier versions are not used again.
+        resumable: whether it can resume from the folder of a stopped run; a function of the
+            `RunConfig` if that depends on it.
+        reports_accuracy: its summary is part of the run's statement of accuracy.
+        counting: options of a `RunConfig` that the result depends on, by section, if not all of
+            `config` always count.
+        requires: raises a `VoxterraError` if this machine cannot do the stage with this
+            `RunConfig`; called before the first stage of a run starts.
         splits: finds other sites in its result, each with its own options; this stage and later
-            ones are done once more for each (`pipeline.engine.sites`).
-        gathers: its result covers the other sites too, so that they come before it.
+            ones are also done for each of them (`pipeline.engine.sites`).
+        gathers: its result covers the other sites too, so they are done before it.
     """
 
     name: str
@@ -114,18 +114,18 @@ class Stage:
     run: StageFunction
     code_version: int = 1
     resumable: bool | Callable[[Any], bool] = False
-    tells_accuracy: bool = False
+    reports_accuracy: bool = False
     counting: Callable[[Any], Mapping[str, Any]] | None = None
     requires: Callable[[Any], None] | None = None
     splits: Callable[[Workspace, Any], tuple[tuple[Site, Any], ...]] | None = None
     gathers: bool = False
 
     def can_resume(self, config: Any) -> bool:
-        """Whether the stage resumes from what a stopped run left."""
+        """Whether the stage can resume the work of a stopped run."""
         return self.resumable(config) if callable(self.resumable) else self.resumable
 
     def options(self, config: Any) -> Mapping[str, Any]:
-        """What of the run's `config` enters the fingerprint, by section."""
+        """The options of the run that enter the fingerprint, by section."""
         if self.counting is not None:
             return self.counting(config)
         return {name: getattr(config, name) for name in self.config}

@@ -1,4 +1,4 @@
-"""Does the stages of one site of a run: of the main one, or of another."""
+"""Run the stages of one site of a run: the main one, or another."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class StageRunner:
         workspace: its folder.
         config: options of all stages.
         source: where the photos are.
-        freshness: which results are up to date; its plan has the stages that are asked for.
-        engine: has stages done.
+        freshness: knows which results are up to date; its plan has the requested stages.
+        engine: runs the stages.
         log: the log of the run.
         site: another site; None = the main one.
-        inputs_elsewhere: folders of the results that another site has from the main one, by stage.
+        inputs_elsewhere: folders of results of the main site that another site uses, by stage.
     """
 
     workspace: Workspace
@@ -52,18 +52,18 @@ class StageRunner:
 
     @property
     def number(self) -> int | None:
-        """How events name the site; None = the main one."""
+        """Number of the site in events; None = the main one."""
         return None if self.site is None else self.site.number
 
     def bring_up_to_date(self, stage: Stage) -> Iterator[Event]:
-        """Do a stage of the plan unless its result is what photos and options ask for.
+        """Do a stage of the plan unless its result is up to date.
 
         Raises:
-            VoxterraError, Exception: what keeps the stage from its end.
+            VoxterraError, Exception: errors of the stage.
         """
         record = self.freshness.up_to_date(stage)
         if record is not None:
-            if not stage.can_resume(self.config):  # nothing will use what a killed run left
+            if not stage.can_resume(self.config):  # leftovers of a killed run are useless
                 self.workspace.drop_partial(stage.name)
             yield ev.StageSkipped(stage.name, record.summary, self.number)
         else:
@@ -74,26 +74,24 @@ class StageRunner:
             yield ev.StageWarning(stage.name, message, self.number)
 
     def warn_of_damaged_records(self) -> Iterator[Event]:
-        """Say which finished stages start over because nobody knows what they were made from."""
+        """Warn about finished stages that start over because their record is damaged."""
         for stage in self.freshness.plan:
             if not self.workspace.has_damaged_record(stage.name):
                 continue
             later = self.freshness.depending_on(stage)
             again = f"{stage.name} is done again" + (f", then {', '.join(later)}" if later else "")
             message = (
-                f"{self.workspace.record_file(stage.name)} is damaged or gone, so nobody knows "
-                f"what this result was made from: {again}; to keep the result, stop now and put "
-                "back a copy of that file"
+                f"{self.workspace.record_file(stage.name)} is damaged or missing, so it is unknown "
+                f"what this result was made from: {again}; to keep the result, stop now and "
+                "restore a copy of that file"
             )
             yield ev.StageWarning(stage.name, message, self.number)
 
     def _warn_of_faults(self, stage: Stage) -> Iterator[Event]:
-        """Say why a finished stage is done again though nothing that was asked is new."""
+        """Warn if a finished stage is done again because of missing or damaged files."""
         wrong = self.freshness.faults(stage)
         if wrong:
-            message = (
-                f"{listed(wrong, 1)}: gone, damaged or changed since it was made; it is made again"
-            )
+            message = f"{listed(wrong, 1)}: missing, damaged or changed; it is made again"
             yield ev.StageWarning(stage.name, message, self.number)
 
     def _do(self, stage: Stage) -> Generator[Event, None, StageRecord]:
@@ -122,7 +120,7 @@ class StageRunner:
                 raise
             logger.warning("stage %s starts over", name, exc_info=error)
             why = error.what if isinstance(error, VoxterraError) else error
-            message = f"what the stopped run left cannot be used ({why}); the stage starts over"
+            message = f"the work of the stopped run cannot be used ({why}); the stage starts over"
             yield ev.StageWarning(stage.name, message, self.number)
             self.workspace.drop_partial(stage.name)
             self.workspace.begin(stage.name, attempt, resumable=False)
@@ -148,7 +146,7 @@ class StageRunner:
                 yield ev.ProductWritten(at, description, size, self.number)
 
     def accuracy(self) -> str | None:
-        """How well the model lies in the world, where the stages that say so are in the plan."""
+        """Accuracy of the placement, from the summaries of stages in the plan that report it."""
         plan = self.freshness.plan
-        records = [self.workspace.record(s.name) for s in plan if s.tells_accuracy]
+        records = [self.workspace.record(s.name) for s in plan if s.reports_accuracy]
         return "; ".join(record.summary for record in records if record) or None

@@ -1,4 +1,4 @@
-"""A stage as a task of an engine: done in this process, or rebuilt from JSON in another one."""
+"""A stage as a task of an engine: run in this process, or rebuilt from JSON in another one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from voxterra.pipeline.machine import peak_rss_bytes, reset_peak_rss
 
 @dataclass(frozen=True)
 class StageWork:
-    """A stage that is to be done, and what its record will say.
+    """A stage to run, and the content of its record.
 
     Attributes:
         run: what does it.
@@ -47,7 +47,7 @@ class StageWork:
     log: Path
 
     def do(self, progress: Progress) -> None:
-        """Do the stage in the folder that `Workspace.begin` made, and put the result in place.
+        """Run the stage in the folder that `Workspace.begin` made, and commit the result.
 
         Raises:
             VoxterraError, Exception: what keeps the stage from its end.
@@ -96,7 +96,7 @@ class StageWork:
         )
 
     def _arguments(self, run: str, options: str) -> dict[str, Any]:
-        """What `do_stage` takes."""
+        """Arguments of `do_stage`."""
         deliver_to = self.workspace.deliver_to
         return {
             "run": run,

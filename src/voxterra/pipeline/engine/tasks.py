@@ -1,8 +1,8 @@
-"""Engines: who does the tasks of a run, and where.
+"""Engines: run the tasks of a run, here or elsewhere.
 
-The run folder is the state of a run; an engine only says who works next. A task turns paths and
-numbers into a folder that appears all at once, so it may be done again, and by two workers at a
-time. Photos and results never travel through an engine.
+The run folder is the state of a run; an engine only assigns work. A task turns paths and numbers
+into a folder that appears all at once, so it may be done again, and by two workers at a time.
+Photos and results never pass through an engine.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Task:
     """Work whose result is a folder.
 
     Attributes:
-        step: the stage that it is of, such as "depth".
-        folder: where the result comes to lie, whole, by one rename.
+        step: its stage, such as "depth".
+        folder: of the result, which appears complete, by one rename.
         call: "module:function", called as `function(folder, progress, **arguments)`; it returns
-            when the result is in its place. "" where only `here` can do it.
+            when the result is in its place. "" if only `here` can do it.
         arguments: JSON-like: paths as texts, and numbers.
         part: the group, block or tile of the step; "" = all of it.
         here: the same in this process; an engine that has threads here calls it instead.
@@ -46,14 +46,14 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskState:
-    """How a task stands.
+    """State of a task.
 
     Attributes:
         status: "waiting" for a worker; "running"; "done", its folder is in place; "failed" by an
             error of its own; "lost", its worker ended before it; "cancelled".
         fraction: of the work done, in [0, 1].
         message: a short phrase such as "12/18 photos".
-        error: what it failed by; where it is lost, a `VoxterraError` that says how.
+        error: the error it failed with; if it is lost, a `VoxterraError` with the reason.
         warnings: for users.
     """
 
@@ -69,36 +69,36 @@ class TaskState:
 
 
 class TaskEngine(Protocol):
-    """Has tasks done. One instance serves all runs of a process, from any thread.
+    """Runs tasks. One instance serves all runs of a process, from any thread.
 
     Attributes:
-        license: SPDX identifier, of what it loads too.
+        license: SPDX identifier, including packages it loads.
     """
 
     license: str
 
     def submit(self, task: Task, cores: int = 0, memory: int = 0, gpus: int = 0) -> Any:
-        """Have a task done as soon as there is room for it; returns at once.
+        """Run a task as soon as there are resources for it; returns at once.
 
         Args:
-            task: to do.
-            cores: that it keeps busy; 0 = all of one machine.
-            memory: that it needs at its peak [bytes]; 0 = unknown.
-            gpus: that it needs.
+            task: to run.
+            cores: number it uses; 0 = all of one machine.
+            memory: its peak [bytes]; 0 = unknown.
+            gpus: number it needs.
 
         Returns:
             a ticket, which only this engine understands.
         """
 
     def wait(self, tickets: Sequence[Any], timeout_s: float) -> list[TaskState]:
-        """How tasks stand, as soon as one of them has ended, or after `timeout_s`.
+        """States of tasks, as soon as one of them has ended, or after `timeout_s`.
 
-        Asked again, a task that ended has the same answer.
+        A task that has ended keeps its state.
         """
 
     def cancel(self, ticket: Any) -> None:
-        """Stop a task. When this returns, nothing of it works or writes any more; what ended
-        before stays as it ended."""
+        """Stop a task. When this returns, nothing of it runs or writes any more; a task that ended
+        before keeps its state."""
 
 
 ENGINES: Registry[TaskEngine] = Registry(
@@ -115,7 +115,7 @@ def lost(task: Task, how: str) -> TaskState:
     error = VoxterraError(
         f"The worker of a task ended before its work: {how}.",
         where=f"task {task.name}",
-        next_step="It may have needed more memory than there is: close other programs or take a "
-        "smaller --preset, then give the same command again; finished stages are kept.",
+        next_step="It may have run out of memory: close other programs or use a smaller --preset, "
+        "then give the same command again; finished stages are kept.",
     )
     return TaskState("lost", error=error)

@@ -1,4 +1,4 @@
-"""A process that does one task: `python -m voxterra.pipeline.engine.worker TASK.json STATE.json`.
+"""A process that runs one task: `python -m voxterra.pipeline.engine.worker TASK.json STATE.json`.
 
 Engines start it wherever both files and the run folder can be reached. `write_task` makes the first
 file; the worker writes the second while it works, and `read_state` reads it.
@@ -29,11 +29,11 @@ WRITE_EVERY_S = 0.1
 
 
 class TaskError(Exception):
-    """An error of a task in another process that is no `VoxterraError`; its traceback is a note."""
+    """Another error than `VoxterraError` of a task in another process; its traceback is a note."""
 
 
 def write_task(task: Task, path: Path) -> None:
-    """Write what a worker needs to know.
+    """Write the task file of a worker.
 
     Raises:
         UsageError: the task can only be done in this process.
@@ -55,13 +55,13 @@ def write_task(task: Task, path: Path) -> None:
 
 
 def read_task(path: Path) -> Task:
-    """What `write_task` wrote."""
+    """Read a task file of `write_task`."""
     data = json.loads(path.read_text(encoding="utf-8"))
     return Task(data["step"], Path(data["folder"]), data["call"], data["arguments"], data["part"])
 
 
 def read_state(path: Path) -> TaskState | None:
-    """What a worker wrote last; None where it has not begun."""
+    """Read the last state a worker wrote; None if it has not started."""
     data = read_json(path)
     if not isinstance(data, dict):
         return None
@@ -72,7 +72,7 @@ def read_state(path: Path) -> TaskState | None:
 
 
 def _plain(error: BaseException) -> dict[str, Any]:
-    """An error as JSON; `_error` makes it one again."""
+    """An error as JSON; `_error` is the inverse."""
     plain: dict[str, Any] = {"kind": type(error).__name__, "what": str(error), "errno": None}
     plain |= {"where": None, "next_step": None}
     plain["traceback"] = "".join(traceback.format_exception(error))
@@ -102,7 +102,7 @@ def _error(plain: Mapping[str, Any]) -> BaseException:
 
 
 class _StateFile:
-    """Writes the state file: now and then the latest progress, and how the task ended."""
+    """Writes the state file: the latest progress from time to time, and the end of the task."""
 
     def __init__(self, path: Path):
         self._path, self._latest, self._ended = path, (0.0, ""), threading.Event()
@@ -138,13 +138,13 @@ class _StateFile:
 
 
 def do(task: Task, state_file: Path) -> None:
-    """Do a task, and write into `state_file` how it goes and how it ended."""
+    """Run a task, and write its progress and its end into `state_file`."""
     state = _StateFile(state_file)
     failed: dict[str, Any] | None = None
     with collecting_warnings(f"task {task.name}") as warned:
         try:
             imported(task.call)(task.folder, state.progress, **task.arguments)
-        except BaseException as error:  # whatever it is, somebody waits for it
+        except BaseException as error:  # any error: the engine waits for it
             failed = _plain(error)
     warnings = list(dict.fromkeys(warned))
     state.end("failed" if failed else "done", error=failed, warnings=warnings)
@@ -172,14 +172,14 @@ def target_of(function: Callable[..., Any]) -> str:
 
 
 def _end_with_starter() -> None:
-    """Whoever started this process holds its input open, and is gone once that ends."""
+    """End with the engine: it holds this process's input open, and is gone once that closes."""
     while sys.stdin.buffer.read(1 << 16):
         pass
     os._exit(1)
 
 
 def main() -> None:
-    """Do the task of a file, and end at once: the result is in its place, or will never be."""
+    """Run the task of a file, and end at once: the result is committed, or never will be."""
     task_file, state_file, *flags = sys.argv[1:]
     if "--with-starter" in flags:
         threading.Thread(target=_end_with_starter, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Folders that appear whole, made by several workers at a time if need be."""
+"""Commit folders atomically, even if several workers make the same one."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from voxterra.io.files.atomic import sync, sync_tree, temporary_name
 
 
 def commit_once(folder: Path, write: Callable[[Path], None]) -> bool:
-    """Let `write` fill a folder of its own, which then becomes `folder`, unless that is there.
+    """Let `write` fill a temporary folder, then rename it to `folder`, unless that exists.
 
-    Two attempts at a time each have a folder of their own; the first rename wins. What a killed
-    attempt left, `io.files.atomic.remove_leftovers` finds.
+    Two attempts at a time each have their own folder; the first rename wins. The leftovers of a
+    killed attempt are found by `io.files.atomic.remove_leftovers`.
 
     Returns:
         whether `folder` is what this call wrote.
 
     Raises:
-        OSError: the disk refuses; whatever `write` raises.
+        OSError: the disk refuses; errors of `write`.
     """
     if folder.exists():
         return False

@@ -1,7 +1,7 @@
-"""sha256 of photos and of files that options name: read once, in threads, and never without cause.
+"""Hash photos and files named by options (sha256): in threads, cached by size and time of change.
 
-A file is read again only where its size or time of change is another; so a run that does nothing
-reads none.
+A file is read again only if its size or time of change differs; so a run that does nothing reads
+none.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _UNREADABLE = "unreadable"  # the stage that needs the file leaves it out, or fa
 
 @dataclass(frozen=True)
 class Listing:
-    """Which files count for a fingerprint, as the stage that reads them finds them.
+    """Lists the files that count for a fingerprint, as the stage that reads them finds them.
 
     Attributes:
         source: all files of photos, tables and masks in a source.
-        folder: all files in a folder that an option names.
+        folder: all files in a folder named by an option.
     """
 
     source: Callable[[Sequence[Path]], Iterable[Path]]
@@ -48,7 +48,7 @@ class FileHashes:
 
     Attributes:
         listing: which files count.
-        cache_file: where hashes are kept between runs; None = nowhere.
+        cache_file: stores hashes between runs; None = no cache.
     """
 
     listing: Listing
@@ -63,7 +63,7 @@ class FileHashes:
     def read(
         self, source: Sequence[Path] | None, options: Iterable[Path]
     ) -> Iterator[ReadProgress]:
-        """Read what is new or changed in a source and in files or folders of options.
+        """Read new or changed files of a source, and of files or folders of options.
 
         Closing the iterator stops the reading.
 
@@ -78,16 +78,16 @@ class FileHashes:
             return
         try:
             yield from self._read_all({name: files[name] for name in new})
-        finally:  # when stopped, too: what was read need not be read again
+        finally:  # also when stopped, so that files are not read again
             if self.cache_file:
                 write_json(self._known, self.cache_file)
 
     def of_source(self, source: Sequence[Path]) -> str:
-        """sha256 over the names and contents of all files that ingest reads of a source.
+        """sha256 over the names and contents of all files of a source that ingest reads.
 
-        The names are relative to the folder that was given, or to the innermost folder that holds
-        all that was given, as those of photos are: equal names in several folders differ, and the
-        source's own place does not count.
+        Names are relative to the given folder, or to the innermost folder that holds all given
+        files, as those of photos are: equal names in several folders differ, and the place of the
+        source does not count.
 
         Raises:
             NoPhotosError, InputError, UsageError: as of `listing`.
@@ -101,7 +101,7 @@ class FileHashes:
         return {path: sha256 for path, sha256 in found.items() if sha256 not in (None, _UNREADABLE)}
 
     def of_option(self, path: Path) -> Any:
-        """sha256 over what an option names, a file or a folder; its own place does not count."""
+        """sha256 over a file or folder named by an option; its place does not count."""
         if not path.exists():
             return {"path": path.name}
         files = self._option_files(path)
@@ -173,7 +173,7 @@ class FileHashes:
 
 
 class _Counter:
-    """Bytes that several threads have read; tells them to stop."""
+    """Counts bytes that several threads have read; can stop them."""
 
     def __init__(self) -> None:
         self.bytes, self.stopped, self._lock = 0, threading.Event(), threading.Lock()
@@ -186,7 +186,7 @@ class _Counter:
 
 
 def _read(path: Path, count: Callable[[int], None]) -> list[Any] | None:
-    """Size, time of change [ns] and sha256 of a file; None where it cannot be read.
+    """Size, time of change [ns] and sha256 of a file; None if it cannot be read.
 
     Calls `count` with the size of each part that is read; it may raise `InterruptedError`.
     """

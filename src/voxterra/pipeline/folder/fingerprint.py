@@ -1,7 +1,7 @@
-"""Fingerprints: what a stage's result depends on, in one hash.
+"""Fingerprints: one hash over everything a stage's result depends on.
 
-A result is used again only when the hash of its config, its inputs' fingerprints and its code
-version is the same. No absolute path enters a hash, so a run folder can be moved.
+A result is used again only if the hash of its config, its inputs' fingerprints and its code version
+is the same. No absolute path enters a hash, so a run folder can be moved.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 OfPath = Callable[[Path], Any]
-"""What stands for a file or folder that an option names: `FileHashes.of_option`."""
+"""Hash of a file or folder named by an option: `FileHashes.of_option`."""
 
 
 def no_paths(path: Path) -> Any:
@@ -27,7 +27,7 @@ def no_paths(path: Path) -> Any:
 
 
 def canonical(value: Any, of_path: OfPath = no_paths) -> Any:
-    """JSON-ready form of what counts of a config value; a path counts by the files' content.
+    """JSON-ready form of the part of a config value that counts; paths count by file content.
 
     Fields with the metadata {"affects_result": False}, such as a number of threads, are left out.
     """
@@ -77,7 +77,7 @@ def fingerprint(
         code_version: raised when the stage's code gives other results for the same input.
         config: the sections of the run's config that the stage reads, by name.
         inputs: fingerprints of the stages (or of the source) that it reads, by name.
-        of_path: what stands for files among the options.
+        of_path: hash of files among the options.
     """
     content = {
         "stage": stage,

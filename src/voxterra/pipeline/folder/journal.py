@@ -1,4 +1,4 @@
-"""The log and the journal of events in a run folder, each of its own run only."""
+"""The log and the journal of events in a run folder, of its own run only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _logger = logging.getLogger("voxterra")
 
 
 class _LogFile(logging.FileHandler):
-    """Keeps what threads of one scope log.
+    """Writes the log of the threads of one scope.
 
     A log that cannot be written (disk full) must not hide the error that a run ends with.
     """
@@ -36,7 +36,7 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def logging_to(path: Path, scope: Scope) -> Iterator[None]:
-    """Send what Voxterra logs for `scope` to a file as well, during the block."""
+    """Write Voxterra's log for `scope` also to a file, during the block."""
     with _level.lowered():
         handler = _LogFile(path, scope)
         _logger.addHandler(handler)
@@ -74,7 +74,7 @@ _level = _Level()
 
 
 def write_event(path: Path, event: Event) -> None:
-    """Append an event to the journal; progress is left out, it would be long and say little."""
+    """Append an event to the journal, except progress, which would only make it long."""
     if isinstance(event, StageProgress | ReadProgress):
         return
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **to_dict(event)}

@@ -23,7 +23,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _try_lock(file: IO[str]) -> None:
-        # Far behind the text, since Windows lets nobody read a locked range.
+        # Far behind the text, since on Windows a locked range cannot be read.
         file.seek(1 << 20)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
@@ -39,7 +39,7 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises:
         WorkspaceError: another run holds it.
-        OutputError: the file system knows no locks.
+        OutputError: the file system has no locks.
     """
     with path.open("a+", encoding="utf-8") as file:
         try:
@@ -62,6 +62,6 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _sign(path: Path) -> None:
-    """Say in the lock file who holds it, for others to read; on a full disk the lock alone does."""
+    """Write the holder into the lock file, for others to read; a full disk does not matter."""
     with suppress(OSError), path.open("w", encoding="utf-8") as file:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

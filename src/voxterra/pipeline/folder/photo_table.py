@@ -1,4 +1,4 @@
-"""The photo table in a run folder, and where the photos themselves lie."""
+"""The photo table in a run folder, and the location of the photos."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TABLE_FILE, ROOT_FILE = "photos.json", "root.json"
 def write_photos(
     photos: PhotoSet, folder: Path, source: Sequence[Path], masks: Path | None = None
 ) -> None:
-    """Write the table, and the photos' root as seen from the result's folder or the source.
+    """Write the table, with the photos' root relative to the result's folder or the source.
 
-    Photos out of an archive lie in the result's folder and move with it; others stay where the
-    user has them. So do masks that lie anywhere else (the folder `masks` of the options).
+    Photos from an archive are in the result's folder and move with it; others stay where the user
+    has them. So do masks elsewhere (the folder `masks` of the options).
     """
     root = photos.root.resolve()
     inside = root.is_relative_to(folder.resolve())
@@ -37,7 +37,7 @@ def write_photos(
 
 
 def read_photos(folder: Path, source: Sequence[Path], masks: Path | None = None) -> PhotoSet:
-    """Read what `write_photos` wrote, wherever folder, source and masks lie now.
+    """Read the table of `write_photos`, also if folder, source and masks have been moved.
 
     Raises:
         FormatError: it is damaged.

@@ -1,4 +1,4 @@
-"""What is known of a finished stage, and whether its files are still what the stage wrote."""
+"""Record of a finished stage, and check that its files are unchanged."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FileFacts = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What is known of a finished stage: `stages/NAME/fingerprint.json`.
+    """Record of a finished stage: `stages/NAME/fingerprint.json`.
 
     Attributes:
         fingerprint: of everything the result depends on.
-        result: names this very result; done again, it is another one.
+        result: unique name of this result; done again, it gets another one.
         inputs: names of the results it was made from (of the source, its fingerprint).
         summary: one line for people.
         warnings: for people.
-        seconds, peak_rss_bytes: what it took.
+        seconds, peak_rss_bytes: wall time and peak memory.
         products: deliverables it put into the run folder, as (path, description).
         files: all files of the result, as `products/NAME` or relative to the stage's folder, with
-            what they were when the stage had ended; None where an earlier version did not note it.
+            their facts at the end of the stage; None if an earlier version did not record them.
     """
 
     fingerprint: str
@@ -44,13 +44,13 @@ class StageRecord:
 
     @property
     def delivered(self) -> tuple[str, ...]:
-        """All files that it put into the run folder: its products, and what belongs to them."""
+        """All files it put into the run folder: its products and files that belong to them."""
         beside = [name for name in self.files if name.startswith("products/")]
         return tuple(dict.fromkeys([*(path for path, _ in self.products), *beside]))
 
 
 def read_record(folder: Path) -> StageRecord | None:
-    """The record in a stage's folder; None where there is none or it is damaged."""
+    """Read the record in a stage's folder; None if there is none or it is damaged."""
     data = read_json(folder / RECORD_FILE)
     try:
         return _from_dict(data) if data else None
@@ -68,7 +68,7 @@ def write_record(record: StageRecord, folder: Path) -> None:
 
 
 def facts_of(path: Path) -> FileFacts:
-    """Size, time of change and content of a file, as they are now.
+    """Current size, time of change and content hash of a file.
 
     Raises:
         OSError: it cannot be read.
@@ -81,17 +81,16 @@ def facts_of(path: Path) -> FileFacts:
 def compare(
     record: StageRecord, places: Mapping[str, Path]
 ) -> tuple[tuple[str, ...], dict[str, FileFacts | None]]:
-    """Look whether the files of a record are still what they were.
+    """Check whether the files of a record are unchanged.
 
-    A file is read only where its time of change is another, as after a copy; so looking is quick.
+    A file is read only if its time of change differs, as after a copy; so the check is quick.
 
     Args:
         record: of the stage.
-        places: where each of `record.files` lies.
+        places: path of each of `record.files`.
 
     Returns:
-        Names of files that are gone or hold something else; and the facts of all files, with the
-        times that they have now.
+        Names of missing or changed files; and the facts of all files, with their current times.
     """
     wrong, facts = [], dict(record.files)
     for name, path in places.items():

@@ -1,4 +1,4 @@
-"""`voxterra.json`: which photos and options a run has, where they lie now."""
+"""`voxterra.json`: photos and options of a run, found again after it was moved."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ RUN_FILE = "voxterra.json"
 def read_run_file(root: Path) -> dict[str, Any]:
     """`voxterra.json`, or {} in a new folder.
 
-    Files and folders among the options are named where they lie now, if they were moved
-    together with the run.
+    Files and folders among the options have their current paths, if they were moved together with
+    the run.
 
     Raises:
         WorkspaceError: damaged, or of another format version.
@@ -69,9 +69,8 @@ def write_run_file(
 ) -> None:
     """Record the source, the full resolved config and the version.
 
-    The source, and the `paths` among the options by name ("ingest.masks"), are kept as they
-    lie on this machine and as they lie from the run folder, so that a run that is moved
-    together with them still finds them.
+    The source, and the `paths` among the options by name ("ingest.masks"), are recorded as absolute
+    paths and relative to the run folder, so that a run moved together with them finds them.
     """
     from_run = {name: _relative(path, root) for name, path in (paths or {}).items()}
     data = {
@@ -86,7 +85,7 @@ def write_run_file(
 
 
 def recorded_source(root: Path) -> tuple[Path, ...]:
-    """Source of the last run, where it lies now if it was moved together with the run."""
+    """Source of the last run, at its current path if it was moved together with the run."""
     data = read_run_file(root)
     pairs = zip(data.get("source", []), data.get("source_from_run", []))
     return tuple(_where_now(root, absolute, relative) for absolute, relative in pairs)

@@ -1,6 +1,6 @@
-"""Run folders of format 1, which Voxterra 0.1 wrote: their options, and how it named results.
+"""Run folders of format 1, written by Voxterra 0.1: their options and fingerprints.
 
-What stands here is frozen: it says what 0.1 did, and changes no more.
+This module is frozen: it describes 0.1 and never changes.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], int], ...] = (
 )
 
 KEPT = tuple(name for name, *_ in _STAGES)
-"""Stages whose results of 0.1 are kept. For the same photos and options they are those of today;
-but 0.1 judged pieces of the mesh that lie alone by their share of the largest piece."""
+"""Stages whose results of 0.1 are kept. For the same photos and options they equal today's; except
+that 0.1 judged separate pieces of the mesh by their share of the largest piece."""
 
 _PRODUCTS = ("glb", "obj", "mesh_ply", "laz", "cloud_ply", "dsm", "ortho", "cameras")
 _SHARES_OF_LARGEST_PIECE = ("min_component_fraction", "max_island_fraction")
@@ -50,7 +50,7 @@ _OF_CLOUD = (
 
 
 def options_of_today(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a format 1 under their names of today."""
+    """Options of format 1 under their current names."""
     config = {name: dict(v) if isinstance(v, Mapping) else v for name, v in config.items()}
     if isinstance(georef := config.get("georef"), dict):
         moved = {name: georef.pop(name) for name in ("crs", "heights") if name in georef}
@@ -76,10 +76,10 @@ def fingerprints_of_0_1(
     Args:
         config: its options, as recorded.
         backend: that made its surface: "fusion" or "voxels".
-        source: fingerprints of what comes from outside: of the photos as "source"; for a site also
-            those of the stages that it has from the run.
-        paths: options that name a file or a folder, by "section.option", where they lie now.
-        of_path: as of `fingerprint`.
+        source: fingerprints of outside inputs: of the photos as "source"; for a site also those of
+            the main site's stages that it uses.
+        paths: current paths of options that name a file or a folder, by "section.option".
+        of_path: as in `fingerprint`.
     """
     found = dict(source)
     for name, inputs, sections, version in _STAGES:

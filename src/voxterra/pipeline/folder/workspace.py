@@ -1,4 +1,4 @@
-"""The run folder: what is in it, and how a stage's result appears in it all at once."""
+"""The run folder: its content, and how a stage's result is committed to it atomically."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONFIG_FILE = "config.yaml"
 ATTEMPT_FILE = "attempt.json"
 SOURCE_CACHE_FILE = "source.json"
 
-_OWN = {"stages", "log.txt", "events.jsonl"}  # what a run that was stopped at once may leave
+_OWN = {"stages", "log.txt", "events.jsonl"}  # a run that was stopped at once may leave these
 # Where only its own file was lost.
 _OWN_WITH_STAGES = {"products", FOLDER_OF_COMPONENTS, CONFIG_FILE}
 _PRODUCTS = "products"
@@ -51,7 +51,7 @@ class Workspace:
 
     @property
     def hashes_file(self) -> Path:
-        """Where hashes of the run's photos and options are kept, of all its sites."""
+        """File with hashes of the photos and options of the run, for all its sites."""
         run = self.root if self.deliver_to is None else self.root.parent.parent
         return run / "stages" / SOURCE_CACHE_FILE
 
@@ -69,15 +69,15 @@ class Workspace:
         return read_record(self.stage_dir(stage))
 
     def has_damaged_record(self, stage: str) -> bool:
-        """Whether there is a result of a stage, but no record of it that can be read."""
+        """Whether there is a result of a stage, but no readable record of it."""
         folder = self.stage_dir(stage)
         return folder.is_dir() and any(folder.iterdir()) and self.record(stage) is None
 
     def faults(self, stage: str, record: StageRecord) -> tuple[str, ...]:
-        """Files of a result that are gone or hold something else than the stage wrote.
+        """Files of a result that are missing or not as the stage wrote them.
 
-        People tidy up by hand, disks fail, copies break off. Files that only have another time,
-        as after a copy, are noted with it.
+        People delete files, disks fail, copies are interrupted. If only the time of a file differs,
+        as after a copy, the new time is recorded.
         """
         places = {name: self._place(stage, name) for name in record.files}
         wrong, facts = compare(record, places)
@@ -90,13 +90,13 @@ class Workspace:
         return self.deliverable(name) if product else self.stage_dir(stage) / name
 
     def deliverable(self, name: str) -> Path:
-        """Where a deliverable lies that a stage's record names `products/NAME`."""
+        """Path of a deliverable that a stage's record names `products/NAME`."""
         return self.products_dir / Path(name).relative_to(_PRODUCTS)
 
     def recover(self) -> None:
-        """Bring to its end what a run that was killed had begun; only under the run's lock.
+        """Complete interrupted commits of a killed run; call only under the run's lock.
 
-        A result that was complete and not in its place yet is put there. Temporary files go.
+        A complete result that is not in its place yet is moved there. Temporary files are deleted.
         """
         stages = self.root / "stages"
         for folder in (self.root, stages, self.products_dir):
@@ -106,7 +106,7 @@ class Workspace:
                 self._put_in_place(partial.name.removeprefix(".").removesuffix(".partial"))
 
     def begin(self, stage: str, fingerprint: str, *, resumable: bool) -> bool:
-        """Make the folder a stage writes in; keep what a stopped run of the same stage left.
+        """Make the folder a stage writes in, or keep that of a stopped run of the same stage.
 
         Returns:
             True when there is such work to resume.
@@ -124,7 +124,7 @@ class Workspace:
         return resumed
 
     def drop_partial(self, stage: str) -> None:
-        """Delete what a stopped run left of a stage."""
+        """Delete the partial work of a stopped run on a stage."""
         _remove_tree(self.partial_dir(stage))
 
     def drop(self, stage: str) -> None:
@@ -135,11 +135,10 @@ class Workspace:
         _remove_tree(self.stage_dir(stage))
 
     def commit(self, stage: str, record: StageRecord) -> None:
-        """Put a finished result in the place of the old one.
+        """Replace the old result by a finished one.
 
-        The record is written last, when all else is on the disk: it makes the folder a result.
-        What follows is only renaming, which the next run brings to its end (`recover`) where a
-        kill or a power cut breaks it off.
+        The record is written last, when everything else is on disk: it makes the folder a result.
+        Only renames follow, which the next run completes (`recover`) after a kill or power cut.
 
         Raises:
             OutputError, OSError: the disk refuses.
@@ -155,7 +154,7 @@ class Workspace:
         self._put_in_place(stage)
 
     def _put_in_place(self, stage: str) -> None:
-        """The rest of `commit`; can be done again from wherever it was broken off."""
+        """The rest of `commit`; can be repeated after an interruption at any point."""
         partial, final = self.partial_dir(stage), self.stage_dir(stage)
         new, old = read_record(partial), read_record(final)
         assert new is not None  # it was written before
@@ -168,8 +167,7 @@ class Workspace:
     def _publish(self, made: Path, new: StageRecord, old: StageRecord | None) -> None:
         """Move deliverables from a stage's folder to the run folder, file by file.
 
-        Files of a user beside them stay; deliverables of an earlier result that are not made any
-        more go.
+        Other files beside them stay; obsolete deliverables of an earlier result are deleted.
         """
         for path in old.delivered if old else ():
             if path not in new.files:

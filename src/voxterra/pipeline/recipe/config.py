@@ -132,7 +132,7 @@ _LEAST: dict[str, tuple[float, bool]] = {
 
 
 def check_config(config: RunConfig) -> None:
-    """Find at once what would else be found when the stage that needs it starts.
+    """Check options at the start that would otherwise fail when their stage starts.
 
     Raises:
         GeoError: the CRS is unknown or not projected.
@@ -166,7 +166,7 @@ def check_config(config: RunConfig) -> None:
 
 
 def _check_backends(config: RunConfig) -> None:
-    """The backend's name, and the options of all backends."""
+    """Check the backend's name, and the options of all backends."""
     names = ("auto", *BACKENDS.names())
     if config.backend not in names:
         raise UsageError(
@@ -181,7 +181,7 @@ def _check_backends(config: RunConfig) -> None:
 
 
 def recorded_config(values: Mapping[str, Any], *, where: str) -> RunConfig:
-    """Options that a run folder recorded; those of plugins that are gone are skipped.
+    """Options that a run folder recorded; those of missing plugins are skipped.
 
     Raises:
         UsageError: it has options that this version does not know.

@@ -1,4 +1,4 @@
-"""Options as plain values: out of YAML and JSON, and into them.
+"""Read and write options as plain values of YAML and JSON.
 
 A group of options is a frozen dataclass; a run's options are such groups, and a few without one.
 """
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def path_options(options: Any, prefix: str = "") -> dict[str, Path]:
-    """The files and folders that a run's options name, by "group.option"."""
+    """Files and folders named by a run's options, by "group.option"."""
     found: dict[str, Path] = {}
     for option in fields(options):
         name, value = f"{prefix}{option.name}", getattr(options, option.name)
@@ -53,7 +53,7 @@ def _reason(error: Exception) -> str:
 
 
 def read_options(path: Path, base: T) -> T:
-    """Options from a YAML file; what it does not name stays as in `base`.
+    """Read options from a YAML file; all others stay as in `base`.
 
     Raises:
         UsageError: unknown option (the nearest known one is named) or a value of a wrong type.
@@ -63,7 +63,7 @@ def read_options(path: Path, base: T) -> T:
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """What a YAML file of options holds.
+    """Read a YAML file of options.
 
     Raises:
         InputError: the file cannot be read.

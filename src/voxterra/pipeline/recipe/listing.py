@@ -1,4 +1,4 @@
-"""Which files of photos and options count for fingerprints: those that ingest reads."""
+"""List the files of photos and options that count for fingerprints: those that ingest reads."""
 
 from __future__ import annotations
 

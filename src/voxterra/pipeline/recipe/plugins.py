@@ -1,4 +1,4 @@
-"""Plugins in a run: every registry, the options that plugins bring, and which plugin a run uses."""
+"""Plugins in a run: all registries, options of plugins, and the plugin a run uses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SECTIONS = {"fusion": "surface", "voxels": "voxels"}
 
 
 def registries() -> dict[str, Registry[Any]]:
-    """Every kind of plugin, by what people call it."""
+    """Registries of all kinds of plugins, by their name for people."""
     found = {}
     for kind, target in _REGISTRIES.items():
         module, _, name = target.partition(":")
@@ -52,7 +52,7 @@ def installed_with_options() -> Iterator[tuple[str, Any]]:
 
 
 def plugin_options() -> Any:
-    """The options of all installed plugins as they are by default: one field a plugin.
+    """Default options of all installed plugins: one field a plugin.
 
     Names become Python's: the plugin "my-splats" has the field `my_splats` and the flags
     `--my-splats.option`.
@@ -92,7 +92,7 @@ def with_options(config: Any, name: str, options: Any) -> Any:
 
 
 def backend_of(config: Any) -> SurfaceBackend:
-    """The surface backend of a `RunConfig` that has been settled.
+    """The surface backend of a settled `RunConfig`, without "auto".
 
     Raises:
         UsageError: there is none of that name.

@@ -26,7 +26,7 @@ from voxterra.surface.voxels.scene.scene import Scene, ScenePoints, SceneView, c
 
 
 def needs_stereo(scene: Scene, config: VoxelConfig) -> bool:
-    """Whether depth maps are asked for and none of the views to train on has one."""
+    """Whether depth maps are requested and none of the views to train on has one."""
     return config.stereo and all(view.prior is None for view in scene.training)
 
 
@@ -88,7 +88,7 @@ def with_stereo(
 
 
 def _photos(views: list[SceneView], names: list[str], folder: Path) -> PhotoSet:
-    """The images as files, where they are not there yet."""
+    """Write the images as files, if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     photos = []
     for view, name in zip(views, names):
@@ -110,7 +110,7 @@ def _photos(views: list[SceneView], names: list[str], folder: Path) -> PhotoSet:
 
 
 def _write_once(pixels: NDArray[np.uint8], path: Path, digest: str) -> None:
-    """Write an image unless this very one is there: a database of features knows it by its time."""
+    """Write an image unless it is unchanged: a database of features identifies it by its time."""
     record = path.with_suffix(".sha256")
     if path.is_file() and record.is_file() and record.read_text() == digest:
         return

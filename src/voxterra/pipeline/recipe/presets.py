@@ -1,4 +1,4 @@
-"""Presets: quick look, usual quality, and the best this machine's time allows."""
+"""Presets: quick preview, standard quality, and high quality."""
 
 from __future__ import annotations
 
@@ -109,12 +109,12 @@ def _changes(options: Any, base: Any) -> dict[str, Any]:
 
 
 def _counting(values: Mapping[str, Any], options: Any) -> dict[str, Any]:
-    """Those that the result depends on."""
+    """Options that the result depends on."""
     names = {f.name for f in fields(options) if f.metadata.get("affects_result", True)}
     return {name: value for name, value in values.items() if name in names}
 
 
 def _known(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Of recorded options, those of backends and what they started from."""
+    """Recorded options of backends, with the preset and machine they started from."""
     names = ("preset", "machine", "plugins", "surface", *backend_sections(but=""))
     return {name: recorded[name] for name in names if name in recorded}

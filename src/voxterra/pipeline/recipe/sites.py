@@ -1,4 +1,4 @@
-"""Other sites of a run, as its georeference finds them: their options, and what the report says."""
+"""Other sites of a run from its georeference: their options, and facts for the report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _options(config: Any, site: Site) -> Any:
 
 
 def site_facts(workspace: Workspace, config: Any) -> tuple[SiteFacts, ...]:
-    """What the report of a run says about its other sites."""
+    """Facts about the other sites for the report."""
     found = []
     for site, _ in find_sites(workspace, config):
         own = site_workspace(workspace, site)

@@ -1,4 +1,4 @@
-"""THE table: the stages of a run, what each reads, and how its core types lie in its folder.
+"""THE table: the stages of a run, their inputs, and how they store core types in their folders.
 
 Reads like a recipe: photos -> ingest -> sfm -> georef -> depth -> surface -> mesh -> products
 -> report.
@@ -143,7 +143,7 @@ def _require_depth(config: Any) -> None:
 
 
 def _depth_options(config: Any) -> Mapping[str, Any]:
-    """What the depth maps depend on; as in version 0.1 where stereo alone makes them."""
+    """Options the depth maps depend on; as in version 0.1 if stereo alone makes them."""
     from voxterra.depth.choice import chosen_sources
     from voxterra.depth.config import counting_options
 
@@ -185,7 +185,7 @@ def _surface(ctx: StageContext) -> StageOutput:
 
 
 def _surface_bounds(ctx: StageContext) -> Box | None:
-    """The box to reconstruct: the one asked for, else that around the area of interest."""
+    """The box to reconstruct: the requested one, else that around the area of interest."""
     config = ctx.config
     bounds: Box | None = config.surface.bounds_m
     if config.depth.aoi is None or bounds is not None:
@@ -200,7 +200,7 @@ def _surface_bounds(ctx: StageContext) -> Box | None:
 
 
 def _surface_options(config: Any) -> dict[str, Any]:
-    """What the surface depends on among the options of a run, by section, for its fingerprint.
+    """Options of a run that the surface depends on, by section, for its fingerprint.
 
     A backend does not depend on the options of another; all depend on those of the cloud.
     """
@@ -293,7 +293,7 @@ def _part_cache(ctx: StageContext) -> PartCache:
 
 
 def _products_options(config: Any) -> dict[str, Any]:
-    """What the products depend on among the options of a run, by section, for their fingerprint.
+    """Options of a run that the products depend on, by section, for their fingerprint.
 
     Which exporters work counts, not how they were named; and of each its version and options.
     """
@@ -365,7 +365,7 @@ STAGES: tuple[Stage, ...] = (
         ("georef",),
         _georef,
         code_version=5,
-        tells_accuracy=True,
+        reports_accuracy=True,
         splits=find_sites,
     ),
     Stage(
@@ -393,7 +393,7 @@ STAGES: tuple[Stage, ...] = (
         ("map", "products", "plugins"),
         _products,  # what each exporter writes has a version of its own: Exporter.version
         code_version=4,
-        tells_accuracy=True,
+        reports_accuracy=True,
         resumable=True,
         counting=_products_options,
         requires=_require_exporters,
@@ -415,7 +415,7 @@ def _before(name: str) -> tuple[str, ...]:
 
 
 def read_photos_of(ctx: StageContext) -> PhotoSet:
-    """Photos that the ingest stage found, where they lie now; for a site, only its own."""
+    """Photos of the ingest stage, at their current paths; for a site, only its own."""
     from voxterra.pipeline.folder.photo_table import read_photos
 
     photos = read_photos(ctx.input("ingest"), ctx.source, ctx.config.ingest.masks)

@@ -58,29 +58,29 @@ def describe_reconstruction(components: Sequence[Reconstruction], photos: PhotoS
 
 
 def about_unregistered(photos: Sequence[UnregisteredPhoto], photo_count: int) -> tuple[str, ...]:
-    """A warning for each kind of reason: which photos have no place, why, and what to shoot."""
+    """A warning for each kind of reason: photos that are not registered, why, and what to shoot."""
     found = []
     for kind in dict.fromkeys(photo.kind for photo in photos):
         same = [photo for photo in photos if photo.kind == kind]
-        photos_told = listed([f"{photo.name} ({photo.reason})" for photo in same])
-        have = "have" if len(same) != 1 else "has"
+        names = listed([f"{photo.name} ({photo.reason})" for photo in same])
+        are = "are" if len(same) != 1 else "is"
         found.append(
-            f"{len(same)} of {photo_count} photos {have} no place: {photos_told}. {same[0].advice}"
+            f"{len(same)} of {photo_count} photos {are} not registered: {names}. {same[0].advice}"
         )
     return tuple(found)
 
 
 def left_out(georeference: Georeference) -> tuple[str, ...]:
-    """A warning for each world that surface and maps cannot hold, because nothing relates it to
-    the others; its components are numbered as the warnings of the placement number them."""
+    """A warning for each other site, which is not in the surface and maps of the main one; its
+    components are numbered as in the warnings of the placement."""
     found = []
-    for apart in sites_of(georeference):
-        count = sum(len(georeference.components[index].images) for index in apart.components)
-        verb = "is" if len(apart.components) == 1 else "are"
+    for site in sites_of(georeference):
+        count = sum(len(georeference.components[index].images) for index in site.components)
+        verb = "is" if len(site.components) == 1 else "are"
         found.append(
-            f"{apart.describe()} ({count} photos) {verb} not in the world of the others and so not "
-            f"in their surface and maps; surface, maps and all other products of it come into "
-            f"products/{apart.folder}"
+            f"{site.describe()} ({count} photos) {verb} not placed with the others and so not in "
+            f"their surface and maps; surface, maps and all other products of it are in "
+            f"products/{site.folder}"
         )
     return tuple(found)
 
@@ -91,7 +91,7 @@ def about_gaps(georeference: Georeference) -> tuple[str, ...]:
     for gap in component_gaps(georeference):
         text = (
             f"components {georeference.number(gap.first)} and {georeference.number(gap.second)} "
-            "share no view; each is placed by its "
+            "have no photos in common; each is placed by its "
             f"own GPS, {gap.distance_m:.0f} m apart ({gap.photos[0]} to {gap.photos[1]})"
         )
         if gap.sigma_horizontal_m is not None:
@@ -124,12 +124,12 @@ def _fit(placement: Placement) -> str:
         text += f", {placement.rmse_vertical_m:.2f} m vertical"
     text += f" over {used} of {len(placement.residuals)} photos"
     if placement.lag is not None:
-        text += f", a lag of {placement.lag.distance_m:.2f} m along the way taken off"
+        text += f", a lag of {placement.lag.distance_m:.2f} m along the path corrected"
     if placement.position_sigma_horizontal_m is not None:
         text += f"; absolute position ±{placement.position_sigma_horizontal_m:.1f} m"
         if placement.position_sigma_vertical_m is not None:
             text += f", height ±{placement.position_sigma_vertical_m:.1f} m"
-        # Told where they would spoil a measurement; metadata.json has them always.
+        # Shown where they would spoil a measurement; metadata.json always has them.
         if placement.scale_sigma is not None and placement.scale_sigma > 0.01:
             text += f", scale ±{100 * placement.scale_sigma:.0f} %"
         if placement.tilt_sigma_deg is not None and placement.tilt_sigma_deg > 1.0:
@@ -139,7 +139,7 @@ def _fit(placement: Placement) -> str:
 
 
 def describe_depth(maps: DepthStore) -> str:
-    """Such as "18 depth maps of about 800x600 px"; with what made them where stereo did not."""
+    """Such as "18 depth maps of about 800x600 px", with their source if that is not stereo."""
     if not maps.views:
         return "no depth maps"
     first = maps.load(0).depth.shape
@@ -168,7 +168,7 @@ def describe_mesh(mesh: TriMesh) -> str:
 
 
 def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[str, Any]:
-    """What `metadata.json` says of how a model came about: versions, options, timings.
+    """Provenance of a model for `metadata.json`: versions, options, timings.
 
     Paths of this machine are left out.
     """
@@ -193,7 +193,7 @@ def run_info(config: Any, workspace: Workspace, stages: Sequence[str]) -> dict[s
 
 
 def stage_facts(workspace: Workspace, stages: Sequence[str]) -> tuple[StageFacts, ...]:
-    """What the report says of the `stages` that have a result."""
+    """Facts for the report about the `stages` that have a result."""
     records = [(name, workspace.record(name)) for name in stages]
     return tuple(
         StageFacts(name, r.seconds, r.peak_rss_bytes, r.summary, r.warnings)

@@ -1,4 +1,4 @@
-"""How a surface lies in its stage's folder: mesh, cloud, and how it was made."""
+"""Files of a surface in its stage's folder: mesh, cloud, and how it was made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from voxterra.surface.backend import SurfaceResult
 
 MESH_FILE, CLOUD_FILE, FACTS_FILE = "mesh.npz", "cloud.npz", "surface.json"
 
-# Voxterra 0.1 had two backends; one left a model, and what it said of it in a file of this name.
+# Voxterra 0.1 had two backends; one wrote a model, with facts about it in a file of this name.
 _MODEL_OF_0_1, _FACTS_OF_0_1 = "model.npz", "training.json"
 
 
@@ -37,7 +37,7 @@ def write_facts(backend: str, result: SurfaceResult, folder: Path) -> None:
 
 
 def backend_that_made(workspace: Workspace) -> str | None:
-    """The backend of the surface that a run folder holds; None where there is none."""
+    """The backend of the surface in a run folder; None without a surface."""
     record = workspace.record("surface")
     if record is None:
         return None
@@ -48,7 +48,7 @@ def backend_that_made(workspace: Workspace) -> str | None:
 
 
 def surface_facts(folder: Path) -> dict[str, Any]:
-    """What `metadata.json` says of how the surface in a stage's folder was made."""
+    """Facts for `metadata.json` about how the surface in a stage's folder was made."""
     found = read_json(folder / FACTS_FILE)
     if isinstance(found, dict):
         return {

@@ -52,7 +52,7 @@ T = TypeVar("T")
 def train_on_photos(
     training: Training, out: Path, *, resume: bool = False, warnings: Iterable[str] = ()
 ) -> Generator[Event, None, None]:
-    """Train voxels on photos with known cameras, and yield an event for all that happens.
+    """Train voxels on photos with known cameras, and yield events about it.
 
     The stages are "photos", "stereo" where depth maps are asked for and missing, "train", and
     "views" where photos are held out: those are rendered and compared. Closing the generator stops
@@ -64,14 +64,13 @@ def train_on_photos(
             folder has them. Without `resume` an earlier model there is deleted once the photos are
             read.
         resume: from the last checkpoint in `out`, if there is one.
-        warnings: what is known to be odd before the start.
+        warnings: found before the start.
 
     Yields:
         events; the last is `RunFinished` or `RunFailed`.
 
     Raises:
-        VoxterraError: whatever kept the training from its end, after `RunFailed` once it had
-            started.
+        VoxterraError: any error, after `RunFailed` once the training has started.
     """
     from voxterra.surface.voxels.device import require_devices, require_torch
 
@@ -90,12 +89,12 @@ def train_on_photos(
 
 
 def stopped(out: Path, begun: float, *, resume: bool) -> Cancelled:
-    """What to say when the user stops a training: how to resume it.
+    """Message when the user stops a training: how to resume it.
 
     Args:
         out: folder of the model.
         begun: when it began, as `time.time()`.
-        resume: whether it went on from a checkpoint.
+        resume: whether it resumed from a checkpoint.
     """
     quoted, step = shlex.quote(str(out)), "Nothing is there to resume from yet; start again."
     # Until the photos are read, an older model's files may be there.
@@ -126,7 +125,7 @@ def _logged(
 
 @dataclass
 class _Training:
-    """One training, which stage is at work, and when it began."""
+    """One training: its current stage, and its start time."""
 
     training: Training
     source: Path
@@ -235,7 +234,7 @@ class _Training:
     def _views(self, scene: Scene, progress: Progress) -> tuple[None, str]:
         from voxterra.surface.voxels.evaluate import score_views
 
-        model = folder.read_model(self.out)  # what is on disk, which may have been quantised
+        model = folder.read_model(self.out)  # as on disk, which may be quantised
         figures = score_views(model, scene, self.out, self.training.config, progress=progress)
         mean = figures["held_out"]
         text = f"{mean['views']} held out: PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.4f}"
@@ -268,7 +267,7 @@ class _Training:
 
 
 def _frame_of(source: Path) -> dict[str, Any]:
-    """Where the world of a run lies on Earth, for the meshes that will be made of the model."""
+    """The frame of a run's world on Earth, for meshes made from the model."""
     file = source / "stages" / "georef" / "georeference.json"
     if not file.is_file():
         return {}

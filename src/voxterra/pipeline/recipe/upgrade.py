@@ -1,4 +1,4 @@
-"""Results of a run folder of format 1 are kept: they get the fingerprints of today."""
+"""Upgrade a run folder of format 1: its results are kept, with new fingerprints."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 def upgrade(workspace: Workspace, table: Sequence[Stage], hashes: FileHashes) -> tuple[str, ...]:
-    """Bring the records of a run folder of format 1 to those of today; do nothing to others.
+    """Update the records of a run folder of format 1; leave others alone.
 
-    A result is kept where its record says what 0.1 would have made of the recorded options. The
+    A result is kept if its record matches the recorded options, as 0.1 fingerprinted them. The
     records are written one by one, each atomically, so that a killed upgrade is done again; the
     run file gets its new format when the run records its options.
 
@@ -121,7 +121,7 @@ def _carry(
 
 
 def _options_of_site(config: Mapping[str, Any]) -> dict[str, Any]:
-    """As 0.1 had them for components that lie apart: without what is meant for one place."""
+    """Options of 0.1 for another site: without options meant for one place."""
     changed = {
         "georef": {"crs": None},
         "surface": {"bounds_m": None},
@@ -131,7 +131,7 @@ def _options_of_site(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _paths(config: Mapping[str, Any], named: Mapping[str, str]) -> dict[str, Path]:
-    """Options that name files, by "section.option", where they lie now."""
+    """Current paths of options that name files, by "section.option"."""
     found = {}
     for option in named:
         section, name = option.split(".")

@@ -1,13 +1,13 @@
-"""Parts of a model that look alike and are laid over each other, though they are two places.
+"""Find parts of a model that show two look-alike places merged into one.
 
-Windows, bays and whole houses repeat. Matches between them fit one pose without a flaw, and no
-photo contradicts its neighbours; what tells the places apart is what does not repeat: points that
-one part sees and the other, from the same side, does not, and pictures that differ there. Groups
-by what photos do not share are those of Heinly, Dunn and Frahm (Correcting for duplicate scene
-structure in sparse 3D reconstruction, ECCV 2014); here pictures have to differ too, so that a
-place seen at two times, of which few features match, stays one. And they have to differ both ways:
-a wall between two rooms, or what else stands in front, hides things from one of two views, while
-the other has nothing that the first does not show there.
+Windows, bays and whole houses repeat. Matches between them fit one pose perfectly, and no photo
+contradicts its neighbours; only what does not repeat separates the places: points that one part
+sees and the other, from the same side, does not, and pictures that differ there. Grouping by what
+photos do not share follows Heinly, Dunn and Frahm (Correcting for duplicate scene structure in
+sparse 3D reconstruction, ECCV 2014); here pictures must differ too, so that a place seen at two
+times, with few matching features, stays one. And they must differ both ways: a wall between two
+rooms, or anything in front, hides things from one of two views, while the other has nothing that
+the first does not show there.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ _log = logging.getLogger(__name__)
 Ints = NDArray[np.int64]
 Float = NDArray[np.float64]
 
-# Views that share no less than this of what such views of the set share agree without a look at
-# the pictures.
+# Views that share at least this part of what such views of the set usually share agree; their
+# pictures are not compared.
 _AGREE = 0.75
-# Matches between views that are laid over each other; where nothing matches, a wall may stand
-# between what one sees and the other.
+# Fewest matches between views of merged places; where nothing matches, a wall may separate what the
+# two views see.
 _TIED = 30
-# Two views agree up to this share of patches that differ, and two parts show two places from this
-# median on. Views of one place come to 0.05 mostly, single pairs to 0.25 where trees stand or edges
-# before far things; of places that are alike by 80 % to 0.2, by 65 % to 0.3. Two places differ so
-# both ways, by more than views agree; through a door, 0.01 of what is seen from afar differs from
-# near, and 0.3 of what is seen from near is hidden from afar.
+# Two views agree up to this share of differing patches, and two parts show two places from this
+# median on. Measured: views of one place mostly 0.05, single pairs 0.25 with trees, or edges in
+# front of far things; places alike by 80 % 0.2, by 65 % 0.3. Two places differ this much both ways;
+# through a door, 0.01 of what is seen from afar differs from near, and 0.3 of what is seen from
+# near is hidden from afar.
 _AGREE_DIFFERING, _TWO_PLACES = 0.1, 0.15
-# Of this median, the lesser of both ways has to be more than this part.
+# The smaller of both ways must exceed this part of the limit.
 _BOTH_WAYS = 2 / 3
-# Where GPS has views further apart than any that agree, and than its noise, this is enough.
+# The limit where GPS has views further apart than any that agree, and than its noise.
 _TWO_PLACES_BY_GPS = 0.05
 _FARTHER, _SIGMAS = 2.0, 4.0
-# Most pairs whose pictures are compared, those that share most first: a tenth of a second each, and
-# half a second where large photos have to be read anew.
+# Most pairs whose pictures are compared, those that share most first: 0.1 s each, and 0.5 s where
+# large photos must be read again.
 _MOST_COMPARED = 500
-# Photos of a part: fewer make no model.
+# Fewest photos of a part: fewer make no model.
 _MIN_PART = 3
-# So many pairs of views between two parts are needed for a verdict.
+# Fewest pairs of views between two parts for a verdict.
 _MIN_PAIRS = 3
 
 
 @dataclass(frozen=True)
-class Overlaid:
-    """Two parts of one model that are laid over each other.
+class LookAlikes:
+    """Two parts of one model that show look-alike places merged into one.
 
     Attributes:
         parts: image ids of each.
-        pairs: (K, 2) image ids of compared views, one of each part.
-        differing: median share of patches that differ in them, the larger of both ways.
+        pairs: (K, 2) image ids of compared views, one in each part.
+        differing: median share of patches that differ, the larger of both ways.
     """
 
     parts: tuple[frozenset[int], frozenset[int]]
@@ -74,7 +74,7 @@ class Overlaid:
     differing: float
 
 
-def overlaid_parts(
+def look_alike_parts(
     model: pycolmap.Reconstruction,
     staged: StagedPhotos,
     related: PairCounts,
@@ -82,11 +82,11 @@ def overlaid_parts(
     sigma_m: float,
     seed: int,
     progress: Progress,
-) -> list[Overlaid]:
-    """Parts of a model that show two places at one; none for nearly all models.
+) -> list[LookAlikes]:
+    """Find parts of a model that show two places merged into one; none in nearly all models.
 
     Args:
-        model: of any photos.
+        model: any model of the photos.
         staged: the photos.
         related: matches of all photos.
         positions_m: (N, 3) by GPS in a local metric frame, NaN where unknown; photo i is image i+1.
@@ -130,7 +130,7 @@ def _pairs_of_parts(
     part_of: Ints,
     differing: Float,
     far: NDArray[np.bool_],
-) -> list[Overlaid]:
+) -> list[LookAlikes]:
     """Parts between which the compared pairs, by their median, show two places."""
     found = []
     compared = np.isfinite(differing).all(axis=1)
@@ -148,12 +148,12 @@ def _pairs_of_parts(
         one_sided = np.median(ways[mine], axis=0).min() <= _BOTH_WAYS * least
         if median < least or one_sided or min(len(first), len(second)) < _MIN_PART:
             continue
-        found.append(Overlaid((first, second), sharing.ids[alike.pairs[mine]], median))
+        found.append(LookAlikes((first, second), sharing.ids[alike.pairs[mine]], median))
     return found
 
 
 def _usual(sharing: Sharing, alike: AlikeViews) -> float:
-    """What an image shares with the view that it shares most with, usually."""
+    """Median share of an image with the view that it shares most with."""
     best = np.zeros(len(sharing.ids))
     for column in (0, 1):
         np.maximum.at(best, alike.pairs[:, column], alike.shared)
@@ -161,7 +161,7 @@ def _usual(sharing: Sharing, alike: AlikeViews) -> float:
 
 
 def _tied(sharing: Sharing, alike: AlikeViews, related: PairCounts) -> NDArray[np.bool_]:
-    """(K,) pairs of views with enough matches to have been put together by them."""
+    """(K,) pairs of views with enough matches to be merged by them."""
     tied = {tuple(pair) for pair in related.pairs[related.inliers >= _TIED].tolist()}
     indices = (sharing.ids - 1)[alike.pairs]
     return np.array([tuple(pair) in tied for pair in indices.tolist()], bool)
@@ -178,10 +178,10 @@ def _compared(
     seed: int,
     progress: Progress,
 ) -> Float:
-    """(K, 2) share of patches that differ, of the first view in the second and the other way round.
+    """(K, 2) share of patches that differ, of the first view in the second and vice versa.
 
-    Of doubtful pairs that nothing else connects and that can be compared both ways; else NaN.
-    Those up to the limit are one place, and connect.
+    For doubtful pairs that nothing else connects and that can be compared both ways; else NaN.
+    Pairs up to the limit show one place, and connect.
     """
     out = np.full((len(alike.pairs), 2), np.nan)
     group = _connected(alike.pairs[agree], len(sharing.ids))
@@ -211,9 +211,9 @@ def _connected(pairs: Ints, count: int) -> Ints:
 
 
 def _parts(sharing: Sharing, agree: Ints, related: PairCounts) -> Ints:
-    """(N,) number of the part of each image: what views of one place connect.
+    """(N,) number of the part of each image: views of one place are connected.
 
-    An image that this leaves in less than a part goes to that with which it has most matches.
+    Images in groups too small for a part join the part with which they have most matches.
     """
     group = _connected(agree, len(sharing.ids))
     large = np.isin(group, [k for k, size in Counter(group.tolist()).items() if size >= _MIN_PART])

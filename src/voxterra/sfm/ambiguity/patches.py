@@ -1,4 +1,4 @@
-"""Do two photos look alike where the model says they show the same?"""
+"""Compare two photos where they should show the same according to the model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Float = NDArray[np.float64]
 
 # Points compared of a pair.
 _SAMPLE = 200
-# Half the side of a patch, and how far it is looked for around its place [px of the scaled photo].
+# Half the side of a patch, and the search radius around its place [px of the scaled photo].
 _HALF, _SEARCH = 8, 4
 _LONGER_SIDE = 1600
-# Correlation below which two patches are of different things, and contrast [grey levels] below
-# which a patch says nothing.
+# Correlation below which two patches show different things, and contrast [grey levels] below which
+# a patch is ignored.
 _DIFFERENT, _FLAT = 0.4, 3.0
 _KEPT_PHOTOS = 32
 # Grey level of what is masked or outside: negative however little of it a pixel is blended from.
@@ -33,7 +33,7 @@ class Patches:
 
     Args:
         model: with poses and lenses.
-        staged: its photos, and their masks: what is masked is compared with nothing.
+        staged: its photos and masks; masked pixels are not compared.
         seed: of the choice of points.
     """
 
@@ -50,7 +50,7 @@ class Patches:
     def differing(self, sharing: Sharing, a: int, b: int) -> float | None:
         """Share of the points of image `a` around which image `b` shows something else.
 
-        A patch around a point faces image a, and is looked for near its place in b.
+        A patch around a point faces image a, and is searched for near its place in b.
 
         Args:
             sharing: of the model.

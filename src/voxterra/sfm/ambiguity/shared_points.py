@@ -1,6 +1,6 @@
-"""What photos of a model could share and do share: the points one sees and another should.
+"""Compare the points that two photos of a model share with those they could share.
 
-Of two photos taken side by side, nearly all points of one that lie in the other's frame are found
+Of two photos taken side by side, nearly all points of one that are in the other's frame are found
 there too. Where they are missing, the photos may not show the same place (Zach, Irschara and
 Bischof, What can missing correspondences tell us about 3D structure and motion?, CVPR 2008).
 """
@@ -23,25 +23,25 @@ Ints = NDArray[np.int64]
 
 # Points that fewer photos see are often wrong.
 _MIN_TRACK = 3
-# So many points say enough of any model. Of more, so many of each photo are looked at, drawn at
-# random: shares of a photo's own points do not depend on how many photos there are beside it.
+# Largest model of which all points are used. Of larger ones, so many points of each photo are drawn
+# at random: shares of a photo's own points do not depend on the number of other photos.
 _MOST_POINTS = 100_000
 _POINTS_OF_PHOTO = 400
-# Photos that look alike see things at distances alike: beyond this many times the distance of its
-# own points, none of the points of a photo's likes lie.
+# Views that look alike see things at similar distances: points of views like a photo are not
+# further from it than this many times the distance of its own points.
 _REACH = 3.0
 # Pairs with fewer points that one sees and the other should are not judged.
 MIN_POINTS = 30
-# So many points say from where two images look at what they could share.
+# Points used to compare from where two images look at what they could share.
 _LOOKED_AT = 100
-# Photos look at a thing alike when their rays to it are no further apart [deg], and its size in
-# them by no larger a factor.
+# Largest angle between the rays of two similar views to a thing [deg], and largest ratio of its
+# sizes in them.
 _MOST_ANGLE_DEG, _MOST_SCALE = 20.0, 1.5
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """Points of a model and who sees them.
+    """Points of a model and the images that see them.
 
     Attributes:
         ids: (N,) image ids, ascending.
@@ -50,8 +50,8 @@ class Sharing:
         pixel_axes: (N, 3) optical axes over the focal lengths: what lies at depth d along one has
             pixels of the size d times its length.
         seen: (N, P) sparse, 1 for points of which the image has an observation.
-        framed: (N, P) sparse, 1 for points that lie in the image's frame.
-        features: (N,) of each image; of sampled points, as many as go with them.
+        framed: (N, P) sparse, 1 for points in the image's frame.
+        features: (N,) number in each image; scaled down where points are sampled.
     """
 
     ids: Ints
@@ -63,7 +63,7 @@ class Sharing:
     features: Ints
 
     def seen_and_framed(self, a: int, b: int) -> Ints:
-        """Points that image `a` (a row) sees and that lie in the frame of image `b`, ascending."""
+        """Points that image `a` (a row) sees and that are in the frame of image `b`, ascending."""
         return np.intersect1d(_columns(self.seen, a), _columns(self.framed, b)).astype(np.int64)
 
     def pixel_sizes(self, image: int, points: Ints) -> Float:
@@ -78,8 +78,8 @@ class AlikeViews:
 
     Attributes:
         pairs: (K, 2) rows of `Sharing.ids`, first < second.
-        shared: (K,) share of the points of one in the frame of the other that the other has too,
-            the less of both ways.
+        shared: (K,) share of the points of one in the frame of the other that the other sees too,
+            the smaller of both ways.
     """
 
     pairs: Ints
@@ -87,7 +87,7 @@ class AlikeViews:
 
 
 def sharing_of(model: pycolmap.Reconstruction, seed: int) -> Sharing:
-    """Read who sees what of a model."""
+    """Read which images of a model see which points."""
     ids = np.array(sorted(model.reg_image_ids()), np.int64)
     row = {int(i): k for k, i in enumerate(ids)}
     kept = [p for p in model.points3D.values() if p.track.length() >= _MIN_TRACK]
@@ -125,7 +125,7 @@ def sharing_of(model: pycolmap.Reconstruction, seed: int) -> Sharing:
 
 
 def _sparse(columns_of_rows: Sequence[Ints], columns: int) -> csr_array:
-    """(rows, columns) with a 1 at the columns of each row, which ascend."""
+    """(rows, columns) matrix with a 1 at the given columns of each row, which ascend."""
     starts = np.concatenate([[0], np.cumsum([len(c) for c in columns_of_rows])])
     indices = np.concatenate([*columns_of_rows, np.zeros(0, np.int64)])
     ones = np.ones(len(indices), np.int32)
@@ -133,7 +133,7 @@ def _sparse(columns_of_rows: Sequence[Ints], columns: int) -> csr_array:
 
 
 def _by_photo(tracks: Sequence[Sequence[int]], photos: int) -> list[Ints]:
-    """Which of the tracks each photo is in, ascending, each once."""
+    """Tracks that each photo is in, ascending, each once."""
     photo = np.fromiter((r for rows in tracks for r in rows), np.int64)
     track = np.repeat(np.arange(len(tracks)), [len(rows) for rows in tracks])
     pairs = np.unique(np.column_stack([photo, track]), axis=0)
@@ -146,7 +146,7 @@ def _columns(matrix: csr_array, row: int) -> Ints:
 
 
 def _some_of_each(tracks: Sequence[Sequence[int]], photos: int, rng: np.random.Generator) -> Ints:
-    """Indices of points, of each photo `_POINTS_OF_PHOTO` or all that it sees."""
+    """Indices of points: of each photo `_POINTS_OF_PHOTO`, or all that it sees."""
     wanted = np.full(photos, _POINTS_OF_PHOTO)
     chosen = []
     for index in rng.permutation(len(tracks)):
@@ -168,7 +168,7 @@ def _within_reach(tree: KDTree, points: Float, center: Float, own: Ints) -> Ints
 def _steepest(camera: pycolmap.Camera) -> float:
     """Largest tangent of a ray of the frame to the optical axis.
 
-    Beyond it the distortion of a wide lens can fold back: what is far outside seems to lie inside.
+    Beyond it the distortion of a wide lens can fold back, so that points far outside appear inside.
     """
     t = np.linspace(0.0, 1.0, 9)
     edges = [np.column_stack([t, np.full(9, k)]) for k in (0.0, 1.0)]
@@ -190,7 +190,7 @@ def to_cam(image: pycolmap.Image, points: Float) -> Float:
 
 
 def alike_views(sharing: Sharing, progress: Progress = no_progress) -> AlikeViews:
-    """Pairs that look alike, and what they share."""
+    """Find pairs of views that look at the same points from nearly one direction and distance."""
     could = csr_array(sharing.seen @ sharing.framed.T)  # points of a in the frame of b
     both = csr_array(sharing.seen @ sharing.seen.T)
     many = could.multiply(could >= MIN_POINTS).astype(bool)

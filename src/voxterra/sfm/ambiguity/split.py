@@ -1,4 +1,4 @@
-"""Two places that look alike and came out as one: mapped again without matches between them."""
+"""Split models that merge look-alike places: map again without the matches between the places."""
 
 from __future__ import annotations
 
@@ -15,115 +15,118 @@ from scipy.spatial import cKDTree
 from voxterra.adjust.positions import positions_m
 from voxterra.core.progress import Progress, part
 from voxterra.core.wording import listed
-from voxterra.sfm.ambiguity.look_alikes import Overlaid, overlaid_parts
+from voxterra.sfm.ambiguity.look_alikes import LookAlikes, look_alike_parts
 from voxterra.sfm.features.database import derived, drop_damaged, pair_counts
 from voxterra.sfm.mapping.attempts import Attempt, further_attempts
-from voxterra.sfm.mapping.candidates import Task, Tried, gps_sigma_m, try_attempt
+from voxterra.sfm.mapping.candidates import Candidate, MappingTask, gps_sigma_m, map_attempt
 
 _log = logging.getLogger(__name__)
 
-# More than two places can lie on one another.
+# More than two places can be merged.
 _ROUNDS = 3
-# Photos this much further apart by GPS than neighbours are, and than its noise, are of two places.
+# Photos this many times further apart by GPS than neighbours, and this many standard deviations of
+# the GPS, show two places.
 _FARTHER, _SIGMAS = 2.0, 2.0
 
 
-def pull_apart(task: Task, best: Tried, progress: Progress) -> tuple[Task, Tried, tuple[str, ...]]:
-    """The same where no two places are laid over each other.
+def split_look_alikes(
+    task: MappingTask, best: Candidate, progress: Progress
+) -> tuple[MappingTask, Candidate, tuple[str, ...]]:
+    """Split models that merge look-alike places.
 
     Returns:
-        The task with the matches that the result is of, the result, and a line for the user about
-        each two parts that were taken for one.
+        The task with the matches the result was made from, the result, and a warning about each
+        two parts that were merged.
     """
-    told: list[str] = []
+    warnings: list[str] = []
     for index in range(_ROUNDS):
         share = part(progress, index / _ROUNDS, (index + 1) / _ROUNDS)
-        found = laid_over(task, best, part(share, 0.0, 0.4))
+        found = find_look_alikes(task, best, part(share, 0.0, 0.4))
         if not found:
             break
-        parted = replace(task, database=_without(task.database, found))
-        one = _mapped(parted, best.attempt, part(share, 0.4, 1.0))
-        if 2 * _placed(one) < _placed(best):
-            told += [_line(task, overlaid, parted=False) for overlaid in found]
+        separate = replace(task, database=_without(task.database, found))
+        one = _mapped(separate, best.attempt, part(share, 0.4, 1.0))
+        if 2 * _registered(one) < _registered(best):
+            warnings += [_warning(task, pair, split=False) for pair in found]
             break
-        told += [_line(task, overlaid) for overlaid in found]
-        task, best = parted, one
-    return task, best, tuple(told)
+        warnings += [_warning(task, pair) for pair in found]
+        task, best = separate, one
+    return task, best, tuple(warnings)
 
 
-def _mapped(task: Task, usual: Attempt, progress: Progress) -> Tried:
-    """The first complete result, of the way that went best before and others; else the largest."""
+def _mapped(task: MappingTask, usual: Attempt, progress: Progress) -> Candidate:
+    """Map with the best attempt before, then others: the first complete result, or the largest."""
     attempts = [usual]
     if task.config.mapper != "global":
         attempts += further_attempts(task.config, focal_known=task.focal_known)
-    tried: list[Tried] = []
+    candidates: list[Candidate] = []
     for index, attempt in enumerate(dict.fromkeys(attempts)):
         share = part(progress, index / len(attempts), (index + 1) / len(attempts))
-        tried.append(try_attempt(task, attempt, share))
-        if tried[-1].shape.complete:
-            return tried[-1]
-    return max(tried, key=_placed)
+        candidates.append(map_attempt(task, attempt, share))
+        if candidates[-1].plausibility.complete:
+            return candidates[-1]
+    return max(candidates, key=_registered)
 
 
-def _placed(one: Tried) -> int:
+def _registered(one: Candidate) -> int:
     return len({image_id for model in one.models for image_id in model.reg_image_ids()})
 
 
-def laid_over(task: Task, best: Tried, progress: Progress) -> list[Overlaid]:
-    """Parts of the models that are two places at one, as far as they are to be parted."""
+def find_look_alikes(task: MappingTask, best: Candidate, progress: Progress) -> list[LookAlikes]:
+    """Find parts of the models that show two look-alike places and should be split."""
     wanted = task.config.split_lookalikes
     if wanted == "never":
         return []
     related = pair_counts(task.database)
     positions, sigma_m = positions_m(task.photos), gps_sigma_m(task.photos)
-    found: list[Overlaid] = []
+    found: list[LookAlikes] = []
     for index, model in enumerate(best.models):
         share = part(progress, index / len(best.models), (index + 1) / len(best.models))
-        found += overlaid_parts(
+        found += look_alike_parts(
             model, task.staged, related, positions, sigma_m, task.config.random_seed, share
         )
-    for overlaid in found:
+    for pair in found:
         _log.info(
-            "%d and %d photos lie over each other and differ in %.0f %% of %d pairs of views.",
-            *map(len, overlaid.parts), 100 * overlaid.differing, len(overlaid.pairs),
+            "%d and %d photos show look-alike places: %.0f %% differs in %d pairs of views.",
+            *map(len, pair.parts), 100 * pair.differing, len(pair.pairs),
         )  # fmt: skip
     if wanted == "auto":
         found = [o for o in found if not gps_says_one(o, positions, sigma_m)]
     return found
 
 
-def gps_says_one(overlaid: Overlaid, positions_m: NDArray[np.float64], sigma_m: float) -> bool:
-    """Whether GPS has the two parts as near to each other as the model: one place at two times.
+def gps_says_one(pair: LookAlikes, positions_m: NDArray[np.float64], sigma_m: float) -> bool:
+    """Whether GPS has the two parts as close together as the model: one place at two times.
 
     Args:
-        overlaid: two parts.
+        pair: two parts of a model.
         positions_m: (N, 3) by GPS in a local metric frame, NaN where unknown; photo i is image i+1.
         sigma_m: horizontal standard deviation of the positions.
     """
-    steps = np.diff(positions_m[overlaid.pairs - 1, :2], axis=1)[:, 0]
+    steps = np.diff(positions_m[pair.pairs - 1, :2], axis=1)[:, 0]
     steps = steps[np.isfinite(steps).all(axis=1)]
     if not len(steps):
         return False
-    near = [_neighbour_m(positions_m[np.array(sorted(p)) - 1, :2]) for p in overlaid.parts]
-    # Views lie on both sides of each other, so their distances cancel where the place is one.
+    near = [_neighbour_m(positions_m[np.array(sorted(p)) - 1, :2]) for p in pair.parts]
+    # Views are on both sides of each other, so their distances cancel where the place is one.
     apart_m = float(np.linalg.norm(np.median(steps, axis=0)))
     return apart_m <= max(_SIGMAS * sigma_m, _FARTHER * max(near))
 
 
 def _neighbour_m(places: NDArray[np.float64]) -> float:
-    """Usual distance of a photo from the nearest other one; 0 where it is not known."""
+    """Median distance of a photo from the nearest other one; 0 if unknown."""
     places = places[np.isfinite(places).all(axis=1)]
     if len(places) < 2:
         return 0.0
     return float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
 
 
-def _without(database: Path, found: Sequence[Overlaid]) -> Path:
-    """The database without matches between the parts."""
+def _without(database: Path, found: Sequence[LookAlikes]) -> Path:
+    """Copy the database without matches between the parts."""
     related = pair_counts(database)
     between = np.zeros(len(related.pairs), bool)
-    for overlaid in found:
-        inside = [np.isin(related.pairs + 1, sorted(ids)) for ids in overlaid.parts]
+    for pair in found:
+        inside = [np.isin(related.pairs + 1, sorted(ids)) for ids in pair.parts]
         between |= (inside[0][:, 0] & inside[1][:, 1]) | (inside[1][:, 0] & inside[0][:, 1])
     pairs = related.pairs[between]
     name = hashlib.sha256(pairs.tobytes()).hexdigest()[:12]
@@ -137,19 +140,19 @@ def _without(database: Path, found: Sequence[Overlaid]) -> Path:
     return target
 
 
-def _line(task: Task, overlaid: Overlaid, *, parted: bool = True) -> str:
-    """For the user: which photos, why, and what to do."""
-    small, large = sorted(overlaid.parts, key=lambda ids: (len(ids), min(ids)))
+def _warning(task: MappingTask, pair: LookAlikes, *, split: bool = True) -> str:
+    """Which photos, why, and what to do."""
+    small, large = sorted(pair.parts, key=lambda ids: (len(ids), min(ids)))
     names = [listed([task.photos[i - 1].id for i in sorted(ids)]) for ids in (small, large)]
     done = (
-        "they are taken as two places; photos in between would tie these to each other, and if "
-        "they are one place at two times, --sfm.split-lookalikes never keeps it one"
-        if parted
-        else "they may be two places, one laid over the other, but hardly any photo finds a place "
-        "without their matches, so they are left as they are; do not trust what both show, and "
-        "take more photos of each"
+        "the model is split into two places; photos in between would connect them, and if they "
+        "are one place at two times, --sfm.split-lookalikes never keeps it whole"
+        if split
+        else "they may be two places merged into one, but hardly any photo can be registered "
+        "without their matches, so the model is not split; do not trust what both show, and take "
+        "more photos of each"
     )
     return (
         f"{len(small)} photos ({names[0]}) look like {len(large)} others ({names[1]}) and fit onto "
-        f"them, but {100 * overlaid.differing:.0f} % of what they show there differs: {done}"
+        f"them, but {100 * pair.differing:.0f} % of what they show there differs: {done}"
     )

@@ -1,4 +1,4 @@
-"""Which photos share a camera, and what is known of its lens beforehand."""
+"""Group photos by camera, with what is known of each lens beforehand."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from voxterra.errors import UsageError
 from voxterra.io.colmap.model import read_cameras
 from voxterra.sfm.config import SfmConfig
 
-# Photos of one camera from which on two radial terms are determined well.
+# Photos of one camera from which on they determine two radial terms well.
 MIN_PHOTOS_FOR_RADIAL = 10
 
-# Focal length over the longer side when metadata says nothing: about that of a 28-43 mm lens.
+# Focal length over the longer side where metadata has none: about that of a 28-43 mm lens.
 UNKNOWN_FOCAL_FACTOR = 1.2
 
 
@@ -67,12 +67,12 @@ def calibrated_ids(groups: tuple[CameraGroup, ...]) -> frozenset[int]:
 
 
 def known_focals(groups: tuple[CameraGroup, ...]) -> dict[int, float]:
-    """Focal lengths that metadata states [px], by COLMAP's camera ids."""
+    """Focal lengths in the metadata [px], by COLMAP's camera ids."""
     return {i: group.focal_px for i, group in enumerate(groups, 1) if group.focal_known}
 
 
 def _calibrated(groups: tuple[CameraGroup, ...], path: Path) -> tuple[CameraGroup, ...]:
-    """The groups with the calibrations in a file, found by the size of the photos."""
+    """Add the calibrations of a file to the groups, matched by the size of the photos."""
     cameras = read_cameras(path)
     found = []
     for group in groups:
@@ -89,8 +89,8 @@ def _calibrated(groups: tuple[CameraGroup, ...], path: Path) -> tuple[CameraGrou
         for camera in same:
             if camera.model == PANORAMA:
                 raise UsageError(
-                    "The calibrated camera is a panorama's, which structure from motion here "
-                    "cannot use.",
+                    "The calibrated camera is a panorama, which structure from motion here cannot "
+                    "use.",
                     where=str(path),
                     next_step="Find the cameras of panoramas with COLMAP, and make the surface "
                     "with voxterra train.",

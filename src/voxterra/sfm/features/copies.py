@@ -1,7 +1,7 @@
-"""Photos that are one picture: copies, or of a camera that did not move.
+"""Detect photos that are one picture: copies, or photos of a camera that did not move.
 
-Two of them match perfectly, and some mappers make a model of the noise between them. There is no
-depth in it: what would place a point in space is that it moves between pictures.
+They match perfectly, and some mappers make a model of the noise between them. It has no depth: a
+point gets depth only from its movement between pictures.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import pycolmap
 from voxterra.core.photos import Photo
 from voxterra.sfm.features.database import PairCounts
 
-# Share of a picture's longer side by which features of one picture, saved twice, come to differ;
-# and the share of features that must agree so closely.
+# Share of a picture's longer side by which features of one picture, saved twice, may differ; and
+# the share of features that must agree so closely.
 _SAME_PLACE, _MOST = 0.001, 0.9
 
 
 def is_one_picture(database: Path, photos: Sequence[Photo], related: PairCounts) -> bool:
-    """Whether in every pair that matches the features lie at the same places.
+    """Whether features are at the same places in every pair that matches.
 
     Args:
         database: with features and verified matches.
         photos: in the order of the database's images.
-        related: the pairs to look at; none of them means no.
+        related: the pairs to check; without any the answer is no.
     """
     with closing(pycolmap.Database.open(database)) as opened:
         return len(related.pairs) > 0 and all(

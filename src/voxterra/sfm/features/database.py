@@ -34,11 +34,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PairCounts:
-    """What matching found.
+    """Result of matching.
 
     Attributes:
         pairs: (N, 2) int64 photo indices of pairs that match, first < second.
-        inliers: (N,) int64 matches that agree with one relative pose, all > 0.
+        inliers: (N,) int64 number of matches that agree with one relative pose, all > 0.
     """
 
     pairs: NDArray[np.int64]
@@ -52,13 +52,13 @@ def open_database(
     config: SfmConfig,
     work_dir: Path,
 ) -> Path:
-    """Path of the database of these photos, made when it is not there; outdated ones go."""
+    """Path of the database of these photos; creates it if missing, and deletes outdated ones."""
     path = work_dir / f"database-{_fingerprint(photos, groups, config)}.db"
     for other in work_dir.glob("database-*.db*"):
         if not other.name.startswith(path.name):
             other.unlink()
     if drop_damaged(path):
-        _log.warning("The database of features is damaged; beginning anew.")
+        _log.warning("The database of features is damaged; starting over.")
     if not path.exists():
         partial = work_dir / "partial.db"
         for leftover in work_dir.glob("partial.db*"):
@@ -70,7 +70,9 @@ def open_database(
 
 @contextmanager
 def writing(path: Path) -> Iterator[pycolmap.Database]:
-    """The database, open in a transaction; on a full disk COLMAP would end the whole process."""
+    """Open the database in a transaction, after a check of free space: on a full disk COLMAP would
+    end the whole process.
+    """
     require_space(path.parent)
     with closing(pycolmap.Database.open(path)) as database, pycolmap.DatabaseTransaction(database):
         yield database
@@ -78,7 +80,7 @@ def writing(path: Path) -> Iterator[pycolmap.Database]:
 
 @contextmanager
 def derived(database: Path, target: Path) -> Iterator[pycolmap.Database]:
-    """A copy of a database, open to be changed; it is at `target` only once all is in it."""
+    """Copy a database and open the copy for changes; it appears at `target` only when complete."""
     partial = target.with_name(f"{database.name}.partial.db")
     for leftover in partial.parent.glob(f"{partial.name}*"):  # with SQLite's journals
         leftover.unlink()
@@ -89,7 +91,7 @@ def derived(database: Path, target: Path) -> Iterator[pycolmap.Database]:
 
 
 def drop_damaged(path: Path) -> bool:
-    """Delete a damaged database and what was derived of it; whether it was one."""
+    """Delete a damaged database and all derived ones; whether it was damaged."""
     damaged = path.exists() and is_damaged(path)
     if damaged:
         for part in path.parent.glob(f"{path.name}*"):
@@ -98,9 +100,9 @@ def drop_damaged(path: Path) -> bool:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a power cut or a failing disk left what SQLite cannot read.
+    """Whether SQLite cannot read the database, as after a power cut or on a failing disk.
 
-    COLMAP does not wait for the disk. A killed process alone damages nothing.
+    COLMAP does not sync to disk. A killed process alone damages nothing.
     """
     import sqlite3  # see above: it must be closed again before COLMAP opens the database
 
@@ -153,9 +155,9 @@ def _create(path: Path, staged: StagedPhotos, groups: tuple[CameraGroup, ...]) -
 def write_focal_lengths(
     path: Path, groups: tuple[CameraGroup, ...], focal_factor: float | None
 ) -> None:
-    """Set every camera's focal length: as stated, else `focal_factor` times the longer side.
+    """Set every camera's focal length: from metadata, else `focal_factor` times the longer side.
 
-    `focal_factor` None stands for the usual guess.
+    `focal_factor` None means the usual guess.
     """
     with writing(path) as database:
         for camera_id, group in enumerate(groups, 1):
@@ -198,10 +200,10 @@ def write_position_priors(
 
 
 class FeatureCount:
-    """How many photos have their features in a database, asked again and again.
+    """Count photos with features in a database, cheaply enough to poll.
 
-    COLMAP takes photos about in their order, so each call asks only for the first of those that
-    had none before: a question a photo, ten thousand of them a few times a second, takes a core.
+    COLMAP takes photos roughly in order, so each call checks only the first photos that had none
+    before; one query a photo, for ten thousand photos several times a second, takes a whole core.
     """
 
     _ASKED = 256
@@ -212,7 +214,7 @@ class FeatureCount:
         self._done = 0
 
     def now(self) -> int:
-        """Photos with features, as far as they were seen."""
+        """Number of photos seen with features so far."""
         while self._missing:
             asked = self._missing[: self._ASKED]
             left = [i for i in asked if not self._database.exists_keypoints(i)]
@@ -238,13 +240,13 @@ def feature_counts(path: Path, photo_count: int) -> NDArray[np.int64]:
 
 
 def pair_counts(path: Path) -> PairCounts:
-    """Pairs that match and in how many places."""
+    """Pairs that match, with their number of verified matches."""
     with closing(pycolmap.Database.open(path)) as database:
         return _counted(*database.read_two_view_geometry_num_inliers())
 
 
 def raw_pair_counts(path: Path) -> PairCounts:
-    """Pairs with matching features and how many, before they are checked to agree on one view."""
+    """Pairs with matching features and their number, before verification."""
     with closing(pycolmap.Database.open(path)) as database:
         return _counted(*database.read_num_matches())
 

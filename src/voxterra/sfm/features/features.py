@@ -33,10 +33,10 @@ def extract_features(
         database: of the photos.
         staged: the photos.
         config: sizes and threads.
-        only: names of staged photos to look at, None for all.
+        only: names of staged photos to use, None for all.
         hardened: also fainter features, each described over its affine shape (Mikolajczyk and
             Schmid, 2004) and several sizes of it (domain-size pooling: Dong and Soatto, 2015),
-            which bears wide baselines and takes several times as long.
+            which matches over wide baselines and takes several times as long.
         progress: called often.
     """
     options = pycolmap.FeatureExtractionOptions()
@@ -49,7 +49,7 @@ def extract_features(
         options.sift.domain_size_pooling = True
     total = len(staged.names if only is None else only)
 
-    # COLMAP refuses photos without a mask as soon as it is told of masks.
+    # COLMAP refuses photos without a mask once it is given a mask folder.
     parts = [(staged.mask_dir, staged.masked_names), (None, staged.unmasked_names)]
 
     def work(token: pycolmap.CancellationToken) -> None:

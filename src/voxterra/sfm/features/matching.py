@@ -31,8 +31,8 @@ def match_pairs(
         staged: names of the photos.
         pairs: to match.
         config: threads and seed.
-        guided: search once more along the epipolar lines of pairs that match, where what looks
-            alike elsewhere in the photo is no rival; takes longer.
+        guided: search again along the epipolar lines of matching pairs, where look-alikes elsewhere
+            in the photo do not compete; takes longer.
         progress: called often.
     """
     pair_list = database.with_name("pairs.txt")
@@ -43,7 +43,7 @@ def match_pairs(
     matching.guided_matching = guided
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = pair_list
-    # Small blocks: COLMAP looks at its cancellation token between blocks.
+    # Small blocks: COLMAP checks its cancellation token between blocks.
     pairing.block_size = 50
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = config.random_seed

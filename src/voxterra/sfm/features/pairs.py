@@ -1,4 +1,4 @@
-"""Which photos to match with which: all with all, neighbours by GPS, neighbours by time."""
+"""Choose pairs of photos to match: all with all, neighbours by GPS, neighbours by time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from voxterra.sfm.config import SfmConfig
 
 Method = Literal["exhaustive", "spatial", "sequential"]
 
-# Below this share of photos with GPS, positions say too little about who sees the same thing.
+# Below this share of photos with GPS, positions say too little about overlap.
 MIN_GPS_SHARE = 0.5
 
 
@@ -34,10 +34,10 @@ class PairChoice:
 
 
 def choose_pairs(photos: tuple[Photo, ...], config: SfmConfig) -> PairChoice:
-    """Pairs worth matching, chosen as `config.matcher` says.
+    """Choose pairs to match by the method of `config.matcher`.
 
     Raises:
-        UsageError: spatial pairs are asked for, but fewer than two photos have GPS.
+        UsageError: spatial pairs are requested, but fewer than two photos have GPS.
     """
     method = _method(photos, config)
     if method == "exhaustive":
@@ -48,10 +48,10 @@ def choose_pairs(photos: tuple[Photo, ...], config: SfmConfig) -> PairChoice:
         pairs = _unique(
             spatial_pairs(positions, config.spatial_neighbours),
             _pairs_in_time(photos, config.sequential_overlap),
-            _pairs_of_unplaced(positions, order),
+            _pairs_without_position(positions, order),
         )
     else:
-        # What was taken at one place at different times, such as on the way back, is near in space.
+        # Photos of one place at different times, such as on the way back, are near in space.
         pairs = _unique(
             _pairs_in_time(photos, config.sequential_overlap),
             spatial_pairs(positions_m(photos), config.spatial_neighbours),
@@ -86,19 +86,19 @@ def spatial_pairs(positions: NDArray[np.float64], neighbours: int) -> NDArray[np
         positions: (N, 3) [m]; a row of NaN is a photo without a position and gets no pair.
         neighbours: number of nearest photos.
     """
-    placed = np.flatnonzero(np.isfinite(positions).all(axis=1))
-    count = min(neighbours + 1, len(placed))
+    located = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    count = min(neighbours + 1, len(located))
     if count < 2:
         return np.empty((0, 2), np.int64)
-    _, nearest = cKDTree(positions[placed]).query(positions[placed], k=count)
-    first = np.repeat(placed, count)
-    return _unique(np.column_stack([first, placed[nearest.ravel()]]))
+    _, nearest = cKDTree(positions[located]).query(positions[located], k=count)
+    first = np.repeat(located, count)
+    return _unique(np.column_stack([first, located[nearest.ravel()]]))
 
 
 def sequential_pairs(order: NDArray[np.int64], overlap: int) -> NDArray[np.int64]:
     """Each photo with the `overlap` next ones in `order`, and those 2, 4, 8... times as far.
 
-    The far ones tie parallel flight lines together; they stop at 16 times `overlap`.
+    The far ones connect parallel flight lines; they stop at 16 times `overlap`.
     """
     steps = [*range(1, overlap + 1), *(overlap * 2**k for k in range(1, 5))]
     parts = [np.column_stack([order[:-step], order[step:]]) for step in steps if step < len(order)]
@@ -125,13 +125,13 @@ def _pairs_in_time(photos: tuple[Photo, ...], overlap: int) -> NDArray[np.int64]
     return _unique(pairs, sequential_pairs(mixed, overlap))
 
 
-def _pairs_of_unplaced(
+def _pairs_without_position(
     positions: NDArray[np.float64], order: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Photos without a position, with up to 40 others spread evenly over the capture order."""
-    unplaced = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    missing = np.flatnonzero(~np.isfinite(positions).all(axis=1))
     others = order[np.unique(np.linspace(0, len(order) - 1, 40).astype(int))]
-    return _unique(np.array([(a, b) for a in unplaced for b in others], np.int64).reshape(-1, 2))
+    return _unique(np.array([(a, b) for a in missing for b in others], np.int64).reshape(-1, 2))
 
 
 def _unique(*parts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
-"""Photos under plain names in one folder, in formats that COLMAP reads.
+"""Stage photos for COLMAP: plain names in one folder, formats that COLMAP reads.
 
-Photo ids may hold blanks, sub-folders and any script; COLMAP's list of pairs is split at blanks.
-So COLMAP sees `000000.jpg`, `000001.jpg`, ... and ids come back when its models are read.
+Photo ids may have blanks, sub-folders and any script; COLMAP's list of pairs is split at blanks.
+So COLMAP sees `000000.jpg`, `000001.jpg`, ..., and ids are restored when its models are read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CONVERTED = ".converted.jpg"
 
 @dataclass(frozen=True)
 class StagedPhotos:
-    """Where COLMAP finds the photos.
+    """Folders where COLMAP finds the photos.
 
     Attributes:
         image_dir: folder of the photos as COLMAP sees them.
@@ -57,7 +57,7 @@ def stage_photos(photos: tuple[Photo, ...], work_dir: Path, *, progress: Progres
         FormatError: a photo cannot be read, or a mask has another size than its photo.
     """
     image_dir, mask_dir = work_dir / "images", work_dir / "masks"
-    for folder in (image_dir, mask_dir):  # of a run that was broken off, with other photos
+    for folder in (image_dir, mask_dir):  # left by an interrupted run with other photos
         shutil.rmtree(folder, ignore_errors=True)
     names = []
     for index, photo in enumerate(photos):
@@ -76,7 +76,7 @@ def stage_photos(photos: tuple[Photo, ...], work_dir: Path, *, progress: Progres
 
 
 def _header(path: Path) -> tuple[str, str, tuple[int, int]] | None:
-    """Format, mode and size as Pillow sees them; None when it does not know the file."""
+    """Format, mode and size according to Pillow; None for unknown files."""
     try:
         with Image.open(path) as image:
             return image.format or "", image.mode, image.size
@@ -104,7 +104,7 @@ def _check_mask(photo: Photo) -> None:
 
 
 def _place(source: Path, target: Path, convert: Callable[[Path, Path], None] | None) -> None:
-    """Make `target` show what `source` holds: by a link, or by `convert(source, target)`."""
+    """Make `target` from `source`: by a link, or by `convert(source, target)`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if convert is None:
         target.unlink(missing_ok=True)
@@ -129,7 +129,7 @@ def _convert_mask(source: Path, target: Path) -> None:
 def with_photo_ids(
     component: Reconstruction, photos: tuple[Photo, ...], staged: StagedPhotos
 ) -> Reconstruction:
-    """The component with photo ids in place of COLMAP's file names, images sorted by id."""
+    """Replace COLMAP's file names by photo ids, and sort the images by id."""
     id_of_name = {name: photo.id for name, photo in zip(staged.names, photos, strict=True)}
     images = [replace(image, name=id_of_name[image.name]) for image in component.images]
     order = sorted(range(len(images)), key=lambda i: images[i].name)

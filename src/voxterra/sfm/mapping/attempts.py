@@ -1,8 +1,9 @@
-"""What to try when photos do not come together at the usual settings, each step relaxing more.
+"""Settings to map with: the usual ones first, then attempts that relax more and more.
 
-Weak photos (forward motion, few matches) cannot carry the lens while the model grows: focal length
-and distortion run away, and then nothing fits. So later attempts hold the lens at what is known of
-it, and let it go only in the finished model, where the covariance tells what is determined.
+Weak photos (forward motion, few matches) do not determine the lens while the model grows: focal
+length and distortion drift away, and then no further photo fits. Later attempts therefore fix the
+lens at its known values, and free it only in the finished model, where the covariance shows what
+the photos determine.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from voxterra.sfm.config import SfmConfig
 
 Start = Literal["usual", "forward", "weak"]
 
-# Focal lengths over the longer side that common cameras have: 24, 35, 50 and 70 mm in terms of
-# 35 mm film. Tried where metadata says nothing.
+# Focal lengths over the longer side of common cameras: 24, 35, 50 and 70 mm equivalent. Tried where
+# the metadata has none.
 COMMON_FOCAL_FACTORS = (0.67, 0.97, 1.4, 1.95)
 
-# More photos than this take so long to map that only the likeliest other ways are tried.
+# Mapping more photos than this takes so long that only the likeliest further attempts are made.
 MANY_PHOTOS = 150
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to map the photos.
+    """Settings of one mapping.
 
     Attributes:
         free_focal, free_distortion: estimate them while the model grows.
-        start: "usual"; "forward" takes starting pairs and points with nearly parallel rays, as
-            walking ahead gives them; "weak" also such with few matches.
-        focal_factor: focal length over the longer side for cameras whose metadata says nothing,
+        start: "usual"; "forward" accepts starting pairs and points with nearly parallel rays, as
+            from walking ahead; "weak" also accepts few matches.
+        focal_factor: focal length over the longer side for cameras without one in the metadata;
             None for the usual guess.
-        other_seed: take other random numbers than before.
+        other_seed: use other random numbers than before.
     """
 
     free_focal: bool = True
@@ -45,11 +46,11 @@ class Attempt:
 
     @property
     def held(self) -> bool:
-        """Whether the lens is let go only in the finished model."""
+        """Whether the lens is estimated only in the finished model."""
         return not self.free_focal and not self.free_distortion
 
     def apply(self, options: pycolmap.IncrementalPipelineOptions) -> None:
-        """Set what this attempt changes."""
+        """Write this attempt's settings into COLMAP's options."""
         options.ba_refine_focal_length = self.free_focal
         options.mapper.abs_pose_refine_focal_length = self.free_focal
         options.ba_refine_extra_params = self.free_distortion
@@ -59,7 +60,7 @@ class Attempt:
         if self.start != "usual":
             options.mapper.init_min_tri_angle = 4.0
             options.mapper.init_max_forward_motion = 0.999
-            # Things ahead of a walker are seen under small angles, in many photos.
+            # Walking ahead sees things under small angles, in many photos.
             options.triangulation.min_angle = 0.7
             options.mapper.filter_min_tri_angle = 0.7
         if self.start == "weak":
@@ -71,16 +72,16 @@ class Attempt:
 
 
 def first_attempt(config: SfmConfig) -> Attempt:
-    """What suits most photos."""
+    """Settings that suit most photos."""
     return Attempt(free_focal=config.refine_focal_length != "never")
 
 
 def further_attempts(config: SfmConfig, *, focal_known: bool) -> tuple[Attempt, ...]:
-    """What to try next, in this order.
+    """Attempts to make next, in this order.
 
     Args:
-        config: says whether focal lengths may be held or estimated.
-        focal_known: whether metadata states the focal length of most photos.
+        config: whether focal lengths may be fixed or estimated.
+        focal_known: whether the metadata has the focal length of most photos.
     """
     held = Attempt(free_focal=False, free_distortion=False, start="forward")
     free = Attempt(free_focal=True, free_distortion=False, start="forward")

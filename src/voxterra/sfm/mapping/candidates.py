@@ -1,4 +1,4 @@
-"""One way of mapping, carried out and judged."""
+"""Map the photos in one way and judge the models: a candidate result."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from voxterra.sfm.features.database import write_focal_lengths
 from voxterra.sfm.features.staging import StagedPhotos
 from voxterra.sfm.mapping.attempts import Attempt
 from voxterra.sfm.mapping.mappers import map_photos
-from voxterra.sfm.mapping.plausibility import Shape, judge
+from voxterra.sfm.mapping.plausibility import Plausibility, judge
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Tried:
-    """An attempt, the models that came of it (largest first), and what they look like."""
+class Candidate:
+    """Models of one attempt, largest first, and how plausible they are."""
 
     attempt: Attempt
     models: tuple[pycolmap.Reconstruction, ...]
     focal_refined: bool
-    shape: Shape
+    plausibility: Plausibility
 
 
 @dataclass(frozen=True)
-class Task:
-    """What all attempts share."""
+class MappingTask:
+    """Inputs that all attempts share."""
 
     database: Path
     photos: tuple[Photo, ...]
@@ -56,13 +56,13 @@ class Task:
 
     @property
     def focal_known(self) -> bool:
-        """Whether metadata states the focal length of most photos."""
+        """Whether the metadata has the focal length of most photos."""
         known = sum(len(group.members) for group in self.groups if group.focal_known)
         return 2 * known > len(self.photos)
 
 
-def try_attempt(task: Task, attempt: Attempt, progress: Progress) -> Tried:
-    """Map the photos this way and judge the models."""
+def map_attempt(task: MappingTask, attempt: Attempt, progress: Progress) -> Candidate:
+    """Map the photos with the settings of `attempt` and judge the models."""
     write_focal_lengths(task.database, task.groups, attempt.focal_factor)
     models = map_photos(
         task.database,
@@ -76,7 +76,7 @@ def try_attempt(task: Task, attempt: Attempt, progress: Progress) -> Tried:
         progress=part(progress, 0.0, 0.9),
     )
     focal_refined = attempt.free_focal
-    # Position priors hold the model in place; an adjustment without them would let go of it.
+    # Position priors hold the model in place; an adjustment without them would move it.
     if attempt.held and not task.use_position_priors:
         share = part(progress, 0.9, 1.0)
         known = task.known_focal_px
@@ -92,7 +92,7 @@ def try_attempt(task: Task, attempt: Attempt, progress: Progress) -> Tried:
         ]
         models = [model for model, _ in found]
         focal_refined = all(free for _, free in found)
-    shape = judge(
+    plausibility = judge(
         models,
         task.database,
         known_focal_px=task.known_focal_px,
@@ -100,15 +100,14 @@ def try_attempt(task: Task, attempt: Attempt, progress: Progress) -> Tried:
         gps_sigma_m=gps_sigma_m(task.photos),
     )
     _log.info(
-        "%s: %d of %d related photos placed, %.2f px, %d observations, against it: %s.",
-        attempt, shape.placed, shape.tied, shape.error_px, shape.observations,
-        ", ".join(sorted(shape.doubts)) or "nothing",
+        "%s: %d of %d connected photos registered, %.2f px, %d observations, doubts: %s.",
+        attempt, plausibility.registered, plausibility.connected, plausibility.error_px,
+        plausibility.observations, ", ".join(sorted(plausibility.doubts)) or "none",
     )  # fmt: skip
-    return Tried(attempt, tuple(models), focal_refined, shape)
+    return Candidate(attempt, tuple(models), focal_refined, plausibility)
 
 
 def gps_sigma_m(photos: Sequence[Photo]) -> float:
-    """Horizontal standard deviation of the photos' GPS, where it states none or too small a one
-    that of a usual receiver [m]."""
+    """Median horizontal standard deviation of the photos' GPS [m], at least a usual receiver's."""
     stated = [p.gps.sigma_horizontal_m or USUAL_SIGMA_M for p in photos if p.gps is not None]
     return max(float(np.median(stated)), USUAL_SIGMA_M) if stated else USUAL_SIGMA_M

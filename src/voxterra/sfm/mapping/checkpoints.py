@@ -1,7 +1,7 @@
-"""What mapping has made, or is making, kept on disk so that a stopped run need not make it again.
+"""Finished models and snapshots of growing ones on disk, so that a stopped run can resume.
 
-Finished models are always read from the disk, so that they are the same to the last bit whether
-this process made them or an earlier one.
+Finished models are always read back from disk, so they are equal to the last bit whether this
+process made them or an earlier one.
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ from voxterra.io.files.atomic import sync_tree
 from voxterra.io.files.disk import cannot_write
 
 SNAPSHOT_PHOTOS = 25
-"""So many photos find a place between two snapshots of a model that grows."""
+"""Photos registered between two snapshots of a growing model."""
 
 
-def folder_for(database: Path, *question: Any) -> Path:
-    """Where the models of a database go that answer this question (anything with a `repr`)."""
-    digest = hashlib.sha256(repr((database.name, *question)).encode()).hexdigest()[:16]
+def folder_for(database: Path, *inputs: Any) -> Path:
+    """Folder of the models made from a database with these inputs (anything with a `repr`)."""
+    digest = hashlib.sha256(repr((database.name, *inputs)).encode()).hexdigest()[:16]
     return database.with_name(f"models-{digest}")
 
 
-def finished(folder: Path) -> list[pycolmap.Reconstruction] | None:
-    """The models that `finish` put into `folder`; None where it did not."""
+def read_finished(folder: Path) -> list[pycolmap.Reconstruction] | None:
+    """Read the models that `write_finished` wrote; None where there are none."""
     if not folder.is_dir():
         return None
     found = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
     return [pycolmap.Reconstruction(path) for path in found]
 
 
-def finish(models: list[pycolmap.Reconstruction], folder: Path) -> list[pycolmap.Reconstruction]:
-    """Keep models in `folder`, all of them or none, in place of the snapshots; reads them back."""
+def write_finished(
+    models: list[pycolmap.Reconstruction], folder: Path
+) -> list[pycolmap.Reconstruction]:
+    """Write models into `folder`, all or none, delete the snapshots, and read the models back."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     for index, model in enumerate(models):
@@ -49,27 +51,27 @@ def finish(models: list[pycolmap.Reconstruction], folder: Path) -> list[pycolmap
     sync_tree(partial)
     os.replace(partial, folder)
     shutil.rmtree(snapshots(folder), ignore_errors=True)
-    return finished(folder) or []
+    return read_finished(folder) or []
 
 
 def _check_written(path: Path, model: pycolmap.Reconstruction) -> None:
-    """COLMAP does not notice that a disk is full."""
+    """Find an incomplete model: COLMAP does not notice a full disk."""
     try:
         written = read_colmap(path)
         whole = len(written.points) == model.num_points3D()
     except FormatError:
         whole = False
     if not whole:
-        raise cannot_write(OSError("what is in it is not what was written"), path)
+        raise cannot_write(OSError("its content is not what was written"), path)
 
 
 def snapshots(folder: Path) -> Path:
-    """Where COLMAP writes models that still grow, each into a folder named by its time."""
+    """Folder of snapshots of growing models, each in a folder named by its time."""
     return folder.with_name(folder.name + ".growing")
 
 
 def largest_snapshot(folder: Path) -> tuple[Path, int] | None:
-    """The snapshot to go on from and its number of photos; None where none can be read."""
+    """Find the snapshot to resume from and its number of photos; None where none is readable."""
     best: tuple[Path, int] | None = None
     for path in _by_time(folder):
         try:
@@ -82,7 +84,7 @@ def largest_snapshot(folder: Path) -> tuple[Path, int] | None:
 
 
 def prune_snapshots(folder: Path) -> None:
-    """Delete all snapshots but the last two, the last of which may still be being written."""
+    """Delete all snapshots but the last two; the last may still be incomplete."""
     for path in _by_time(folder)[:-2]:
         shutil.rmtree(path, ignore_errors=True)
 

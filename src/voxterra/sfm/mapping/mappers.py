@@ -1,4 +1,4 @@
-"""From verified matches to models: camera poses and points of every connected set of photos.
+"""Map verified matches: camera poses and points of every connected set of photos.
 
 Incremental: Schönberger and Frahm, Structure-from-Motion Revisited, CVPR 2016.
 Global: Pan et al., Global Structure-from-Motion Revisited (GLOMAP), ECCV 2024.
@@ -20,17 +20,17 @@ from voxterra.sfm.features.database import pair_counts
 from voxterra.sfm.mapping.attempts import Attempt
 from voxterra.sfm.mapping.checkpoints import (
     SNAPSHOT_PHOTOS,
-    finish,
-    finished,
     folder_for,
     largest_snapshot,
     prune_snapshots,
+    read_finished,
     snapshots,
+    write_finished,
 )
 
 _log = logging.getLogger(__name__)
 
-# Smaller models are accidents, except when there are no more photos than that.
+# Smaller models are accidental, except where there are no more photos.
 MIN_MODEL_SIZE = 3
 
 
@@ -46,22 +46,23 @@ def map_photos(
     priors: Hashable = None,
     progress: Progress,
 ) -> list[pycolmap.Reconstruction]:
-    """All models that the matches in `database` support, largest first; may be none.
+    """Make all models that the matches in `database` support, largest first; may be none.
 
-    They are kept beside the database: the same question is answered from there, and a call that
-    was broken off goes on from the last snapshot of its largest model. With `config.deterministic`
-    it begins anew instead, since a model that goes on is adjusted in another order.
+    Models are stored beside the database. A call with the same inputs reads them, and an
+    interrupted call resumes from the last snapshot of its largest model. With
+    `config.deterministic` it starts over instead, since a resumed model is adjusted in another
+    order.
 
-    With position priors the models are metric and in the priors' frame. The global mapper takes
-    no priors, stops only after it has finished, and heeds of `attempt` only whether focal lengths
-    are estimated. Cameras with the ids `calibrated` keep their parameters, except by the global
-    mapper. `priors` are what the database has as position priors, in any form.
+    With position priors the models are metric and in the priors' frame. The global mapper uses
+    no priors, can be stopped only at its end, and uses of `attempt` only whether focal lengths are
+    estimated. Cameras with the ids `calibrated` keep their parameters, except in the global
+    mapper. `priors` identify the position priors in the database, in any form.
     """
     found = pair_counts(database)
     matches = (found.pairs.tobytes(), found.inliers.tobytes())
-    question = (config, attempt, sorted(calibrated), use_position_priors, priors, matches)
-    kept = folder_for(database, *question)
-    models = finished(kept)
+    inputs = (config, attempt, sorted(calibrated), use_position_priors, priors, matches)
+    folder = folder_for(database, *inputs)
+    models = read_finished(folder)
     if models is None:
         work_dir = database.with_name("models")
         shutil.rmtree(work_dir, ignore_errors=True)
@@ -73,17 +74,17 @@ def map_photos(
             options = _incremental_options(photo_count, config, use_position_priors)
             attempt.apply(options)
             options.constant_cameras = set(calibrated)
-            growing = None if config.deterministic else kept
+            growing = None if config.deterministic else folder
             models = _incremental(
                 database, image_dir, work_dir, photo_count, options, growing, progress
             )
         shutil.rmtree(work_dir, ignore_errors=True)
-        models = finish(models, kept)
+        models = write_finished(models, folder)
     return select_models(models, min_size(photo_count))
 
 
 def min_size(photo_count: int) -> int:
-    """Fewest photos in a model that is kept."""
+    """Smallest number of photos in a model that is not dropped."""
     return min(MIN_MODEL_SIZE, photo_count)
 
 
@@ -117,12 +118,12 @@ def _incremental_options(
     options.num_threads = config.used_threads
     options.random_seed = config.random_seed
     options.use_prior_position = use_position_priors
-    # RTK positions without a fix are metres off without saying so.
+    # RTK positions without a fix are metres off, unmarked.
     options.use_robust_loss_on_prior_position = use_position_priors
-    # Two photos have nothing but points that two photos see, and three have few others.
+    # Two photos have only points with two observations, and three have few others.
     options.triangulation.ignore_two_view_tracks = photo_count > MIN_MODEL_SIZE
     if config.camera_model == "auto":
-        # A wild lens model in an early, weak model spoils all that follows.
+        # A wrong lens in an early, weak model spoils everything after it.
         options.max_extra_param = 0.5
     return options
 
@@ -136,7 +137,7 @@ def _incremental(
     growing: Path | None,
     progress: Progress,
 ) -> list[pycolmap.Reconstruction]:
-    """`growing` is what snapshots are kept for, None for none."""
+    """Run the incremental mapper; `growing` is the folder to make snapshots for, or None."""
     start = None if growing is None else largest_snapshot(growing)
     registered = start[1] if start else 0
     fraction = 0.0
@@ -145,7 +146,7 @@ def _incremental(
         options.snapshot_path = snapshots(growing)
         options.snapshot_frames_freq = SNAPSHOT_PHOTOS
     if start:
-        _log.info("Going on from a model of %d photos.", registered)
+        _log.info("Resuming from a model of %d photos.", registered)
 
     def on_start() -> None:
         nonlocal registered
@@ -171,9 +172,9 @@ def _incremental(
         nonlocal fraction
         if growing is not None:
             prune_snapshots(growing)
-        # A second component starts to count anew; progress never steps back.
+        # A second component counts from the start again; progress never goes back.
         fraction = max(fraction, min(registered / photo_count, 1.0))
-        progress(fraction, f"placed {min(registered, photo_count)}/{photo_count} photos")
+        progress(fraction, f"registered {min(registered, photo_count)}/{photo_count} photos")
 
     return list(run_cancellable(work, report, folder=work_dir).values())
 
@@ -195,8 +196,8 @@ def _global(
     options.random_seed = config.random_seed
     options.image_path = image_dir
     options.mapper.bundle_adjustment.refine_focal_length = refine_focal_length
-    # Calibration rewrites focal lengths and pair geometries: on a copy, so that a later run of
-    # the incremental mapper finds the database as matching left it.
+    # Calibration rewrites focal lengths and pair geometries: done on a copy, so that a later run of
+    # the incremental mapper finds the database unchanged.
     copy = work_dir / "global.db"
     shutil.copyfile(database, copy)
 
@@ -206,6 +207,6 @@ def _global(
         return pycolmap.global_mapping(copy, image_dir, work_dir, options)
 
     def report() -> None:
-        progress(0.5, f"placing {photo_count} photos at once")
+        progress(0.5, f"registering {photo_count} photos at once")
 
     return list(run_cancellable(work, report, folder=work_dir).values())

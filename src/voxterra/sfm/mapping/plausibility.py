@@ -1,7 +1,7 @@
-"""Is a model the shape of the scene? Registered photos alone do not say so.
+"""Judge whether a model has the shape of the scene, which its number of photos does not show.
 
-What is asked needs no truth: do photos that clearly match agree with the places the model gave
-them, is the lens one that exists, is its focal length that of the metadata, does the model fit GPS.
+The checks need no ground truth: do photos that clearly match agree with their poses, is the lens
+a real one, is its focal length that of the metadata, does the model fit GPS.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from voxterra.core.transforms import fit_similarity
 Float = NDArray[np.float64]
 Doubt = Literal["lens", "focal", "gps", "misplaced"]
 
-# So many matches tie two photos together; with so many, hardly any pair is wrong, and the model
-# has to agree with it.
-TIED_PAIR, STRONG_PAIR = 30, 50
-# Farthest that a match may be from its epipolar line [px]; COLMAP verifies pairs with the same.
+# Matches from which on two photos count as connected; and from which on a pair is hardly ever
+# wrong, so that the model must agree with it.
+GOOD_PAIR, STRONG_PAIR = 30, 50
+# Largest distance of a match from its epipolar line [px]; COLMAP verifies pairs with the same.
 _EPIPOLAR_PX = 4.0
 
 # Photos whose rays are kept in memory: 0.2 MB each.
 _MOST_RAYS = 1000
 
-# A model off by more than this many standard deviations of the GPS has another shape.
+# A model off by more than this many standard deviations of the GPS has a wrong shape.
 _GPS_SIGMAS = 4.0
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What speaks for and against a set of models.
+class Plausibility:
+    """Evidence for and against a set of models.
 
     Attributes:
-        placed: photos in the largest model of each connected set, without misplaced ones.
-        tied: photos that good matches connect in sets of three or more.
-        misplaced: indices of photos whose best pair contradicts their place.
-        focal_drift: largest log ratio of an estimated to a stated focal length.
+        registered: photos in the largest model of each connected set, without misplaced ones.
+        connected: photos that good matches connect in sets of three or more.
+        misplaced: indices of photos whose best pair contradicts their pose.
+        focal_drift: largest log ratio of an estimated focal length to the one in the metadata.
         lens_doubts: what is odd about the lenses, in words.
-        gps_misfit_m: RMS distance from GPS on the ground after a similarity fit, None unknown.
-        gps_limit_m: what GPS explains [m].
+        gps_misfit_m: RMS distance from GPS on the ground after a similarity fit; None if unknown.
+        gps_limit_m: largest misfit that GPS noise explains [m].
         error_px: mean reprojection error.
-        observations: of points in photos.
+        observations: number of observations of points in photos.
     """
 
-    placed: int
-    tied: int
+    registered: int
+    connected: int
     misplaced: tuple[int, ...]
     focal_drift: float
     lens_doubts: tuple[str, ...]
@@ -67,12 +67,12 @@ class Shape:
 
     @property
     def complete(self) -> bool:
-        """Whether nearly all photos that can have a place have one."""
-        return self.placed >= 0.9 * self.tied
+        """Whether nearly all connected photos are registered."""
+        return self.registered >= 0.9 * self.connected
 
     @property
     def doubts(self) -> frozenset[Doubt]:
-        """What speaks against it."""
+        """Checks that the models fail."""
         found: dict[Doubt, bool] = {
             "lens": bool(self.lens_doubts),
             "focal": self.focal_drift > MAX_FOCAL_DRIFT,
@@ -89,13 +89,13 @@ def judge(
     known_focal_px: dict[int, float],
     positions_m: Float,
     gps_sigma_m: float,
-) -> Shape:
+) -> Plausibility:
     """Judge models of one photo set.
 
     Args:
         models: largest first.
         database: with the matches.
-        known_focal_px: stated focal length of cameras that have one, by camera id.
+        known_focal_px: focal lengths in the metadata, by camera id.
         positions_m: (N, 3) by GPS in a local metric frame, NaN where unknown; photo i is image i+1.
         gps_sigma_m: horizontal standard deviation of the positions.
     """
@@ -106,9 +106,9 @@ def judge(
     largest = [max((len((s & r) - bad) for r in images), default=0) for s in sets]
     used = [(c, model.camera(c)) for model in models for c in cameras_of(model)]
     ratios = [c.mean_focal_length() / known_focal_px[i] for i, c in used if i in known_focal_px]
-    return Shape(
-        placed=sum(largest),
-        tied=sum(map(len, sets)),
+    return Plausibility(
+        registered=sum(largest),
+        connected=sum(map(len, sets)),
         misplaced=tuple(i - 1 for i in misplaced),
         focal_drift=max((abs(float(np.log(r))) for r in ratios), default=0.0),
         lens_doubts=tuple(dict.fromkeys(doubt for _, c in used for doubt in lens_doubts(c))),
@@ -120,9 +120,9 @@ def judge(
 
 
 def connected_sets(database: Path) -> list[set[int]]:
-    """Image ids that good pairs connect, sets of three or more (or the best that there are)."""
+    """Sets of image ids that good pairs connect: of three or more, or all if none is so large."""
     with closing(pycolmap.Database.open(database)) as opened:
-        pairs = [(a, b) for a, b, count in _pairs(opened) if count >= TIED_PAIR]
+        pairs = [(a, b) for a, b, count in _pairs(opened) if count >= GOOD_PAIR]
     ids = sorted({i for pair in pairs for i in pair})
     index = {image_id: k for k, image_id in enumerate(ids)}
     rows, columns = [index[a] for a, _ in pairs], [index[b] for _, b in pairs]
@@ -135,10 +135,10 @@ def connected_sets(database: Path) -> list[set[int]]:
 
 
 def misplaced_images(model: pycolmap.Reconstruction, database: Path) -> list[int]:
-    """Ids of images whose best pair contradicts the place that the model gives them.
+    """Ids of images whose best pair contradicts their pose in the model.
 
-    The best pair is that with most matches; of photos taken from nearly one place, too, where
-    only the rotation counts.
+    The best pair is the one with most matches. Pairs taken from nearly one place count too; in
+    these only the rotation matters.
     """
     best: dict[int, tuple[int, bool]] = {}
     for a, b, count, fits in pair_fits(model, database, STRONG_PAIR):
@@ -197,7 +197,7 @@ def gps_misfit_m(
 ) -> float | None:
     """RMS distance on the ground between model and GPS, of the three quarters that fit best.
 
-    None where fewer than five photos have GPS or they span too little to say anything.
+    None where fewer than five photos have GPS, or their extent is too small for the GPS noise.
     """
     ids = sorted(model.reg_image_ids())
     target = positions_m[np.array(ids, int) - 1]

@@ -1,7 +1,7 @@
-"""How much work steps of structure from motion are, counted from what they work on.
+"""Count the work of steps of structure from motion from their inputs.
 
-Counted, not measured by a clock: what is left out for being too much work is then the same on every
-machine, and when a killed run goes on. The unit is finding the features of one megapixel.
+Counted, not timed: what is skipped as too much work is then the same on every machine, and when a
+killed run resumes. The unit is finding the features of one megapixel.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.features.database import feature_counts, pair_counts, tried_pairs
 
 # Measured on one core, `benchmarks/results/left_out.md`: hardened features of a photo; two features
-# of a pair compared, as usual and guided; a match that agrees, mapped in one way.
+# of a pair compared, as usual and guided; one agreeing match mapped in one attempt.
 _HARDENED = 3.5
 _COMPARED, _GUIDED = 1.1e-9, 1.8e-8
 _MAPPED = 1e-4
-# Fainter features are about so many times as many; the hardened have more orientations each.
+# Factor in number of fainter features; and of orientations of a hardened one.
 _FAINTER, _ORIENTATIONS = 2.0, 1.5
 
-# So many features of a photo are matched guided, the largest in scale, and so many are hardened:
-# guided matching compares all with all, and takes ten times as long as the usual one and more.
+# Most features of a photo that are matched guided (the largest in scale), and most that are
+# hardened: guided matching compares all with all, and takes ten times as long as the usual one or
+# more.
 MOST_GUIDED, MOST_HARDENED = 8192, 4096
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What there is to work on.
+    """Sizes of the inputs that the work depends on.
 
     Attributes:
         megapixels: (N,) of each photo, at the size at which features are found.
         features: (N,) number in each photo.
         tried: number of pairs that were matched.
-        matches: that agree on one view, of all pairs.
+        matches: number of verified matches, of all pairs.
     """
 
     megapixels: NDArray[np.float64]
@@ -47,20 +48,20 @@ class Effort:
     matches: int
 
     def of_all_before(self, attempts: int) -> float:
-        """Finding all features, matching the pairs, and mapping in so many ways."""
+        """Work of finding all features, matching the pairs, and mapping in `attempts`."""
         compared = self.tried * float(np.mean(self.features)) ** 2
         return float(self.megapixels.sum()) + _COMPARED * compared + self.of_mapping(attempts)
 
     def of_mapping(self, attempts: int) -> float:
-        """Mapping all photos in so many ways."""
+        """Work of mapping all photos in `attempts`."""
         return _MAPPED * self.matches * attempts
 
     def of_hardened(self, photo: int) -> float:
-        """Hardened features of a photo: by their number, hardly by its size."""
+        """Work of finding hardened features of a photo: depends on their number, hardly on size."""
         return _HARDENED * self._fainter(photo) / MOST_HARDENED
 
     def of_guided(self, first: int, second: int, *, hardened: bool = False) -> float:
-        """Matching two photos guided, by their largest features, or by hardened ones."""
+        """Work of matching two photos guided, by their largest features or by hardened ones."""
         if hardened:
             return _GUIDED * _ORIENTATIONS**2 * self._fainter(first) * self._fainter(second)
         return _GUIDED * float(np.minimum(self.features[[first, second]], MOST_GUIDED).prod())
@@ -70,7 +71,7 @@ class Effort:
 
 
 def count_effort(database: Path, photos: Sequence[Photo], config: SfmConfig) -> Effort:
-    """Count what `database` holds of these photos."""
+    """Count the work of these photos, from what `database` holds of them."""
     sides = np.array([(photo.width, photo.height) for photo in photos], float)
     scale = np.minimum(config.max_image_size / sides.max(axis=1), 1.0)
     return Effort(

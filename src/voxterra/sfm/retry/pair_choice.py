@@ -1,7 +1,7 @@
-"""Which pairs of photos without a place to match again: the most promising that are worth the work.
+"""Choose pairs of unregistered photos to match again: the most promising that are worth the work.
 
-Tried first is the photo with most matches with one that is not in the same model; matches within
-a model tie it to nothing else.
+The photo with most matches outside its own model comes first; matches within a model connect it to
+nothing else.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from voxterra.sfm.features.database import PairCounts, pair_counts, raw_pair_cou
 from voxterra.sfm.retry.cost import Effort
 from voxterra.sfm.unregistered import MIN_INLIERS
 
-Way = Literal["guided", "hardened"]
+Method = Literal["guided", "hardened"]
 Pairs = NDArray[np.int64]
 Pair = tuple[int, int]
 
-# Photos that one without a place is matched with again, by their matches so far.
-_PARTNERS: dict[Way, int] = {"guided": 6, "hardened": 4}
+# Number of partners an unregistered photo is matched with again: those with most matches so far.
+_PARTNERS: dict[Method, int] = {"guided": 6, "hardened": 4}
 
-# Pairs lie at most this many times as far apart by GPS as the farthest pair that matches.
+# Pairs are at most this many times as far apart by GPS as the farthest pair that matches.
 _FARTHER = 2.0
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What to match again.
+    """Pairs to match again.
 
     Attributes:
         pairs: (N, 2), first < second, sorted.
-        effort: of it, in units of `Effort`.
-        cut: indices of photos for which not all was chosen, since it would be too much work.
+        effort: work of matching them, in units of `Effort`.
+        cut: indices of photos with pairs that were left out as too much work.
     """
 
     pairs: Pairs
@@ -45,21 +45,21 @@ class Choice:
 
 
 @dataclass
-class _Basket:
-    """Pairs that are chosen, and the work that they are."""
+class _Selection:
+    """Chosen pairs, and their work."""
 
-    way: Way
+    method: Method
     effort: Effort
     limit: float
     pairs: set[Pair] = field(default_factory=set)
     photos: set[int] = field(default_factory=set)
     spent: float = 0.0
 
-    def take(self, pairs: Iterable[Pair]) -> bool:
-        """Take these, too, unless that is too much."""
+    def add(self, pairs: Iterable[Pair]) -> bool:
+        """Add pairs, unless the work would exceed the limit; whether they were added."""
         fresh = set(pairs) - self.pairs
         new_photos = {i for pair in fresh for i in pair} - self.photos
-        hardened = self.way == "hardened"
+        hardened = self.method == "hardened"
         cost = sum(self.effort.of_guided(a, b, hardened=hardened) for a, b in sorted(fresh))
         if hardened:
             cost += sum(self.effort.of_hardened(i) for i in sorted(new_photos))
@@ -71,8 +71,8 @@ class _Basket:
         return True
 
 
-def choose_again(
-    way: Way,
+def choose_pairs_to_retry(
+    method: Method,
     database: Path,
     left: Collection[int],
     models: Sequence[Collection[int]],
@@ -80,42 +80,42 @@ def choose_again(
     effort: Effort,
     limit: float,
 ) -> Choice:
-    """Pairs to match again: of photos without a place, with those that they match best.
+    """Choose pairs of unregistered photos with the photos they match best.
 
-    And pairs that match among the partners: their points are what fixes a photo's place.
+    Matching pairs among these partners are chosen too: their points determine a photo's pose.
 
     Args:
-        way: guided takes pairs whose matches agree on one view, hardened all that look alike.
+        method: guided uses pairs with verified matches, hardened also those with raw matches.
         database: with features and matches.
-        left: indices of photos without a place.
+        left: indices of unregistered photos.
         models: photos that are in one model, largest first.
         positions_m: (N, 3) by GPS in a local metric frame, NaN where unknown.
-        effort: what there is to work on.
-        limit: most work that it may be, in units of `Effort`.
+        effort: sizes of the inputs.
+        limit: most work to choose, in units of `Effort`.
     """
     related = pair_counts(database)
     counts = related
-    if way == "hardened":
+    if method == "hardened":
         raw = raw_pair_counts(database)
-        more = raw.inliers >= MIN_INLIERS  # what has less cannot come to agree on a view
+        more = raw.inliers >= MIN_INLIERS  # fewer cannot be verified
         counts = _near(PairCounts(raw.pairs[more], raw.inliers[more]), related, positions_m)
     model_of = {photo: k for k, model in enumerate(models) for photo in model}
     found = {i: list(_partners(i, counts, model_of)) for i in left}
-    # A photo that matches none, or only those that it shares a model with, comes to no others.
+    # Skip photos that match none, or only photos of their own model.
     promise = {i: own[0].matches for i, own in found.items() if own and own[0].outside}
     tied = {(int(a), int(b)) for a, b in related.pairs}
-    basket, cut = _Basket(way, effort, limit), set()
+    chosen, cut = _Selection(method, effort, limit), set()
     for photo in sorted(promise, key=lambda i: (-promise[i], i)):
-        own = found[photo][: _PARTNERS[way]]
+        own = found[photo][: _PARTNERS[method]]
         for most in range(len(own), 0, -1):
-            if basket.take(_with_ties(photo, own[:most], tied, left)):
+            if chosen.add(_with_ties(photo, own[:most], tied, left)):
                 break
             cut.add(photo)
-    partners = sorted({i for pair in basket.pairs for i in pair} - set(left))
+    partners = sorted({i for pair in chosen.pairs for i in pair} - set(left))
     for pair in ((a, b) for a in partners for b in partners if (a, b) in tied):
-        basket.take([pair])
-    pairs = np.array(sorted(basket.pairs), np.int64).reshape(-1, 2)
-    return Choice(pairs, basket.spent, frozenset(cut))
+        chosen.add([pair])
+    pairs = np.array(sorted(chosen.pairs), np.int64).reshape(-1, 2)
+    return Choice(pairs, chosen.spent, frozenset(cut))
 
 
 @dataclass(frozen=True)
@@ -139,15 +139,15 @@ def _partners(photo: int, counts: PairCounts, model_of: dict[int, int]) -> Itera
 def _with_ties(
     photo: int, own: Sequence[_Partner], tied: set[Pair], left: Collection[int]
 ) -> list[Pair]:
-    """The photo's pairs, and those that match among its partners with a place."""
+    """The photo's pairs, and matching pairs among its registered partners."""
     partners = sorted(partner.photo for partner in own)
-    placed = [i for i in partners if i not in left]
-    among = [(a, b) for a in placed for b in placed if (a, b) in tied]
+    registered = [i for i in partners if i not in left]
+    among = [(a, b) for a in registered for b in registered if (a, b) in tied]
     return [(min(photo, i), max(photo, i)) for i in partners] + among
 
 
 def _near(tried: PairCounts, related: PairCounts, positions_m: NDArray[np.float64]) -> PairCounts:
-    """Without pairs that lie much farther apart by GPS than any that match."""
+    """Drop pairs that are much farther apart by GPS than any that match."""
 
     def apart(pairs: Pairs) -> NDArray[np.float64]:
         steps = positions_m[pairs[:, 0], :2] - positions_m[pairs[:, 1], :2]

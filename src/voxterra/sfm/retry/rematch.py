@@ -1,12 +1,12 @@
-"""Photos that found no place, matched again in stronger ways; all else stays as it was.
+"""Match unregistered photos again with stronger methods; everything else stays as it was.
 
-Two ways. Guided: pairs that match are searched once more along their epipolar lines, where what
-looks alike elsewhere in a photo is no rival; repetitive facades gain most. Hardened: fainter
-features that bear wide baselines, in these photos and the likeliest partners. What they match is
-added to the features that are there, so the points of photos with a place stay the same points.
+Guided: search pairs that match again along their epipolar lines, where look-alikes elsewhere in a
+photo do not compete; repetitive facades gain most. Hardened: find fainter features that match over
+wide baselines, in these photos and their likeliest partners. New matches are added to the existing
+features, so that points of registered photos stay the same points.
 
-Each way works in a database of its own, beside the first and under a name that says what of it is
-matched again: a stopped run goes on with it.
+Each method works in a database of its own, beside the first and named by what is matched again, so
+a stopped run resumes with it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from voxterra.sfm.features.features import extract_features
 from voxterra.sfm.features.matching import match_pairs
 from voxterra.sfm.features.staging import StagedPhotos
 from voxterra.sfm.retry.cost import MOST_GUIDED, MOST_HARDENED
-from voxterra.sfm.retry.pair_choice import Pairs, Way
+from voxterra.sfm.retry.pair_choice import Method, Pairs
 
-# Two ways to describe a feature place it within this of each other, where features are found [px].
+# Largest distance between positions of one feature as two descriptors find it, at the size at which
+# features are found [px].
 _SAME_PLACE_PX = 1.0
 
 
 def rematch(
-    way: Way,
+    method: Method,
     database: Path,
     pairs: Pairs,
     staged: StagedPhotos,
@@ -43,10 +44,10 @@ def rematch(
     *,
     progress: Progress,
 ) -> Path:
-    """A database with what these pairs match in a stronger way, where that is more.
+    """Make a database with the stronger matches of these pairs, where there are more.
 
     Args:
-        way: guided or hardened.
+        method: guided or hardened.
         database: with features and matches; it stays as it is.
         pairs: (N, 2) photo indices, first < second, sorted.
         staged: the photos.
@@ -54,7 +55,7 @@ def rematch(
         progress: called often.
     """
     name = hashlib.sha256(pairs.tobytes()).hexdigest()[:12]
-    target = database.with_name(f"{database.name}.{way}-{name}.db")
+    target = database.with_name(f"{database.name}.{method}-{name}.db")
     source = target.with_name(f"{target.name}.features.db")
     for path in (target, source):
         drop_damaged(path)
@@ -63,22 +64,22 @@ def rematch(
         return target
     photos = np.unique(pairs)
     if not source.exists():
-        _start(database, source, photos if way == "guided" else np.empty(0, np.int64))
+        _start(database, source, photos if method == "guided" else np.empty(0, np.int64))
     matching = progress
-    if way == "hardened":
+    if method == "hardened":
         fewer = replace(config, max_features=min(config.max_features, MOST_HARDENED))
         names = frozenset(staged.names[i] for i in photos)
         share = part(progress, 0.0, 0.5)
         extract_features(source, staged, fewer, only=names, hardened=True, progress=share)
         matching = part(progress, 0.5, 1.0)
     match_pairs(source, staged, pairs, config, guided=True, progress=matching)
-    _merge(way, source, database, target, pairs, config.max_image_size)
+    _merge(method, source, database, target, pairs, config.max_image_size)
     source.unlink()
     return target
 
 
 def _start(database: Path, target: Path, photos: NDArray[np.int64]) -> None:
-    """Copy without matches, and of features only the largest of these photos."""
+    """Copy the database without matches, with only the largest features of these photos."""
     with closing(pycolmap.Database.open(database)) as whole, derived(database, target) as opened:
         opened.clear_matches()
         opened.clear_two_view_geometries()
@@ -93,11 +94,11 @@ def _start(database: Path, target: Path, photos: NDArray[np.int64]) -> None:
 
 
 def largest(keypoints: NDArray[np.float32], most: int = MOST_GUIDED) -> NDArray[np.int64]:
-    """Rows of the `most` keypoints that are largest in scale, in their order.
+    """Rows of the `most` keypoints of largest scale, in their order.
 
     Args:
         keypoints: (N, 4) x, y, scale, angle, or (N, 6) x, y and the 2 x 2 shape.
-        most: at most so many.
+        most: largest number of rows.
     """
     scale = keypoints[:, 2]
     if keypoints.shape[1] >= 6:
@@ -106,14 +107,14 @@ def largest(keypoints: NDArray[np.float32], most: int = MOST_GUIDED) -> NDArray[
 
 
 def _merge(
-    way: Way, source: Path, database: Path, target: Path, pairs: Pairs, max_image_size: int
+    method: Method, source: Path, database: Path, target: Path, pairs: Pairs, max_image_size: int
 ) -> None:
-    """Copy of `database` with what `source` matches in `pairs` where it matches more."""
+    """Copy `database`, with the matches of `source` in those `pairs` where it has more."""
     with closing(pycolmap.Database.open(source)) as other, derived(database, target) as opened:
         row: dict[int, NDArray[np.int64]] = {}
         for image_id in (np.unique(pairs) + 1).tolist():
             new, old = (d.read_keypoints(image_id) for d in (other, opened))
-            if way == "guided":
+            if method == "guided":
                 row[image_id] = largest(old)
                 continue
             camera = opened.read_camera(opened.read_image(image_id).camera_id)
@@ -137,12 +138,12 @@ def _merge(
 def joined(
     old: NDArray[np.float32], new: NDArray[np.float32], same_px: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """New keypoints among the old: (M,) row of each in the table, and the (K, C) table.
+    """Join new keypoints to the old: (M,) row of each new one in the table, and the (K, C) table.
 
     Args:
         old: (N, C) keypoints, x and y [px] first; they keep their rows.
-        new: (M, C') the same of another kind; one within `same_px` of an old one is that one, and
-            those at one place are one.
+        new: (M, C') of another kind; one within `same_px` of an old one is the same keypoint, and
+            new ones at one place are one keypoint.
         same_px: [px].
     """
     if not len(new):
@@ -164,7 +165,7 @@ def joined(
 
 
 def _one_to_one(matches: Pairs) -> Pairs:
-    """Without second matches of a feature, which joining features can make."""
+    """Drop second matches of a feature, which joining features can make."""
     for column in (0, 1):
         matches = matches[np.sort(np.unique(matches[:, column], return_index=True)[1])]
     return matches

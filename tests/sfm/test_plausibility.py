@@ -13,7 +13,7 @@ import pytest
 from voxterra.adjust.colmap_calls import quiet_colmap
 from voxterra.sfm.features.database import pair_counts
 from voxterra.sfm.mapping.plausibility import (
-    Shape,
+    Plausibility,
     connected_sets,
     gps_misfit_m,
     judge,
@@ -40,7 +40,9 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def judged(path: Path, model: pycolmap.Reconstruction, focal_px: float | None = None) -> Shape:
+def judged(
+    path: Path, model: pycolmap.Reconstruction, focal_px: float | None = None
+) -> Plausibility:
     positions = np.full((COUNT, 3), np.nan)
     known = {} if focal_px is None else {1: focal_px}
     return judge([model], path, known_focal_px=known, positions_m=positions, gps_sigma_m=3.0)
@@ -48,9 +50,9 @@ def judged(path: Path, model: pycolmap.Reconstruction, focal_px: float | None = 
 
 def test_the_truth_is_beyond_doubt(world: tuple[Path, pycolmap.Reconstruction]) -> None:
     path, truth = world
-    shape = judged(path, truth, truth.camera(1).mean_focal_length() * 1.1)
-    assert shape.complete and shape.placed == shape.tied == COUNT
-    assert shape.doubts == frozenset() and shape.misplaced == ()
+    found = judged(path, truth, truth.camera(1).mean_focal_length() * 1.1)
+    assert found.complete and found.registered == found.connected == COUNT
+    assert found.doubts == frozenset() and found.misplaced == ()
 
 
 def test_a_photo_put_elsewhere_is_found(world: tuple[Path, pycolmap.Reconstruction]) -> None:
@@ -60,9 +62,9 @@ def test_a_photo_put_elsewhere_is_found(world: tuple[Path, pycolmap.Reconstructi
     frame.rig_from_world = pycolmap.Rigid3d(
         frame.rig_from_world.rotation, frame.rig_from_world.translation + np.array([0.6, 0.3, 0.0])
     )
-    shape = judged(path, model)
-    assert shape.misplaced == (2,) and shape.doubts == {"misplaced"}
-    assert shape.placed == COUNT - 1
+    found = judged(path, model)
+    assert found.misplaced == (2,) and found.doubts == {"misplaced"}
+    assert found.registered == COUNT - 1
 
 
 def test_a_focal_length_that_left_the_metadata(
@@ -73,7 +75,9 @@ def test_a_focal_length_that_left_the_metadata(
     assert judged(path, truth, truth.camera(1).mean_focal_length() / 1.3).doubts == {"focal"}
 
 
-def test_few_placed_photos_are_not_complete(world: tuple[Path, pycolmap.Reconstruction]) -> None:
+def test_few_registered_photos_are_not_complete(
+    world: tuple[Path, pycolmap.Reconstruction],
+) -> None:
     path, truth = world
     model = pycolmap.Reconstruction(truth)
     for image_id in (1, 2):
@@ -82,7 +86,7 @@ def test_few_placed_photos_are_not_complete(world: tuple[Path, pycolmap.Reconstr
     nothing = judge(
         [], path, known_focal_px={}, positions_m=np.full((COUNT, 3), np.nan), gps_sigma_m=3.0
     )
-    assert not nothing.complete and nothing.placed == 0
+    assert not nothing.complete and nothing.registered == 0
 
 
 def test_connected_sets(tmp_path: Path) -> None:

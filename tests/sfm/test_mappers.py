@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pycolmap
 import pytest
-from made_model import flight
 
-from voxterra.adjust import lenses as refine_module
-from voxterra.adjust.colmap_calls import quiet_colmap, run_cancellable
-from voxterra.adjust.lenses import has_weak_focal_length, refine
+from voxterra.adjust.colmap_calls import quiet_colmap
+from voxterra.adjust.lenses import refine
 from voxterra.core.progress import no_progress
 from voxterra.core.transforms import fit_similarity
-from voxterra.errors import Cancelled, OutputError
-from voxterra.io.files import disk
+from voxterra.errors import Cancelled
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.features.database import pair_counts, write_position_priors
 from voxterra.sfm.mapping.attempts import Attempt
@@ -148,78 +144,6 @@ def test_optical_centre_is_found_where_it_is_determined(tmp_path: Path) -> None:
     assert kept is model
 
 
-def test_parallel_views_leave_the_focal_length_weak() -> None:
-    """Focal length and depth can be stretched together unless the views converge."""
-    with quiet_colmap():
-        parallel, converging = flight(tilt_deg=0.0), flight(tilt_deg=25.0)
-        assert has_weak_focal_length(parallel, CONFIG.adjust)
-        assert not has_weak_focal_length(converging, CONFIG.adjust)
-
-
-def test_large_models_ask_a_part_of_their_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    with quiet_colmap():
-        models = [flight(tilt_deg=tilt, points=1200) for tilt in (0.0, 25.0)]
-        whole = [has_weak_focal_length(model, CONFIG.adjust) for model in models]
-        parts: list[set[int]] = []
-        real = refine_module._connected_photos
-        monkeypatch.setattr(refine_module, "_MOST_PHOTOS", 12)
-        monkeypatch.setattr(
-            refine_module, "_connected_photos", lambda m, n: parts.append(real(m, n)) or parts[-1]
-        )
-        assert [has_weak_focal_length(model, CONFIG.adjust) for model in models] == whole
-        assert [len(part) for part in parts] == [12, 12]
-        assert all(model.num_reg_images() > 12 for model in models)
-
-
-def test_colmap_speaks_again_after_the_last_run_that_asked_for_quiet() -> None:
-    before = pycolmap.logging.minloglevel
-    first, second = quiet_colmap(), quiet_colmap()
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert pycolmap.logging.minloglevel == 3
-    second.__exit__(None, None, None)
-    assert pycolmap.logging.minloglevel == before
-
-
-STRAY = [1, *[0] * 15]
-"""The first photo has a camera of its own."""
-
-
-def test_the_cameras_of_most_photos_decide_about_the_focal_length(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen: list[float] = []
-    with quiet_colmap():
-        assert not has_weak_focal_length(
-            flight(25.0, STRAY),
-            CONFIG.adjust,
-            progress=lambda fraction, message="": seen.append(fraction),
-        )
-        assert has_weak_focal_length(flight(0.0, STRAY), CONFIG.adjust)
-        monkeypatch.setattr(refine_module, "MIN_PHOTOS", 1)  # now its weakness is seen
-        assert not has_weak_focal_length(flight(25.0, STRAY), CONFIG.adjust)
-        monkeypatch.setattr(refine_module, "_most", lambda weak, photos: bool(weak))
-        assert has_weak_focal_length(flight(25.0, STRAY), CONFIG.adjust)
-    assert seen
-
-
-@pytest.mark.parametrize("min_photos", [8, 1])  # the stray camera is not judged; is judged weak
-def test_badly_determined_cameras_keep_their_centre_and_the_others_do_not(
-    monkeypatch: pytest.MonkeyPatch, min_photos: int
-) -> None:
-    monkeypatch.setattr(refine_module, "MIN_PHOTOS", min_photos)
-    model = flight(25.0, STRAY, points=1200)
-    for camera in model.cameras.values():
-        camera.principal_point_x += 6.0  # the true one is at the middle
-    with quiet_colmap():
-        after = refine(model, CONFIG.adjust, progress=no_progress)
-        parallel = flight(0.0)
-        assert refine(parallel, CONFIG.adjust, progress=no_progress) is parallel
-    assert abs(after.camera(1).principal_point_x - 500.0) < 2.0
-    assert after.camera(2).principal_point_x == 506.0
-
-
 def test_cancelling_stops_the_mapper(tmp_path: Path) -> None:
     synthetic(tmp_path / "a.db", photos=12)
 
@@ -235,46 +159,3 @@ def test_cancelling_stops_the_mapper(tmp_path: Path) -> None:
             use_position_priors=False,
             progress=cancel,
         )
-
-
-def test_run_cancellable_waits_for_the_work_and_hands_on_errors() -> None:
-    seen: list[bool] = []
-
-    def wait_for_cancel(token: pycolmap.CancellationToken) -> None:
-        while not token.is_cancelled:
-            time.sleep(0.001)
-        seen.append(True)
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_cancellable(wait_for_cancel, interrupt, poll_s=0.01)
-    assert seen == [True]
-
-    def fail(token: pycolmap.CancellationToken) -> int:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run_cancellable(fail, lambda: None)
-    assert run_cancellable(lambda token: 7, lambda: None) == 7
-
-
-def test_colmap_is_stopped_before_the_disk_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left = iter([80_000_000, 70_000_000, 40_000_000])
-    monkeypatch.setattr(disk, "disk_free_bytes", lambda folder: next(left, 40_000_000))
-    stopped: list[bool] = []
-
-    def wait_for_cancel(token: pycolmap.CancellationToken) -> None:
-        while not token.is_cancelled:
-            time.sleep(0.001)
-        stopped.append(True)
-
-    with pytest.raises(OutputError, match="nearly full"):
-        run_cancellable(wait_for_cancel, lambda: None, folder=tmp_path, poll_s=0.01)
-    assert stopped == [True]
-    with pytest.raises(OutputError):  # and is not started on one
-        run_cancellable(wait_for_cancel, lambda: None, folder=tmp_path)
-    assert stopped == [True]

@@ -24,9 +24,9 @@ from voxterra.errors import Cancelled, NoOverlapError
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.features import features, matching
 from voxterra.sfm.mapping.attempts import Attempt
-from voxterra.sfm.mapping.candidates import Task, Tried
+from voxterra.sfm.mapping.candidates import Candidate, MappingTask
 from voxterra.sfm.reconstruct import reconstruct
-from voxterra.sfm.retry import bring_in as again
+from voxterra.sfm.retry import left_out
 from voxterra.sfm.retry.rematch import joined, largest
 
 BuildSet = Callable[..., PhotoSet]
@@ -50,14 +50,14 @@ def errors_m(found: Registration, root: Path) -> np.ndarray:
 def left_out_before(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Photos that each result of the mapper had left out when it was looked at."""
     counts: list[int] = []
-    usual = again.left_out
+    usual = left_out.photos_left_out
 
     def spy(*args):
         found = usual(*args)
         counts.append(len(found))
         return found
 
-    monkeypatch.setattr(again, "left_out", spy)
+    monkeypatch.setattr(left_out, "photos_left_out", spy)
     return counts
 
 
@@ -72,11 +72,11 @@ def test_every_eighth_photo_of_a_kitchen(
     assert len(found.components[0].images) == 5 and not found.unregistered
     # All 40 photos come to 0.029 m on average, 0.063 m at most: what the Kinect's poses are worth.
     assert errors_m(found, root).max() < 0.08
-    (told,) = [w for w in found.warnings if "came to the others only by" in w]
+    (told,) = [w for w in found.warnings if "registered with the others only by" in w]
     assert told.startswith("2 photos (frame-")
 
 
-def test_a_stopped_retry_goes_on_to_the_same(
+def test_a_stopped_retry_resumes_to_the_same(
     shared_data: FindData, photo_set: BuildSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
@@ -97,15 +97,15 @@ def test_a_stopped_retry_goes_on_to_the_same(
 
     with pytest.raises(Cancelled):
         reconstruct(photos, config, work_dir=tmp_path / "stopped", progress=stop)
-    again_ = reconstruct(photos, config, work_dir=tmp_path / "stopped")
-    assert again_.warnings == whole.warnings
+    resumed = reconstruct(photos, config, work_dir=tmp_path / "stopped")
+    assert resumed.warnings == whole.warnings
     np.testing.assert_array_equal(
-        again_.components[0].centers_in_world(), whole.components[0].centers_in_world()
+        resumed.components[0].centers_in_world(), whole.components[0].centers_in_world()
     )
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-def test_killed_while_hardened_it_goes_on_to_the_same(
+def test_killed_while_hardened_it_resumes_to_the_same(
     shared_data: FindData, photo_set: BuildSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 3, 6)
@@ -150,12 +150,12 @@ def test_killed_while_hardened_it_goes_on_to_the_same(
         )
 
 
-def test_too_much_work_is_left_out_and_told(
+def test_too_much_work_is_skipped_and_reported(
     shared_data: FindData, photo_set: BuildSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
-    monkeypatch.setattr(again, "_ALWAYS", 0.0)
-    monkeypatch.setattr(again, "_TIMES", 0.01)
+    monkeypatch.setattr(left_out, "_ALWAYS", 0.0)
+    monkeypatch.setattr(left_out, "_TIMES", 0.01)
     found = reconstruct(photos, CONFIG, work_dir=tmp_path)
     assert len(found.components[0].images) == 3
     (told,) = [w for w in found.warnings if "--sfm.rematch always" in w]
@@ -165,7 +165,7 @@ def test_too_much_work_is_left_out_and_told(
     assert not any("--sfm.rematch" in w for w in always.warnings)
 
 
-def test_without_any_model_what_was_not_tried_is_told_too(
+def test_without_any_model_skipped_photos_are_reported_too(
     shared_data: FindData,
     photo_set: BuildSet,
     tmp_path: Path,
@@ -173,33 +173,33 @@ def test_without_any_model_what_was_not_tried_is_told_too(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     photos = every(photo_set(shared_data("fountain_p11") / "images", focal_px=1380.0), 0, 5)
-    monkeypatch.setattr(again, "_ALWAYS", 0.0)
-    monkeypatch.setattr(again, "_TIMES", 0.01)
+    monkeypatch.setattr(left_out, "_ALWAYS", 0.0)
+    monkeypatch.setattr(left_out, "_TIMES", 0.01)
     with pytest.raises(NoOverlapError):
         reconstruct(photos, replace(CONFIG, max_image_size=768), work_dir=tmp_path)
     (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert told.startswith("3 photos (0000.jpg") and "--sfm.rematch always" in told
 
 
-def test_of_many_photos_those_are_told_that_could_come_to_others(
+def test_of_many_photos_those_are_reported_that_could_register(
     photo: Callable[..., Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not a blank photo, nor a model that nothing ties to the first."""
-    monkeypatch.setattr(again, "MANY_PHOTOS", 20)
+    """Not a blank photo, nor a model that nothing connects to the first."""
+    monkeypatch.setattr(left_out, "MANY_PHOTOS", 20)
     model = {(a, a + 1): (200, 150) for a in range(36)}
     other = {(37, 38): (200, 150)}
     database = database_of(tmp_path / "made.db", [4000] * 41, model | other | {(0, 39): (60, 20)})
     photos = tuple(photo(i) for i in range(41))
-    task = Task(database, photos, None, (), CONFIG, False)  # type: ignore[arg-type]
+    task = MappingTask(database, photos, None, (), CONFIG, False)  # type: ignore[arg-type]
     models = [SimpleNamespace(reg_image_ids=lambda s=s: s) for s in (range(1, 38), (38, 39))]
-    best = Tried(Attempt(), tuple(models), True, None)  # type: ignore[arg-type]
-    same, unchanged, told = again.bring_in(task, best, no_progress)
+    best = Candidate(Attempt(), tuple(models), True, None)  # type: ignore[arg-type]
+    same, unchanged, told = left_out.register_left_out(task, best, no_progress)
     assert same is task and unchanged is best
-    assert [line.split(" found")[0] for line in told] == ["1 photo (0039.jpg)"]
+    assert [line.split(" could")[0] for line in told] == ["1 photo (0039.jpg)"]
 
 
 @pytest.mark.parametrize("kind", ["", ".features.db"])
-def test_a_damaged_database_of_it_is_made_anew(
+def test_a_damaged_database_of_it_is_made_again(
     shared_data: FindData, photo_set: BuildSet, tmp_path: Path, kind: str
 ) -> None:
     photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
@@ -217,7 +217,7 @@ def test_never(shared_data: FindData, photo_set: BuildSet, tmp_path: Path) -> No
     photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
     found = reconstruct(photos, replace(CONFIG, rematch="never"), work_dir=tmp_path)
     assert len(found.components[0].images) == 3 and len(found.unregistered) == 2
-    assert not any("rematch" in w or "came to" in w for w in found.warnings)
+    assert not any("rematch" in w or "only by" in w for w in found.warnings)
     assert not list(tmp_path.glob("*.guided-*"))
 
 
@@ -228,21 +228,21 @@ def test_without_a_model_before_there_are_no_others(
     found = reconstruct(photos, replace(CONFIG, max_image_size=768), work_dir=tmp_path)
     assert len(found.components[0].images) == 3
     (told,) = [w for w in found.warnings if "only by" in w]
-    assert told.startswith("3 photos (0000.jpg, 0005.jpg, 0010.jpg) found a place only by")
+    assert told.startswith("3 photos (0000.jpg, 0005.jpg, 0010.jpg) were registered only by")
     assert "others" not in told
 
 
-def test_what_speaks_against_it_keeps_the_result_before(
+def test_new_doubts_keep_the_result_before(
     shared_data: FindData,
     photo_set: BuildSet,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Newcomers that are moved after mapping contradict their matches."""
+    """New photos that are moved after mapping contradict their matches."""
     root = shared_data("indoor_rgbd_7scenes")
     photos = every(photo_set(root / "images", focal_px=520.0), 0, 8)
-    usual = again.try_attempt
+    usual = left_out.map_attempt
 
     def spoilt(*args):
         tried = usual(*args)
@@ -256,12 +256,12 @@ def test_what_speaks_against_it_keeps_the_result_before(
                 )
         return tried
 
-    monkeypatch.setattr(again, "try_attempt", spoilt)
+    monkeypatch.setattr(left_out, "map_attempt", spoilt)
     with caplog.at_level(logging.INFO):
         found = reconstruct(photos, CONFIG, work_dir=tmp_path)
     assert len(found.components[0].images) == 3
-    assert any("Not taken, though more photos are in" in r.getMessage() for r in caplog.records)
-    assert not any("came to the others" in w for w in found.warnings)
+    assert any("Result with more photos not used" in r.getMessage() for r in caplog.records)
+    assert not any("registered with the others" in w for w in found.warnings)
 
 
 def test_joined_features_keep_their_rows() -> None:

@@ -1,4 +1,4 @@
-"""What a mapping that was stopped leaves, and what the next one makes of it."""
+"""Finished models and snapshots of a stopped mapping, and what the next one does with them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import numpy as np
 import pycolmap
 import pytest
 
-from voxterra.adjust import colmap_calls as background
+from voxterra.adjust import colmap_calls
 from voxterra.adjust.colmap_calls import quiet_colmap
 from voxterra.core.progress import no_progress
 from voxterra.errors import Cancelled, OutputError
 from voxterra.sfm.config import SfmConfig
 from voxterra.sfm.features.database import is_damaged
-from voxterra.sfm.mapping import checkpoints as kept
-from voxterra.sfm.mapping import mappers as mapping
+from voxterra.sfm.mapping import checkpoints, mappers
 from voxterra.sfm.mapping.mappers import map_photos
 
 CONFIG = SfmConfig(threads=2)
@@ -66,7 +65,7 @@ def count_mappings(monkeypatch) -> list[str]:
         calls.append(str(options["input_path"]))
         return usual(*args, **options)
 
-    monkeypatch.setattr(mapping.pycolmap, "incremental_mapping", counted)
+    monkeypatch.setattr(mappers.pycolmap, "incremental_mapping", counted)
     return calls
 
 
@@ -82,14 +81,14 @@ def test_a_finished_mapping_is_not_done_again_and_is_the_same_to_the_bit(tmp_pat
     assert count_mappings == ["", "", ""]
 
 
-def test_a_stopped_mapping_goes_on_from_its_snapshot(tmp_path, monkeypatch, count_mappings):
-    monkeypatch.setattr(mapping, "SNAPSHOT_PHOTOS", 3)
-    usual = background.run_cancellable
+def test_a_stopped_mapping_resumes_from_its_snapshot(tmp_path, monkeypatch, count_mappings):
+    monkeypatch.setattr(mappers, "SNAPSHOT_PHOTOS", 3)
+    usual = colmap_calls.run_cancellable
 
     def looks_often(work, report, **options):
         return usual(work, report, **{**options, "poll_s": 0.001})
 
-    monkeypatch.setattr(mapping, "run_cancellable", looks_often)
+    monkeypatch.setattr(mappers, "run_cancellable", looks_often)
     truth = synthetic(tmp_path / "a.db", PHOTOS)
     shutil.copy(tmp_path / "a.db", tmp_path / "whole.db")
     with pytest.raises(Cancelled):
@@ -109,14 +108,14 @@ def test_a_stopped_mapping_goes_on_from_its_snapshot(tmp_path, monkeypatch, coun
     assert not list(tmp_path.glob("models-*.growing"))
 
 
-def test_what_is_to_be_repeatable_starts_anew(tmp_path, monkeypatch, count_mappings):
-    monkeypatch.setattr(mapping, "SNAPSHOT_PHOTOS", 3)
+def test_a_deterministic_mapping_starts_over(tmp_path, monkeypatch, count_mappings):
+    monkeypatch.setattr(mappers, "SNAPSHOT_PHOTOS", 3)
     synthetic(tmp_path / "a.db", PHOTOS)
     mapped(tmp_path / "a.db", SfmConfig(deterministic=True))
     assert not list(tmp_path.glob("*.growing")) and count_mappings == [""]
 
 
-def test_a_model_that_the_disk_cut_short_is_told(tmp_path, monkeypatch):
+def test_a_model_cut_short_by_the_disk_is_reported(tmp_path, monkeypatch):
     synthetic(tmp_path / "a.db", PHOTOS)
     models = mapped(tmp_path / "a.db")
 
@@ -132,7 +131,7 @@ def test_a_model_that_the_disk_cut_short_is_told(tmp_path, monkeypatch):
             return models[0].num_points3D()
 
     with pytest.raises(OutputError, match="not what was written"):
-        kept.finish([Cut()], tmp_path / "models-x")
+        checkpoints.write_finished([Cut()], tmp_path / "models-x")
     assert not (tmp_path / "models-x").exists()
 
 

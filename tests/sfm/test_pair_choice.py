@@ -10,7 +10,7 @@ from made_database import database_of
 
 from voxterra.sfm.features.database import feature_counts
 from voxterra.sfm.retry.cost import Effort
-from voxterra.sfm.retry.pair_choice import Choice, Pair, choose_again
+from voxterra.sfm.retry.pair_choice import Choice, Pair, choose_pairs_to_retry
 
 # Photos 0 to 2 are placed; 3 and 4 have no place, 3 with more matches.
 PAIRS: dict[Pair, tuple[int, int]] = {
@@ -35,14 +35,14 @@ def choose(
     effort = Effort(np.ones(count), feature_counts(path, count), len(pairs), 100)
     left = frozenset(range(count)) - set(models[0] if models else ())
     where = np.full((count, 3), np.nan) if positions is None else positions
-    return choose_again(way, path, left, models, where, effort, limit)
+    return choose_pairs_to_retry(way, path, left, models, where, effort, limit)
 
 
 def chosen(choice: Choice) -> list[Pair]:
     return [(int(a), int(b)) for a, b in choice.pairs]
 
 
-def test_pairs_of_those_without_a_place_and_what_ties_their_partners(tmp_path):
+def test_pairs_of_unregistered_photos_and_of_their_partners(tmp_path):
     choice = choose(tmp_path)
     assert chosen(choice) == [(0, 1), (0, 3), (0, 4), (1, 3), (1, 4)]
     assert choice.effort > 0 and not choice.cut
@@ -76,7 +76,7 @@ def test_what_cannot_work_is_not_tried(tmp_path, way):
     assert not chosen(choose(tmp_path, way, pairs=apart, models=({0, 1, 2}, {3, 4})))
 
 
-def test_a_second_model_is_tied_to_others_first(tmp_path):
+def test_a_second_model_is_connected_to_others_first(tmp_path):
     """Its photos match each other best, which brings them nowhere."""
     features = (4000,) * 12
     pairs = {(a, b): (300, 200) for a in range(3) for b in range(a + 1, 3)}

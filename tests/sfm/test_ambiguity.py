@@ -1,4 +1,4 @@
-"""Two places that look alike: laid over each other before, two now; and what must stay one."""
+"""Look-alike places: merged before, split now; and what must stay one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from voxterra.core.photos import Gps, PhotoSet
 from voxterra.core.registration import Registration
 from voxterra.core.transforms import fit_similarity
 from voxterra.errors import Cancelled
-from voxterra.sfm.ambiguity import shared_points
-from voxterra.sfm.ambiguity import split as pull_apart
-from voxterra.sfm.ambiguity.look_alikes import Overlaid, _far, _pairs_of_parts, _parts
+from voxterra.sfm.ambiguity import shared_points, split
+from voxterra.sfm.ambiguity.look_alikes import LookAlikes, _far, _pairs_of_parts, _parts
 from voxterra.sfm.ambiguity.patches import _best_correlation, _read_grey
 from voxterra.sfm.ambiguity.shared_points import (
     AlikeViews,
@@ -94,7 +93,7 @@ def test_two_parts_that_look_alike_are_two(
     assert told.startswith("5 photos (000.png") and "--sfm.split-lookalikes never" in told
 
 
-def test_where_gps_has_them_side_by_side_they_stay_one(
+def test_places_side_by_side_by_gps_stay_one(
     walk: tuple[Path, dict[str, np.ndarray]],
     photo_set: BuildSet,
     work: Path,
@@ -109,28 +108,28 @@ def test_where_gps_has_them_side_by_side_they_stay_one(
     with caplog.at_level(logging.INFO):
         found = reconstruct(near, CONFIG, work_dir=work)
     assert len(found.components) == 1 and not any("look like" in w for w in found.warnings)
-    assert any("lie over each other" in r.getMessage() for r in caplog.records)
+    assert any("show look-alike places" in r.getMessage() for r in caplog.records)
 
 
-def test_where_they_cannot_be_mapped_apart_it_is_told(
+def test_places_that_cannot_be_split_are_reported(
     walk: tuple[Path, dict[str, np.ndarray]],
     photo_set: BuildSet,
     work: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    usual = pull_apart.try_attempt
+    usual = split.map_attempt
 
     def lost(*args):
         return replace(usual(*args), models=())
 
-    monkeypatch.setattr(pull_apart, "try_attempt", lost)
+    monkeypatch.setattr(split, "map_attempt", lost)
     photos = photo_set(walk[0], focal_px=facade.FOCAL_PX)
     found = reconstruct(photos, CONFIG, work_dir=work)
     assert [len(c.images) for c in found.components] == [10]
-    assert any("may be two places, one laid over the other" in w for w in found.warnings)
+    assert any("may be two places merged into one" in w for w in found.warnings)
 
 
-def test_stopped_while_mapped_apart_it_goes_on_to_the_same(
+def test_a_stopped_split_resumes_to_the_same(
     walk: tuple[Path, dict[str, np.ndarray]], photo_set: BuildSet, work: Path, tmp_path: Path
 ) -> None:
     root, _ = walk
@@ -224,7 +223,7 @@ def test_a_whole_walk_along_it_is_one(photo_set: BuildSet, tmp_path: Path) -> No
 
 def test_gps_says_one_only_where_it_is_near() -> None:
     parts = (frozenset({1, 2, 3}), frozenset({4, 5, 6}))
-    overlaid = Overlaid(parts, np.array([[1, 4], [2, 5], [3, 6]]), 0.3)
+    overlaid = LookAlikes(parts, np.array([[1, 4], [2, 5], [3, 6]]), 0.3)
     first = np.array([[0.0, 0, 0], [2, 0, 0], [4, 0, 0]])
 
     def says(step: float, sigma_m: float = 3.0) -> bool:
