@@ -86,11 +86,11 @@ def test_no_start_has_more_voxels_than_there_may_be(bare, caplog):
         assert model.n_voxels <= most
         messages = [r.message for r in caplog.records if "--max_voxels" in r.message]
         assert len(messages) == 1  # and nothing else about it
-        assert f"The start has {levels} levels inside the bound instead of 4." in messages[0]
+        assert f"{levels} levels" in messages[0] and "instead of 4" in messages[0]
     caplog.clear()
     train(bare, init="sphere", n_iter=1, max_voxels=6000)
     assert "--max_voxels" not in caplog.text
-    with pytest.raises(UsageError, match="more than the 8 there may be"):
+    with pytest.raises(UsageError, match="the 8 there may be"):
         train(bare, init="sphere", n_iter=1, max_voxels=8)
 
 
@@ -287,7 +287,7 @@ def test_a_start_that_does_not_fit_has_fewer_voxels(bare, monkeypatch, caplog):
     monkeypatch.setattr(training, "start", Failing(training.start, too_many))
     model = train(bare, max_voxels=16_000)
     assert 1000 < model.n_voxels <= 8000
-    assert "memory is full at the start: continues with at most 8000 voxels" in caplog.text
+    assert "memory is full at the start" in caplog.text and "8000 voxels" in caplog.text
 
 
 @pytest.mark.parametrize("evidence", ["sphere", "depth"])
@@ -478,11 +478,8 @@ def test_renders_become_as_small_as_the_images(bare, monkeypatch, caplog):
     monkeypatch.setattr(training, "step", step)
     train(bare, ss=1.5, lambda_mv_geo=0.1, mv_from=0)
     assert step.calls == CONFIG.n_iter + 2
-    messages = [r.message for r in caplog.records if "memory is full" in r.message]
-    assert messages == [
-        "This machine's memory is full at iteration 0: continues with renders as small as the "
-        "images (--ss 1)."
-    ]
+    (message,) = (r.message for r in caplog.records if "memory is full" in r.message)
+    assert "iteration 0" in message and "--ss 1" in message
 
 
 def test_images_become_half_as_large(scene, monkeypatch, caplog):
@@ -496,7 +493,7 @@ def test_images_become_half_as_large(scene, monkeypatch, caplog):
     monkeypatch.setattr(training, "step", Failing(training.step, large))
     model = train(scene, ss=1.5, lambda_mv_geo=0.1, lambda_sparse_depth=0.1, mv_from=0, n_iter=8)
     assert model.metadata["iterations"] == 8
-    assert "continues with images half as large (24x18 at most)" in caplog.text
+    assert "24x18" in caplog.text
 
 
 def test_halved_targets_show_the_same(scene):
