@@ -8,6 +8,7 @@ import subprocess
 import sys
 import weakref
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,12 @@ def scene():
 def bare(scene):
     """Photos alone; they start from a sphere, which takes little time."""
     return replace(voxel_training.without_priors(scene), points=None)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bare):
+    """Function from options to what a training on `bare` comes to; each is done once."""
+    return cache(lambda **options: train(bare, **options))
 
 
 def changed(scene, which, **values):
@@ -461,8 +468,9 @@ class Failing:
         return self.real(*args, **kwargs)
 
 
-def test_memory_that_is_full_once_is_freed(bare, monkeypatch, caplog):
-    expected = train(bare)
+def test_memory_that_is_full_once_is_freed(bare, undisturbed, monkeypatch, caplog):
+    expected = undisturbed()
+    caplog.clear()
     step = Failing(training.step, lambda self, *args: self.calls == 3)
     monkeypatch.setattr(training, "step", step)
     model = train(bare)
@@ -572,8 +580,10 @@ ADAPTS = {"adapt_every": 2000, "n_iter": 8}  # after 2, 4 and 6
 
 
 @pytest.mark.parametrize("name", ["make_tables", "clear_free_space"])
-def test_memory_that_is_full_after_a_split_or_at_the_end_is_freed(bare, monkeypatch, name):
-    expected = train(bare, **ADAPTS)
+def test_memory_that_is_full_after_a_split_or_at_the_end_is_freed(
+    bare, undisturbed, monkeypatch, name
+):
+    expected = undisturbed(**ADAPTS)
     failing = Failing(getattr(training, name), lambda self, *args: self.calls % 2 == 1)
     monkeypatch.setattr(training, name, failing)
     assert voxel_training.same(train(bare, **ADAPTS), expected)
@@ -599,7 +609,7 @@ def test_a_training_goes_on_without_adaptations_that_cannot_be(bare, monkeypatch
 
 
 @pytest.mark.parametrize("copied", [True, False])
-def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplog, copied):
+def test_an_adaptation_that_fails_halfway_is_taken_back(bare, undisturbed, monkeypatch, copied):
     from voxterra.surface.voxels.training import out_of_memory as memory
 
     def half(state, *args):
@@ -607,7 +617,7 @@ def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplo
         state.voxels.sh0 = state.voxels.sh0[:-5]
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    expected = train(bare, adapt_every=8000)
+    expected = undisturbed(adapt_every=8000) if copied else None
     monkeypatch.setattr(memory, "tight", lambda *args: copied)
     monkeypatch.setattr(training, "adapt", half)
     if not copied:
@@ -617,10 +627,10 @@ def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplo
     assert voxel_training.same(train(bare), expected)
 
 
-def test_an_adaptation_may_do_without_a_copy(bare, monkeypatch):
+def test_an_adaptation_may_do_without_a_copy(bare, undisturbed, monkeypatch):
     from voxterra.surface.voxels.training import out_of_memory as memory
 
-    expected = train(bare, **ADAPTS)
+    expected = undisturbed(**ADAPTS)
     monkeypatch.setattr(memory, "tight", lambda *args: True)
     monkeypatch.setattr(memory, "_copied", Failing(memory._copied, lambda *args: True))
     assert voxel_training.same(train(bare, **ADAPTS), expected)
