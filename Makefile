@@ -58,9 +58,10 @@ comma := ,
 demo: $(VENV)/.installed
 	@$(BIN)/voxterra run demo/photos --out runs/demo --preset preview $(ARGS)
 
-# One thread of torch's in each of the two processes: more of them wait for each other.
+# One thread of torch's in each of the two processes: more of them wait for each other. Tests start
+# the program again and again, which takes a third of the time where bytecode may be kept.
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from wording import Wording
 
 # As the program does (`cli.main`): tests side by side have more threads than there are cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPO = Path(__file__).resolve().parent.parent
+WORDING = REPO / "tests" / "data" / "wording.txt"
 BROWSER_ARGS = (
     "--headless",
     "--no-sandbox",
@@ -68,6 +70,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--nightly", action="store_true", help="sweep every case, and run tests marked nightly"
     )
+    parser.addoption(
+        "--update-wording",
+        action="store_true",
+        help="rewrite tests/data/wording.txt with what the tests see now (with -n0)",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -84,3 +91,12 @@ def every(request: pytest.FixtureRequest) -> Callable[[int], int]:
     """Step of a sweep: 1 by night, else `every(n)` is n, so that each n-th case is tried."""
     nightly = request.config.getoption("--nightly")
     return lambda n: 1 if nightly else n
+
+
+@pytest.fixture
+def wording(request: pytest.FixtureRequest, tmp_path: Path) -> Wording:
+    """`wording(name, text)`: the text is the one of that name in tests/data/wording.txt."""
+    update = request.config.getoption("--update-wording")
+    if update and hasattr(request.config, "workerinput"):
+        raise pytest.UsageError("--update-wording works in one process: give -n0")
+    return Wording(WORDING, tmp_path, update=update)

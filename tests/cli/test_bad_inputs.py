@@ -22,6 +22,7 @@ import pytest
 from good_inputs import META_CSV, photo_bytes
 from PIL import Image
 from run_folders import half_written
+from wording import Wording
 
 from voxterra.cli.main import main
 
@@ -173,57 +174,57 @@ def with_file(option: str, name: str, content: bytes | None) -> Callable[[Path],
     return make
 
 
-ROWS: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
-    "no photos": (empty, 4, "There are no photos"),
-    "no such folder": (nowhere, 4, "no such file or folder(.|\n)*Did you mean 'photos'"),
-    "one photo": (one, 5, "at least 2 are needed"),
-    "no overlap": (no_overlap, 11, "No two of the 2 photos"),
-    "all identical": (copies, 5, "b.jpg: the same file as a.jpg; .*and 1 more"),
-    "one photo saved twice": (saved_again, 11, "one and the same picture"),
-    "nothing but bad files": (bad_files_only, 4, "None of 3 photos can be used; cut.jpg"),
-    "a pipe": (a_pipe, 4, "pipe.jpg is left out: a pipe or a device"),
-    "a link that leads nowhere": (a_dangling_link, 4, "leads nowhere|no such file"),
-    "no zip": (no_zip, 6, "damaged, cut off, or no zip"),
-    "cut-off zip": (cut_zip, 6, "damaged, cut off, or no zip"),
-    "zip bomb": (bomb, 6, "no photos(.|\n)*Do not unpack it"),
-    "zip that leaves the folder": (leaves_the_folder, 6, "outside the folder(.|\n)*Do not unpack"),
-    "zip with an absolute path": (absolute_path, 6, "outside the folder"),
-    "zip with one name twice": (same_names, 6, "two entries are named"),
-    "zip in a zip": (zip_in_a_zip, 4, "inner.zip is left out: archives"),
-    "RAW in a zip": (raw_in_a_zip, 4, "RAW photos are not read"),
-    "--out inside the photos": (out_in_photos, 2, "inside the folder of photos"),
-    "a run folder for photos": (a_run_for_photos, 2, "of a run, not of photos(.|\n)*resumes"),
-    "--out under a file": (out_under_a_file, 20, "cannot be made or written"),
-    "--out that holds something else": (out_in_use_by_others, 2, "letter.txt"),
-    "table: latitude of 95": (with_table("filename,lat,lon\na.jpg,95,13\n"), 6, "line 2: lat 95"),
-    "table: half a position": (with_table("filename,lat\na.jpg,52\n"), 6, "together"),
-    "table: no filename": (with_table("photo_x,lat\na.jpg,52\n"), 6, "no 'filename' column"),
-    "CRS: unknown": (with_option("--crs", "EPSG:99999"), 12, "not a CRS"),
-    "CRS: degrees": (with_option("--crs", "EPSG:4326"), 12, "not a projected"),
-    "unknown option": (with_option("--depth.max-sise", "8"), 2, "did you mean '--depth.max-size'"),
-    "option out of range": (with_option("--depth.levels", "0"), 2, "depth.levels cannot be 0"),
+ROWS: dict[str, tuple[Callable[[Path], list[object]], int]] = {
+    "no photos": (empty, 4),
+    "no such folder": (nowhere, 4),
+    "one photo": (one, 5),
+    "no overlap": (no_overlap, 11),
+    "all identical": (copies, 5),
+    "one photo saved twice": (saved_again, 11),
+    "nothing but bad files": (bad_files_only, 4),
+    "a pipe": (a_pipe, 4),
+    "a link that leads nowhere": (a_dangling_link, 4),
+    "no zip": (no_zip, 6),
+    "cut-off zip": (cut_zip, 6),
+    "zip bomb": (bomb, 6),
+    "zip that leaves the folder": (leaves_the_folder, 6),
+    "zip with an absolute path": (absolute_path, 6),
+    "zip with one name twice": (same_names, 6),
+    "zip in a zip": (zip_in_a_zip, 4),
+    "RAW in a zip": (raw_in_a_zip, 4),
+    "--out inside the photos": (out_in_photos, 2),
+    "a run folder for photos": (a_run_for_photos, 2),
+    "--out under a file": (out_under_a_file, 20),
+    "--out that holds something else": (out_in_use_by_others, 2),
+    "table: latitude of 95": (with_table("filename,lat,lon\na.jpg,95,13\n"), 6),
+    "table: half a position": (with_table("filename,lat\na.jpg,52\n"), 6),
+    "table: no filename": (with_table("photo_x,lat\na.jpg,52\n"), 6),
+    "CRS: unknown": (with_option("--crs", "EPSG:99999"), 12),
+    "CRS: degrees": (with_option("--crs", "EPSG:4326"), 12),
+    "unknown option": (with_option("--depth.max-sise", "8"), 2),
+    "option out of range": (with_option("--depth.levels", "0"), 2),
     "config: unknown key": (
-        with_file("--config", "my.yaml", b"depth: {max_sise: 8}"), 2, "did you mean 'max_size'"),
-    "config: not there": (with_file("--config", "my.yaml", None), 3, "No such file"),
-    "config: no YAML": (with_file("--config", "my.yaml", b"depth: [1"), 6, "in line 1"),
-    "config: nested": (with_file("--config", "my.yaml", b"[" * 9000), 6, "too deep"),
-    "config: binary": (with_file("--config", "my.yaml", b"\xff\xfe\x00"), 6, "not text"),
-    "area: not there": (with_file("--aoi", "a.geojson", None), 3, "No such file"),
-    "area: no polygon": (with_file("--aoi", "a.geojson", b'{"type": "Point"}'), 6, "no polygon"),
-    "area: nested": (with_file("--aoi", "a.geojson", b"[" * 99999), 6, "no area of interest"),
-    "scale bar: not there": (with_file("--scale-bar", "b.csv", None), 3, "No such file"),
-    "scale bar: a huge cell": (with_file("--scale-bar", "b.csv", b"x" * 200_000), 6, "no table"),
-    "cameras: not there": (with_file("--cameras", "c.bin", None), 6, "There are no cameras"),
+        with_file("--config", "my.yaml", b"report: {titel: x}"), 2),
+    "config: not there": (with_file("--config", "my.yaml", None), 3),
+    "config: no YAML": (with_file("--config", "my.yaml", b"depth: [1"), 6),
+    "config: nested": (with_file("--config", "my.yaml", b"[" * 9000), 6),
+    "config: binary": (with_file("--config", "my.yaml", b"\xff\xfe\x00"), 6),
+    "area: not there": (with_file("--aoi", "a.geojson", None), 3),
+    "area: no polygon": (with_file("--aoi", "a.geojson", b'{"type": "Point"}'), 6),
+    "area: nested": (with_file("--aoi", "a.geojson", b"[" * 99999), 6),
+    "scale bar: not there": (with_file("--scale-bar", "b.csv", None), 3),
+    "scale bar: a huge cell": (with_file("--scale-bar", "b.csv", b"x" * 200_000), 6),
+    "cameras: not there": (with_file("--cameras", "c.bin", None), 6),
     "cameras: 10^12 of them": (
-        with_file("--cameras", "c.bin", (10**12).to_bytes(8, "little")), 6, "cut off or damaged"),
+        with_file("--cameras", "c.bin", (10**12).to_bytes(8, "little")), 6),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_bad_input_ends_in_one_message(
-    row: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    row: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], wording: Wording
 ) -> None:
-    make, code, text = ROWS[row]
+    make, code = ROWS[row]
     if row == "a pipe" and not hasattr(os, "mkfifo"):
         pytest.skip("no pipes with a name on this system")
     args = make(tmp_path)
@@ -232,10 +233,12 @@ def test_a_bad_input_ends_in_one_message(
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     done = told("run", *args, "--preset", "preview", capfd=capfd)
     assert done.code == code, done.err
-    assert re.search(text, done.err), done.err
+    wording(f"bad input: {row}", done.err)
     assert len(re.findall(r"^error", done.err, re.MULTILINE)) == 1
     assert len(re.findall(r"^  next:  \S.*$", done.err, re.MULTILINE)) == 1
     assert not half_written(tmp_path / "out")
+    if code in (2, 12):  # seen before anything is computed
+        assert not (tmp_path / "out").exists()
     new = {path for path in tmp_path.rglob("*") if path.is_file()} - before
     assert all(path.is_relative_to(tmp_path / "out") for path in new)
 

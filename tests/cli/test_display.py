@@ -37,7 +37,7 @@ def test_long_summaries_take_nothing_from_names_bars_and_times():
         assert lines.count("a summary") >= 30
 
 
-def test_components_that_lie_apart_are_named():
+def test_components_that_lie_apart_are_named(wording):
     screen = io.StringIO()
     report = _Report(Console(file=screen, width=120, soft_wrap=True), screen, None)
     report(StageFinished("depth", 7.0, 10**9, "8 depth maps", None))
@@ -50,14 +50,9 @@ def test_components_that_lie_apart_are_named():
     report(RunFinished("out", 1.0, "EPSG:32615", (made,), "nothing seen"))
     report(RunFailed("OutputError", "The disk is full.", 20, "mesh", component=2))
     told = screen.getvalue()
-    assert "depth: 8 depth maps (7 s, 1.0 GB)\ncomponent 2: depth: 3 depth maps (3 s" in told
-    assert "warning (component 2: mesh): mind this" in told
-    assert "Components 2, 4, apart: EPSG:32633; in products/component_2; look at it: " in told
+    wording("terminal: components that lie apart", told)
     assert "view out/components/2\n" in told
-    assert "Component 3, apart: not placed yet; without products: they show nothing\n" in told
-    assert "Accuracy: EPSG:32615; without products: nothing seen\n" in told
     assert "view out\n" not in told  # there is nothing to look at
-    assert "error (stage mesh of component 2): The disk is full." in told
 
 
 def test_bars_of_a_component_are_beside_those_of_the_run():

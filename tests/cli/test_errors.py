@@ -1,9 +1,11 @@
-"""What a user sees when something is wrong: a message, its exit code, never a traceback."""
+"""What a user sees when something is wrong: a message, its exit code, never a traceback.
+
+Bad photos, tables, options and files are in `test_bad_inputs.py`.
+"""
 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +73,6 @@ def test_unknown_verb(voxterra):
 
 
 def test_unknown_option_names_the_nearest(voxterra, tmp_path):
-    done = voxterra("run", tmp_path, "--out", tmp_path / "o", "--depth.max-sise", "800")
-    expect(done, 2, "--depth.max-sise", "did you mean '--depth.max-size'?")
     expect(voxterra("run", tmp_path, "--otu", tmp_path / "o"), 2, "did you mean '--out'?")
     assert not (tmp_path / "o").exists()
 
@@ -90,59 +90,6 @@ def test_missing_and_wrong_values(voxterra, tmp_path):
     expect(voxterra("run", tmp_path, "--out", tmp_path / "o", "--preset", "fast"), 2, "preview")
 
 
-def test_unknown_key_in_a_config_file(voxterra, tmp_path):
-    (tmp_path / "my.yaml").write_text("depth: {max_sise: 800}\n")
-    done = voxterra("run", tmp_path, "--out", tmp_path / "o", "--config", tmp_path / "my.yaml")
-    expect(done, 2, "depth.max_sise", "did you mean 'max_size'?", "my.yaml")
-
-
-def test_no_photos(voxterra, tmp_path):
-    (tmp_path / "empty").mkdir()
-    expect(voxterra("run", tmp_path / "empty", "--out", tmp_path / "o"), 4, "where:", "next:")
-    expect(voxterra("run", tmp_path / "nowhere", "--out", tmp_path / "o"), 4, "nowhere")
-    expect(voxterra("inspect", tmp_path / "empty"), 4)
-
-
-def test_one_photo(voxterra, tmp_path):
-    photo = noise_photo(tmp_path / "photos/a.jpg", 1)
-    expect(voxterra("run", photo.parent, "--out", tmp_path / "o"), 5, "overlap")
-
-
-def test_unreadable_files(voxterra, tmp_path, two_photos):
-    (two_photos / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no photo")
-    done = voxterra("inspect", two_photos)
-    assert done.returncode == 0 and "broken.jpg" in done.stdout
-    broken = tmp_path / "photos.zip"
-    with zipfile.ZipFile(broken, "w") as archive:
-        archive.write(two_photos / "1.jpg", "1.jpg")
-    broken.write_bytes(broken.read_bytes()[:-40])
-    expect(voxterra("run", broken, "--out", tmp_path / "o"), 6, "photos.zip")
-
-
-def test_no_overlap(voxterra, tmp_path, two_photos):
-    done = voxterra("run", two_photos, "--out", tmp_path / "o", "--preset", "preview")
-    expect(done, 11, "stage sfm", "next:")
-    log = (tmp_path / "o/log.txt").read_text()
-    assert "no two photos" in log.lower() or "overlap" in log.lower()
-
-
-def test_unwritable_output(voxterra, tmp_path, two_photos):
-    (tmp_path / "file").write_text("")
-    expect(voxterra("run", two_photos, "--out", tmp_path / "file/run"), 20, "file/run")
-
-
-def test_a_folder_with_something_else_in_it(voxterra, tmp_path, two_photos):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home/letter.txt").write_text("dear")
-    expect(voxterra("run", two_photos, "--out", tmp_path / "home"), 2, "letter.txt")
-
-
-def test_wrong_crs_is_told_before_anything_is_computed(voxterra, tmp_path, two_photos):
-    done = voxterra("run", two_photos, "--out", tmp_path / "o", "--crs", "EPSG:4326")
-    expect(done, 12, "not a projected")
-    assert not (tmp_path / "o").exists()
-
-
 def test_steps_want_a_run(voxterra, tmp_path, two_photos):
     expect(voxterra("depth", two_photos), 2, "voxterra run PHOTOS --out DIR")
     expect(voxterra("view", tmp_path), 3, "nothing to look at")
@@ -156,6 +103,7 @@ def test_json_holds_the_error_and_nothing_else_is_printed(voxterra, tmp_path, tw
     assert events[-1]["event"] == "RunFailed"
     assert (events[-1]["exit_code"], events[-1]["kind"]) == (11, "NoOverlapError")
     assert done.returncode == 11
+    assert "No two of the 2 photos" in (tmp_path / "o/log.txt").read_text()
     early = voxterra("run", tmp_path / "nowhere", "--out", tmp_path / "o2", "--json")
     assert json.loads(early.stdout.splitlines()[-1])["kind"] == "NoPhotosError"
 

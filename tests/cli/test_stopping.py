@@ -41,12 +41,12 @@ def test_a_signal_ends_a_run_with_how_to_go_on(tmp_path, name):
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     steps = out / "stages/.count.partial/done_steps.txt"
     while not steps.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(getattr(signal, name))
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert "Traceback" not in told
     assert "same command again to resume" in told

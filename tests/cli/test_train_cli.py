@@ -96,7 +96,7 @@ def test_values_of_a_wrong_kind_are_named(tmp_path, capsys, args):
 def test_a_background_of_two_colours_is_told_with_where_they_come_from(tmp_path):
     out = str(tmp_path / "out")
     args = [*BASIC, out, "--preset", "object", "--black_background"]
-    with pytest.raises(UsageError, match="white comes from the preset object") as error:
+    with pytest.raises(UsageError, match="preset object") as error:
         parse(args)
     assert "--no_white_background" in error.value.next_step
     config = parse([*args, "--no_white_background"]).training.config
@@ -383,10 +383,10 @@ def test_what_cannot_be_meshed_or_scored(trained, tmp_path, capsys):
     assert main(["mesh", str(trained), "--out", "mesh.obj"]) == 2
     assert main(["mesh", str(trained), "--bound", "0", "0", "0", "0", "1", "1"]) == 2
     assert main(["mesh", str(tmp_path)]) == 2  # neither a run nor a model
-    assert "not the folder of a run or of a trained model" in capsys.readouterr().err
+    assert str(tmp_path) in capsys.readouterr().err
     assert main(["mesh", str(tmp_path / "nonsuch")]) == 2
     err = capsys.readouterr().err
-    assert "no such folder of a run or of a trained model" in err and "voxterra train" in err
+    assert "nonsuch" in err and "voxterra train" in err
     assert main(["depth", str(tmp_path)]) == 2 and "trained" not in capsys.readouterr().err
     assert main(["mesh", "--model_path", str(tmp_path)]) == 3
     assert "no trained model here" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_mesh_cloud_and_cameras_are_drawn_and_can_be_switched(page, tmp_path):
     page.on("pageerror", lambda error: failures.append(str(error)))
     try:
         page.goto(f"http://127.0.0.1:{server.get_port()}")
-        page.get_by_text("Cameras (2)").wait_for(timeout=20_000)
+        page.get_by_text("Cameras (2)").wait_for(timeout=60_000)
         page.wait_for_timeout(1500)
         first = page.screenshot()
         page.get_by_role("checkbox", name="Mesh").uncheck()

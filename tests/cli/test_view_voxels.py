@@ -260,7 +260,7 @@ def test_a_browser_shows_the_model_and_its_levels(page, folder):
     server = serve(load_scene(folder), host="127.0.0.1", port=8092, device="cpu")
     try:
         page.goto(f"http://127.0.0.1:{server.get_port()}")
-        page.get_by_text("Cameras (1)").wait_for(timeout=20_000)
+        page.get_by_text("Cameras (1)").wait_for(timeout=60_000)
         page.get_by_role("checkbox", name="Cameras (1)").uncheck()
         page.wait_for_timeout(3000)
         first = page.screenshot()

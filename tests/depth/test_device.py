@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from dataclasses import replace
 
 import full_gpu
@@ -27,8 +26,13 @@ from voxterra.io.depth_store import DepthStore, depth_path, write_views
 CONFIG = DepthConfig(levels=2, coarse_iterations=4)
 
 
+@pytest.fixture(scope="session")
+def gpu() -> None:
+    full_gpu.skip_without_gpu()
+
+
 @pytest.fixture(scope="module")
-def store(survey, tmp_path_factory) -> DepthStore:
+def store(gpu, survey, tmp_path_factory) -> DepthStore:
     out = tmp_path_factory.mktemp("cpu")
     config = replace(CONFIG, device="cpu")
     return estimate_depth((survey.component,), survey.photos, config, out_dir=out)
@@ -36,7 +40,6 @@ def store(survey, tmp_path_factory) -> DepthStore:
 
 @pytest.mark.gpu
 def test_depth_on_a_gpu_is_as_good(survey, store, tmp_path):
-    full_gpu.skip_without_gpu()
     config = replace(CONFIG, device="cuda")
     on_gpu = estimate_depth((survey.component,), survey.photos, config, out_dir=tmp_path / "a")
     again = estimate_depth((survey.component,), survey.photos, config, out_dir=tmp_path / "b")
@@ -51,7 +54,6 @@ def test_depth_on_a_gpu_is_as_good(survey, store, tmp_path):
 
 @pytest.mark.gpu
 def test_the_cpu_takes_over_where_a_gpu_is_full(survey, store, tmp_path, caplog):
-    full_gpu.skip_without_gpu()
     estimate_depth((survey.component,), survey.photos, CONFIG, out_dir=tmp_path / "loads kernels")
     asked = (survey.component,), survey.photos
     with full_gpu.leaving(0):
@@ -176,11 +178,11 @@ def test_kernels_that_cannot_be_loaded_are_told_or_done_without(monkeypatch, cap
     assert "numba-cuda" in caplog.text
 
 
-def test_work_goes_on_on_another_machine(survey, store, tmp_path):
-    out = tmp_path / "depth"
-    shutil.copytree(store.folder, out)
-    tasks = plan((survey.component,), CONFIG)
-    resume_or_clear(out, tasks, survey.photos, replace(CONFIG, device="cuda"), {})
+def test_work_goes_on_on_another_machine(survey, tmp_path):
+    out, config = tmp_path / "depth", replace(CONFIG, max_size=80, device="cpu")
+    estimate_depth((survey.component,), survey.photos, config, out_dir=out)
+    tasks = plan((survey.component,), config)
+    resume_or_clear(out, tasks, survey.photos, replace(config, device="cuda"), {})
     assert depth_path(out, 0).exists()
-    resume_or_clear(out, tasks, survey.photos, replace(CONFIG, device="cuda", seed=1), {})
+    resume_or_clear(out, tasks, survey.photos, replace(config, device="cuda", seed=1), {})
     assert not depth_path(out, 0).exists()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from voxterra.depth.sparse import sparse_depth
-from voxterra.depth.stereo.neighbours import choose_neighbours
+from voxterra.depth.stereo.neighbours import _worth, choose_neighbours
+from voxterra.testing import look_at
 
 
 def _prepared(survey):
@@ -42,6 +44,20 @@ def test_neighbours_are_other_photos_and_see_every_part_of_the_frame(survey):
             p, z = views[j].project(points)
             possible += (j != i) & (z > 0) & (p > 0).all(1) & (p < [320, 240]).all(1)
         assert (covered[possible > 0] > 0).mean() > 0.95
+
+
+def test_a_photo_twice_as_far_is_worth_as_much_only_with_twice_the_focal_length():
+    cell, center, focal = np.zeros((1, 3)), np.array([0.0, 0.0, 10.0]), 0.8
+
+    def worth(distance: float, other_focal: float) -> float:
+        """Of a photo from 15 degrees aside."""
+        at = distance * np.array([np.sin(np.radians(15)), 0.0, np.cos(np.radians(15))])
+        view = look_at("b.jpg", tuple(at), (0, 0, 0), focal_px=320 * other_focal)
+        return float(_worth(cell, center, focal, view, at, other_focal)[0])
+
+    assert worth(20, 1.6) == pytest.approx(worth(10, 0.8)) and worth(10, 0.8) > 0
+    assert worth(20, 0.8) == pytest.approx(0.5 * worth(10, 0.8))
+    assert worth(10, 1.6) == pytest.approx(0.5 * worth(10, 0.8))
 
 
 def test_photos_that_share_no_points_are_not_matched(survey):

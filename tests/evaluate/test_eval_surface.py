@@ -103,6 +103,24 @@ def test_alignment_on_the_surface_finds_a_small_similarity():
     assert after.truth_from_world.scale == pytest.approx(1 / 1.02, rel=1e-4)
 
 
+def test_what_is_not_scored_takes_no_part_in_the_alignment():
+    shape = trimesh.creation.torus(3.0, 1.0, major_sections=64, minor_sections=32)
+    context = trimesh.creation.box((2.0, 4.0, 6.0)).subdivide().subdivide()
+    context.apply_translation([9.0, 2.0, 1.0])
+    both = trimesh.util.concatenate([shape, context])
+    truth = TriMesh(both.vertices.astype(np.float32), both.faces.astype(np.int32))
+    scored = np.arange(len(both.faces)) < len(shape.faces)
+    moved = both.vertices + np.array([0.03, -0.02, 0.04])
+    moved[len(shape.vertices) :] += [-0.05, 0.05, 0.05]  # it lies otherwise in the result
+    score = score_surface(
+        TriMesh(moved.astype(np.float32), truth.faces),
+        TruthSurface(truth, scored),
+        align="surface",
+        samples=5000,
+    )
+    assert score.to_dict()["accuracy_mean"] < 1e-4
+
+
 def test_empty_and_far_away_meshes_are_said():
     with pytest.raises(InputError, match="no faces"):
         score_surface(TriMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)), None)

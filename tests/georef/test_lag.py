@@ -59,9 +59,18 @@ def placed(s: Any) -> tuple[Georeference, Placement]:
     return found, found.placements[0]
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("timed", [True, False])
-@pytest.mark.parametrize("lag_s", [0.6, -0.6])
+BY_NIGHT = [
+    pytest.param(seed, timed, lag_s, marks=pytest.mark.nightly)
+    for seed in range(1, 4)
+    for timed in (True, False)
+    for lag_s in (0.6, -0.6)
+]
+
+
+@pytest.mark.parametrize(
+    ("seed", "timed", "lag_s"),
+    [(0, True, 0.6), (0, False, -0.6), (0, False, 0.6), (0, True, -0.6), *BY_NIGHT],
+)
 def test_a_lag_is_mended(survey: MakeSurvey, seed: int, timed: bool, lag_s: float) -> None:
     s = flown(survey(n=36, gps_sigma=(0.5, 0.8), seed=seed), lag_s=lag_s, timed=timed)
     found, placement = placed(s)
@@ -77,7 +86,9 @@ def test_a_lag_is_mended(survey: MakeSurvey, seed: int, timed: bool, lag_s: floa
     assert any(f"{side} the cameras" in w and "is corrected" in w for w in found.all_warnings)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(2, 8))]
+)
 def test_noise_is_no_lag(survey: MakeSurvey, seed: int) -> None:
     s = flown(survey(n=36, gps_sigma=(0.8, 2.0), seed=seed))
     found, placement = placed(s)

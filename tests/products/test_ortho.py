@@ -115,3 +115,12 @@ def test_photos_of_a_large_survey_share_points_enough(monkeypatch: pytest.Monkey
     # Neighbours share three quarters of what they show, and of what is kept of it.
     along = (second - first == 1) & (second % 20 != 0)
     assert along.sum() == 20 * 19 and common[along].min() > 150
+
+
+def test_specks_are_coloured_within_the_surface_only() -> None:
+    total, known = np.ones((11, 11), np.float32), np.ones((11, 11), np.bool_)
+    total[5, 4] = total[5, 7] = 0.0  # no photo sees them
+    known[5, 7] = False  # and there is no surface
+    image = ortho._finish(90 * total[..., None] * np.ones(3, np.float32), total, known)
+    assert image[5, 4].tolist() == [90, 90, 90, 255]
+    assert image[5, 7].tolist() == [0, 0, 0, 0]

@@ -131,12 +131,12 @@ def test_components_apart_are_shown_with_place_distance_pictures_and_files(tmp_p
 
 def test_late_positions_are_told_where_their_residuals_are(tmp_path):
     text = Reader(make_report(tmp_path / "late", GEO, lag=Lag(2.76, 0.22, 0.31, 4.15, 1.72))).text
-    assert "recorded late, 2.76 ± 0.22 m along the path (about 0.3 s)" in text
-    assert "4.15 m from their positions before, and 1.72 m after" in text
-    assert "The lag of the positions is in these lines; the model is placed without" in text
+    for figure in ("2.76 ± 0.22 m", "0.3 s", "4.15 m", "1.72 m"):
+        assert figure in text, figure
+    assert "The lag of the positions is in these lines" in text
     assert "after the lag of the positions was taken off" in text
     early = Reader(make_report(tmp_path / "early", GEO, lag=Lag(-1.5, 0.1, None, 3.0, 1.0))).text
-    assert "recorded early, 1.50 ± 0.10 m along the path. Model" in early
+    assert "recorded early, 1.50 ± 0.10 m" in early
     assert "lag of the positions" not in Reader(make_report(tmp_path / "no", GEO)).text
 
 

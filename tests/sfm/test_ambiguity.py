@@ -76,14 +76,19 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("work")
 
 
+@pytest.fixture(scope="module")
+def two(walk: tuple[Path, dict[str, np.ndarray]], photo_set: BuildSet, work: Path) -> Registration:
+    """What becomes of them."""
+    return reconstruct(photo_set(walk[0], focal_px=facade.FOCAL_PX), CONFIG, work_dir=work)
+
+
 def test_two_parts_that_look_alike_are_two(
-    walk: tuple[Path, dict[str, np.ndarray]], photo_set: BuildSet, work: Path
+    walk: tuple[Path, dict[str, np.ndarray]], photo_set: BuildSet, work: Path, two: Registration
 ) -> None:
     root, centers = walk
     photos = photo_set(root, focal_px=facade.FOCAL_PX)
     one = reconstruct(photos, replace(CONFIG, split_lookalikes="never"), work_dir=work)
     assert len(one.components) == 1 and errors_m(one, centers)[0] > 5, "else this tests nothing"
-    two = reconstruct(photos, CONFIG, work_dir=work)
     names = [{image.name for image in c.images} for c in two.components]
     assert sorted(map(sorted, names)) == [
         [f"{i:03d}.png" for i in range(5)], [f"{i:03d}.png" for i in range(5, 10)]
@@ -99,11 +104,8 @@ def test_places_side_by_side_by_gps_stay_one(
     work: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """GPS decides: with the true positions they are two, at one place they would be one."""
     root, centers = walk
     photos = photo_set(root, focal_px=facade.FOCAL_PX)
-    true = with_gps(photos, centers, AWAY_M)
-    assert len(reconstruct(true, CONFIG, work_dir=work).components) == 2
     near = with_gps(photos, centers, 0.5)
     with caplog.at_level(logging.INFO):
         found = reconstruct(near, CONFIG, work_dir=work)
@@ -129,12 +131,16 @@ def test_places_that_cannot_be_split_are_reported(
     assert any("may be two places merged into one" in w for w in found.warnings)
 
 
+@pytest.mark.slow
 def test_a_stopped_split_resumes_to_the_same(
-    walk: tuple[Path, dict[str, np.ndarray]], photo_set: BuildSet, work: Path, tmp_path: Path
+    walk: tuple[Path, dict[str, np.ndarray]],
+    photo_set: BuildSet,
+    work: Path,
+    two: Registration,
+    tmp_path: Path,
 ) -> None:
     root, _ = walk
     photos = photo_set(root, focal_px=facade.FOCAL_PX)
-    whole = reconstruct(photos, CONFIG, work_dir=work)
     stopped = tmp_path / "work"
     stopped.mkdir()
     (database,) = (p for p in work.glob("database-*.db") if p.name.count(".db") == 1)
@@ -147,11 +153,12 @@ def test_a_stopped_split_resumes_to_the_same(
     with pytest.raises(Cancelled):
         reconstruct(photos, CONFIG, work_dir=stopped, progress=stop)
     again = reconstruct(photos, CONFIG, work_dir=stopped)
-    assert again.warnings == whole.warnings
-    for a, b in zip(again.components, whole.components, strict=True):
+    assert again.warnings == two.warnings
+    for a, b in zip(again.components, two.components, strict=True):
         np.testing.assert_array_equal(a.centers_in_world(), b.centers_in_world())
 
 
+@pytest.mark.slow
 def test_one_place_at_two_times_stays_one(photo_set: BuildSet, tmp_path: Path) -> None:
     """Other shadows, contrast and colours are no other place."""
     wall, root = facade.build(0.35), tmp_path / "photos"
@@ -164,6 +171,7 @@ def test_one_place_at_two_times_stays_one(photo_set: BuildSet, tmp_path: Path) -
     assert not any("look like" in w for w in found.warnings)
 
 
+@pytest.mark.slow
 def test_rooms_on_both_sides_of_a_door_stay_one(photo_set: BuildSet, tmp_path: Path) -> None:
     """Before the door a wall hides most of what is seen behind it: hidden is not another place."""
     root = tmp_path / "photos"
@@ -192,6 +200,15 @@ def test_more_facades(
     found = reconstruct(photos, SfmConfig(deterministic=True), work_dir=tmp_path / "work")
     assert [len(c.images) for c in found.components] == [6] * len(offsets)
     assert max(errors_m(found, centers)) < 0.5
+
+
+@pytest.mark.slow
+def test_where_gps_has_them_apart_they_are_two(
+    walk: tuple[Path, dict[str, np.ndarray]], photo_set: BuildSet, work: Path
+) -> None:
+    root, centers = walk
+    true = with_gps(photo_set(root, focal_px=facade.FOCAL_PX), centers, AWAY_M)
+    assert len(reconstruct(true, CONFIG, work_dir=work).components) == 2
 
 
 @pytest.mark.slow

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,7 +32,7 @@ from voxterra.sfm.retry.rematch import joined, largest
 
 BuildSet = Callable[..., PhotoSet]
 FindData = Callable[[str], Path]
-CONFIG = SfmConfig(max_image_size=640, threads=1)
+CONFIG = SfmConfig(max_image_size=640, threads=1, deterministic=True)
 
 
 def every(photos: PhotoSet, start: int, step: int) -> PhotoSet:
@@ -47,8 +48,38 @@ def errors_m(found: Registration, root: Path) -> np.ndarray:
     return np.linalg.norm(fit_similarity(centers, true).apply(centers) - true, axis=1)
 
 
-def left_out_before(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Photos that each result of the mapper had left out when it was looked at."""
+@dataclass(frozen=True)
+class Kitchen:
+    """Every eighth photo of a kitchen, of which two come to the others by matching again.
+
+    Attributes:
+        root: of the data set.
+        photos: five.
+        work: the folder of that run.
+        found: its result.
+        left_out: photos that each result of the mapper left out when it was looked at.
+    """
+
+    root: Path
+    photos: PhotoSet
+    work: Path
+    found: Registration
+    left_out: list[int]
+
+    def matched(self, folder: Path) -> Path:
+        """A folder with its features and matches, as before mapping."""
+        folder.mkdir(exist_ok=True)
+        (database,) = (p for p in self.work.glob("database-*.db") if p.name.count(".db") == 1)
+        shutil.copy(database, folder / database.name)
+        return folder
+
+
+@pytest.fixture(scope="module")
+def kitchen(
+    shared_data: FindData, photo_set: BuildSet, tmp_path_factory: pytest.TempPathFactory
+) -> Kitchen:
+    root = shared_data("indoor_rgbd_7scenes")
+    photos = every(photo_set(root / "images", focal_px=520.0), 0, 8)
     counts: list[int] = []
     usual = left_out.photos_left_out
 
@@ -57,31 +88,27 @@ def left_out_before(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(found))
         return found
 
-    monkeypatch.setattr(left_out, "photos_left_out", spy)
-    return counts
+    work = tmp_path_factory.mktemp("kitchen")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(left_out, "photos_left_out", spy)
+        found = reconstruct(photos, CONFIG, work_dir=work)
+    return Kitchen(root, photos, work, found, counts)
 
 
-def test_every_eighth_photo_of_a_kitchen(
-    shared_data: FindData, photo_set: BuildSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = shared_data("indoor_rgbd_7scenes")
-    photos = every(photo_set(root / "images", focal_px=520.0), 0, 8)
-    counts = left_out_before(monkeypatch)
-    found = reconstruct(photos, CONFIG, work_dir=tmp_path)
-    assert counts[0] == 2  # as many as the mapper alone leaves out
+def test_every_eighth_photo_of_a_kitchen(kitchen: Kitchen) -> None:
+    found = kitchen.found
+    assert kitchen.left_out[0] == 2  # as many as the mapper alone leaves out
     assert len(found.components[0].images) == 5 and not found.unregistered
     # All 40 photos come to 0.029 m on average, 0.063 m at most: what the Kinect's poses are worth.
-    assert errors_m(found, root).max() < 0.08
+    assert errors_m(found, kitchen.root).max() < 0.08
     (told,) = [w for w in found.warnings if "registered with the others only by" in w]
     assert told.startswith("2 photos (frame-")
 
 
 def test_a_stopped_retry_resumes_to_the_same(
-    shared_data: FindData, photo_set: BuildSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
-    config = replace(CONFIG, deterministic=True)
-    whole = reconstruct(photos, config, work_dir=tmp_path / "whole")
+    work, whole = kitchen.matched(tmp_path / "stopped"), kitchen.found
     guided: list[int] = []
     usual = pycolmap.match_image_pairs
 
@@ -96,20 +123,21 @@ def test_a_stopped_retry_resumes_to_the_same(
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        reconstruct(photos, config, work_dir=tmp_path / "stopped", progress=stop)
-    resumed = reconstruct(photos, config, work_dir=tmp_path / "stopped")
+        reconstruct(kitchen.photos, CONFIG, work_dir=work, progress=stop)
+    resumed = reconstruct(kitchen.photos, CONFIG, work_dir=work)
     assert resumed.warnings == whole.warnings
     np.testing.assert_array_equal(
         resumed.components[0].centers_in_world(), whole.components[0].centers_in_world()
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_killed_while_hardened_it_resumes_to_the_same(
     shared_data: FindData, photo_set: BuildSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 3, 6)
-    config = replace(CONFIG, deterministic=True, max_features=1500)
+    config = replace(CONFIG, max_features=1500)
     whole = reconstruct(photos, config, work_dir=tmp_path / "whole")
     assert any("fainter features" in told for told in whole.warnings)
 
@@ -151,16 +179,16 @@ def test_killed_while_hardened_it_resumes_to_the_same(
 
 
 def test_too_much_work_is_skipped_and_reported(
-    shared_data: FindData, photo_set: BuildSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
+    photos, work = kitchen.photos, kitchen.matched(tmp_path)
     monkeypatch.setattr(left_out, "_ALWAYS", 0.0)
     monkeypatch.setattr(left_out, "_TIMES", 0.01)
-    found = reconstruct(photos, CONFIG, work_dir=tmp_path)
+    found = reconstruct(photos, CONFIG, work_dir=work)
     assert len(found.components[0].images) == 3
     (told,) = [w for w in found.warnings if "--sfm.rematch always" in w]
     assert told.startswith("2 photos (frame-")
-    always = reconstruct(photos, replace(CONFIG, rematch="always"), work_dir=tmp_path)
+    always = reconstruct(photos, replace(CONFIG, rematch="always"), work_dir=work)
     assert len(always.components[0].images) == 5
     assert not any("--sfm.rematch" in w for w in always.warnings)
 
@@ -200,22 +228,21 @@ def test_of_many_photos_those_are_reported_that_could_register(
 
 @pytest.mark.parametrize("kind", ["", ".features.db"])
 def test_a_damaged_database_of_it_is_made_again(
-    shared_data: FindData, photo_set: BuildSet, tmp_path: Path, kind: str
+    kitchen: Kitchen, tmp_path: Path, kind: str
 ) -> None:
-    photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
-    before = reconstruct(photos, replace(CONFIG, deterministic=True), work_dir=tmp_path)
-    (path,) = tmp_path.glob("*.guided-*.db")
+    work = shutil.copytree(kitchen.work, tmp_path / "work")
+    (path,) = work.glob("*.guided-*.db")
     damaged = path.with_name(path.name + kind)
     path.rename(damaged)
     damaged.write_bytes(damaged.read_bytes()[:5000] + b"x" * 20000)
-    after = reconstruct(photos, replace(CONFIG, deterministic=True), work_dir=tmp_path)
-    assert after.warnings == before.warnings and path.is_file()
-    assert not list(tmp_path.glob("*.features.db*"))
+    after = reconstruct(kitchen.photos, CONFIG, work_dir=work)
+    assert after.warnings == kitchen.found.warnings and path.is_file()
+    assert not list(work.glob("*.features.db*"))
 
 
-def test_never(shared_data: FindData, photo_set: BuildSet, tmp_path: Path) -> None:
-    photos = every(photo_set(shared_data("indoor_rgbd_7scenes") / "images", focal_px=520.0), 0, 8)
-    found = reconstruct(photos, replace(CONFIG, rematch="never"), work_dir=tmp_path)
+def test_never(kitchen: Kitchen, tmp_path: Path) -> None:
+    config, work = replace(CONFIG, rematch="never"), kitchen.matched(tmp_path)
+    found = reconstruct(kitchen.photos, config, work_dir=work)
     assert len(found.components[0].images) == 3 and len(found.unregistered) == 2
     assert not any("rematch" in w or "only by" in w for w in found.warnings)
     assert not list(tmp_path.glob("*.guided-*"))
@@ -232,16 +259,14 @@ def test_without_a_model_before_there_are_no_others(
     assert "others" not in told
 
 
+@pytest.mark.slow
 def test_new_doubts_keep_the_result_before(
-    shared_data: FindData,
-    photo_set: BuildSet,
+    kitchen: Kitchen,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """New photos that are moved after mapping contradict their matches."""
-    root = shared_data("indoor_rgbd_7scenes")
-    photos = every(photo_set(root / "images", focal_px=520.0), 0, 8)
     usual = left_out.map_attempt
 
     def spoilt(*args):
@@ -258,7 +283,7 @@ def test_new_doubts_keep_the_result_before(
 
     monkeypatch.setattr(left_out, "map_attempt", spoilt)
     with caplog.at_level(logging.INFO):
-        found = reconstruct(photos, CONFIG, work_dir=tmp_path)
+        found = reconstruct(kitchen.photos, CONFIG, work_dir=kitchen.matched(tmp_path))
     assert len(found.components[0].images) == 3
     assert any("Result with more photos not used" in r.getMessage() for r in caplog.records)
     assert not any("registered with the others" in w for w in found.warnings)

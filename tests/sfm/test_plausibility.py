@@ -115,6 +115,9 @@ def test_gps_that_a_stretched_model_cannot_fit(
     assert gps_misfit_m(truth, one_off, 3.0) == pytest.approx(0.0, abs=1e-6)
     stretched = gps_misfit_m(truth, positions * [4.0, 1.0, 1.0], 3.0)
     assert stretched is not None and stretched > 12.0
+    rough = positions + np.outer(np.tile([20.0, -20.0], COUNT)[:COUNT], [0.0, 0.0, 1.0])
+    by_height = gps_misfit_m(truth, rough, 3.0)  # which GPS knows far worse
+    assert by_height is not None and by_height < 12.0
     assert gps_misfit_m(truth, positions / 100, 3.0) is None  # all within the noise
     positions[4:] = np.nan
     assert gps_misfit_m(truth, positions, 3.0) is None

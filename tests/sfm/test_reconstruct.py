@@ -148,12 +148,12 @@ def noise_photos(folder: Path, photo_set: BuildSet, *, blank: bool) -> PhotoSet:
 
 
 def test_photos_without_detail(tmp_path: Path, photo_set: BuildSet) -> None:
-    with pytest.raises(NoOverlapError, match="too little detail: 0 features"):
+    with pytest.raises(NoOverlapError, match="0 features"):
         reconstruct(noise_photos(tmp_path / "in", photo_set, blank=True), work_dir=tmp_path / "w")
 
 
 def test_photos_without_overlap(tmp_path: Path, photo_set: BuildSet) -> None:
-    with pytest.raises(NoOverlapError, match="of 3 pairs tried, the best has") as caught:
+    with pytest.raises(NoOverlapError, match="of 3 pairs") as caught:
         reconstruct(noise_photos(tmp_path / "in", photo_set, blank=False), work_dir=tmp_path / "w")
     assert caught.value.next_step
 

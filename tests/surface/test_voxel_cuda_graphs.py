@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -22,6 +23,7 @@ from voxterra.surface.voxels.training.cuda_graphs import GRAPHS, Recorder, _Inpu
 from voxterra.surface.voxels.training.neighbor_terms import make_companions, neighbor_terms
 from voxterra.surface.voxels.training.objective import image_loss, phase
 from voxterra.surface.voxels.training.out_of_memory import Resources
+from voxterra.surface.voxels.training.state import contents, state_of
 from voxterra.surface.voxels.training.step import make_tables, step
 from voxterra.surface.voxels.training.targets import make_targets
 
@@ -34,15 +36,22 @@ AT = 4500
 
 
 def trained_from(device):
+    begun, targets, companions, config = _trained_from(device)
+    state = state_of(copy.deepcopy(begun))
+    # Tests here spoil what they are given.
+    return state, copy.deepcopy(targets), companions, config
+
+
+@cache
+def _trained_from(device):
     config = replace(CONFIG, device=device)
-    # Targets on a CPU share memory with the scene, and a test here spoils it: a scene of its own.
-    scene = copy.deepcopy(voxel_training.scene())
+    scene = voxel_training.scene(6, (3,))
     cube = Cube((0.0, 0.0, 0.2), 2.0, 3)
     where = choose_device(config)
     targets, _ = make_targets(scene, cube, config, where)
     state = start(scene, cube, targets, config, where, 200_000)
     state.iteration = AT
-    return state, targets, make_companions(targets, cube, config), config
+    return contents(state), targets, make_companions(targets, cube, config), config
 
 
 def arguments(state, target, companions, config):

@@ -70,7 +70,7 @@ def test_without_depth_maps_nothing_counts_as_measured(started):
 
 
 def test_a_start_from_depth_maps_has_no_more_voxels_than_there_may_be(caplog):
-    scene, device = voxel_training.scene(), torch.device("cpu")
+    scene, device = voxel_training.scene(6, (3,)), torch.device("cpu")
     cube = main_bound(scene, CONFIG)
     targets, _ = make_targets(scene, cube, CONFIG, device)
     for most in (20_000, 1000):

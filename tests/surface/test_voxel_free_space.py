@@ -98,7 +98,7 @@ def test_fog_is_outside_of_the_bound_and_in_front_of_a_surface(made):
 
 
 def test_a_start_has_neither():
-    scene = voxel_training.scene()
+    scene = voxel_training.scene(6, (3,))
     device = torch.device("cpu")
     targets, _ = make_targets(scene, CUBE, CONFIG, device)
     voxels = start(scene, CUBE, targets, CONFIG, device, 20_000).voxels

@@ -167,8 +167,7 @@ def test_masks_beside_photos(tmp_path, caplog):
     assert not caplog.records
     PilImage.fromarray(left).save(source / "masks" / "O02.png")
     assert load_scene(source).views[2].mask is None
-    assert "1 masks belong to no photo (O02.png first)" in caplog.text
-    assert "1 photos count as a whole since they have none (002.png first)" in caplog.text
+    assert "O02.png" in caplog.text and "002.png first" in caplog.text
     (source / "masks" / "O02.png").unlink()
     for view in (first, second):
         assert view.mask is not None and view.mask.shape == view.rgb.shape[:2]
@@ -188,15 +187,15 @@ def test_masks_that_say_nothing(tmp_path):
         PilImage.fromarray(mask).save(source / "masks" / f"{i:03d}.png")
     scene = load_scene(source)
     assert len(scene.warnings) == 1
-    assert "mask of 000.png is empty: all of the photo counts as background" in scene.warnings[0]
+    assert "mask of 000.png is empty" in scene.warnings[0]
     for i in range(3):
         PilImage.fromarray(empty).save(source / "masks" / f"{i:03d}.png")
-    with pytest.raises(InputError, match="masks of all 3 images are empty"):
+    with pytest.raises(InputError, match="all 3 images"):
         load_scene(source)
     for i in range(3):
         (source / "masks" / f"{i:03d}.png").rename(source / "masks" / f"other{i}.png")
     PilImage.fromarray(empty).save(source / "masks" / "another.png")
-    with pytest.raises(InputError, match="No mask belongs to a photo"):
+    with pytest.raises(InputError, match="belongs to a photo"):
         load_scene(source)
 
 
@@ -230,11 +229,11 @@ def test_what_is_wrong_with_photos_is_told(tmp_path):
     black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     PilImage.fromarray(black).save(source / "images" / "001.png")
     (warning,) = load_scene(source).warnings
-    assert "001.png is black: it is trained on as it is; take it away unless" in warning
+    assert "001.png is black" in warning and "trained" in warning
     more = colmap_scene(tmp_path / "more", n=5)
     PilImage.fromarray(black).save(more / "images" / "002.png")
     (warning,) = load_scene(more, VoxelConfig(eval=True, test_every=2)).warnings
-    assert "002.png is black: it is scored as it is" in warning
+    assert "002.png is black" in warning and "scored" in warning
     with pytest.raises(NoPhotosError, match="folder of photos") as caught:
         load_scene(source, image_dir_name="photos")
     assert "images" in str(caught.value.next_step)
@@ -245,7 +244,7 @@ def test_what_is_wrong_with_photos_is_told(tmp_path):
     with pytest.raises(FormatError, match=r"cannot be read"):
         load_scene(source)
     (source / "images" / "001.png").unlink()
-    with pytest.raises(InputError, match=r"1 of 3 photos are missing, the first is 001\.png"):
+    with pytest.raises(InputError, match=r"1 of 3 .* 001\.png"):
         load_scene(source)
     for n, every in ((2, 8), (3, 2)):
         source = colmap_scene(tmp_path / f"few{n}", n=n)

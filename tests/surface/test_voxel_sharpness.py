@@ -97,7 +97,7 @@ def test_the_sharpness_of_the_photos_is_found(pictures, begin):
 def test_it_is_learned_late_and_only_if_asked_for(tmp_path):
     scene = voxel_training.scene(6, (2,))
     config = replace(voxel_training.SMALL, max_level=5, max_voxels=8000)
-    train(scene, config, out=tmp_path / "off")
+    train(scene, replace(config, n_iter=8), out=tmp_path / "off")
     assert load_latest(tmp_path / "off" / "checkpoints" / "last.pt", CPU).sharpness is None
     model = train(scene, replace(config, sharpness_lr=0.05), out=tmp_path / "on")
     learned = load_latest(tmp_path / "on" / "checkpoints" / "last.pt", CPU)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import weakref
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,12 @@ def scene():
 def bare(scene):
     """Photos alone; they start from a sphere, which takes little time."""
     return replace(voxel_training.without_priors(scene), points=None)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bare):
+    """Function from options to what a training on `bare` comes to; each is done once."""
+    return cache(lambda **options: train(bare, **options))
 
 
 def changed(scene, which, **values):
@@ -86,11 +93,11 @@ def test_no_start_has_more_voxels_than_there_may_be(bare, caplog):
         assert model.n_voxels <= most
         messages = [r.message for r in caplog.records if "--max_voxels" in r.message]
         assert len(messages) == 1  # and nothing else about it
-        assert f"The start has {levels} levels inside the bound instead of 4." in messages[0]
+        assert f"{levels} levels" in messages[0] and "instead of 4" in messages[0]
     caplog.clear()
     train(bare, init="sphere", n_iter=1, max_voxels=6000)
     assert "--max_voxels" not in caplog.text
-    with pytest.raises(UsageError, match="more than the 8 there may be"):
+    with pytest.raises(UsageError, match="the 8 there may be"):
         train(bare, init="sphere", n_iter=1, max_voxels=8)
 
 
@@ -287,7 +294,7 @@ def test_a_start_that_does_not_fit_has_fewer_voxels(bare, monkeypatch, caplog):
     monkeypatch.setattr(training, "start", Failing(training.start, too_many))
     model = train(bare, max_voxels=16_000)
     assert 1000 < model.n_voxels <= 8000
-    assert "memory is full at the start: continues with at most 8000 voxels" in caplog.text
+    assert "memory is full at the start" in caplog.text and "8000 voxels" in caplog.text
 
 
 @pytest.mark.parametrize("evidence", ["sphere", "depth"])
@@ -461,8 +468,9 @@ class Failing:
         return self.real(*args, **kwargs)
 
 
-def test_memory_that_is_full_once_is_freed(bare, monkeypatch, caplog):
-    expected = train(bare)
+def test_memory_that_is_full_once_is_freed(bare, undisturbed, monkeypatch, caplog):
+    expected = undisturbed()
+    caplog.clear()
     step = Failing(training.step, lambda self, *args: self.calls == 3)
     monkeypatch.setattr(training, "step", step)
     model = train(bare)
@@ -478,11 +486,8 @@ def test_renders_become_as_small_as_the_images(bare, monkeypatch, caplog):
     monkeypatch.setattr(training, "step", step)
     train(bare, ss=1.5, lambda_mv_geo=0.1, mv_from=0)
     assert step.calls == CONFIG.n_iter + 2
-    messages = [r.message for r in caplog.records if "memory is full" in r.message]
-    assert messages == [
-        "This machine's memory is full at iteration 0: continues with renders as small as the "
-        "images (--ss 1)."
-    ]
+    (message,) = (r.message for r in caplog.records if "memory is full" in r.message)
+    assert "iteration 0" in message and "--ss 1" in message
 
 
 def test_images_become_half_as_large(scene, monkeypatch, caplog):
@@ -496,7 +501,7 @@ def test_images_become_half_as_large(scene, monkeypatch, caplog):
     monkeypatch.setattr(training, "step", Failing(training.step, large))
     model = train(scene, ss=1.5, lambda_mv_geo=0.1, lambda_sparse_depth=0.1, mv_from=0, n_iter=8)
     assert model.metadata["iterations"] == 8
-    assert "continues with images half as large (24x18 at most)" in caplog.text
+    assert "24x18" in caplog.text
 
 
 def test_halved_targets_show_the_same(scene):
@@ -575,8 +580,10 @@ ADAPTS = {"adapt_every": 2000, "n_iter": 8}  # after 2, 4 and 6
 
 
 @pytest.mark.parametrize("name", ["make_tables", "clear_free_space"])
-def test_memory_that_is_full_after_a_split_or_at_the_end_is_freed(bare, monkeypatch, name):
-    expected = train(bare, **ADAPTS)
+def test_memory_that_is_full_after_a_split_or_at_the_end_is_freed(
+    bare, undisturbed, monkeypatch, name
+):
+    expected = undisturbed(**ADAPTS)
     failing = Failing(getattr(training, name), lambda self, *args: self.calls % 2 == 1)
     monkeypatch.setattr(training, name, failing)
     assert voxel_training.same(train(bare, **ADAPTS), expected)
@@ -602,7 +609,7 @@ def test_a_training_goes_on_without_adaptations_that_cannot_be(bare, monkeypatch
 
 
 @pytest.mark.parametrize("copied", [True, False])
-def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplog, copied):
+def test_an_adaptation_that_fails_halfway_is_taken_back(bare, undisturbed, monkeypatch, copied):
     from voxterra.surface.voxels.training import out_of_memory as memory
 
     def half(state, *args):
@@ -610,7 +617,7 @@ def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplo
         state.voxels.sh0 = state.voxels.sh0[:-5]
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    expected = train(bare, adapt_every=8000)
+    expected = undisturbed(adapt_every=8000) if copied else None
     monkeypatch.setattr(memory, "tight", lambda *args: copied)
     monkeypatch.setattr(training, "adapt", half)
     if not copied:
@@ -620,10 +627,10 @@ def test_an_adaptation_that_fails_halfway_is_taken_back(bare, monkeypatch, caplo
     assert voxel_training.same(train(bare), expected)
 
 
-def test_an_adaptation_may_do_without_a_copy(bare, monkeypatch):
+def test_an_adaptation_may_do_without_a_copy(bare, undisturbed, monkeypatch):
     from voxterra.surface.voxels.training import out_of_memory as memory
 
-    expected = train(bare, **ADAPTS)
+    expected = undisturbed(**ADAPTS)
     monkeypatch.setattr(memory, "tight", lambda *args: True)
     monkeypatch.setattr(memory, "_copied", Failing(memory._copied, lambda *args: True))
     assert voxel_training.same(train(bare, **ADAPTS), expected)
