@@ -21,7 +21,9 @@ def filled(heights: np.ndarray, gap: np.ndarray, gap_cells: float = 60.0) -> np.
 
 
 def box(top: int, bottom: int, left: int, right: int) -> np.ndarray:
-    return (ROWS >= top) & (ROWS < bottom) & (COLUMNS >= left) & (COLUMNS < right)
+    inside = np.zeros(ROWS.shape, bool)
+    inside[top:bottom, left:right] = True
+    return inside
 
 
 @pytest.mark.parametrize(("height", "name"), [(10.0, "roof"), (1.5, "car")])

@@ -42,9 +42,8 @@ from voxterra.testing import look_at, photograph
 def test_all_files_are_there_and_nothing_else(geo: Made) -> None:
     names = {p.name for p in geo.products}
     assert names == {
-        "scene.glb", "scene.obj", "scene.ply", "cloud.laz", "cloud.ply", "dsm.tif", "dsm_source.tif",
-        "dsm_source.tif.aux.xml", "ortho.tif",
-        "cameras.geojson", "metadata.json",
+        "scene.glb", "scene.obj", "scene.ply", "cloud.laz", "cloud.ply", "dsm.tif",
+        "dsm_source.tif", "dsm_source.tif.aux.xml", "ortho.tif", "cameras.geojson", "metadata.json",
     }  # fmt: skip
     assert {p.name for p in geo.folder.iterdir()} == names
     assert all(p.description and p.path.stat().st_size > 0 for p in geo.products)
