@@ -70,9 +70,13 @@ def test_a_dsm_on_another_grid_is_drawn_on_the_truths():
     heights[100:110] = np.nan
     source[100:110] = SurfaceSource.NONE
     dsm = SurfaceRaster(grid, heights.astype(np.float32), source)
-    redrawn, measured = resample_dsm(dsm, "EPSG:32632", t)
-    score = score_heights(redrawn, t, measured=measured).to_dict()
-    assert score["abs_p95_m"] < 0.005  # what bilinear cells of these hills cost
+    redrawn, sources = resample_dsm(dsm, "EPSG:32632", t)
+    redrawn[sources == SurfaceSource.FILLED] += 0.5
+    score = score_heights(redrawn, t, source=sources).to_dict()
+    by_source = score["by_source"]
+    assert by_source["measured"]["rmse_m"] < 0.005  # what bilinear cells of these hills cost
+    assert by_source["filled"]["rmse_m"] == pytest.approx(0.5, abs=0.005)
+    assert by_source["weak"] == {"share": 0.0}
     assert 0.93 < score["filled"] < 0.97
     assert score["measured"] == pytest.approx(score["filled"] * (1 - 0.17), abs=0.03)
 
@@ -153,6 +157,7 @@ def test_a_dsm_against_a_reference_cloud_loses_one_offset(shared_data, tmp_path)
     score = evaluate_raster(tmp_path / "dsm.tif", folder, "none").to_dict()
     assert score["removed_offset_m"] == pytest.approx(3.0, abs=1e-3)
     assert score["median_abs_m"] < 1e-3 and 0.2 < score["filled"] < 0.8
+    assert score["by_source"]["measured"]["share"] == pytest.approx(score["filled"])
     kept = evaluate_raster(tmp_path / "dsm.tif", folder, "none", remove_offset=False).to_dict()
     assert kept["median_abs_m"] == pytest.approx(3.0, abs=1e-3)
 

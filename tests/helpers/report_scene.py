@@ -18,7 +18,7 @@ from voxterra.core.sites import Site
 from voxterra.core.transforms import Similarity
 from voxterra.io.arrays import write_mesh
 from voxterra.io.depth_store import write_views
-from voxterra.products.config import ProductsConfig
+from voxterra.products.config import Compression, ProductsConfig
 from voxterra.report.config import ReportConfig
 from voxterra.report.facts import RunFacts, SiteFacts, StageFacts
 from voxterra.report.write import write_report
@@ -116,16 +116,18 @@ def make_report(
     apart: bool = False,
     lag: Lag | None = None,
     with_mesh: bool = True,
+    compression: Compression = "deflate",
 ) -> Path:
     """Write products and `report.html` of the known scene into `folder`.
 
     `names` rename its photos, `far_m` adds a second component so far to the east, `apart` one in
     Australia, that has the products of the known scene, and one that nothing could be made of.
     `lag` is that of its recorded positions.
+    `compression` is that of the orthophoto.
     Without a mesh, as of a backend that makes none, it has no pictures of one.
     """
     products = ("dsm", "ortho", "cameras") if rasters else ("cameras",)
-    made = make(frame, folder, ProductsConfig(only=products))
+    made = make(frame, folder, ProductsConfig(only=products, ortho_compression=compression))
     mesh, _, maps, georeference, photos = inputs(frame)
     components = (with_points(georeference.components[0], 0.5),)
     placements = (replace(georeference.placements[0], lag=lag),)

@@ -2,6 +2,7 @@
 
 import zlib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,7 +15,14 @@ from rio_cogeo.cogeo import cog_validate
 from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import ColorRaster, Grid, SurfaceRaster
 from voxterra.errors import FormatError
-from voxterra.io.geotiff import _read_again, read_preview, read_raster, write_dsm, write_ortho
+from voxterra.io.geotiff import (
+    _read_again,
+    read_preview,
+    read_raster,
+    write_dsm,
+    write_dsm_source,
+    write_ortho,
+)
 
 GEO = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832")
 ELLIPSOIDAL = GeoFrame("geo", 9.9, 51.5, 198.0, "EPSG:25832", heights="ellipsoidal")
@@ -117,6 +125,9 @@ def test_lossy_ortho_keeps_its_mask(tmp_path: Path, compression: str) -> None:
         mask = dataset.dataset_mask()
         assert (mask[:96] == 0).all() and (mask[104:] == 255).all()
         assert abs(int(dataset.read(1)[400, 500]) - 200) <= 2
+    preview = read_preview(tmp_path / "o.tif", 500)
+    assert preview is not None and len(preview[0]) == 4
+    assert (preview[0][3][:40] == 0).all() and (preview[0][3][60:] == 255).all()
 
 
 def test_one_cell_raster(tmp_path: Path) -> None:
@@ -208,3 +219,20 @@ def test_a_file_that_was_cut_off_is_noticed(tmp_path: Path, share: float) -> Non
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises((OSError, RasterioError)):
         _read_again(path, None)
+
+
+def test_sources_are_classes_with_names_and_colours(tmp_path: Path) -> None:
+    path = tmp_path / "dsm_source.tif"
+    names = write_dsm_source(surface(), path, GEO, accuracy="stated")
+    assert_cog(path)
+    with rasterio.open(path) as dataset:
+        assert dataset.nodata == 0 and dataset.colorinterp[0].name == "palette"
+        np.testing.assert_array_equal(dataset.read(1), surface().source)
+        colors = dataset.colormap(1)
+        assert len({colors[source][:3] for source in range(1, 5)}) == 4
+        assert dataset.crs.to_epsg() == 25832 and dataset.tags()["ACCURACY"] == "stated"
+    band = ElementTree.parse(names).find("PAMRasterBand")
+    assert band is not None
+    assert [c.text for c in band.iter("Category")][2] == "weak: one other photo agrees"
+    counts = {row[0].text: row[2].text for row in band.iter("Row")}
+    assert counts["2"] == "100" and counts["4"] == "0"

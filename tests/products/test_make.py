@@ -42,8 +42,8 @@ from voxterra.testing import look_at, photograph
 def test_all_files_are_there_and_nothing_else(geo: Made) -> None:
     names = {p.name for p in geo.products}
     assert names == {
-        "scene.glb", "scene.obj", "scene.ply", "cloud.laz", "cloud.ply", "dsm.tif", "ortho.tif",
-        "cameras.geojson", "metadata.json",
+        "scene.glb", "scene.obj", "scene.ply", "cloud.laz", "cloud.ply", "dsm.tif",
+        "dsm_source.tif", "dsm_source.tif.aux.xml", "ortho.tif", "cameras.geojson", "metadata.json",
     }  # fmt: skip
     assert {p.name for p in geo.folder.iterdir()} == names
     assert all(p.description and p.path.stat().st_size > 0 for p in geo.products)
@@ -254,7 +254,8 @@ def test_photos_that_look_across_are_remarked(tmp_path: Path) -> None:
 def test_chosen_products_and_cell_size_only(tmp_path: Path) -> None:
     config = ProductsConfig(only=("dsm",), gsd_m=0.5, dsm_gsd_factor=1)
     made = make(GEO, tmp_path, config)
-    assert {p.name for p in made.products} == {"dsm.tif", "metadata.json"}
+    of_dsm = {"dsm.tif", "dsm_source.tif", "dsm_source.tif.aux.xml"}
+    assert {p.name for p in made.products} == {*of_dsm, "metadata.json"}
     with rasterio.open(tmp_path / "dsm.tif") as dsm:
         assert dsm.transform.a == 0.5
 

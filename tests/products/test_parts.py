@@ -7,7 +7,7 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import Grid
 from voxterra.products.camera_features import attitude
 from voxterra.products.exposure import Samples, exposure_gains
-from voxterra.products.gaps import closing, fill_gaps
+from voxterra.products.gaps import closing
 from voxterra.products.layout import choose_grids, lattice, nice, photo_gsd
 from voxterra.testing import look_at, plane_mesh
 
@@ -71,31 +71,6 @@ def test_closing_is_scipys() -> None:
     padded = binary_closing(np.pad(mask, 10), disc)[10:-10, 10:-10]
     # The distance transform is the fast, not quite Euclidean one.
     assert (closing(mask, 4.0) ^ padded).mean() < 0.03
-
-
-def test_gaps_are_filled_from_the_low_side_and_the_outside_is_not() -> None:
-    heights = np.full((80, 80), 100.0, np.float32)
-    heights[:, 40:] = 110.0  # a roof
-    heights[20:50, 36:40] = np.nan  # what it hides
-    heights[60:70, 10:20] = np.nan  # a gap in a slope
-    heights[60:70, :36] += np.linspace(0, 1, 36, dtype=np.float32)
-    heights[:5] = np.nan  # outside
-    out = fill_gaps(heights, 12.0, 0.1)
-    np.testing.assert_allclose(out[20:50, 36:40], 100.0)
-    assert 100.0 < out[65, 15] < 100.8 and np.isnan(out[:5]).all()
-    known = np.isfinite(heights)
-    np.testing.assert_array_equal(out[known], heights[known])
-    assert np.isnan(fill_gaps(heights, 6.0, 0.1)[65, 15])
-    assert np.isnan(fill_gaps(np.full((9, 9), np.nan, np.float32), 6.0, 0.1)).all()
-
-
-def test_a_gap_in_a_slope_stays_a_slope() -> None:
-    rows, columns = np.mgrid[:100, :120]
-    slope = (50 + 0.02 * columns + 0.01 * rows).astype(np.float32)  # 20 % in cells of 0.1 m
-    heights = slope.copy()
-    heights[20:80, 30:80] = np.nan
-    out = fill_gaps(heights, 60.0, 0.1)
-    assert np.abs(out - slope).max() < 0.05
 
 
 def test_exposure_gains_undo_known_factors() -> None:

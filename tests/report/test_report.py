@@ -59,9 +59,13 @@ def test_it_tells_what_is_known_of_the_run(tmp_path):
     assert area and float(area[1].replace(",", "")) == pytest.approx(1600, rel=0.02)
 
 
-@pytest.mark.parametrize("frame", [GEO, GeoFrame.local()], ids=["map", "local"])
-def test_it_is_one_small_file_that_fetches_nothing(tmp_path, frame):
-    path = make_report(tmp_path, frame)
+@pytest.mark.parametrize(
+    ("frame", "compression"),
+    [(GEO, "deflate"), (GeoFrame.local(), "jpeg")],
+    ids=["map", "local, orthophoto as JPEG"],
+)
+def test_it_is_one_small_file_that_fetches_nothing(tmp_path, frame, compression):
+    path = make_report(tmp_path, frame, compression=compression)
     read = Reader(path)
     assert path.stat().st_size < 3e6
     assert "script" not in read.tags and "link" not in read.tags and read.tags.count("img") >= 5

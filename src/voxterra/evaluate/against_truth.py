@@ -23,6 +23,7 @@ from voxterra.evaluate.raster import (
     redraw_dsm,
     resample_dsm,
     score_heights,
+    source_of_medians,
 )
 from voxterra.evaluate.raster_fit import fitted_dsm
 from voxterra.evaluate.run_folder import (
@@ -169,9 +170,11 @@ def evaluate_raster(
     if of == "dsm" and align == "none":
         dsm, crs = read_dsm(find_product(result, "dsm.tif"))
         if reference.is_reference:
-            return score_heights(median_dsm(dsm, crs, reference), reference, remove_offset=remove)
-        heights, measured = resample_dsm(dsm, crs, reference)
-        return score_heights(heights, reference, measured=measured, remove_offset=remove)
+            heights_m = median_dsm(dsm, crs, reference)
+            source = source_of_medians(dsm, crs, reference)
+            return score_heights(heights_m, reference, source=source, remove_offset=remove)
+        heights, source = resample_dsm(dsm, crs, reference)
+        return score_heights(heights, reference, source=source, remove_offset=remove)
     frame, true = read_run_frame(result), _true_cameras(truth, cameras)
     if frame is None or true.frame is None:
         raise UsageError(
@@ -188,8 +191,8 @@ def evaluate_raster(
         heights, _ = drape(mesh, transform, true.frame, reference.grid)
         return score_heights(heights, reference, align=align, remove_offset=remove)
     dsm, _ = read_dsm(find_product(result, "dsm.tif"))
-    heights, measured = redraw_dsm(dsm, frame, transform, true.frame, reference.grid)
-    return score_heights(heights, reference, align=align, measured=measured, remove_offset=remove)
+    heights, source = redraw_dsm(dsm, frame, transform, true.frame, reference.grid)
+    return score_heights(heights, reference, align=align, source=source, remove_offset=remove)
 
 
 def _cameras_of(views: tuple[PinholeView, ...]) -> PosedCameras:

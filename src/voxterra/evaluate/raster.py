@@ -36,7 +36,7 @@ class RasterScore:
         grid: of the truth.
         difference_m: (H, W) result minus truth [m], NaN where either is unknown.
         scored: (H, W) bool: cells that count.
-        measured: (H, W) bool: cells whose value was measured rather than filled, or None.
+        source: (H, W) uint8 `SurfaceSource` of what a cell's value rests on, or None.
         removed_offset_m: subtracted from all differences; 0 if nothing was removed [m].
     """
 
@@ -44,11 +44,11 @@ class RasterScore:
     grid: Grid
     difference_m: Float
     scored: NDArray[np.bool_]
-    measured: NDArray[np.bool_] | None = None
+    source: NDArray[np.uint8] | None = None
     removed_offset_m: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready figures over the scored cells."""
+        """JSON-ready figures over the scored cells; "measured" means 1 measured or 2 weak."""
         known = self.scored & np.isfinite(self.difference_m)
         d = self.difference_m[known]
         cells = int(self.scored.sum())
@@ -60,8 +60,15 @@ class RasterScore:
             "filled": len(d) / max(cells, 1),
             "removed_offset_m": self.removed_offset_m,
         }
-        if self.measured is not None:
-            out["measured"] = float((known & self.measured).sum() / max(cells, 1))
+        if self.source is not None:
+            source = self.source[known]
+            photos_agree = np.isin(source, (SurfaceSource.MEASURED, SurfaceSource.WEAK))
+            out["measured"] = float(photos_agree.sum() / max(cells, 1))
+            out["by_source"] = {
+                s.name.lower(): _figures_of(d[source == s], cells)
+                for s in SurfaceSource
+                if s is not SurfaceSource.NONE
+            }
         if len(d):
             absolute = np.abs(d)
             out |= {
@@ -77,12 +84,25 @@ class RasterScore:
         return out
 
 
+def _figures_of(d: Float, cells: int) -> dict[str, Any]:
+    """Figures of the cells of one source: their share of all `cells`, and their differences."""
+    out: dict[str, Any] = {"share": len(d) / max(cells, 1)}
+    if len(d):
+        out |= {
+            "median_m": float(np.median(d)),
+            "nmad_m": nmad(d),
+            "rmse_m": float(np.sqrt((d**2).mean())),
+            "abs_p90_m": float(np.percentile(np.abs(d), 90)),
+        }
+    return out
+
+
 def score_heights(
     heights_m: NDArray[np.floating],
     truth: TruthRaster,
     *,
     align: str = "none",
-    measured: NDArray[np.bool_] | None = None,
+    source: NDArray[np.uint8] | None = None,
     remove_offset: bool = False,
 ) -> RasterScore:
     """Score heights (H, W) that are already on the truth's grid; NaN = unknown.
@@ -101,7 +121,7 @@ def score_heights(
             next_step="Check that both cover the same place, or give --align cameras.",
         )
     offset = float(np.nanmedian(difference)) if remove_offset else 0.0
-    return RasterScore(align, truth.grid, difference - offset, scored, measured, offset)
+    return RasterScore(align, truth.grid, difference - offset, scored, source, offset)
 
 
 def drape(
@@ -127,11 +147,12 @@ def drape(
     return _draw(on_map, faces, grid)
 
 
-def dsm_surface(dsm: SurfaceRaster) -> tuple[Float, NDArray[np.int32], NDArray[np.bool_]]:
+def dsm_surface(dsm: SurfaceRaster) -> tuple[Float, NDArray[np.int32], NDArray[np.uint8]]:
     """The surface of a DSM as triangles between the centres of neighbouring known cells.
 
     Returns:
-        vertices (V, 3) on the DSM's map, faces (F, 3), and (F,) bool: all corners measured.
+        vertices (V, 3) on the DSM's map, faces (F, 3), and (F,) uint8: the weakest of the sources
+        of their corners.
     """
     known = np.isfinite(dsm.heights_m)
     index = np.full(known.shape, -1, np.int32)
@@ -146,8 +167,7 @@ def dsm_surface(dsm: SurfaceRaster) -> tuple[Float, NDArray[np.int32], NDArray[n
         faces = np.stack(corners, axis=-1).reshape(-1, 3)
         halves.append(faces[(faces >= 0).all(axis=1)])
     faces = np.vstack(halves)
-    is_measured = (dsm.source == SurfaceSource.MEASURED)[known]
-    return vertices, faces, is_measured[faces].all(axis=1)
+    return vertices, faces, dsm.source[known][faces].max(axis=1, initial=SurfaceSource.NONE)
 
 
 def redraw_dsm(
@@ -156,16 +176,16 @@ def redraw_dsm(
     truth_from_world: Similarity,
     truth_frame: GeoFrame,
     grid: Grid,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """A DSM moved in 3D with its world and drawn on the truth's grid.
 
     Returns:
-        heights (H, W) float32 [m], NaN unknown, and (H, W) bool: measured, not filled.
+        heights (H, W) float32 [m], NaN unknown, and (H, W) uint8 their sources.
     """
-    vertices, faces, measured = dsm_surface(dsm)
+    vertices, faces, source = dsm_surface(dsm)
     world = frame.from_map(vertices)
     heights, face = drape((world, faces), truth_from_world, truth_frame, grid)
-    return heights, _of_faces(measured, face)
+    return heights, _of_faces(source, face)
 
 
 def median_dsm(dsm: SurfaceRaster, crs: str, truth: TruthRaster) -> NDArray[np.float64]:
@@ -177,19 +197,31 @@ def median_dsm(dsm: SurfaceRaster, crs: str, truth: TruthRaster) -> NDArray[np.f
     return grid_points(vertices, truth.grid)
 
 
+def source_of_medians(dsm: SurfaceRaster, crs: str, truth: TruthRaster) -> NDArray[np.uint8]:
+    """(H, W) for `median_dsm`: the weakest source of the DSM's cells in every cell of the truth."""
+    known, grid = np.isfinite(dsm.heights_m), truth.grid
+    points = move_to_crs(dsm_surface(dsm)[0], crs, truth.crs)
+    columns = np.floor((points[:, 0] - grid.left) / grid.cell_size).astype(np.int64)
+    rows = np.floor((grid.top - points[:, 1]) / grid.cell_size).astype(np.int64)
+    inside = (columns >= 0) & (columns < grid.width) & (rows >= 0) & (rows < grid.height)
+    out = np.full((grid.height, grid.width), SurfaceSource.NONE, np.uint8)
+    np.maximum.at(out, (rows[inside], columns[inside]), dsm.source[known][inside])
+    return out
+
+
 def resample_dsm(
     dsm: SurfaceRaster, crs: str, truth: TruthRaster
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """A DSM on the truth's grid, moved horizontally between the two CRSs only.
 
     Heights are taken as they are: both must be in one vertical datum.
 
     Returns:
-        heights (H, W) float32 [m], NaN unknown, and (H, W) bool: measured, not filled.
+        heights (H, W) float32 [m], NaN unknown, and (H, W) uint8 their sources.
     """
-    vertices, faces, measured = dsm_surface(dsm)
+    vertices, faces, source = dsm_surface(dsm)
     heights, face = _draw(move_to_crs(vertices, crs, truth.crs), faces, truth.grid)
-    return heights, _of_faces(measured, face)
+    return heights, _of_faces(source, face)
 
 
 def move_to_crs(points: Float, crs: str, target_crs: str) -> Float:
@@ -208,7 +240,7 @@ def _draw(
     return rasterize_height(xy, on_map[:, 2], faces, grid.width, grid.height)
 
 
-def _of_faces(flags: NDArray[np.bool_], face: NDArray[np.int32]) -> NDArray[np.bool_]:
-    out = np.zeros(face.shape, bool)
-    out[face >= 0] = flags[face[face >= 0]]
+def _of_faces(source: NDArray[np.uint8], face: NDArray[np.int32]) -> NDArray[np.uint8]:
+    out = np.full(face.shape, SurfaceSource.NONE, np.uint8)
+    out[face >= 0] = source[face[face >= 0]]
     return out

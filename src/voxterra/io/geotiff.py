@@ -21,6 +21,12 @@ from voxterra.io.metadata import SCALE_UNKNOWN, vertical_datum
 
 NODATA = -9999.0
 _SOURCES = ", ".join(f"{source:d} {source.name.lower()}" for source in SurfaceSource)
+_CLASSES = {
+    SurfaceSource.MEASURED: ("measured: several photos agree", (0, 158, 115)),
+    SurfaceSource.WEAK: ("weak: one other photo agrees", (240, 228, 66)),
+    SurfaceSource.COARSE: ("coarse: matched at a coarse size", (230, 159, 0)),
+    SurfaceSource.FILLED: ("filled: invented from what lies around", (213, 94, 0)),
+}
 _COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS"}
 
 
@@ -48,6 +54,63 @@ def write_dsm(
         units=(unit, ""),
         tags=_tags(frame, accuracy) | {"SOURCE_VALUES": _SOURCES},
     )
+
+
+def write_dsm_source(
+    surface: SurfaceRaster, path: Path, frame: GeoFrame, *, accuracy: str | None = None
+) -> Path:
+    """The source of every cell as classes: one uint8 band with a colour table; nodata 0.
+
+    GeoTIFF holds no names of classes: they stand, with how many cells each has, in GDAL's file
+    PATH.aux.xml beside it, as categories and as a raster attribute table.
+
+    Returns:
+        Path of that file.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    _write(
+        path,
+        surface.source[None],
+        surface.grid,
+        _wkt(frame, with_heights=False),
+        {"compress": "DEFLATE", "RESAMPLING": "NEAREST", "nodata": int(SurfaceSource.NONE)},
+        descriptions=("source of the surface model",),
+        palette={int(source): color for source, (_, color) in _CLASSES.items()},
+        tags=_tags(frame, accuracy) | {"SOURCE_VALUES": _SOURCES},
+    )
+    names = path.with_name(f"{path.name}.aux.xml")
+    counts = np.bincount(surface.source.ravel(), minlength=len(SurfaceSource))
+    with atomic_path(names) as temporary:
+        temporary.write_bytes(_class_names(counts))
+    return names
+
+
+def _class_names(counts: NDArray[np.int64]) -> bytes:
+    """GDAL's XML of categories and of a raster attribute table (its PAM format)."""
+    from xml.etree import ElementTree as xml
+
+    root = xml.Element("PAMDataset")
+    band = xml.SubElement(root, "PAMRasterBand", band="1")
+    categories = xml.SubElement(band, "CategoryNames")
+    for source in SurfaceSource:
+        name = _CLASSES[source][0] if source in _CLASSES else ""
+        xml.SubElement(categories, "Category").text = name
+    table = xml.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    # Name, type (0 integer, 2 string) and usage, as `GDALRATFieldUsage` counts them.
+    columns = (("Value", 0, 5), ("Class", 2, 2), ("Count", 0, 1), ("Red", 0, 6), ("Green", 0, 7),
+               ("Blue", 0, 8))  # fmt: skip
+    for index, column in enumerate(columns):
+        field = xml.SubElement(table, "FieldDefn", index=str(index))
+        for tag, value in zip(("Name", "Type", "Usage"), column, strict=True):
+            xml.SubElement(field, tag).text = str(value)
+    for index, (source, (name, color)) in enumerate(_CLASSES.items()):
+        row = xml.SubElement(table, "Row", index=str(index))
+        for value in (int(source), name, counts[source], *color):
+            xml.SubElement(row, "F").text = str(value)
+    xml.indent(root)
+    return xml.tostring(root, encoding="utf-8") + b"\n"
 
 
 def write_ortho(
@@ -133,7 +196,7 @@ def read_raster(path: Path) -> tuple[NDArray[Any], Grid, str | None, float | Non
 
 
 def read_preview(path: Path, longest: int) -> tuple[NDArray[Any], Grid, float | None] | None:
-    """A raster of our own, read small from its overviews.
+    """A raster of our own, read small from its overviews; an internal mask becomes the last band.
 
     Args:
         path: of a product; None is returned when it is not there.
@@ -146,6 +209,7 @@ def read_preview(path: Path, longest: int) -> tuple[NDArray[Any], Grid, float | 
         FormatError: it is damaged.
     """
     import rasterio
+    from rasterio.enums import MaskFlags
     from rasterio.errors import RasterioError
 
     if not path.is_file():
@@ -156,6 +220,10 @@ def read_preview(path: Path, longest: int) -> tuple[NDArray[Any], Grid, float | 
             width = max(1, round(dataset.width / scale))
             height = max(1, round(dataset.height / scale))
             bands = dataset.read(out_shape=(dataset.count, height, width))
+            # An orthophoto as JPEG has this in place of alpha.
+            if dataset.mask_flag_enums[0] == [MaskFlags.per_dataset]:
+                mask = dataset.dataset_mask(out_shape=(height, width))
+                bands = np.concatenate([bands, mask[None]])
             t = dataset.transform
             cell = t.a * dataset.width / width
             return bands, Grid(t.c, t.f, cell, width, height), dataset.nodata
@@ -202,6 +270,7 @@ def _write(
     descriptions: tuple[str, ...] = (),
     units: tuple[str, ...] = (),
     colors: tuple[Any, ...] = (),
+    palette: dict[int, tuple[int, int, int]] | None = None,
     tags: dict[str, str],
 ) -> None:
     import rasterio
@@ -225,6 +294,8 @@ def _write(
             ):
                 if colors:
                     dataset.colorinterp = colors
+                if palette:
+                    dataset.write_colormap(1, palette)
                 dataset.write(bands)
                 for index, text in enumerate(descriptions, 1):
                     dataset.set_band_description(index, text)

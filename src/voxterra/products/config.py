@@ -59,7 +59,12 @@ class ProductsConfig:
     """Area of interest, GeoJSON polygons: mesh, cloud and rasters are cut to it."""
 
     fill_gap_cells: float = 60.0
-    """Gaps in the surface model up to this many of its cells wide are filled, and marked so."""
+    """Holes that the surface model encloses are filled from their rims, and marked so, up to this
+    many of its cells wide; wider ones and the outside stay open. 0 fills none."""
+
+    measured_only: bool = False
+    """Surface model and orthophoto show only what photos measured: no hole is filled, and faces of
+    the mesh that were invented are left out."""
 
     blend_spread: float = 0.08
     """Tangent of the angle from the vertical over which the orthophoto blends photos."""

@@ -12,6 +12,9 @@ from voxterra.products.gaps import fill_gaps
 
 Float = NDArray[np.float64]
 
+LEVEL_M = 0.3
+"""What still counts as one level of the ground around a gap [m]."""
+
 
 def height_raster(
     vertices_on_map: Float, faces: NDArray[np.int32], grid: Grid
@@ -23,14 +26,19 @@ def height_raster(
         faces: (F, 3).
         grid: of the raster.
     """
+    return _from_above(vertices_on_map, faces, grid)[0]
+
+
+def _from_above(
+    vertices_on_map: Float, faces: NDArray[np.int32], grid: Grid
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     cells = np.column_stack(
         [
             (vertices_on_map[:, 0] - grid.left) / grid.cell_size,
             (grid.top - vertices_on_map[:, 1]) / grid.cell_size,
         ]
     )
-    heights, _ = rasterize_height(cells, vertices_on_map[:, 2], faces, grid.width, grid.height)
-    return heights
+    return rasterize_height(cells, vertices_on_map[:, 2], faces, grid.width, grid.height)
 
 
 def surface_raster(
@@ -39,22 +47,28 @@ def surface_raster(
     grid: Grid,
     gap_cells: float,
     *,
+    face_source: NDArray[np.uint8] | None = None,
     map_unit_m: float = 1.0,
+    level: float = LEVEL_M,
 ) -> SurfaceRaster:
-    """The surface model of a mesh, with gaps filled and marked.
+    """The surface model of a mesh, with gaps filled and every cell's source.
 
     Args:
         vertices_on_map: (V, 3) easting, northing [CRS units], height [m].
         faces: (F, 3).
         grid: of the raster.
         gap_cells: widest gap that is filled [cells].
+        face_source: (F,) `SurfaceSource` of the faces; None: all are measured.
         map_unit_m: metres in a horizontal unit of the CRS.
+        level: differences that do not make a step [m].
     """
-    measured = height_raster(vertices_on_map, faces, grid)
-    heights = fill_gaps(measured, gap_cells, grid.cell_size * map_unit_m)
-    source = np.full(heights.shape, SurfaceSource.NONE, np.uint8)
-    source[np.isfinite(heights)] = SurfaceSource.FILLED
-    source[np.isfinite(measured)] = SurfaceSource.MEASURED
+    known, face = _from_above(vertices_on_map, faces, grid)
+    source = np.full(known.shape, SurfaceSource.NONE, np.uint8)
+    seen = face >= 0
+    source[seen] = SurfaceSource.MEASURED if face_source is None else face_source[face[seen]]
+    del face
+    heights = fill_gaps(known, gap_cells, grid.cell_size * map_unit_m, level)
+    source[np.isfinite(heights) & ~seen] = SurfaceSource.FILLED
     return SurfaceRaster(grid, heights, source)
 
 

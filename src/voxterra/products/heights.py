@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.raster import Grid, SurfaceRaster
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.io.metadata import map_unit
 from voxterra.products.exporter import ExportInputs
 from voxterra.products.layout import choose_grids, look_across, nice, photo_gsd
@@ -21,7 +22,16 @@ log = logging.getLogger(__name__)
 
 HEIGHT_NEEDS = ("mesh", "photos")
 """What an exporter that reads heights declares in `needs`, and in `settings`:"""
-HEIGHT_SETTINGS = ("gsd_m", "dsm_gsd_factor", "max_raster_px", "fill_gap_cells")
+HEIGHT_SETTINGS = (
+    "gsd_m",
+    "dsm_gsd_factor",
+    "max_raster_px",
+    "fill_gap_cells",
+    "measured_only",
+)
+
+# As `dsm.LEVEL_M`, where nobody knows how long a metre is.
+_LEVEL_CELLS = 4.0
 
 _LOOK_ACROSS = (
     "most photos look across, not down: surface model and orthophoto hold only what can be seen "
@@ -59,17 +69,30 @@ def _grids(inputs: ExportInputs) -> tuple[float, Grid, Grid]:
     return cell, *choose_grids(used, cell, config.dsm_gsd_factor, config.max_raster_px)
 
 
+def shown_faces(inputs: ExportInputs) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
+    """(F, 3) faces of the mesh that rasters show, and (F,) their sources, None: all measured."""
+    faces, source = inputs.mesh.faces, inputs.mesh.face_source
+    if source is None or not inputs.config.measured_only:
+        return faces, source
+    kept = source != SurfaceSource.FILLED
+    return faces[kept], source[kept]
+
+
 def surface(inputs: ExportInputs) -> SurfaceRaster:
-    """The surface model, with gaps filled and marked."""
-    from voxterra.products.dsm import surface_raster
+    """The surface model, with gaps filled and every cell's source."""
+    from voxterra.products.dsm import LEVEL_M, surface_raster
 
     def make() -> SurfaceRaster:
+        faces, source = shown_faces(inputs)
+        config, grid, frame = inputs.config, grids(inputs)[0], inputs.frame
         return surface_raster(
             vertices_on_map(inputs),
-            inputs.mesh.faces,
-            grids(inputs)[0],
-            inputs.config.fill_gap_cells,
-            map_unit_m=inputs.frame.map_unit_m(),
+            faces,
+            grid,
+            0.0 if config.measured_only else config.fill_gap_cells,
+            face_source=source,
+            map_unit_m=frame.map_unit_m(),
+            level=LEVEL_M if frame.scale_known else _LEVEL_CELLS * grid.cell_size,
         )
 
     return inputs.shared("surface model", make)

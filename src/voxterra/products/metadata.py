@@ -203,20 +203,18 @@ def _without_name(photo: UnregisteredPhoto) -> dict[str, str]:
 
 
 def coverage_of(surface: SurfaceRaster, frame: GeoFrame) -> dict[str, Any]:
-    """How much of the map a surface model covers, each number with its unit.
+    """How much of the map a surface model covers, by source, each number with its unit.
 
     Cells and areas are in units of the CRS, which may be feet, or in model units.
     """
     cell, unit = surface.grid.cell_size**2, map_unit(frame)
-    measured = int((surface.source == SurfaceSource.MEASURED).sum())
-    filled = int((surface.source == SurfaceSource.FILLED).sum())
+    counts = np.bincount(surface.source.ravel(), minlength=len(SurfaceSource))
+    cells = {s.name.lower(): int(counts[s]) for s in SurfaceSource if s is not SurfaceSource.NONE}
     return {
         "dsm_cell_size": surface.grid.cell_size,
         "dsm_cell_unit": unit,
-        "dsm_cells_measured": measured,
-        "dsm_cells_filled": filled,
-        "area_measured": measured * cell,
-        "area_filled": filled * cell,
+        **{f"dsm_cells_{name}": count for name, count in cells.items()},
+        **{f"area_{name}": count * cell for name, count in cells.items()},
         "area_unit": f"square {unit}",
     }
 

@@ -73,7 +73,7 @@ def raster_rows(f: dict[str, Any]) -> list[tuple[str, str]]:
     measured = f" ({100 * f['measured']:.1f} % measured)" if "measured" in f else ""
     return [
         ("cells scored", f"{f['scored_cells']} of {f['cell_size']:g}"),
-        ("filled", f"{100 * f['filled']:.1f} %{measured}"),
+        ("cells with a height", f"{100 * f['filled']:.1f} %{measured}"),
         ("offset removed", f"{f['removed_offset_m']:+.3f} m"),
         ("median difference", f"{f['median_m']:+.3f} m"),
         ("NMAD", f"{f['nmad_m']:.3f} m"),
@@ -82,6 +82,15 @@ def raster_rows(f: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "68 / 90 / 95 % within",
             f"{f['abs_p68_m']:.3f} / {f['abs_p90_m']:.3f} / {f['abs_p95_m']:.3f} m",
+        ),
+        *(
+            (
+                f"cells by source: {name}",
+                f"{100 * s['share']:.1f} %, median {s['median_m']:+.3f} m, "
+                f"NMAD {s['nmad_m']:.3f} m, RMSE {s['rmse_m']:.3f} m",
+            )
+            for name, s in f.get("by_source", {}).items()
+            if s["share"]
         ),
     ]
 

@@ -10,9 +10,9 @@ from voxterra.products.heights import HEIGHT_NEEDS, HEIGHT_SETTINGS
 
 
 class Dsm:
-    """`dsm.tif`: heights of the surface, and which were measured."""
+    """`dsm.tif`: heights of the surface; `dsm_source.tif`: what each of them rests on."""
 
-    name, group, license, version = "dsm", "raster", "Apache-2.0", 1
+    name, group, license, version = "dsm", "raster", "Apache-2.0", 2
     needs, settings, options = HEIGHT_NEEDS, HEIGHT_SETTINGS, None
 
     def requires(self, options: None) -> None:
@@ -21,21 +21,28 @@ class Dsm:
     def export(
         self, inputs: ExportInputs, options: None, out_dir: Path, progress: Progress
     ) -> tuple[Product, ...]:
-        from voxterra.io.geotiff import write_dsm
+        from voxterra.io.geotiff import write_dsm, write_dsm_source
         from voxterra.products.heights import cells, height_facts, surface
 
         progress(0.0, "surface model")
         raster, path = surface(inputs), out_dir / "dsm.tif"
         progress(0.6, "surface model")
         write_dsm(raster, path, inputs.frame, accuracy=inputs.accuracy)
+        classes = out_dir / "dsm_source.tif"
+        names = write_dsm_source(raster, classes, inputs.frame, accuracy=inputs.accuracy)
         text = f"Surface model, {cells(inputs, raster.grid)}"
-        return (Product(path.name, path, "raster", text, height_facts(inputs)),)
+        of_classes = "What each cell of the surface model rests on: measured, weak, coarse, filled"
+        return (
+            Product(path.name, path, "raster", text, height_facts(inputs)),
+            Product(classes.name, classes, "raster", of_classes),
+            Product(names.name, names, "list", "Names of these classes, read by GIS programs"),
+        )
 
 
 class Ortho:
     """`ortho.tif`: the surface from straight above, in the colours of the photos."""
 
-    name, group, license, version = "ortho", "raster", "Apache-2.0", 1
+    name, group, license, version = "ortho", "raster", "Apache-2.0", 2
     needs, options = HEIGHT_NEEDS, None
     settings = (
         *HEIGHT_SETTINGS,
@@ -55,14 +62,22 @@ class Ortho:
 
         from voxterra.io.geotiff import write_ortho
         from voxterra.products.dsm import height_raster, resample_heights
-        from voxterra.products.heights import cells, grids, height_facts, surface, vertices_on_map
+        from voxterra.products.heights import (
+            cells,
+            grids,
+            height_facts,
+            shown_faces,
+            surface,
+            vertices_on_map,
+        )
         from voxterra.products.ortho import orthophoto
 
         progress(0.0, "surface model")
         mesh, config, (_, grid) = inputs.mesh, inputs.config, grids(inputs)
-        heights = height_raster(vertices_on_map(inputs), mesh.faces, grid)
+        heights = height_raster(vertices_on_map(inputs), shown_faces(inputs)[0], grid)
         coarse = resample_heights(surface(inputs), config.dsm_gsd_factor)
-        np.copyto(heights, coarse, where=np.isnan(heights))
+        # What the surface model shows, no less and no more.
+        np.copyto(heights, coarse, where=np.isnan(heights) | np.isnan(coarse))
         image = orthophoto(
             heights,
             grid,
