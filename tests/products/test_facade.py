@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import trimesh
 from known_scene import GEO, inputs
+from known_wall import HEIGHT, SQUARE, WALL, WIDTH, make, scene
 from PIL import Image
 
 from voxterra.core.geo import GeoFrame
@@ -17,41 +18,7 @@ from voxterra.core.vertical_plane import VerticalPlane
 from voxterra.products.config import ProductsConfig
 from voxterra.products.facade_planes import find_facades
 from voxterra.products.make import make_products
-from voxterra.testing import MemoryDepthMaps, look_at, photograph
-
-# A wall of 8 m x 4 m that looks north-east, its foot 1 m above the world's origin, squares of half
-# a metre on it; what stands left is red, what stands high is green.
-WALL = VerticalPlane((5.0, 3.0, 1.0), 40.0, 0.0)
-WIDTH, HEIGHT, SQUARE = 8.0, 4.0, 0.5
-
-
-def color(points: np.ndarray) -> np.ndarray:
-    x, y, _ = WALL.from_world(points).T
-    squares = (np.floor(x / SQUARE) + np.floor(y / SQUARE)) % 2
-    paint = np.column_stack([x < WIDTH / 4, y > HEIGHT / 2, squares]).astype(float)
-    return 0.1 + 0.8 * paint
-
-
-def scene() -> tuple[TriMesh, MemoryDepthMaps]:
-    x, y = np.meshgrid(np.linspace(0, WIDTH, 41), np.linspace(0, HEIGHT, 21))
-    grid = np.column_stack([x.ravel(), y.ravel(), np.zeros(x.size)])
-    a = (np.arange(20)[:, None] * 41 + np.arange(40)).ravel()
-    faces = np.concatenate(
-        [np.column_stack([a, a + 1, a + 42]), np.column_stack([a, a + 42, a + 41])]
-    )
-    mesh = TriMesh(WALL.to_world(grid).astype(np.float32), faces.astype(np.int32))
-    views = []
-    for i, at in enumerate((1.0, 3.0, 5.0, 7.0)):
-        eye, target = WALL.to_world(np.array([[at, 1.6, 5.0], [4.0, 2.0, 0.0]]))
-        views.append(look_at(f"{i}.jpg", eye, target, width=640, height=480, focal_px=500.0))
-    return mesh, photograph(mesh, views, color)
-
-
-def make(out: Path, config: ProductsConfig, frame: GeoFrame = GEO) -> dict:
-    mesh, maps = scene()
-    _, _, _, georeference, photos = inputs(frame)
-    make_products(mesh, None, maps, georeference, photos, config, out_dir=out, run_info={})
-    return json.loads((out / "metadata.json").read_text())
+from voxterra.testing import look_at, photograph
 
 
 def check_picture(path: Path) -> None:
@@ -73,48 +40,41 @@ def check_picture(path: Path) -> None:
     assert slope == pytest.approx(1.0, abs=0.002) and start == pytest.approx(0.0, abs=0.03)
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("facade")
-    make(folder, ProductsConfig(skip=("mesh",)))
-    return folder
-
-
-def test_a_wall_that_photos_look_at_gets_its_orthophoto(found: Path) -> None:
-    check_picture(found / "facade_1.tif")
-    data = json.loads((found / "metadata.json").read_text())
-    (facade,) = data["coverage"]["facades"]
+def test_a_wall_that_photos_look_at_gets_its_orthophoto(facade: Path) -> None:
+    check_picture(facade / "facade_1.tif")
+    data = json.loads((facade / "metadata.json").read_text())
+    (told,) = data["coverage"]["facades"]
     plane = VerticalPlane(
-        facade["plane"]["origin_in_world"],
-        facade["plane"]["azimuth_deg"],
-        facade["plane"]["origin_height"],
+        told["plane"]["origin_in_world"],
+        told["plane"]["azimuth_deg"],
+        told["plane"]["origin_height"],
     )
     assert plane.azimuth_deg == pytest.approx(40.0, abs=0.01)
-    corner = plane.to_world(np.array([[0.0, facade["bottom"], 0.0]]))
+    corner = plane.to_world(np.array([[0.0, told["bottom"], 0.0]]))
     np.testing.assert_allclose(corner, WALL.to_world(np.zeros((1, 3))), atol=0.03)
     height = GEO.to_map(corner)[0, 2]
-    assert facade["bottom"] == pytest.approx(height, abs=1e-3)  # y is a height on the map
-    with rasterio.open(found / "facade_1.tif") as picture:
+    assert told["bottom"] == pytest.approx(height, abs=1e-3)  # y is a height on the map
+    with rasterio.open(facade / "facade_1.tif") as picture:
         assert picture.crs.to_wkt().startswith("LOCAL_CS") and "metre" in picture.crs.to_wkt()
-        assert json.loads(picture.tags()["VOXTERRA_PLANE"]) == facade["plane"]
-        assert facade["cell_size"] == picture.res[0] and picture.bounds.left == 0
-    with rasterio.open(found / "facade_1_relief.tif") as relief:
+        assert json.loads(picture.tags()["VOXTERRA_PLANE"]) == told["plane"]
+        assert told["cell_size"] == picture.res[0] and picture.bounds.left == 0
+    with rasterio.open(facade / "facade_1_relief.tif") as relief:
         distance = relief.read(1, masked=True)
         assert distance.count() > 0.97 * distance.size and np.abs(distance).max() < 0.01
 
 
-def test_the_png_lies_where_the_geotiff_does(found: Path) -> None:
-    with rasterio.open(found / "facade_1.tif") as file:
+def test_the_png_lies_where_the_geotiff_does(facade: Path) -> None:
+    with rasterio.open(facade / "facade_1.tif") as file:
         image, transform = np.moveaxis(file.read(), 0, 2), file.transform
-    np.testing.assert_array_equal(np.array(Image.open(found / "facade_1.png")), image)
-    with rasterio.open(found / "facade_1.png") as picture:  # GDAL reads the world file
+    np.testing.assert_array_equal(np.array(Image.open(facade / "facade_1.png")), image)
+    with rasterio.open(facade / "facade_1.png") as picture:  # GDAL reads the world file
         np.testing.assert_allclose(picture.transform, transform, atol=1e-8)
 
 
-def test_maps_from_above_are_left_out_with_the_reason(found: Path) -> None:
-    names = {path.name for path in found.iterdir()}
+def test_maps_from_above_are_left_out_with_the_reason(facade: Path) -> None:
+    names = {path.name for path in facade.iterdir()}
     assert "dsm.tif" not in names and "ortho.tif" not in names
-    skipped = json.loads((found / "metadata.json").read_text())["skipped"]
+    skipped = json.loads((facade / "metadata.json").read_text())["skipped"]
     assert "look across" in skipped["dsm"] and "--products.only" in skipped["ortho"]
 
 
