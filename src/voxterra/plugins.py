@@ -9,7 +9,7 @@ from voxterra.core.registry import Registry, Unavailable
 from voxterra.depth.source import DEPTH_SOURCES, DepthInputs, DepthSource, DepthTask
 from voxterra.pipeline.engine.tasks import ENGINES, Task, TaskEngine, TaskState, lost
 from voxterra.pipeline.engine.worker import read_state, write_task
-from voxterra.products.exporter import EXPORTERS, Exporter, ExportInputs, Product
+from voxterra.products.exporter import EXPORTERS, Exporter, ExportInputs, NothingToMake, Product
 from voxterra.surface.backend import (
     BACKENDS,
     SurfaceBackend,
@@ -30,6 +30,7 @@ __all__ = [
     "DepthTask",
     "ExportInputs",
     "Exporter",
+    "NothingToMake",
     "Product",
     "Registry",
     "SurfaceBackend",

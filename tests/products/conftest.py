@@ -1,7 +1,9 @@
 """All products of the known scene, made once."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import known_wall
 import pytest
 from known_scene import GEO, Made, make, make_apart
 
@@ -24,6 +26,14 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make(GeoFrame.local(), tmp_path_factory.mktemp("local"), ProductsConfig())
+
+
+@pytest.fixture(scope="session")
+def facade(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Products of photos that look across at a wall."""
+    folder = tmp_path_factory.mktemp("facade")
+    known_wall.make(folder, ProductsConfig(skip=("mesh", "cameras")))
+    return folder
 
 
 @pytest.fixture

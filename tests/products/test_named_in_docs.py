@@ -23,7 +23,7 @@ def explained() -> set[str]:
 
 
 def test_products_are_explained_and_nothing_else_is(
-    geo: Made, local: Made, apart: Made, tmp_path: Path
+    geo: Made, local: Made, apart: Made, facade: Path, tmp_path: Path
 ) -> None:
     square = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
     atlas = Texture(np.zeros((4, 4, 3), np.uint8), np.zeros((1, 3, 2), np.float32))
@@ -31,7 +31,7 @@ def test_products_are_explained_and_nothing_else_is(
     write_obj(textured, tmp_path / "scene.obj", GeoFrame.local())
     made = {
         path.name
-        for folder in (geo.folder, local.folder, tmp_path, apart.folder)
+        for folder in (geo.folder, local.folder, tmp_path, apart.folder, facade)
         for path in folder.iterdir()
     }
     assert {"scene.mtl", "cameras.json", "cameras.geojson"} <= made

@@ -5,6 +5,7 @@ Format: OGC 21-026, "Cloud Optimized GeoTIFF Standard"; written by GDAL's COG dr
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from voxterra.core.geo import GeoFrame, projected_crs
 from voxterra.core.raster import ColorRaster, Grid, SurfaceRaster
 from voxterra.core.surface_source import SurfaceSource
+from voxterra.core.vertical_plane import VerticalPlane
 from voxterra.errors import FormatError
 from voxterra.io.files.atomic import atomic_path
 from voxterra.io.metadata import SCALE_UNKNOWN, vertical_datum
@@ -27,15 +29,30 @@ _CLASSES = {
     SurfaceSource.COARSE: ("coarse: matched at a coarse size", (230, 159, 0)),
     SurfaceSource.FILLED: ("filled: invented from what lies around", (213, 94, 0)),
 }
+# GeoTIFF keeps its name and unit; readers name the axes as they like.
+_PLANE_WKT = (
+    'ENGCRS["Voxterra vertical plane",EDATUM["vertical plane"],CS[Cartesian,2],'
+    'AXIS["x",unspecified,ORDER[1]],AXIS["y",up,ORDER[2]],LENGTHUNIT["metre",1]]'
+)
 _COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS"}
 
 
 def write_dsm(
-    surface: SurfaceRaster, path: Path, frame: GeoFrame, *, accuracy: str | None = None
+    surface: SurfaceRaster,
+    path: Path,
+    frame: GeoFrame,
+    *,
+    accuracy: str | None = None,
+    plane: VerticalPlane | None = None,
 ) -> None:
     """Two float32 bands: height, and source (`core.surface_source`); nodata -9999.
 
-    `accuracy`, a line that says how well coordinates are known, becomes the tag ACCURACY.
+    Args:
+        surface: heights; on a plane, distances in front of it.
+        path: of the file.
+        frame: of the world.
+        accuracy: a line that says how well coordinates are known; it becomes the tag ACCURACY.
+        plane: what the grid lies on; None: the map.
 
     Raises:
         OutputError: the file cannot be written.
@@ -48,11 +65,14 @@ def write_dsm(
         path,
         bands,
         surface.grid,
-        _wkt(frame, with_heights=True),
+        _wkt(frame, with_heights=True, plane=plane),
         options | {"nodata": NODATA},
-        descriptions=(f"height, {vertical_datum(frame)}", f"source: {_SOURCES}"),
+        descriptions=(
+            f"height, {vertical_datum(frame)}" if plane is None else "distance before the plane",
+            f"source: {_SOURCES}",
+        ),
         units=(unit, ""),
-        tags=_tags(frame, accuracy) | {"SOURCE_VALUES": _SOURCES},
+        tags=_tags(frame, accuracy, plane) | {"SOURCE_VALUES": _SOURCES},
     )
 
 
@@ -121,16 +141,18 @@ def write_ortho(
     compression: str = "deflate",
     quality: int = 90,
     accuracy: str | None = None,
+    plane: VerticalPlane | None = None,
 ) -> None:
     """Red, green, blue, alpha.
 
     Args:
         ortho: the image.
         path: of the file.
-        frame: of the grid.
+        frame: of the world.
         compression: "deflate" (no loss), "webp", or "jpeg" (alpha becomes an internal mask).
         quality: of "webp" and "jpeg", 1..100.
         accuracy: a line that says how well coordinates are known; it becomes the tag ACCURACY.
+        plane: what the grid lies on; None: the map.
 
     Raises:
         OutputError: the file cannot be written.
@@ -146,10 +168,10 @@ def write_ortho(
         path,
         np.moveaxis(ortho.rgba, 2, 0),
         ortho.grid,
-        _wkt(frame, with_heights=False),
+        _wkt(frame, with_heights=False, plane=plane),
         options,
         colors=(ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha),
-        tags=_tags(frame, accuracy),
+        tags=_tags(frame, accuracy, plane),
     )
 
 
@@ -235,10 +257,12 @@ def read_preview(path: Path, longest: int) -> tuple[NDArray[Any], Grid, float | 
         ) from error
 
 
-def _wkt(frame: GeoFrame, *, with_heights: bool) -> str | None:
+def _wkt(frame: GeoFrame, *, with_heights: bool, plane: VerticalPlane | None) -> str | None:
     # GeoTIFF has no unknown unit: readers take lengths as metres with any CRS.
     if not frame.scale_known:
         return None
+    if plane is not None:
+        return _PLANE_WKT
     # GeoTIFF keys cannot hold a 3D projected CRS (GDAL moves it to a sidecar file): ellipsoidal
     # heights are named in the tags and the band's description.
     if frame.is_local or (with_heights and frame.heights == "egm96"):
@@ -246,13 +270,16 @@ def _wkt(frame: GeoFrame, *, with_heights: bool) -> str | None:
     return str(projected_crs(frame.map_crs).to_wkt())
 
 
-def _tags(frame: GeoFrame, accuracy: str | None) -> dict[str, str]:
+def _tags(frame: GeoFrame, accuracy: str | None, plane: VerticalPlane | None) -> dict[str, str]:
     tags = {
         "AREA_OR_POINT": "Area",
         "TIFFTAG_SOFTWARE": "Voxterra",
         "VOXTERRA_FRAME": frame.describe(),
         "VERTICAL_DATUM": vertical_datum(frame),
     }
+    if plane is not None:
+        tags["VOXTERRA_FRAME"] = "vertical plane: x to the right, y up, seen from the front"
+        tags["VOXTERRA_PLANE"] = json.dumps(plane.to_dict())
     if accuracy is not None:
         tags["ACCURACY"] = accuracy
     if not frame.scale_known:

@@ -78,6 +78,13 @@ class ProductsConfig:
     jpeg_quality: int = 90
     """Of textures, and of a lossy orthophoto, 1..100."""
 
+    facades: int = 4
+    """Most facades that are looked for where photos look across; each gets an orthophoto."""
+
+    facade_line: tuple[float, float, float, float] | None = None
+    """The foot of a facade on the map, x1 y1 x2 y2, its left end first as seen from the front:
+    the orthophoto of this wall alone, from one end to the other [CRS units, or model units]."""
+
     license: str | None = None
     """Licence of the products, written into `metadata.json`, such as "CC-BY-4.0"."""
 
@@ -100,6 +107,7 @@ def check(config: ProductsConfig) -> None:
             where="--products.only, --products.skip",
             next_step="Skip less: what --products.only names, --products.skip takes away again.",
         )
+    line = config.facade_line
     rules = (
         (
             config.gsd_m is None or 0 < config.gsd_m < math.inf,
@@ -130,6 +138,18 @@ def check(config: ProductsConfig) -> None:
             "blend_spread",
             config.blend_spread,
             "Give a tangent above 0, such as 0.08.",
+        ),
+        (
+            config.facades >= 1,
+            "facades",
+            config.facades,
+            "Give 1 or more; for none use --products.skip facade.",
+        ),
+        (
+            line is None or (all(map(math.isfinite, line)) and line[:2] != line[2:]),
+            "facade_line",
+            line,
+            "Give two different points: x1 y1 x2 y2.",
         ),
         (
             config.ortho_compression in get_args(Compression),

@@ -28,6 +28,9 @@ T = TypeVar("T")
 INPUTS = ("mesh", "cloud", "photos", "depth", "cameras", "artifacts")
 """What exporters can read beside the files of other exporters; see `ExportInputs`."""
 
+FROM_ABOVE, ACROSS = "from above", "across"
+"""Ways in which photos look: at ground and roofs, or at walls."""
+
 GROUPS: dict[str, str] = {
     "mesh": "surface as triangles",
     "cloud": "points",
@@ -146,6 +149,11 @@ class ExportInputs:
         )
 
 
+class NothingToMake(Exception):
+    """Raised by `Exporter.export` where the inputs hold nothing for its product: it is skipped,
+    with the text as the reason."""
+
+
 class Exporter(Protocol):
     """Writes a product. The module that holds it is imported early: keep heavy imports in `export`.
 
@@ -165,6 +173,8 @@ class Exporter(Protocol):
     - `uses`: tuple of names as in `needs`, of what it reads only where it is there; "*" stands for
       the files of all other exporters.
     - `settings`: tuple of the fields of `ProductsConfig` that its files depend on.
+    - `for_photos`: `FROM_ABOVE` or `ACROSS`: made only of photos that look so, or where
+      `--products.only` names it.
     """
 
     name: str
@@ -203,6 +213,11 @@ def settings_of(exporter: Exporter) -> tuple[str, ...]:
     return tuple(getattr(exporter, "settings", ()))
 
 
+def for_photos(exporter: Exporter) -> str:
+    """Which way photos must look for the exporter's product to make sense; "" = any."""
+    return str(getattr(exporter, "for_photos", ""))
+
+
 _ROOM = "voxterra.products.exporters"
 
 EXPORTERS: Registry[Exporter] = Registry(
@@ -212,6 +227,7 @@ EXPORTERS: Registry[Exporter] = Registry(
     {
         "dsm": f"{_ROOM}.rasters:Dsm",
         "ortho": f"{_ROOM}.rasters:Ortho",
+        "facade": f"{_ROOM}.facade:FacadeOrtho",
         "glb": f"{_ROOM}.mesh:Glb",
         "obj": f"{_ROOM}.mesh:Obj",
         "mesh_ply": f"{_ROOM}.mesh:MeshPly",

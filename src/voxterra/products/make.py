@@ -21,14 +21,18 @@ from voxterra.io.geojson import read_polygons
 from voxterra.products.area import cut_to_area
 from voxterra.products.config import ProductsConfig, check
 from voxterra.products.exporter import (
+    ACROSS,
     EXPORTERS,
+    FROM_ABOVE,
     INPUTS,
     Exporter,
     ExportInputs,
+    NothingToMake,
     Product,
     settings_of,
     uses_of,
 )
+from voxterra.products.layout import look_across
 from voxterra.products.metadata import accuracy_line, describe
 from voxterra.products.parts import Part, PartCache, PartStore
 from voxterra.products.selection import read_of, select
@@ -36,7 +40,7 @@ from voxterra.products.selection import read_of, select
 log = logging.getLogger(__name__)
 
 # Of the time that all take; 1 for each other exporter.
-_WEIGHTS = {"ortho": 12.0, "dsm": 2.0}
+_WEIGHTS = {"ortho": 12.0, "facade": 12.0, "dsm": 2.0}
 # What these are cut to.
 _AREA_OF = {"mesh", "cloud"}
 
@@ -112,7 +116,8 @@ def make_products(
         dict(plugin_options or {}),
         PartStore(Path(out_dir), cache),
     )
-    selection = select(config.only, config.skip, _absent(mesh, cloud, made_by))
+    absent = _absent(mesh, cloud, made_by)
+    selection = select(config.only, config.skip, absent, _suited(config, mesh, maps))
     skipped = dict(selection.unmet) | job.make(selection.exporters, part(progress, 0.0, 0.98))
     for why in dict.fromkeys(skipped.values()):
         names = ", ".join(name for name, reason in skipped.items() if reason == why)
@@ -144,6 +149,18 @@ def _absent(mesh: TriMesh | None, cloud: PointCloud | None, made_by: str) -> dic
     if cloud is None:
         absent["cloud"] = "it is empty"
     return absent
+
+
+def _suited(config: ProductsConfig, mesh: TriMesh | None, maps: DepthMaps) -> set[str]:
+    """For which ways of looking the photos are fit."""
+    from voxterra.products.facade_planes import find_facades
+
+    suited = set() if config.facade_line is None else {ACROSS}
+    if not look_across(maps.views):
+        return suited | {FROM_ABOVE}
+    # Without a facade, as around a heap or a statue, the view from above is all there is.
+    walls = mesh is not None and find_facades(mesh, maps.views, 1)
+    return {ACROSS} if walls else {ACROSS, FROM_ABOVE}
 
 
 def _recorded(config: ProductsConfig) -> dict[str, Any]:
@@ -189,6 +206,8 @@ class _Job:
                     self._make(exporter, kept, part(progress, done, done + share))
                 except (Cancelled, OutputError, OSError, MemoryError):
                     raise
+                except NothingToMake as why:
+                    failed[name] = str(why)
                 except Exception as error:
                     if EXPORTERS.is_built_in(name):
                         raise

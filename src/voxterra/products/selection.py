@@ -7,9 +7,22 @@ from dataclasses import dataclass
 
 from voxterra.core.wording import nearest
 from voxterra.errors import UsageError
-from voxterra.products.exporter import EXPORTERS, GROUPS, INPUTS, Exporter, uses_of
+from voxterra.products.exporter import (
+    ACROSS,
+    EXPORTERS,
+    FROM_ABOVE,
+    GROUPS,
+    INPUTS,
+    Exporter,
+    for_photos,
+    uses_of,
+)
 
 ALL_OTHERS = "*"
+_LOOK_ACROSS = (
+    "most photos look across, not down, and facades were found: from above little can be seen; "
+    "--products.only names what to make all the same"
+)
 
 
 @dataclass(frozen=True)
@@ -64,25 +77,34 @@ def _members(option: str, given: Collection[str]) -> list[str]:
     return found
 
 
-def select(only: Sequence[str], skip: Sequence[str], absent: Mapping[str, str]) -> Selection:
+def select(
+    only: Sequence[str],
+    skip: Sequence[str],
+    absent: Mapping[str, str],
+    suited: Collection[str] = (FROM_ABOVE, ACROSS),
+) -> Selection:
     """The exporters to use, with those whose files they need, in order.
 
     Args:
         only, skip: as of `ProductsConfig`.
         absent: inputs that there are not -> why.
+        suited: the ways of looking that the photos allow; exporters for others are used only
+            where `only` names them.
 
     Raises:
         UsageError: as `named_by`; or exporters that read each other's files.
         MissingPartError: one that is needed does not load.
     """
     skipped, chosen = set(_members("skip", skip)), named_by(only, skip)
+    unsuited = {} if only else _unsuited(chosen, suited)
+    chosen = {name: exporter for name, exporter in chosen.items() if name not in unsuited}
     open_names = list(chosen)
     while open_names:
         for need in chosen[open_names.pop()].needs:
             if need not in INPUTS and need not in chosen and need not in skipped:
                 chosen[need] = _needed(need, chosen)
                 open_names.append(need)
-    ordered, unmet = _ordered(chosen), dict[str, str]()
+    ordered, unmet = _ordered(chosen), {name: why for name, why in unsuited.items() if why}
     for name, exporter in ordered.items():
         for need in exporter.needs:
             if need in absent:
@@ -92,6 +114,25 @@ def select(only: Sequence[str], skip: Sequence[str], absent: Mapping[str, str]) 
             elif need in unmet:
                 unmet.setdefault(name, f"it needs {need}, and there is {unmet[need]}")
     return Selection({n: e for n, e in ordered.items() if n not in unmet}, unmet)
+
+
+def _unsuited(chosen: Mapping[str, Exporter], suited: Collection[str]) -> dict[str, str]:
+    """Exporters whose product makes no sense of these photos -> why; "" where nobody expects it."""
+    out = {
+        name: _LOOK_ACROSS if for_photos(exporter) == FROM_ABOVE else ""
+        for name, exporter in chosen.items()
+        if for_photos(exporter) not in ("", *suited)
+    }
+    while True:
+        more = {
+            name: out[need]
+            for name, exporter in chosen.items()
+            for need in exporter.needs
+            if need in out and name not in out
+        }
+        if not more:
+            return out
+        out |= more
 
 
 def _needed(need: str, chosen: Mapping[str, Exporter]) -> Exporter:

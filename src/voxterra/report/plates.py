@@ -143,7 +143,7 @@ def _cell_in_height_unit(found: Findings, grid: Grid) -> float:
 
 
 def picture_section(found: Findings) -> Element:
-    """Mesh, orthophoto, surface model, and one photo with its depth."""
+    """Mesh, orthophoto, facades, surface model, and one photo with its depth."""
     parts: list[Content] = []
     if found.mesh is not None:
         mesh = mesh_picture(found.mesh, found.maps.views, found.picture_px)
@@ -153,7 +153,9 @@ def picture_section(found: Findings) -> Element:
         picture = pictures.over(np.moveaxis(ortho[0][:4], 0, -1).astype(np.uint8))
         shown = pictures.shrunk(picture, round(0.7 * found.picture_px))
         parts.append(figure(pictures.image(shown, "orthophoto"), "True orthophoto."))
-    known = _heights(found)
+    facades = _facades(found)
+    parts += facades
+    known = None if facades and ortho is None else _heights(found)
     if known is not None and np.isfinite(known[0]).any():
         heights, grid = known
         picture = pictures.shaded(heights, _cell_in_height_unit(found, grid))
@@ -165,6 +167,21 @@ def picture_section(found: Findings) -> Element:
         parts.append(figure([pictures.image(shown, "surface model"), bar], caption))
     parts += _depth(found)
     return section("Pictures", el("div", parts, class_="plates"))
+
+
+def _facades(found: Findings) -> list[Content]:
+    """Orthophotos of walls, as `metadata.json` lists them."""
+    parts: list[Content] = []
+    for facade in found.facts.metadata.get("coverage", {}).get("facades", ()):
+        preview = read_preview(found.facts.products / facade["name"], found.picture_px)
+        if preview is not None:
+            picture = pictures.over(np.moveaxis(preview[0][:4], 0, -1).astype(np.uint8))
+            size = f"{number(facade['width'])} × {number(facade['top'] - facade['bottom'])}"
+            caption = (
+                f"{facade['name']}: a facade straight from the front, {size} {facade['unit']}."
+            )
+            parts.append(figure(pictures.image(picture, "facade"), caption, wide=True))
+    return parts
 
 
 def mesh_picture(mesh: TriMesh, views: Sequence[PinholeView], width: int) -> Element:

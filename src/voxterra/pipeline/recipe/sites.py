@@ -14,7 +14,8 @@ from voxterra.report.facts import SiteFacts
 def find_sites(workspace: Workspace, config: Any) -> tuple[tuple[Site, Any], ...]:
     """Other sites by the georeference of a run, and the options of each.
 
-    A CRS, and boxes in world coordinates, are meant for the site of most photos.
+    A CRS, boxes in world coordinates and the line of a facade are meant for the site of most
+    photos.
 
     Raises:
         FormatError: the georeference is damaged.
@@ -34,6 +35,7 @@ def _options(config: Any, site: Site) -> Any:
         map=replace(config.map, crs=None),
         surface=replace(config.surface, bounds_m=None),
         voxels=replace(config.voxels, bound=None),
+        products=replace(config.products, facade_line=None),
         report=replace(config.report, title=title),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxterra.core.progress import Progress, part
-from voxterra.products.exporter import ExportInputs, Product
+from voxterra.products.exporter import FROM_ABOVE, ExportInputs, Product
 from voxterra.products.heights import HEIGHT_NEEDS, HEIGHT_SETTINGS
 
 
@@ -14,6 +14,7 @@ class Dsm:
 
     name, group, license, version = "dsm", "raster", "Apache-2.0", 2
     needs, settings, options = HEIGHT_NEEDS, HEIGHT_SETTINGS, None
+    for_photos = FROM_ABOVE
 
     def requires(self, options: None) -> None:
         pass
@@ -44,6 +45,7 @@ class Ortho:
 
     name, group, license, version = "ortho", "raster", "Apache-2.0", 2
     needs, options = HEIGHT_NEEDS, None
+    for_photos = FROM_ABOVE
     settings = (
         *HEIGHT_SETTINGS,
         "blend_spread",
