@@ -166,7 +166,8 @@ def plan_depth(s: Survey) -> Call:
     config = vt.DepthConfig()
 
     def call() -> str:
-        return f"{np.mean([len(t.neighbours) for t in function((component,), config)]):.1f} neighbours"
+        counts = [len(task.neighbours) for task in function((component,), config)]
+        return f"{np.mean(counts):.1f} neighbours"
 
     return call
 

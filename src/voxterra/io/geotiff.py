@@ -94,7 +94,7 @@ def write_dsm_source(
         path,
         surface.source[None],
         surface.grid,
-        _wkt(frame, with_heights=False),
+        _wkt(frame, with_heights=False, plane=None),
         {"compress": "DEFLATE", "RESAMPLING": "NEAREST", "nodata": int(SurfaceSource.NONE)},
         descriptions=("source of the surface model",),
         palette={int(source): color for source, (_, color) in _CLASSES.items()},
