@@ -98,7 +98,7 @@ def write_dsm_source(
         {"compress": "DEFLATE", "RESAMPLING": "NEAREST", "nodata": int(SurfaceSource.NONE)},
         descriptions=("source of the surface model",),
         palette={int(source): color for source, (_, color) in _CLASSES.items()},
-        tags=_tags(frame, accuracy) | {"SOURCE_VALUES": _SOURCES},
+        tags=_tags(frame, accuracy, None) | {"SOURCE_VALUES": _SOURCES},
     )
     names = path.with_name(f"{path.name}.aux.xml")
     counts = np.bincount(surface.source.ravel(), minlength=len(SurfaceSource))
@@ -130,7 +130,8 @@ def _class_names(counts: NDArray[np.int64]) -> bytes:
         for value in (int(source), name, counts[source], *color):
             xml.SubElement(row, "F").text = str(value)
     xml.indent(root)
-    return xml.tostring(root, encoding="utf-8") + b"\n"
+    text: bytes = xml.tostring(root, encoding="utf-8")
+    return text + b"\n"
 
 
 def write_ortho(

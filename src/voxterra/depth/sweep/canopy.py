@@ -90,4 +90,5 @@ def _faces(number: NDArray[np.int64], height: Float, highest_step: float) -> NDA
     )
     corners = corners[(corners >= 0).all(1)]
     steps = np.ptp(height[corners], axis=1)
-    return corners[steps <= highest_step].astype(np.int32)
+    faces: NDArray[np.int32] = corners[steps <= highest_step].astype(np.int32)
+    return faces

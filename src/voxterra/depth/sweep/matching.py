@@ -85,8 +85,9 @@ def support_of(
 
 def _moments(image: Float) -> tuple[Float, Float]:
     """Mean and variance of the patch around each pixel."""
-    mean = cv2.boxFilter(image, -1, _PATCH)
-    return mean, np.maximum(cv2.boxFilter(image * image, -1, _PATCH) - mean * mean, 0)
+    mean = np.asarray(cv2.boxFilter(image, -1, _PATCH), np.float32)
+    squares = np.asarray(cv2.boxFilter(image * image, -1, _PATCH), np.float32)
+    return mean, np.maximum(squares - mean * mean, np.float32(0))
 
 
 def _warped(image: Float, view: PinholeView, other: PinholeView, w: float, how: int) -> Float:

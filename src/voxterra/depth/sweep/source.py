@@ -12,13 +12,13 @@ It is for photos that look down: of others, what stands in a hole need not stand
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voxterra.core import machine
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap, DepthMaps
 from voxterra.core.progress import Progress, part
@@ -96,7 +96,7 @@ class SweepSource:
         needed = {i for i in needed if _looks_down(inputs.tasks[i].view)}
         sweeps = _Sweeps(inputs, maps, options)
         found: dict[int, Float] = {}
-        with ScopedThreadPool(machine.cores()) as pool:
+        with ScopedThreadPool(os.cpu_count()) as pool:
             for number in range(_ROUNDS):
                 report = part(progress, 0.45 * number, 0.45 * (number + 1))
                 jobs = {i: pool.submit(sweeps.sweep, i, found) for i in sorted(needed)}
@@ -183,11 +183,11 @@ class _Sweeps:
         Args:
             found: (H, W) inverse depths, by photo.
         """
-        view, options, inverse = self.view(index), self.options, found[index]
+        view, options, inverse = self.view(index), self.options, found[index].astype(np.float64)
         hole, around = self.surroundings(index)
         keep = hole & (inverse > around)
         rows, columns = np.nonzero(keep)
-        depth = 1.0 / inverse[keep].astype(np.float64)
+        depth = np.float64(1.0) / inverse[keep]
         points = view.unproject(np.column_stack([columns, rows]) + 0.5, depth)
         agree, look = np.zeros(len(points), np.int64), np.zeros(len(points), np.int64)
         for j in self.inputs.tasks[index].neighbours:

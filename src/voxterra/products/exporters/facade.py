@@ -59,7 +59,7 @@ def _facades(inputs: ExportInputs) -> tuple[Facade, ...]:
 
     mesh, frame, config = inputs.mesh, inputs.frame, inputs.config
     if config.facade_line is not None:
-        found = (_given(inputs, config.facade_line),)
+        found: tuple[Facade, ...] = (_given(inputs, config.facade_line),)
     else:
         found = find_facades(mesh, inputs.maps.views, config.facades)
     if not found:
