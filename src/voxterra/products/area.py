@@ -51,6 +51,7 @@ def _cut_mesh(mesh: TriMesh, frame: GeoFrame, area: tuple[Polygon, ...]) -> TriM
         faces.reshape(-1, 3).astype(np.int32),
         None if mesh.colors is None else mesh.colors[used],
         None if texture is None else replace(texture, uv=texture.uv[kept]),
+        None if mesh.face_source is None else mesh.face_source[kept],
     )
 
 
