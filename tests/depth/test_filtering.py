@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from voxterra.core.progress import no_progress
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.depth.config import DepthConfig
 from voxterra.depth.source import DepthInputs, DepthTask
 from voxterra.depth.sparse import SparseDepth
@@ -31,6 +33,40 @@ def test_nothing_known_stays_nothing_known():
     depth = np.zeros((20, 20), np.float32)
     remove_speckles(depth, 0.01)
     assert not depth.any()
+
+
+class Checked:
+    """In place of stereo: says of each column how many photos agree, and look."""
+
+    def check(self, index, chosen, planes, max_error_px, max_relative):
+        rows = np.ones((100, 1), np.uint8)
+        return rows * AGREE, rows * LOOK, planes[..., 0]
+
+
+AGREE = np.repeat([0, 1, 2, 1, 2, 1], 100).astype(np.uint8)
+LOOK = np.repeat([3, 3, 3, 3, 3, 1], 100).astype(np.uint8)
+COST = np.repeat([0.1, 0.5, 0.5, 0.7, 0.7, 0.1], 100).astype(np.float32)
+
+
+def test_one_agreeing_photo_makes_a_weak_pixel_where_nothing_better_is_known(tmp_path):
+    view = look_at("a", (0, 0, 5), (0, 0, 0), width=600, height=100)
+    nothing = SparseDepth(np.zeros((0, 2)), np.zeros(0), (0.0, 0.0))
+    tasks = tuple(DepthTask(view, (600, 100), others, nothing) for others in ((1, 1, 1), ()))
+    level = Level(tmp_path, (view, view))
+    planes = np.zeros((100, 600, 3), np.float32)
+    planes[..., 0] = 0.2
+    level.write(0, planes, np.ones((100, 1), np.float32) * COST)
+    inputs = DepthInputs(tasks, MemoryDepthMaps((view, view), [], []), (0,), tmp_path)
+    found, strict = (
+        filtering._filtered(0, level, inputs, Checked(), DepthConfig(keep_weak=weak))
+        for weak in (True, False)
+    )
+    assert found.support[50, 50::100].tolist() == [0, 2, 1, 0, 0, 1]
+    assert strict.support[50, 50::100].tolist() == [0, 0, 1, 0, 0, 1]
+    assert np.array_equal(found.depth > 0, found.support > 0)
+    measured = found.support == SurfaceSource.MEASURED
+    assert np.array_equal(found.depth * measured, strict.depth)
+    assert found.confidence[50, 150] == pytest.approx(0.3 * 0.5 * 0.4)
 
 
 def test_planes_go_when_no_later_photo_is_checked_against_them(tmp_path, monkeypatch):

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image as PilImage
 
 from voxterra.core.depth import DepthMap
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.depth.choice import chosen_sources
 from voxterra.depth.config import DepthConfig
-from voxterra.depth.estimate import estimate_depth
+from voxterra.depth.estimate import estimate_depth, with_holes_filled
 from voxterra.depth.source import DEPTH_SOURCES, FILLED_CONFIDENCE, DepthInputs
 from voxterra.depth.stereo import pyramid
 from voxterra.depth.stereo.source import StereoSource
@@ -117,10 +118,24 @@ def test_what_is_filled_is_marked_and_measured_depths_stay(survey, fake, tmp_pat
             found.confidence[:, :HALF], 0.9, atol=0.01
         )
         assert filled[:, HALF:].all() == (i > 0)  # the first one it did not fill
+        assert (found.support[filled] == SurfaceSource.FILLED).all()
+        assert (found.support[:, :HALF] == SurfaceSource.MEASURED).all()
         assert np.array_equal(found.depth[filled], truth[filled])
         assert found.confidence.max(initial=0, where=filled) <= FILLED_CONFIDENCE + 0.01
     assert store.shares == pytest.approx((0.5, 0.5 * 5 / 6))
+    assert store.support_shares() == pytest.approx([0.5 / 6, 0.5, 0, 0, 0.5 * 5 / 6])
     assert not (tmp_path / "work").exists()
+
+
+def test_a_source_may_say_that_it_fills_at_a_coarse_size():
+    view = look_at("a", (0, 0, 5), (0, 0, 0), width=4, height=2)
+    ones = np.ones((2, 4), np.float32)
+    up = np.zeros((2, 4, 3), np.float32)
+    support = np.array([[1, 2, 3, 4]] * 2, np.uint8)
+    found = with_holes_filled(
+        DepthMap(view, 0 * ones, up, 0 * ones), DepthMap(view, ones, up, ones, support=support)
+    )
+    assert found.support[0].tolist() == [4, 4, 3, 4]
 
 
 def test_an_interrupted_source_is_asked_for_the_rest_and_another_version_for_all(
@@ -230,16 +245,19 @@ def test_planes_of_a_proposal_are_those_of_its_surface():
     assert not planes_from_map(DepthMap(view, depth, up, known), small, (0.5, 1.0)).any()
 
 
-def test_depth_of_stereo_alone_keeps_its_fingerprint_of_version_0_1(fake):
+def test_what_sources_depend_on_counts_only_where_they_are_asked(fake):
     (stage,) = [stage for stage in STAGES if stage.name == "depth"]
 
     def of(**options) -> str:
         config = RunConfig(depth=DepthConfig(max_size=800, **options))
         return fingerprint("depth", stage.code_version, stage.options(config), {"georef": "g"})
 
-    assert of() == "ee6f81c0bc31d4beb45774d82a4923b22debb02ddc70d2f661e4aadd077ea6d0"
+    fake.version = 3
+    alone = of()
+    fake.version = 1
+    assert of() == alone
     filled = of(fill="fake")
-    assert filled != of()
+    assert filled != alone
     fake.version = 2
     assert of(fill="fake") != filled
 

@@ -21,8 +21,10 @@ TEXTURE = Texture(
 @pytest.mark.parametrize("colors", [None, COLORS])
 @pytest.mark.parametrize("texture", [None, TEXTURE])
 def test_a_mesh_comes_back(tmp_path, colors, texture):
-    write_mesh(TriMesh(VERTICES, FACES, colors, texture), tmp_path / "mesh.npz")
+    source = None if colors is None else np.array([1, 4], np.uint8)
+    write_mesh(TriMesh(VERTICES, FACES, colors, texture, source), tmp_path / "mesh.npz")
     back = read_mesh(tmp_path / "mesh.npz")
+    np.testing.assert_array_equal(back.face_source, source)
     np.testing.assert_array_equal(back.vertices, VERTICES)
     np.testing.assert_array_equal(back.faces, FACES)
     assert (back.colors is None) == (colors is None)

@@ -1,6 +1,7 @@
 """PLY read and write, judged by trimesh and by hand-written files."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,14 @@ def test_mesh_comes_back_and_opens_in_trimesh(tmp_path: Path) -> None:
     np.testing.assert_array_equal(other.visual.vertex_colors[:, :3], MESH.colors)
     header = path.read_bytes().split(b"end_header")[0].decode()
     assert "EPSG:25832" in header and "EGM96" in header and "lon 9.900000000" in header
+
+
+def test_marks_of_faces_come_back_and_open_in_trimesh(tmp_path: Path) -> None:
+    marked = replace(MESH, face_source=np.array([2, 4], np.uint8))
+    write_ply_mesh(marked, tmp_path / "a.ply", FRAME)
+    mesh, _ = read_ply(tmp_path / "a.ply")
+    np.testing.assert_array_equal(mesh.face_source, [2, 4])
+    np.testing.assert_array_equal(trimesh.load(tmp_path / "a.ply", process=False).faces, MESH.faces)
 
 
 def test_local_frame_is_said_in_the_header(tmp_path: Path) -> None:

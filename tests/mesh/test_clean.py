@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from voxterra.core.mesh import TriMesh
 from voxterra.errors import ReconstructionError
 from voxterra.mesh.clean import clean_mesh, decimate, fill_holes, remove_islands, smooth
 from voxterra.mesh.config import CleanConfig
-from voxterra.mesh.topology import boundary_edges, boundary_loops, components, without_bad_faces
+from voxterra.mesh.topology import boundary_edges, boundary_loops, components, good_faces
 
 
 def sheet(n: int = 30, z: float = 0.0, offset: float = 0.0) -> TriMesh:
@@ -53,7 +55,7 @@ def test_small_holes_close_flat_and_facing_the_same_way_and_the_rim_stays():
     filled = fill_holes(mesh, 40)
     assert rims(filled) == [120]
     assert area_up(filled) == pytest.approx(900.0)
-    assert len(without_bad_faces(filled.vertices, filled.faces)) == len(filled.faces)
+    assert len(good_faces(filled.vertices, filled.faces)) == len(filled.faces)
 
 
 def test_large_holes_stay_open():
@@ -119,7 +121,8 @@ def test_bad_faces_go():
     mesh = sheet(4)
     a, b, c = mesh.faces[0]
     fin = np.array([[a, b, 20], [a, a, b], [a, b, c]], np.int32)
-    faces = without_bad_faces(mesh.vertices, np.concatenate([mesh.faces, fin]))
+    faces = np.concatenate([mesh.faces, fin])
+    faces = faces[good_faces(mesh.vertices, faces)]
     directed = np.stack([faces, np.roll(faces, -1, axis=1)], -1).reshape(-1, 2)
     assert len(np.unique(directed, axis=0)) == len(directed)
     assert len(faces) >= len(mesh.faces) - 1
@@ -134,6 +137,31 @@ def test_decimation_keeps_budget_place_color_and_rim():
     assert np.abs(small.vertices[:, 2] - np.sin(small.vertices[:, 0] / 8)).max() < 0.1
     assert np.abs(small.colors[:, 0] - np.clip(small.vertices[:, 0] * 8, 0, 255)).max() < 9
     assert area_up(small) == pytest.approx(area_up(wave), rel=0.01)
+
+
+def test_decimation_spares_small_pieces_within_their_share():
+    small = [sheet(5, z=9.0, offset=100.0 * i) for i in range(1, 5)]  # 50 faces each
+    mesh = joined(sheet(), *small)
+    spared = decimate(mesh, 900)
+    assert np.sort(np.bincount(components(spared.faces, len(spared.vertices))))[:4].tolist() == (
+        [50] * 4
+    )
+    assert 800 < len(spared.faces) <= 900
+    assert len(decimate(mesh, 300).faces) <= 300  # only one of them fits into a quarter
+
+
+def test_marks_stay_with_their_faces_and_closed_holes_are_filled():
+    mesh = joined(without_faces_around(sheet(), 15, 15, 2.5), sheet(3, z=50.0, offset=200.0))
+    right = mesh.vertices[mesh.faces].mean(1)[:, 0] > 20
+    mesh = replace(mesh, face_source=np.where(right, 2, 1).astype(np.uint8))
+    config = CleanConfig(min_component_faces=100, smoothing_iterations=1)
+    for budget in (None, 900):
+        clean = clean_mesh(mesh, replace(config, max_faces=budget))
+        x, y, _ = clean.vertices[clean.faces].mean(1).T
+        expected = np.where(np.hypot(x - 15, y - 15) < 2.5, 4, np.where(x > 20, 2, 1))
+        near = (np.abs(x - 20) < 2) | (np.abs(np.hypot(x - 15, y - 15) - 2.5) < 2)
+        assert np.array_equal(clean.face_source[~near], expected[~near])
+        assert set(clean.face_source) == {1, 2, 4}
 
 
 def test_smoothing_removes_noise_without_shrinking_and_holds_the_rim():

@@ -202,7 +202,11 @@ def box_scene(mesh: TriMesh) -> MemoryDepthMaps:
 
 def test_large_faces_are_split_without_gaps():
     mesh, views = box(), box_scene(box()).views
-    split = split_large_faces(replace(mesh, colors=np.full((8, 3), 9, np.uint8)), views, 20.0)
+    top = np.where((mesh.vertices[mesh.faces][:, :, 2] > 1.9).all(axis=1), 2, 1).astype(np.uint8)
+    marked = replace(mesh, colors=np.full((8, 3), 9, np.uint8), face_source=top)
+    split = split_large_faces(marked, views, 20.0)
+    at_top = (split.vertices[split.faces][:, :, 2] > 1.9).all(axis=1)
+    assert np.array_equal(split.face_source == 2, at_top) and at_top.any()
     trimesh = pytest.importorskip("trimesh")
     solid = trimesh.Trimesh(split.vertices, split.faces, process=False)
     assert len(split.faces) > 100 and solid.is_watertight and solid.is_winding_consistent

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from voxterra.core.mesh import TriMesh
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import Cancelled, FormatError, ReconstructionError
 from voxterra.surface.fusion import fuse as fuse_module
 from voxterra.surface.fusion.config import FusionConfig
@@ -122,6 +123,31 @@ def test_what_others_look_through_is_carved(scenes):
     assert np.abs(mesh.vertices[:, 2]).max() < 0.1
 
 
+def test_what_no_measured_pixel_shows_or_one_photo_alone_is_weak(scenes):
+    maps = scenes.render(scenes.plane(), scenes.above(8.0, 1.0, count=2))
+    shown = []
+    for index, depth_map in enumerate(maps.maps):
+        h, w = depth_map.depth.shape
+        x = depth_map.view.unproject(
+            np.stack(np.meshgrid(np.arange(w) + 0.5, np.arange(h) + 0.5), -1).reshape(-1, 2),
+            depth_map.depth.ravel().astype(float),
+        )[:, 0].reshape(h, w)
+        support = np.where(x < -1, SurfaceSource.WEAK, SurfaceSource.MEASURED).astype(np.uint8)
+        one = replace(depth_map, support=support)
+        shown.append(one.kept((x < 1) | (index == 0)))
+    maps = scenes.SceneMaps(maps.views, shown, maps.colors)
+    mesh = fuse(maps, FusionConfig(voxel_size_m=0.15))
+    x, y, _ = np.abs(mesh.vertices[mesh.faces].mean(1)).T
+    assert np.array_equal(np.unique(mesh.face_source), [1, 2])
+    assert (mesh.face_source[x < 0.8] == SurfaceSource.MEASURED).all()
+    seen_by_all = (x < 3) & (y < 3)  # where fewer than four look, one is enough
+    assert (mesh.face_source[(x > 1.2) & seen_by_all] == SurfaceSource.WEAK).all()
+    strict = fuse(maps, FusionConfig(voxel_size_m=0.15, keep_weak=False))
+    assert strict.face_source is None
+    x, y, _ = np.abs(strict.vertices[strict.faces].mean(1)).T
+    assert 0.8 < x[(x < 3) & (y < 3)].max() < 1.2
+
+
 def test_two_photos_are_enough(scenes):
     views = scenes.above(8.0, 1.0)[:2]
     mesh = fuse(scenes.render(scenes.plane(), views), FusionConfig(voxel_size_m=0.15))
@@ -151,7 +177,7 @@ def test_bounds_limit_the_surface(ball):
 def test_the_budget_makes_voxels_coarser_and_says_so(ball, caplog):
     fine = fuse(ball, FusionConfig(voxel_size_m=0.04))
     with caplog.at_level("WARNING"):
-        coarse = fuse(ball, FusionConfig(voxel_size_m=0.04, max_voxels=50_000))
+        coarse = fuse(ball, FusionConfig(voxel_size_m=0.04, max_voxels=45_000))
     assert "--surface.max-voxels" in caplog.text
     assert len(coarse.faces) < 0.7 * len(fine.faces)
     assert open_edges(coarse) == 0

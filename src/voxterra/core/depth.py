@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.bands import Bands
 from voxterra.core.camera import PinholeView
+from voxterra.core.surface_source import SurfaceSource
 
 
 def _none() -> NDArray[np.uint8]:
@@ -29,6 +30,8 @@ class DepthMap:
         confidence: (H, W) float32 in [0, 1]; 0 where depth is unknown.
         source: (H, W) uint8, what made each pixel: an index into `DepthMaps.source_names`. 0, the
             source that measured, where depth is unknown. Left out: 0 everywhere.
+        support: (H, W) uint8 `core.surface_source.SurfaceSource`, what each pixel rests on; NONE
+            where depth is unknown. Left out: MEASURED wherever depth is known.
         metric: world units are known to be metres.
     """
 
@@ -37,12 +40,27 @@ class DepthMap:
     normal: NDArray[np.float32]
     confidence: NDArray[np.float32]
     source: NDArray[np.uint8] = field(default_factory=_none, kw_only=True)
+    support: NDArray[np.uint8] = field(default_factory=_none, kw_only=True)
     metric: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.source.size == 0:  # one 0 that is seen everywhere takes no memory
             everywhere = np.broadcast_to(np.uint8(0), self.depth.shape)
             object.__setattr__(self, "source", everywhere)
+        if self.support.size == 0:
+            known = np.where(self.depth > 0, SurfaceSource.MEASURED, SurfaceSource.NONE)
+            object.__setattr__(self, "support", known.astype(np.uint8))
+
+    def kept(self, where: NDArray[np.bool_]) -> DepthMap:
+        """The map without the pixels that are False in `where` (H, W)."""
+        return replace(
+            self,
+            depth=np.where(where, self.depth, np.float32(0)),
+            normal=np.where(where[..., None], self.normal, np.float32(0)),
+            confidence=np.where(where, self.confidence, np.float32(0)),
+            source=np.where(where, self.source, np.uint8(0)),
+            support=np.where(where, self.support, np.uint8(SurfaceSource.NONE)),
+        )
 
 
 class UndistortedPhotos(Protocol):

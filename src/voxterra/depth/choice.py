@@ -10,12 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from voxterra.core.depth import DepthMap
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.depth.config import DepthConfig, counting_options
 from voxterra.depth.source import DEPTH_SOURCES, DepthInputs, DepthSource
 from voxterra.errors import ReconstructionError, UsageError, VoxterraError
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 """Options of plugins, where none are given."""
+
+_LAST = max(SurfaceSource)
 
 Hook = Literal["estimate", "start", "fill"]
 
@@ -91,6 +94,9 @@ class Chosen:
             depth=found.depth.astype(np.float32, copy=False),
             normal=np.where(known[..., None], found.normal, 0).astype(np.float32, copy=False),
             confidence=np.where(known, found.confidence, 0).astype(np.float32, copy=False),
+            support=np.where(known, np.maximum(found.support, SurfaceSource.MEASURED), 0).astype(
+                np.uint8
+            ),
         )
         return checked
 
@@ -113,6 +119,8 @@ def _fault_of(found: Any, size: tuple[int, int]) -> str:
         return "it holds depths below 0; 0 stands for unknown"
     if (found.confidence < 0).any() or (found.confidence > 1).any():
         return "it holds confidences outside 0 to 1"
+    if found.support.shape != (height, width) or found.support.max(initial=0) > _LAST:
+        return f"support is no array of {height} x {width} `SurfaceSource`"
     squared = (found.normal.astype(np.float32) ** 2).sum(-1)
     if not ((np.abs(squared - 1) < 0.1) | (squared == 0)).all():
         return "it holds normals that are not of length 1; 0 stands for unknown"

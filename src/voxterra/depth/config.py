@@ -33,6 +33,9 @@ class DepthConfig:
     """Matching cost of one pixel of reprojection error between photos (NCC costs 0 to 2)."""
     min_agreeing: int = 2
     """Other photos that must agree on a pixel's depth; fewer where fewer look at it."""
+    keep_weak: bool = True
+    """Keep what one other photo alone agrees with, where nothing better is known: thin things,
+    leaves, edges. Such pixels are marked as weak, and count less."""
     max_reprojection_px: float = 1.5
     """Largest reprojection error of photos that agree [px]."""
     max_depth_error: float = 0.01

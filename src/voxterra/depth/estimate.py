@@ -20,6 +20,7 @@ from voxterra.core.depth import DepthMap
 from voxterra.core.photos import PhotoSet
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.reconstruction import Reconstruction
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.core.wording import listed
 from voxterra.depth.choice import NO_OPTIONS, Chosen, ChosenSources, chosen_sources
 from voxterra.depth.config import DepthConfig
@@ -173,7 +174,11 @@ def _fill(
 
 
 def with_holes_filled(measured: DepthMap, found: DepthMap) -> DepthMap:
-    """`measured` with the depths of `found` where it has none, marked 1 in `DepthMap.source`."""
+    """`measured` with the depths of `found` where it has none.
+
+    They are marked 1 in `DepthMap.source`, and FILLED in `DepthMap.support` unless the source says
+    COARSE.
+    """
     hole = (measured.depth == 0) & (found.depth > 0)
     return replace(
         measured,
@@ -183,7 +188,13 @@ def with_holes_filled(measured: DepthMap, found: DepthMap) -> DepthMap:
             hole, np.clip(found.confidence, _LEAST, FILLED_CONFIDENCE), measured.confidence
         ),
         source=hole.astype(np.uint8),
+        support=np.where(hole, _support_of_filled(found), measured.support),
     )
+
+
+def _support_of_filled(found: DepthMap) -> NDArray[np.uint8]:
+    coarse = found.support == SurfaceSource.COARSE
+    return np.where(coarse, SurfaceSource.COARSE, SurfaceSource.FILLED).astype(np.uint8)
 
 
 def _missing(inputs: DepthInputs, folder: Path) -> tuple[int, ...]:
@@ -196,9 +207,4 @@ def _masked(inputs: DepthInputs, index: int, found: DepthMap) -> DepthMap:
     mask = usable(inputs.photos, index, found.view)
     if mask is None:
         return found
-    return replace(
-        found,
-        depth=np.where(mask, found.depth, 0),
-        normal=np.where(mask[..., None], found.normal, 0),
-        confidence=np.where(mask, found.confidence, 0),
-    )
+    return found.kept(mask)

@@ -14,12 +14,17 @@ from voxterra.io.files.npz import read_npz
 
 
 def write_mesh(mesh: TriMesh, path: Path) -> None:
-    """Write a mesh, its colours and its texture to `path` (`.npz`).
+    """Write a mesh, its colours, its texture and what its faces rest on to `path` (`.npz`).
 
     Raises:
         OutputError: it cannot be written.
     """
-    arrays = {"vertices": mesh.vertices, "faces": mesh.faces, "colors": mesh.colors}
+    arrays = {
+        "vertices": mesh.vertices,
+        "faces": mesh.faces,
+        "colors": mesh.colors,
+        "face_source": mesh.face_source,
+    }
     if mesh.texture is not None:
         arrays |= {"texture_image": mesh.texture.image, "texture_uv": mesh.texture.uv}
     _write(path, "mesh", arrays)
@@ -35,7 +40,13 @@ def read_mesh(path: Path) -> TriMesh:
     texture = None
     if "texture_image" in arrays and "texture_uv" in arrays:
         texture = Texture(arrays["texture_image"], arrays["texture_uv"])
-    return TriMesh(arrays["vertices"], arrays["faces"], arrays.get("colors"), texture)
+    return TriMesh(
+        arrays["vertices"],
+        arrays["faces"],
+        arrays.get("colors"),
+        texture,
+        arrays.get("face_source"),
+    )
 
 
 def write_cloud(cloud: PointCloud, path: Path) -> None:

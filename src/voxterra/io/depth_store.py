@@ -3,7 +3,7 @@
 Layout: `views.json`, `color/0000.jpg`, `mask/0000.png` (where the photo has one),
 `bands/0000.npz` (where it has more than 8 bit RGB) and
 `depth/0000.npz` with depth (float32), normal (int8, x127), confidence (uint8, x255) and, where not
-all pixels have the same, source (uint8).
+all pixels have the same, source and support (uint8).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from PIL import Image as PilImage
 from voxterra.core.bands import Bands, bands_of_color
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import FormatError
 from voxterra.io.files.atomic import atomic_path
 from voxterra.io.files.json_file import write_json
@@ -63,6 +64,14 @@ class DepthStore:
     def shares(self) -> tuple[float, ...]:
         """Share of all pixels that each of `source_names` made; () where one made them."""
         return self._shares
+
+    def support_shares(self) -> NDArray[np.float64]:
+        """(5,) share of all pixels that each `SurfaceSource` has."""
+        counts = np.zeros(len(SurfaceSource), np.int64)
+        for index, view in enumerate(self._views):
+            support = read_depth(depth_path(self.maps, index), view).support
+            counts += np.bincount(support.ravel(), minlength=len(counts))
+        return np.asarray(counts / max(int(counts.sum()), 1))
 
     def load(self, index: int) -> DepthMap:
         found = read_depth(depth_path(self.maps, index), self._views[index])
@@ -160,6 +169,7 @@ def read_depth(path: Path, view: PinholeView) -> DepthMap:
             normal = data["normal"].astype(np.float32) / 127.0
             confidence = data["confidence"].astype(np.float32) / 255.0
             source = data["source"] if "source" in data else np.zeros((0, 0), np.uint8)
+            support = data["support"] if "support" in data else np.zeros((0, 0), np.uint8)
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(
             "A depth map is missing or damaged.",
@@ -167,7 +177,9 @@ def read_depth(path: Path, view: PinholeView) -> DepthMap:
             next_step="Run the depth step again: voxterra depth RUN.",
         ) from error
     height, width = depth.shape
-    return DepthMap(view.resized(width, height), depth, normal, confidence, source=source)
+    return DepthMap(
+        view.resized(width, height), depth, normal, confidence, source=source, support=support
+    )
 
 
 def write_depth(depth_map: DepthMap, path: Path) -> None:
@@ -179,6 +191,8 @@ def write_depth(depth_map: DepthMap, path: Path) -> None:
     }
     if depth_map.source.any():
         arrays["source"] = depth_map.source
+    if (depth_map.support > SurfaceSource.MEASURED).any():
+        arrays["support"] = depth_map.support
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.mesh import PointCloud, TriMesh
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import FormatError
 from voxterra.io.files.atomic import atomic_path
 from voxterra.io.ply_elements import Columns, read_ply_elements
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # a machine that only trains has no pyproj, and reads PLY all
 
 _NAMES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort"}
 _NAMES |= {"i4": "int", "u4": "uint", "f4": "float", "f8": "double"}
+_SOURCE = "surface_source"
 _FACE_INDICES = ("vertex_indices", "vertex_index")
 
 
@@ -30,8 +32,8 @@ def read_ply(path: Path) -> tuple[TriMesh, Columns]:
     Polygons are split into triangle fans; their properties are repeated.
 
     Returns:
-        The mesh (colours when the vertices have red, green, blue) and the scalar properties of
-        its faces, each (F,), by name.
+        The mesh (colours when the vertices have red, green, blue; `face_source` when the faces
+        have `surface_source`) and the scalar properties of its faces, each (F,), by name.
 
     Raises:
         FormatError: not a PLY file, truncated, or without vertices or faces.
@@ -55,8 +57,20 @@ def read_ply(path: Path) -> tuple[TriMesh, Columns]:
             next_step="Export the mesh again from the program that made it.",
         )
     properties = {name: values[polygon_of_face] for name, values in properties.items()}
-    mesh = TriMesh(vertices, faces.astype(np.int32), _rgb(elements["vertex"]))
+    mesh = TriMesh(
+        vertices,
+        faces.astype(np.int32),
+        _rgb(elements["vertex"]),
+        face_source=_face_source(properties.get(_SOURCE)),
+    )
     return mesh, properties
+
+
+def _face_source(values: NDArray[Any] | None) -> NDArray[np.uint8] | None:
+    if values is None or values.dtype.kind not in "iu":
+        return None
+    known = len(values) and values.min() >= 0 and values.max() <= max(SurfaceSource)
+    return values.astype(np.uint8) if known else None
 
 
 def read_ply_cloud(path: Path) -> PointCloud:
@@ -126,6 +140,9 @@ def write_ply_mesh(
 ) -> None:
     """The mesh in world coordinates, binary, with vertex colours when it has them.
 
+    Where `face_source` is known, each face has it as `surface_source`: 1 measured, 2 weak,
+    3 coarse, 4 filled.
+
     `accuracy`, a line that says how well coordinates are known, becomes a comment.
 
     Raises:
@@ -133,10 +150,20 @@ def write_ply_mesh(
     """
     columns: Columns = {name: mesh.vertices[:, i].astype("<f4") for i, name in enumerate("xyz")}
     columns |= _color_columns(mesh.colors)
-    faces = np.empty(len(mesh.faces), [("count", "u1"), ("vertex_indices", "<i4", (3,))])
+    parts: list[Any] = [("count", "u1"), ("vertex_indices", "<i4", (3,))]
+    header = [
+        *_header_lines(columns, frame, accuracy),
+        f"element face {len(mesh.faces)}",
+        "property list uchar int vertex_indices",
+    ]
+    if mesh.face_source is not None:
+        parts.append((_SOURCE, "u1"))
+        header.append(f"property uchar {_SOURCE}")
+    faces = np.empty(len(mesh.faces), parts)
     faces["count"], faces["vertex_indices"] = 3, mesh.faces
-    header = [*_header_lines(columns, frame, accuracy), f"element face {len(faces)}"]
-    _write(path, [*header, "property list uchar int vertex_indices"], _rows(columns), faces)
+    if mesh.face_source is not None:
+        faces[_SOURCE] = mesh.face_source
+    _write(path, header, _rows(columns), faces)
 
 
 def write_ply_cloud(

@@ -16,7 +16,7 @@ class CleanConfig:
         "max_island_fraction": "mesh.max_island_m2",
     }
 
-    min_component_faces: int = 300
+    min_component_faces: int = 50
     """Pieces with fewer faces than this are removed, but never the largest piece."""
     min_component_m2: float = 0.0
     """Pieces of less area than this are removed too, but never the largest piece [m²]."""
@@ -29,5 +29,5 @@ class CleanConfig:
     their piece; 0 closes none."""
     smoothing_iterations: int = 0
     """Passes of shape-keeping (Taubin) smoothing before the decimation."""
-    max_faces: int | None = 1_000_000
-    """Face budget of the decimation; None keeps all faces."""
+    max_faces: int | None = 1_300_000
+    """Face budget of the decimation, which spares small pieces; None keeps all faces."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,18 +40,32 @@ def components(faces: Faces, n_vertices: int) -> NDArray[np.int32]:
     return np.asarray(vertex_components(faces, n_vertices)[faces[:, 0]])
 
 
-def without_bad_faces(vertices: NDArray[np.float32], faces: Faces) -> Faces:
-    """Faces without those that collapse, repeat, or are the third on an edge.
+def good_faces(vertices: NDArray[np.float32], faces: Faces) -> NDArray[np.int64]:
+    """Indices of the faces but those that collapse, repeat, or are the third on an edge.
 
     Of faces that run along an edge in the same direction the largest stays, so that no edge keeps
     more than two faces, of consistent orientation.
     """
     a, b, c = faces.T
-    faces = np.ascontiguousarray(faces[(a != b) & (b != c) & (c != a)])
+    whole = np.flatnonzero((a != b) & (b != c) & (c != a))
+    faces = np.ascontiguousarray(faces[whole])
     areas = face_areas(vertices, faces)
     bad = faces_on_repeated_half_edges(faces, areas, *half_edges_by_start(faces, len(vertices)))
-    good: Faces = faces[~bad]
+    good: NDArray[np.int64] = whole[~bad]
     return good
+
+
+def with_faces(mesh: TriMesh, chosen: NDArray[Any]) -> TriMesh:
+    """The mesh with only some faces, their marks with them, and the vertices these use.
+
+    A texture is dropped.
+
+    Args:
+        mesh: of F faces.
+        chosen: which: (F,) bool, or indices.
+    """
+    source = None if mesh.face_source is None else mesh.face_source[chosen]
+    return compacted(TriMesh(mesh.vertices, mesh.faces[chosen], mesh.colors, face_source=source))
 
 
 def compacted(mesh: TriMesh) -> TriMesh:
@@ -60,7 +76,7 @@ def compacted(mesh: TriMesh) -> TriMesh:
         return mesh
     number = np.cumsum(used, dtype=np.int32) - np.int32(1)
     colors = None if mesh.colors is None else mesh.colors[used]
-    return TriMesh(mesh.vertices[used], number[mesh.faces], colors)
+    return TriMesh(mesh.vertices[used], number[mesh.faces], colors, face_source=mesh.face_source)
 
 
 def boundary_edges(faces: Faces, n_vertices: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

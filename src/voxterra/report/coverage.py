@@ -12,6 +12,7 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
 from voxterra.core.raster import Grid
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.kernels.raster.zbuffer import rasterize_height
 
 Float = NDArray[np.float64]
@@ -30,6 +31,7 @@ class ViewDepth:
         confidence: mean over these, in [0, 1].
         median_depth: [world units]; 0 when nothing is known.
         pixel: size of a pixel of the photo as delivered, at the median depth [world units].
+        measured: share of its pixels whose depth several photos agree on, in [0, 1].
     """
 
     name: str
@@ -37,6 +39,7 @@ class ViewDepth:
     confidence: float
     median_depth: float
     pixel: float
+    measured: float
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,11 @@ def _of_view(depth: DepthMap) -> ViewDepth:
     known = depth.depth > 0
     share = float(known.mean())
     if not known.any():
-        return ViewDepth(depth.view.name, 0.0, 0.0, 0.0, 0.0)
+        return ViewDepth(depth.view.name, 0.0, 0.0, 0.0, 0.0, 0.0)
     median = float(np.median(depth.depth[known]))
     # The photo as delivered is that much finer than the depth map.
     finer = depth.view.camera.width / depth.view.width
     pixel = median / (float(depth.view.K[0, 0]) * finer)
-    return ViewDepth(depth.view.name, share, float(depth.confidence[known].mean()), median, pixel)
+    confidence = float(depth.confidence[known].mean())
+    measured = float((depth.support == SurfaceSource.MEASURED).mean())
+    return ViewDepth(depth.view.name, share, confidence, median, pixel, measured)

@@ -130,17 +130,19 @@ def depth_section(found: Findings) -> Element:
         confidence = float(
             np.average([v.confidence for v in sure], weights=[v.known for v in sure])
         )
+        measured = float(np.mean([v.measured for v in views]))
         distance = float(np.median([v.median_depth for v in sure]))
         text += (
-            f" (from {known.min():.0%} to {known.max():.0%} a photo), mean confidence "
-            f"{confidence:.2f}. Median distance {length(distance, found.unit)}: a pixel of the "
-            f"photos as delivered shows {length(pixel, found.unit)} of the surface"
+            f" (from {known.min():.0%} to {known.max():.0%} a photo), {measured:.0%} one that "
+            f"several photos agree on. Mean confidence {confidence:.2f}. Median distance "
+            f"{length(distance, found.unit)}: a pixel of the photos as delivered shows "
+            f"{length(pixel, found.unit)} of the surface"
         )
     names = [v.name for v in views]
     parts = [
         figure(
             charts.columns(names, [100 * v.known for v in views], y_title="%", top=100.0),
-            "Share of each photo's pixels with a depth that other photos confirm.",
+            "Share of each photo's pixels with a depth.",
         ),
         figure(
             charts.columns(names, [v.confidence if v.known else None for v in views],

@@ -1,4 +1,7 @@
-"""Keep what several photos agree on, and say how sure that is."""
+"""Keep what several photos agree on, and say how sure that is.
+
+Where they leave nothing, a second pass keeps what a single other photo agrees with, marked as weak.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.depth import DepthMap
 from voxterra.core.progress import Progress
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.depth.config import DepthConfig
 from voxterra.depth.source import DepthInputs, Maps
 from voxterra.depth.stereo.cpu import OnCpu
@@ -27,6 +31,8 @@ _SURE_COST = 0.25
 # Depth maps can agree without matching: where nothing correlates, as on tree crowns in the wind,
 # geometric consistency spreads the ground's plane over what stands on it.
 _WORST_COST = 0.65
+_WEAK_CONFIDENCE = np.float32(0.3)
+"""How much a weak pixel is trusted beside one of the same cost that several photos agree on."""
 
 
 def filter_depth_maps(
@@ -53,20 +59,28 @@ def _filtered(
     planes, costs = level.planes(i), level.costs(i)
     depth = np.zeros(costs.shape, np.float32)
     confidence = np.zeros(costs.shape, np.float32)
+    weak = np.zeros(costs.shape, np.bool_)
     if neighbours:
         limits = config.max_reprojection_px, config.max_depth_error
         agree, look, mean_w = stereo.check(i, neighbours, planes, *limits)
         keep = _worth_keeping(costs, agree, look, min(config.min_agreeing, len(neighbours)))
         mask = usable(inputs.photos, i, view)
-        if mask is not None:
-            keep &= mask
-        depth[keep] = 1.0 / mean_w[keep]
+        if mask is None:
+            mask = np.ones(costs.shape, np.bool_)
+        depth[keep & mask] = 1.0 / mean_w[keep & mask]
         remove_speckles(depth, config.max_depth_error)
+        if config.keep_weak:
+            # Small islands stay: they are the twigs and wires that this pass is for.
+            weak = (depth == 0) & mask & _worth_keeping(costs, agree, look, 1)
+            depth[weak] = 1.0 / mean_w[weak]
         known = depth > 0
         confidence[known] = _confidence(costs[known], agree[known])
+        confidence[weak] = np.maximum(confidence[weak] * _WEAK_CONFIDENCE, 1 / 255)
     normal = normals_from_planes(planes, pinhole_of(view))
     normal[depth == 0] = 0
-    return DepthMap(view, depth, normal, confidence)
+    support = np.where(depth > 0, SurfaceSource.MEASURED, SurfaceSource.NONE).astype(np.uint8)
+    support[weak] = SurfaceSource.WEAK
+    return DepthMap(view, depth, normal, confidence, support=support)
 
 
 def _worth_keeping(

@@ -187,13 +187,15 @@ def emit_triangles(field, neighbors, owned, lowest, table, table_count, start, f
 
 @njit(cache=True, parallel=True)
 def edge_vertices(
-    edges, field, colors, neighbors, coords, voxel, base, keys, vertices, vertex_colors
-):
+    edges, field, colors, sources, neighbors, coords, voxel, base,
+    keys, vertices, vertex_colors, vertex_sources,
+):  # fmt: skip
     """Vertices on lattice edges, where the distance is zero.
 
     Args:
         edges: (V,) int64 lattice edges as in `emit_triangles`.
         field, colors: distances (B, 512) and colours (B, 512, 3), < 0 = unknown.
+        sources: (B, 512) uint8 `SurfaceSource`, 0 = none.
         neighbors: (B, 8) int32.
         coords: (B, 3) int32 block coordinates.
         voxel: edge of a voxel in world units.
@@ -201,6 +203,7 @@ def edge_vertices(
         keys: (V,) int64, written: number of the lattice edge, the same in every region.
         vertices: (V, 3) float32, written, in world.
         vertex_colors: (V, 3) uint8, written.
+        vertex_sources: (V,) uint8, written: the better one of the edge's ends.
     """
     for n in prange(len(edges)):
         axis = edges[n] % 3
@@ -228,6 +231,9 @@ def edge_vertices(
             if ca < 0 or cb < 0:
                 value = max(ca, cb, np.float32(0.0))
             vertex_colors[n, a] = np.uint8(min(max(value + np.float32(0.5), 0.0), 255.0))
+        # 0, no source, wraps to the worst.
+        end_a, end_b = np.uint8(sources[row, index] - 1), np.uint8(sources[row_b, index_b] - 1)
+        vertex_sources[n] = min(end_a, end_b) + 1
         for a in range(3):
             lattice[a] -= base[a] * BLOCK
         keys[n] = ((lattice[2] << 40) + (lattice[1] << 20) + lattice[0]) * 3 + axis

@@ -18,7 +18,9 @@ VOXELS = BLOCK**3
 # Columns of the accumulators.
 WEIGHT, DISTANCE, FREE, RED, GREEN, BLUE = range(6)
 # Columns of the counts.
-NEAR, LOOKED = range(2)
+NEAR, LOOKED, SOURCE = range(3)
+# Values of `core.surface_source.SurfaceSource`, as the kernels know them.
+MEASURED, WEAK = 1, 2
 
 
 @njit(cache=True, inline="always")
@@ -49,6 +51,11 @@ def _add_near(acc, counts, b, i, sample, row, column, sdf, weight, band):
         acc[b, i, RED + channel] += w * np.float32(sample[row, column, 4 + channel])
     if counts[b, i, NEAR] < 255:
         counts[b, i, NEAR] += 1
+    # What the other half of the band holds may be another surface.
+    if abs(sdf) <= np.float32(0.5) * band:
+        source = sample[row, column, 7]
+        if counts[b, i, SOURCE] == 0 or source < counts[b, i, SOURCE]:
+            counts[b, i, SOURCE] = source
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -60,13 +67,14 @@ def integrate_view(
     Args:
         acc: (B, 512, 6) float32 accumulators, changed in place: near weight, weighted distance,
             free weight, weighted colour.
-        counts: (B, 512, 2) uint8, changed in place: views that measured the voxel, views that
-            looked at it without something in front.
+        counts: (B, 512, 3) uint8, changed in place: views that measured the voxel, views that
+            looked at it without something in front, best source (the lowest `SurfaceSource`) of
+            the samples within half of the truncation band, 0 = none.
         coords: (B, 3) int32 block coordinates.
         voxel: edge of a voxel in world units; voxel (i, j, k) lies at voxel * (i, j, k).
         depth: (H, W) float32, 0 = none.
         sample: (H, W, 8) uint8: normal in camera as round(127 * n) + 127, confidence * 255,
-            colour, unused. A normal of 127, 127, 127 is unknown.
+            colour, `SurfaceSource`. A normal of 127, 127, 127 is unknown.
         cam_from_world: (3, 4) float64.
         intrinsics: (6,) float64 fx, fy, cx, cy, width, height.
         far: no depth lies beyond.
@@ -151,8 +159,10 @@ def integrate_view(
 
 
 @njit(cache=True, parallel=True)
-def finish_blocks(acc, counts, min_views, free_weight, empty_distance, field, colors):
-    """Signed distances and colours of integrated blocks.
+def finish_blocks(
+    acc, counts, min_views, keep_weak, free_weight, empty_distance, field, colors, sources
+):
+    """Signed distances, colours and sources of integrated blocks.
 
     A voxel is empty where the views that look through it outweigh those that measured it, and
     unknown where too few looked.
@@ -160,19 +170,27 @@ def finish_blocks(acc, counts, min_views, free_weight, empty_distance, field, co
     Args:
         acc, counts: as `integrate_view` left them.
         min_views: views that must have measured a voxel; one is enough where three or fewer looked.
+        keep_weak: what fewer views measured is weak; False: it is unknown.
         free_weight: how many times the free weight must exceed the near weight to empty a voxel.
         empty_distance: largest distance to write, and that of empty voxels. One voxel is right: no
             true distance at the end of a lattice edge that crosses the surface is larger.
         field: (B, 512) float32, written: distance, NaN = unknown.
         colors: (B, 512, 3) float32, written: RGB, -1 = unknown.
+        sources: (B, 512) uint8, written: `SurfaceSource`, 0 = no surface is known.
     """
     for b in prange(len(acc)):
         for i in range(VOXELS):
             near, free = acc[b, i, WEIGHT], acc[b, i, FREE]
             needed = min(np.int64(min_views), max(np.int64(1), np.int64(counts[b, i, LOOKED]) // 2))
             colors[b, i, :] = np.float32(-1.0)
+            sources[b, i] = 0
             if near > 0 and free <= free_weight * near:
-                if counts[b, i, NEAR] >= needed:
+                enough = counts[b, i, NEAR] >= needed
+                if enough or keep_weak:
+                    source = counts[b, i, SOURCE]
+                    if source == 0 or (source == MEASURED and not enough):
+                        source = np.uint8(WEAK)
+                    sources[b, i] = source
                     field[b, i] = min(acc[b, i, DISTANCE] / near, empty_distance)
                     for channel in range(3):
                         colors[b, i, channel] = acc[b, i, RED + channel] / near

@@ -19,7 +19,7 @@ def split_large_faces(mesh: TriMesh, views: Sequence[PinholeView], max_face_px: 
     """Halve edges that are longer than `max_face_px` in some photo, until none is.
 
     An edge is cut for all its faces at once, so that no gaps open. New vertices and their colours
-    are means; vertices there were before keep their index.
+    are means; vertices there were before keep their index. Parts of a face keep its `face_source`.
     """
     if max_face_px <= 0 or not len(views):
         return mesh
@@ -41,12 +41,14 @@ def split_large_faces(mesh: TriMesh, views: Sequence[PinholeView], max_face_px: 
             mean = colors[edges].mean(axis=1).round().astype(np.uint8)
             colors = np.concatenate([colors, mean])
         footprint = np.concatenate([footprint, footprint[edges].mean(axis=1)])
+        faces, parent = _cut(mesh.faces, middle.reshape(-1, 3))
         mesh = replace(
             mesh,
             vertices=np.concatenate([points, points[edges].mean(axis=1)]).astype(np.float32),
-            faces=_cut(mesh.faces, middle.reshape(-1, 3)).astype(np.int32),
+            faces=faces.astype(np.int32),
             colors=colors,
             texture=None,
+            face_source=None if mesh.face_source is None else mesh.face_source[parent],
         )
     return mesh
 
@@ -67,13 +69,20 @@ def _finest_footprint(mesh: TriMesh, views: Sequence[PinholeView]) -> NDArray[np
     return finest
 
 
-def _cut(faces: NDArray[np.int32], middle: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Faces with some sides halved: (F, 3) `middle` vertex of side s (corners s, s + 1) or -1."""
+def _cut(
+    faces: NDArray[np.int32], middle: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Faces with some sides halved, and the face that each is a part of.
+
+    Args:
+        middle: (F, 3) vertex in the middle of side s (corners s, s + 1), or -1.
+    """
     cuts = (middle >= 0).sum(axis=1)
     pieces = [faces[cuts == 0]]
+    parents = [np.flatnonzero(cuts == 0)]
     for count in (1, 2, 3):
-        chosen = cuts == count
-        if not chosen.any():
+        chosen = np.flatnonzero(cuts == count)
+        if len(chosen) == 0:
             continue
         face, mid = faces[chosen], middle[chosen]
         # Turn so that the lone cut side, or the lone uncut side, comes first.
@@ -88,4 +97,5 @@ def _cut(faces: NDArray[np.int32], middle: NDArray[np.int64]) -> NDArray[np.int3
         else:
             triangles = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
         pieces += [np.stack(t, axis=1) for t in triangles]
-    return np.concatenate(pieces)
+        parents += [chosen] * len(triangles)
+    return np.concatenate(pieces), np.concatenate(parents)

@@ -24,8 +24,9 @@ _STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], int], ...] = (
 )
 
 KEPT = tuple(name for name, *_ in _STAGES)
-"""Stages whose results of 0.1 are kept. For the same photos and options they equal today's; except
-that 0.1 judged separate pieces of the mesh by their share of the largest piece."""
+"""Stages whose results of 0.1 are kept. For the same photos and options they are those of today;
+but 0.1 kept no weak depth, and judged pieces of the mesh that lie alone by their share of the
+largest piece."""
 
 _PRODUCTS = ("glb", "obj", "mesh_ply", "laz", "cloud_ply", "dsm", "ortho", "cameras")
 _SHARES_OF_LARGEST_PIECE = ("min_component_fraction", "max_island_fraction")

@@ -28,14 +28,14 @@ PRESETS: dict[PresetName, dict[str, dict[str, object]]] = {
     "preview": {
         "sfm": {"max_image_size": 1000, "max_features": 4096},
         "depth": {"max_size": 800, "color_max_size": 2000},
-        "mesh": {"max_faces": 300_000},
+        "mesh": {"max_faces": 400_000},
         "texture": {"max_atlas_px": 4096},
     },
     "standard": {},
     "high": {
         "sfm": {"max_image_size": 3200, "max_features": 12_000},
         "depth": {"max_size": 3200},
-        "mesh": {"max_faces": 3_000_000},
+        "mesh": {"max_faces": 4_000_000},
         "texture": {"max_atlas_px": 16_384},
     },
 }

@@ -373,6 +373,7 @@ STAGES: tuple[Stage, ...] = (
         ("ingest", "georef"),
         ("depth",),
         _depth,
+        code_version=2,
         resumable=True,
         counting=_depth_options,
         requires=_require_depth,
@@ -386,7 +387,7 @@ STAGES: tuple[Stage, ...] = (
         counting=_surface_options,
         requires=_require_backend,
     ),
-    Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh, code_version=2),
+    Stage("mesh", ("surface", "depth"), ("mesh", "texture"), _mesh, code_version=3),
     Stage(
         "products",
         ("ingest", "georef", "depth", "surface", "mesh"),

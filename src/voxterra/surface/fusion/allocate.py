@@ -130,7 +130,8 @@ def _touched(
     n = len(maps.views)
     for index in range(n):
         progress(index / n, f"finding the surface: {index}/{n} depth maps")
-        prepared = prepare_view(maps, index, config.max_footprint_voxels * voxel)
+        footprint = config.max_footprint_voxels * voxel
+        prepared = prepare_view(maps, index, footprint, keep_weak=config.keep_weak)
         rotation = prepared.view.cam_from_world[:, :3]
         rays = rotation.T @ np.linalg.inv(prepared.view.K)
         row = 0
@@ -160,7 +161,8 @@ def _wanted(
     coords = unpack_array(keys)
     if len(coords) == 0:
         return coords
-    enough = n_views >= min(config.min_views, len(maps.views))
+    needed = 1 if config.keep_weak else config.min_views
+    enough = n_views >= min(needed, len(maps.views))
     centers = (coords.astype(np.float64) + 0.5) * (BLOCK * voxel)
     alone = np.flatnonzero(~enough)
     enough[alone] = _looking(maps, centers[alone]) <= 3

@@ -22,7 +22,7 @@ class FusionBackend:
     name = "fusion"
     license = "Apache-2.0"
     needs: tuple[str, ...] = ()
-    version = 1
+    version = 2
     options = FusionConfig
 
     def preset(self, name: str, machine: Machine) -> FusionConfig:

@@ -17,11 +17,15 @@ from voxterra.surface.fusion.allocate import Volume
 
 @dataclass(frozen=True)
 class Piece:
-    """Mesh of one region; `keys` are numbers of lattice edges, the same in all regions."""
+    """Mesh of one region; `keys` are numbers of lattice edges, the same in all regions.
+
+    `sources` (V,) uint8 is the `SurfaceSource` of the vertices.
+    """
 
     keys: NDArray[np.int64]
     vertices: NDArray[np.float32]
     colors: NDArray[np.uint8]
+    sources: NDArray[np.uint8]
     faces: NDArray[np.int32]
 
 

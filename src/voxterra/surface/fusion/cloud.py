@@ -126,7 +126,12 @@ def _collect(
     """
     check_reach(maps, cell)
     cells, n = _Cells(cell), len(maps.views)
-    cache = ViewCache(maps, config.max_footprint_voxels * cell, config.view_cache_mb << 20)
+    cache = ViewCache(
+        maps,
+        config.max_footprint_voxels * cell,
+        config.view_cache_mb << 20,
+        keep_weak=config.keep_weak,
+    )
     tolerance = max(min(config.cloud_tolerance, 5.0 * statistics.relative_noise), 0.002)
     for index in range(n):
         progress(index / n, f"collecting points: {index}/{n} depth maps")

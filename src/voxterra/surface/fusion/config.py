@@ -8,6 +8,7 @@ CLOUD_OPTIONS = (
     "voxel_size_m",
     "voxel_factor",
     "min_views",
+    "keep_weak",
     "max_footprint_voxels",
     "bounds_m",
     "cloud_voxel_size_m",
@@ -31,8 +32,11 @@ class FusionConfig:
     noise_factor: float = 3.0
     """The band is at least this many standard deviations of the depth noise wide on each side."""
     min_views: int = 2
-    """Views that must have measured a voxel for it to bear surface. One is enough where no more
-    than three photos look."""
+    """Views that must have measured a voxel for its surface to count as measured. One is enough
+    where no more than three photos look."""
+    keep_weak: bool = True
+    """Keep the surface that fewer views measured, or that only weak pixels of the depth maps show,
+    and mark it as weak."""
     free_weight: float = 1.0
     """Surface is dropped where the views that look through it weigh this much more than those
     that see it; larger carves less."""

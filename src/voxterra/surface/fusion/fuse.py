@@ -10,6 +10,7 @@ equal and are welded by the number of their edge.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress, part
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import ReconstructionError
 from voxterra.kernels.fusion.blocks import BLOCK
 from voxterra.kernels.fusion.marching_cubes import (
@@ -62,6 +64,7 @@ def fuse(
 
     Returns:
         Mesh in world, faces counter-clockwise seen from free space, open where nothing was seen.
+        Its `face_source` says which faces are weak.
         The same input gives the same mesh.
 
     Raises:
@@ -79,7 +82,9 @@ def fuse(
     if volume is None:
         volume = allocate(maps, statistics, config, progress=part(progress, 0.0, 0.3))
         kept.keep_volume(volume)
-    cache = ViewCache(maps, volume.max_footprint, config.view_cache_mb << 20)
+    cache = ViewCache(
+        maps, volume.max_footprint, config.view_cache_mb << 20, keep_weak=config.keep_weak
+    )
     pieces = []
     regions = _regions(volume)
     report = part(progress, 0.3, 0.95)
@@ -125,8 +130,17 @@ def _mesh_region(
     local[rows] = np.arange(len(rows), dtype=np.int32)
     # Index -1 (no neighbour) reads the last element of `local`, which is -1.
     neighbors = local[volume.neighbors[rows]]
-    field, colors = _integrate(volume, coords, cache, statistics, config)
-    return _march(volume, field, colors, neighbors, coords, len(owned))
+    fused = _integrate(volume, coords, cache, statistics, config)
+    return _march(volume, fused, neighbors, coords, len(owned))
+
+
+@dataclass(frozen=True)
+class _Fused:
+    """Voxels of blocks: signed distances (B, 512), colours (B, 512, 3), sources (B, 512)."""
+
+    field: NDArray[np.float32]
+    colors: NDArray[np.float32]
+    sources: NDArray[np.uint8]
 
 
 def _integrate(
@@ -135,10 +149,10 @@ def _integrate(
     cache: ViewCache,
     statistics: DepthStatistics,
     config: FusionConfig,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Signed distances (B, 512) and colours (B, 512, 3) of blocks from all views."""
+) -> _Fused:
+    """Voxels of blocks from all views."""
     acc = np.zeros((len(coords), VOXELS, 6), np.float32)
-    counts = np.zeros((len(coords), VOXELS, 2), np.uint8)
+    counts = np.zeros((len(coords), VOXELS, 3), np.uint8)
     low = coords.min(0) * (BLOCK * volume.voxel)
     high = (coords.max(0) + 1) * (BLOCK * volume.voxel)
     for index in cache.seeing(low, high):
@@ -148,23 +162,27 @@ def _integrate(
             acc, counts, coords, volume.voxel, view.depth, view.sample,
             pose, view.intrinsics, view.far, volume.band, statistics.depth,
         )  # fmt: skip
-    field = np.empty((len(coords), VOXELS), np.float32)
-    colors = np.empty((len(coords), VOXELS, 3), np.float32)
-    finish_blocks(
-        acc, counts, config.min_views, config.free_weight, np.float32(volume.voxel), field, colors
+    fused = _Fused(
+        np.empty((len(coords), VOXELS), np.float32),
+        np.empty((len(coords), VOXELS, 3), np.float32),
+        np.empty((len(coords), VOXELS), np.uint8),
     )
-    return field, colors
+    finish_blocks(
+        acc, counts, config.min_views, config.keep_weak, config.free_weight,
+        np.float32(volume.voxel), fused.field, fused.colors, fused.sources,
+    )  # fmt: skip
+    return fused
 
 
 def _march(
     volume: Volume,
-    field: NDArray[np.float32],
-    colors: NDArray[np.float32],
+    fused: _Fused,
     neighbors: NDArray[np.int32],
     coords: NDArray[np.int32],
     n_owned: int,
 ) -> Piece:
     table, table_count = case_table()
+    field = fused.field
     lowest = np.float32(-_DEEPEST * volume.voxel)
     count = np.zeros(n_owned, np.int64)
     count_triangles(field, neighbors, n_owned, lowest, table_count, count)
@@ -177,11 +195,13 @@ def _march(
     keys = np.empty(len(edges), np.int64)
     vertices = np.empty((len(edges), 3), np.float32)
     vertex_colors = np.empty((len(edges), 3), np.uint8)
+    vertex_sources = np.empty(len(edges), np.uint8)
     base = volume.coords.min(0).astype(np.int64)
     edge_vertices(
-        edges, field, colors, neighbors, coords, volume.voxel, base, keys, vertices, vertex_colors
-    )
-    return Piece(keys, vertices, vertex_colors, number[faces] - 1)
+        edges, field, fused.colors, fused.sources, neighbors, coords, volume.voxel, base,
+        keys, vertices, vertex_colors, vertex_sources,
+    )  # fmt: skip
+    return Piece(keys, vertices, vertex_colors, vertex_sources, number[faces] - 1)
 
 
 def _weld(pieces: list[Piece]) -> TriMesh:
@@ -194,4 +214,7 @@ def _weld(pieces: list[Piece]) -> TriMesh:
     )
     vertices = np.concatenate([p.vertices for p in pieces])[first]
     colors = np.concatenate([p.colors for p in pieces])[first]
-    return TriMesh(vertices, faces, colors)
+    sources = np.concatenate([p.sources for p in pieces])[first]
+    face_source = sources[faces].max(axis=1)  # a face is as good as its worst corner
+    measured = bool((face_source == SurfaceSource.MEASURED).all())
+    return TriMesh(vertices, faces, colors, face_source=None if measured else face_source)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMaps
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import ReconstructionError
 from voxterra.kernels.fusion.blocks import REACH
 
@@ -22,7 +23,8 @@ class PreparedView:
     Attributes:
         view: at the depth map's size.
         depth: (H, W) float32, 0 = none.
-        sample: (H, W, 8) uint8: normal in camera * 127 + 127, confidence * 255, RGB, unused.
+        sample: (H, W, 8) uint8: normal in camera * 127 + 127, confidence * 255, RGB, support (a
+            `SurfaceSource`).
         far: largest depth.
     """
 
@@ -59,7 +61,9 @@ def check_reach(maps: DepthMaps, cell: float) -> None:
         )
 
 
-def prepare_view(maps: DepthMaps, index: int, max_footprint: float | None = None) -> PreparedView:
+def prepare_view(
+    maps: DepthMaps, index: int, max_footprint: float | None = None, *, keep_weak: bool = True
+) -> PreparedView:
     """Load one depth map with its colours.
 
     Args:
@@ -67,10 +71,13 @@ def prepare_view(maps: DepthMaps, index: int, max_footprint: float | None = None
         index: of the view.
         max_footprint: samples that cover more than this of the surface, slant included, are
             dropped [world units]; None keeps all.
+        keep_weak: False drops samples that are marked as weak.
     """
     loaded = maps.load(index)
     depth = np.where(np.isfinite(loaded.depth) & (loaded.depth > 0), loaded.depth, 0)
     depth = depth.astype(np.float32)
+    if not keep_weak:
+        depth[loaded.support == SurfaceSource.WEAK] = 0
     height, width = depth.shape
     mask = maps.load_mask(index)
     if mask is not None:
@@ -86,6 +93,7 @@ def prepare_view(maps: DepthMaps, index: int, max_footprint: float | None = None
     # A sample that is there counts, however little its view trusts it.
     sample[..., 3] = np.rint(np.clip(loaded.confidence, 0.05, 1.0) * 255.0)
     sample[..., 4:7] = color
+    sample[..., 7] = loaded.support
     return PreparedView(loaded.view, depth, sample, float(depth.max(initial=0.0)))
 
 
@@ -122,8 +130,11 @@ def _may_see(view: PinholeView, corners: NDArray[np.float64]) -> bool:
 class ViewCache:
     """Prepared views, the least recently used dropped beyond a memory budget."""
 
-    def __init__(self, maps: DepthMaps, max_footprint: float, budget_bytes: int):
+    def __init__(
+        self, maps: DepthMaps, max_footprint: float, budget_bytes: int, *, keep_weak: bool = True
+    ):
         self._maps = maps
+        self._keep_weak = keep_weak
         self._max_footprint = max_footprint
         self._budget = budget_bytes
         self._views: OrderedDict[int, PreparedView] = OrderedDict()
@@ -139,7 +150,7 @@ class ViewCache:
         if index in self._views:
             self._views.move_to_end(index)
             return self._views[index]
-        view = prepare_view(self._maps, index, self._max_footprint)
+        view = prepare_view(self._maps, index, self._max_footprint, keep_weak=self._keep_weak)
         total = sum(v.nbytes for v in self._views.values()) + view.nbytes
         while self._views and total > self._budget:
             total -= self._views.popitem(last=False)[1].nbytes
