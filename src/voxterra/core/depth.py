@@ -62,6 +62,10 @@ class DepthMap:
             support=np.where(where, self.support, np.uint8(SurfaceSource.NONE)),
         )
 
+    def measured(self) -> DepthMap:
+        """The map without coarse and filled pixels."""
+        return self.kept(self.support <= SurfaceSource.WEAK)
+
 
 class UndistortedPhotos(Protocol):
     """Photos as pinhole images, loaded one at a time; `views` are at their size."""

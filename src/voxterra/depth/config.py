@@ -15,8 +15,9 @@ class DepthConfig:
     """Depth source that measures: stereo, or one that an installed package brings."""
     start: str | None = None
     """Depth source that proposes where stereo starts to search. None: the sparse points."""
-    fill: str | None = None
-    """Depth source that fills what was not measured; filled pixels are marked. None: holes stay."""
+    fill: str | None = "sweep"
+    """Depth source that fills what was not measured; filled pixels are marked. sweep: tree crowns
+    and the like, in photos that look down. None: holes stay."""
     max_size: int = 1600
     """Longer side of the depth maps [px]; 0 = the photos' own size."""
     color_max_size: int = 0

@@ -1,6 +1,6 @@
 """The door for depth sources: what one is, what it gets, and the table of those there are.
 
-Our own stereo is the first of them. `docs/extending.md` shows how to write another one, and
+Our own are stereo, and a coarse plane sweep that fills tree crowns. `docs/extending.md` shows how to write another one, and
 `voxterra.testing.check_depth_source` checks it.
 """
 
@@ -133,5 +133,8 @@ DEPTH_SOURCES: Registry[DepthSource] = Registry(
     "depth source",
     "voxterra.depth_sources",
     DepthSource,  # type: ignore[type-abstract]
-    {"stereo": "voxterra.depth.stereo.source:StereoSource"},
+    {
+        "stereo": "voxterra.depth.stereo.source:StereoSource",
+        "sweep": "voxterra.depth.sweep.source:SweepSource",
+    },
 )

@@ -138,7 +138,7 @@ def _measured(mesh: TriMesh, maps: DepthMaps, min_views: int) -> TriMesh:
     require_torch()
     from voxterra.surface.voxels.mesh.unseen import only_measured
 
-    kept = only_measured(mesh, (maps.load(i) for i in range(len(maps.views))), min_views)
+    kept = only_measured(mesh, (maps.load(i).measured() for i in range(len(maps.views))), min_views)
     logger.info("%d of %d faces are measured", len(kept.faces), len(mesh.faces))
     if len(kept.faces) == 0:
         raise ReconstructionError(

@@ -154,7 +154,7 @@ def scene_from_depth_maps(
     for index, full in enumerate(maps.views):
         width, height = training_size(full.width, full.height, config)
         view = full.resized(width, height)
-        prior = checked_prior(maps.load(index))
+        prior = checked_prior(maps.load(index).measured())
         loaded = maps.load_mask(index)
         mask = None if loaded is None else np.where(loaded, 255, 0).astype(np.uint8)
         rgb = shrink(np.ascontiguousarray(maps.load_color(index)), width, height)
