@@ -133,7 +133,7 @@ def test_late_positions_are_set_right(flight: Flight, tmp_path: Path) -> None:
     centers = (g.frame.to_lonlat(g.components[0].centers_in_world()) for g in (right, found))
     in_m = [right.frame.from_lonlat(c)[:, :2] for c in centers]
     assert np.linalg.norm(in_m[0] - in_m[1], axis=1).max() < 1.0
-    assert said(found, "behind the cameras along their way, about 1.")
+    assert said(found, "behind the cameras along their path, about 1.")
 
 
 def test_photos_at_nought_are_not_used(flight: Flight, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_unknown_camera_model(tmp_path: Path) -> None:
     ("line", "told"),
     [
         ("1 PINHOL 4 3 1 1 2 1", "'PINHOL' is no camera model of COLMAP's; did you mean 'PINHOLE'"),
-        ("1 PINHOLE 4 3 1 2 1", "PINHOLE has 4 parameters, and 3 stand here."),
+        ("1 PINHOLE 4 3 1 2 1", "PINHOLE has 4 parameters, and this line has 3."),
         ("1 PINHOLE 4 3 1 1 2 x", "cannot be read."),  # and nothing of Python's
     ],
 )

@@ -192,7 +192,7 @@ def test_a_stage_whose_process_was_killed_is_done_once_more(source, tmp_path, pr
     events = list(run(source, tmp_path / "out", config, stages=STAGES, engine=processes))
     assert isinstance(events[-1], ev.RunFinished)
     log = (tmp_path / "out/log.txt").read_text()
-    assert "count: begins again: The worker of a task ended before its work: killed by sig" in log
+    assert "count: starts over: The worker of a task ended before its work: killed by sig" in log
 
 
 def test_a_stage_that_cannot_be_imported_is_refused_by_other_processes(source, tmp_path, processes):

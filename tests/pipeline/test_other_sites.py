@@ -88,7 +88,7 @@ def test_options_stages_and_lost_files_redo_what_depends_on_them(source, tmp_pat
     assert (
         ev.StageWarning(
             "write",
-            "products/n.txt: gone, damaged or changed since it was made; it is made again",
+            "products/n.txt: missing, damaged or changed; it is made again",
             3,
         )
         in events
