@@ -57,7 +57,7 @@ def test_dsm_is_a_cog_with_compound_crs_and_source_band(tmp_path: Path) -> None:
         assert [c.to_epsg() for c in crs.sub_crs_list] == [25832, 5773]
         assert "EPSG:5773" in dataset.descriptions[0]
         assert dataset.descriptions[1] == "source: 0 none, 1 measured, 2 weak, 3 coarse, 4 filled"
-        assert dataset.units[0] == "metre"
+        assert dataset.units == ("metre", "class")
         assert dataset.overviews(1) and dataset.overviews(2)
         heights, source = dataset.read(1, masked=True), dataset.read(2)
     expected = surface()

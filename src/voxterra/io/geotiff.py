@@ -71,7 +71,8 @@ def write_dsm(
             f"height, {vertical_datum(frame)}" if plane is None else "distance before the plane",
             f"source: {_SOURCES}",
         ),
-        units=(unit, ""),
+        # Without a unit of its own, GDAL gives the band that of the vertical CRS.
+        units=(unit, "class"),
         tags=_tags(frame, accuracy, plane) | {"SOURCE_VALUES": _SOURCES},
     )
 
