@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -30,7 +30,14 @@ from voxterra.io.files.json_file import read_json
 from voxterra.kernels.raster.zbuffer import rasterize_depth
 from voxterra.pipeline.engine.conformance import check_engine
 from voxterra.products.config import ProductsConfig
-from voxterra.products.exporter import EXPORTERS, INPUTS, Exporter, Product
+from voxterra.products.exporter import (
+    ACROSS,
+    EXPORTERS,
+    INPUTS,
+    Exporter,
+    Product,
+    for_photos,
+)
 from voxterra.products.make import make_products
 from voxterra.report.render import render_textured, sample_texture
 from voxterra.surface.backend import (
@@ -380,16 +387,18 @@ def check_exporter(exporter: Exporter, work_dir: Path) -> dict[str, tuple[Produc
     try:
         frames = {"map": GeoFrame("geo", 9.9, 51.5, 200.0, "EPSG:32632"), "local": GeoFrame.local()}
         return {
-            where: _exported(exporter.name, work_dir / where, frame)
-            for where, frame in frames.items()
+            where: _exported(exporter, work_dir / where, frame) for where, frame in frames.items()
         }
     finally:
         if registered:
             EXPORTERS.unregister(exporter.name)
 
 
-def _exported(name: str, out_dir: Path, frame: GeoFrame) -> tuple[Product, ...]:
+def _exported(exporter: Exporter, out_dir: Path, frame: GeoFrame) -> tuple[Product, ...]:
+    name = exporter.name
     mesh, maps, _ = textured_plane_scene()
+    if for_photos(exporter) == ACROSS:
+        mesh, maps = _upright(mesh, maps)
     points = np.asarray(mesh.vertices[::7], np.float64)
     placement = Placement(Similarity.identity(), not frame.is_local, "none")
     photos = tuple(Photo(v.name, Path(v.name), v.width, v.height, "0" * 64) for v in maps.views)
@@ -409,6 +418,16 @@ def _exported(name: str, out_dir: Path, frame: GeoFrame) -> tuple[Product, ...]:
     for product in products:
         assert product.path.is_file(), f"there is no file {product.name}"
     return products
+
+
+def _upright(mesh: TriMesh, maps: MemoryDepthMaps) -> tuple[TriMesh, MemoryDepthMaps]:
+    """A scene whose ground stands up as a wall that looks south."""
+    turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    back = np.eye(4)
+    back[:3, :3] = turn.T
+    views = tuple(replace(v, cam_from_world=v.cam_from_world @ back) for v in maps.views)
+    vertices = (mesh.vertices @ turn.T).astype(np.float32)
+    return replace(mesh, vertices=vertices), replace(maps, views=views)
 
 
 def _seen_by_all(points: NDArray[np.float64], views: Sequence[PinholeView]) -> Reconstruction:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import known_wall
 import numpy as np
 import pytest
 from known_scene import GEO, inputs
@@ -14,7 +15,7 @@ from made_exporters import Written
 from voxterra.core.artifact import Artifact
 from voxterra.errors import MissingPartError, UsageError
 from voxterra.products.config import ProductsConfig
-from voxterra.products.exporter import EXPORTERS
+from voxterra.products.exporter import ACROSS, EXPORTERS, FROM_ABOVE, for_photos
 from voxterra.products.make import make_products
 from voxterra.products.selection import select
 from voxterra.testing import check_exporter
@@ -45,6 +46,7 @@ def test_names_and_groups_choose():
     assert list(chosen(("ortho", "mesh")).exporters) == ["ortho", "glb", "obj", "mesh_ply"]
     assert list(chosen(("mesh", "raster"), ("obj", "dsm")).exporters) == [
         "ortho",
+        "facade",
         "glb",
         "mesh_ply",
     ]
@@ -56,6 +58,17 @@ def test_names_and_groups_choose():
         finally:
             EXPORTERS.unregister("contours")
     assert caught.value.where == "--products.only" and "survey" in caught.value.next_step
+
+
+def test_products_follow_the_way_photos_look_unless_named(registered):
+    registered(Written("contours", ("dsm",)))
+    above, across = select((), (), {}, {FROM_ABOVE}), select((), (), {}, {ACROSS})
+    assert "facade" not in above.exporters and not above.unmet
+    assert {"dsm", "ortho", "contours"} == set(across.unmet)
+    assert "facade" in across.exporters and not {"dsm", "contours"} & set(across.exporters)
+    assert set(select(("raster",), (), {}, {FROM_ABOVE}).exporters) == {"dsm", "ortho"}
+    named = select(("contours", "facade"), (), {}, {ACROSS})
+    assert list(named.exporters) == ["dsm", "facade", "contours"] and not named.unmet
 
 
 def test_what_an_exporter_needs_is_made_before_it(registered):
@@ -176,7 +189,10 @@ def test_built_in_exporters_declare_all_options_that_they_read(tmp_path, monkeyp
             return real(self, replace(given, config=Noting(given.config, read)), *rest)
 
         monkeypatch.setattr(type(exporter), "export", noted)
-        make(tmp_path / name, (name,))
+        if for_photos(exporter) == ACROSS:
+            known_wall.make(tmp_path / name, ProductsConfig(only=(name,)))
+        else:
+            make(tmp_path / name, (name,))
         assert read == set(getattr(exporter, "settings", ())), name
         monkeypatch.undo()
     assert np.unique([EXPORTERS.get(n).license for n in EXPORTERS.names()]).tolist() == [

@@ -88,15 +88,15 @@ def select(
     Args:
         only, skip: as of `ProductsConfig`.
         absent: inputs that there are not -> why.
-        suited: the ways of looking that the photos allow; exporters for others are used only
-            where `only` names them.
+        suited: the ways in which the photos look; exporters for others are used only where `only`
+            names them, or one that needs them.
 
     Raises:
         UsageError: as `named_by`; or exporters that read each other's files.
         MissingPartError: one that is needed does not load.
     """
     skipped, chosen = set(_members("skip", skip)), named_by(only, skip)
-    unsuited = {} if only else _unsuited(chosen, suited)
+    unsuited = _unsuited(chosen, only, suited)
     chosen = {name: exporter for name, exporter in chosen.items() if name not in unsuited}
     open_names = list(chosen)
     while open_names:
@@ -116,19 +116,22 @@ def select(
     return Selection({n: e for n, e in ordered.items() if n not in unmet}, unmet)
 
 
-def _unsuited(chosen: Mapping[str, Exporter], suited: Collection[str]) -> dict[str, str]:
-    """Exporters whose product makes no sense of these photos -> why; "" where nobody expects it."""
+def _unsuited(
+    chosen: Mapping[str, Exporter], named: Collection[str], suited: Collection[str]
+) -> dict[str, str]:
+    """Exporters, those in `named` left out, whose product makes no sense of these photos -> why;
+    "" where nobody expects it."""
     out = {
         name: _LOOK_ACROSS if for_photos(exporter) == FROM_ABOVE else ""
         for name, exporter in chosen.items()
-        if for_photos(exporter) not in ("", *suited)
+        if name not in named and for_photos(exporter) not in ("", *suited)
     }
     while True:
         more = {
             name: out[need]
             for name, exporter in chosen.items()
             for need in exporter.needs
-            if need in out and name not in out
+            if need in out and name not in out and name not in named
         }
         if not more:
             return out
