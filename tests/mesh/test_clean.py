@@ -164,6 +164,23 @@ def test_marks_stay_with_their_faces_and_closed_holes_are_filled():
         assert set(clean.face_source) == {1, 2, 4}
 
 
+def test_a_hole_between_two_levels_is_closed_on_the_lower_one():
+    def cliff(mesh):
+        x, y, z = mesh.vertices.T
+        z = np.where(x > 15.5, 10.0, z + 0.01 * y)  # a crown or a roof beside the hole
+        return replace(mesh, vertices=np.column_stack([x, y, z]).astype(np.float32))
+
+    mesh = cliff(without_faces_around(sheet(), 12, 15, 7))
+    closed = clean_mesh(mesh, CleanConfig(min_component_faces=0, closed=True))
+    assert rims(mesh)[0] < rims(mesh)[1] == 120 and rims(closed) == [120]
+    assert len(good_faces(closed.vertices, closed.faces)) == len(closed.faces)
+    assert (closed.face_source == 4).sum() > 20
+    x, y, z = closed.vertices[len(mesh.vertices) :].T
+    assert len(x) > 10 and np.abs(z - 0.01 * y).max() < 0.2
+    open_again = clean_mesh(mesh, CleanConfig(min_component_faces=0))
+    assert rims(open_again) == rims(mesh)
+
+
 def test_smoothing_removes_noise_without_shrinking_and_holds_the_rim():
     mesh = sheet(40)
     noise = np.random.default_rng(0).normal(0, 0.2, len(mesh.vertices))

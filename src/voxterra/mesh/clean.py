@@ -17,6 +17,7 @@ from voxterra.core.progress import Progress, no_progress
 from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import ReconstructionError
 from voxterra.kernels.mesh.connectivity import patch_loops
+from voxterra.mesh.close import close_holes
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.topology import (
     boundary_edges,
@@ -84,6 +85,9 @@ def clean_mesh(
     mesh = remove_islands(mesh, island)
     progress(0.3, "closing small holes")
     mesh = fill_holes(mesh, config.max_hole_edges)
+    if config.closed:
+        progress(0.4, "closing holes inside")
+        mesh = close_holes(mesh)
     if config.smoothing_iterations:
         progress(0.5, "smoothing")
         mesh = smooth(mesh, config.smoothing_iterations)

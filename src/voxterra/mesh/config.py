@@ -27,6 +27,9 @@ class CleanConfig:
     max_hole_edges: int = 40
     """Holes with at most this many boundary edges are closed, except those whose rim is most of
     their piece; 0 closes none."""
+    closed: bool = False
+    """Close larger holes inside of the surface too, on the lower level of their rim; the faces are
+    marked as filled. The outline stays."""
     smoothing_iterations: int = 0
     """Passes of shape-keeping (Taubin) smoothing before the decimation."""
     max_faces: int | None = 1_300_000

@@ -53,7 +53,8 @@ class BlockTable:
 
     Attributes:
         keys: (S,) int64 packed block coordinates, -1 where a slot is free; S a power of two.
-        stats: (S, 3) int32: last view, its samples in the block, views with enough samples.
+        stats: (S, 4) int32: last view, its samples in the block, views with enough samples, samples
+            of all views.
         used: slots in use.
     """
 
@@ -63,7 +64,7 @@ class BlockTable:
 
     @staticmethod
     def empty(slots: int = 1 << 18) -> BlockTable:
-        return BlockTable(np.full(slots, _EMPTY), np.full((slots, 3), -1, np.int32), 0)
+        return BlockTable(np.full(slots, _EMPTY), np.full((slots, 4), -1, np.int32), 0)
 
     def reserve(self, more: int) -> None:
         """Make room for `more` further blocks at a load of one half."""
@@ -71,7 +72,7 @@ class BlockTable:
         while 2 * (self.used + more) > slots:
             slots *= 2
         if slots != len(self.keys):
-            keys, stats = np.full(slots, _EMPTY), np.full((slots, 3), -1, np.int32)
+            keys, stats = np.full(slots, _EMPTY), np.full((slots, 4), -1, np.int32)
             _rehash(self.keys, self.stats, keys, stats)
             self.keys, self.stats = keys, stats
 
@@ -148,11 +149,13 @@ def touch_blocks(
                 if keys[slot] == -1:
                     keys[slot] = key
                     stats[slot, 2] = 0
+                    stats[slot, 3] = 0
                     used += 1
                 if stats[slot, 0] != view:
                     stats[slot, 0] = view
                     stats[slot, 1] = 0
                 stats[slot, 1] += 1
+                stats[slot, 3] += 1
                 if stats[slot, 1] == min_samples:
                     stats[slot, 2] += 1
     return used, height

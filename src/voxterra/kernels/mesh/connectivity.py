@@ -74,6 +74,36 @@ def boundary_half_edges(faces, start, half_edge):
 
 
 @njit(cache=True)
+def next_on_rim(faces, start, half_edge, alone, rim):
+    """The half-edge of the rim that follows each of `rim`, around the faces at its end.
+
+    Unlike by vertices alone, what follows is known too where several rims share a vertex.
+
+    Args:
+        faces, start, half_edge: as `half_edges_by_start` has them.
+        alone: (3 F,) bool, as `boundary_half_edges` has it.
+        rim: (B,) int64 half-edges.
+
+    Returns:
+        (B,) int64 half-edges.
+    """
+    out = np.empty(len(rim), np.int64)
+    for i in range(len(rim)):
+        h = rim[i]
+        v = _end(faces, h)
+        g = 3 * (h // 3) + (h + 1) % 3
+        while not alone[g]:
+            w = _end(faces, g)
+            for j in range(start[w], start[w + 1]):
+                if _end(faces, half_edge[j]) == v:
+                    g = np.int64(half_edge[j])
+                    break
+            g = 3 * (g // 3) + (g + 1) % 3
+        out[i] = g
+    return out
+
+
+@njit(cache=True)
 def vertex_components(faces, n_vertices):
     """(V,) int32 label of the piece of each vertex, by union-find; labels count from 0."""
     parent = np.arange(n_vertices).astype(np.int32)

@@ -41,7 +41,7 @@ def split_large_faces(mesh: TriMesh, views: Sequence[PinholeView], max_face_px: 
             mean = colors[edges].mean(axis=1).round().astype(np.uint8)
             colors = np.concatenate([colors, mean])
         footprint = np.concatenate([footprint, footprint[edges].mean(axis=1)])
-        faces, parent = _cut(mesh.faces, middle.reshape(-1, 3))
+        faces, parent = cut_faces(mesh.faces, middle.reshape(-1, 3))
         mesh = replace(
             mesh,
             vertices=np.concatenate([points, points[edges].mean(axis=1)]).astype(np.float32),
@@ -69,7 +69,7 @@ def _finest_footprint(mesh: TriMesh, views: Sequence[PinholeView]) -> NDArray[np
     return finest
 
 
-def _cut(
+def cut_faces(
     faces: NDArray[np.int32], middle: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Faces with some sides halved, and the face that each is a part of.

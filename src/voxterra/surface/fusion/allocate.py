@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 # Samples of one view that make it count for a block: stray pixels alone make none.
 _MIN_SAMPLES = 4
+# Samples of all views for a block that fewer views than usual show: what is less would go with the
+# small pieces of the mesh, and there are many such blocks over water and leaves.
+_MIN_SAMPLES_WEAK = 16
 # Stray samples may touch so many blocks for each wanted one before the search is given up.
 _STRAY_BLOCKS = 8
 # Voxels of less than this many pixels may be why there is no surface.
@@ -69,9 +72,9 @@ def allocate(
     voxel = config.voxel_size_m or config.voxel_factor * statistics.footprint
     while True:
         check_reach(maps, BLOCK * voxel)
-        keys, n_views = _touched(maps, voxel, statistics, config, progress)
+        keys, n_views, n_samples = _touched(maps, voxel, statistics, config, progress)
         if len(keys) <= _STRAY_BLOCKS * config.max_voxels / BLOCK**3:
-            coords = _wanted(maps, keys, n_views, voxel, config)
+            coords = _wanted(maps, keys, n_views, n_samples, voxel, config)
             n_voxels = len(coords) * BLOCK**3
             if n_voxels <= config.max_voxels:
                 break
@@ -120,8 +123,8 @@ def _touched(
     statistics: DepthStatistics,
     config: FusionConfig,
     progress: Progress,
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Sorted keys of the blocks with samples of at least one view, and their number of views.
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Sorted keys of the blocks that at least one view shows, their numbers of views and samples.
 
     Ends early, with all keys found so far, when they are far more than the budget.
     """
@@ -143,17 +146,19 @@ def _touched(
                 BLOCK * voxel, _MIN_SAMPLES,
             )  # fmt: skip
         if table.used > (_STRAY_BLOCKS + 1) * config.max_voxels / BLOCK**3 + 1_000_000:
-            return table.keys[table.keys != -1], np.zeros(table.used, np.int32)
+            none = np.zeros(table.used, np.int32)
+            return table.keys[table.keys != -1], none, none
     taken = (table.keys != -1) & (table.stats[:, 2] > 0)
-    keys, n_views = table.keys[taken], table.stats[taken, 2]
+    keys, n_views, n_samples = table.keys[taken], table.stats[taken, 2], table.stats[taken, 3]
     order = np.argsort(keys)
-    return keys[order], n_views[order]
+    return keys[order], n_views[order], n_samples[order]
 
 
 def _wanted(
     maps: DepthMaps,
     keys: NDArray[np.int64],
     n_views: NDArray[np.int32],
+    n_samples: NDArray[np.int32],
     voxel: float,
     config: FusionConfig,
 ) -> NDArray[np.int32]:
@@ -161,8 +166,9 @@ def _wanted(
     coords = unpack_array(keys)
     if len(coords) == 0:
         return coords
-    needed = 1 if config.keep_weak else config.min_views
-    enough = n_views >= min(needed, len(maps.views))
+    enough = n_views >= min(config.min_views, len(maps.views))
+    if config.keep_weak:
+        enough |= n_samples >= _MIN_SAMPLES_WEAK
     centers = (coords.astype(np.float64) + 0.5) * (BLOCK * voxel)
     alone = np.flatnonzero(~enough)
     enough[alone] = _looking(maps, centers[alone]) <= 3
