@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from wording import Wording
@@ -84,6 +86,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if marker in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=f"{marker}: run with {option}"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of two processes one has all tests of the voxel engine, whose kernels are then compiled once.
+
+    The others go to whoever is free, file by file.
+    """
+    if (config.getoption("dist"), config.getoption("numprocesses")) != ("loadfile", 2):
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneForVoxels(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return (
+                "voxels" if {"voxel", "voxels", "train"} & set(re.split(r"[_./]", file)) else file
+            )
+
+    return OneForVoxels(config, log)
 
 
 @pytest.fixture(scope="session")

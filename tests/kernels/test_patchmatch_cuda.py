@@ -211,7 +211,7 @@ def test_samples_beyond_a_block_s_margin_are_refused():
         gpu.matching_values(wide)
 
 
-@pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
+@pytest.mark.parametrize("cc", [pytest.param((8, 0), marks=pytest.mark.nightly), (9, 0)])
 @pytest.mark.parametrize("name", ["EVALUATE", "UPSAMPLE", "CHECK", "sweep 16", "sweep 32"])
 def test_compiles_without_double_precision(name, cc):
     views = name.split()[1:]
