@@ -35,7 +35,7 @@ class Dsm:
 class Ortho:
     """`ortho.tif`: the surface from straight above, in the colours of the photos."""
 
-    name, group, license, version = "ortho", "raster", "Apache-2.0", 1
+    name, group, license, version = "ortho", "raster", "Apache-2.0", 2
     needs, options = HEIGHT_NEEDS, None
     settings = (
         *HEIGHT_SETTINGS,

@@ -22,7 +22,7 @@ class FusionBackend:
     name = "fusion"
     license = "Apache-2.0"
     needs: tuple[str, ...] = ()
-    version = 1
+    version = 2
     options = FusionConfig
 
     def preset(self, name: str, machine: Machine) -> FusionConfig:
@@ -40,8 +40,9 @@ class FusionBackend:
     def run(
         self, inputs: SurfaceInputs, options: FusionConfig, progress: Progress
     ) -> SurfaceResult:
+        from voxterra.imaging.exposure import levelled
         from voxterra.surface.fusion.fuse import fuse
 
         options = replace(options, bounds_m=inputs.bounds_m)
-        mesh = fuse(inputs.maps, options, work_dir=inputs.work, progress=progress)
+        mesh = fuse(levelled(inputs.maps), options, work_dir=inputs.work, progress=progress)
         return SurfaceResult(mesh, made_by="fusion of depth maps")
