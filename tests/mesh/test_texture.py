@@ -94,7 +94,7 @@ def test_exposure_is_levelled_and_seams_are_hidden(scene, textured):
     assert count > 30 and step_plain > 10  # else the scene tests nothing
     assert seam_step(full)[0] < pattern_step() + 0.5
     quality = [psnr(render_textured(m, ABOVE)[0][where], truth[where]) for m in (plain, full)]
-    assert quality[0] < 30 and quality[1] > 45
+    assert quality[0] < 30 and quality[1] > 42
 
 
 @cache
@@ -277,8 +277,10 @@ def test_any_unit_gives_the_same_texture(scene, textured, unit):
         )
         for v in maps.views
     )
+    depths = [depth * np.float32(unit) for depth in maps.depths]
     scaled = texture_mesh(
-        replace(mesh, vertices=mesh.vertices * np.float32(unit)), replace(maps, views=views)
+        replace(mesh, vertices=mesh.vertices * np.float32(unit)),
+        replace(maps, views=views, depths=depths),
     )
     same = textured()
     assert scaled.texture is not None and same.texture is not None

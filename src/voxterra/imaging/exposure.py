@@ -43,6 +43,9 @@ RIDGE = 5.0
 LARGEST_GAIN = 1.5
 # Differences must fall to this share of what they were, at places that the fit has not seen.
 WORTHWHILE = 0.97
+# Photos at a place are not all photos: targets are improved by what the levelled photos show. This
+# share of a target stays with the photos as they are, so that a place stays as bright as it was.
+ANCHOR, TARGET_ROUNDS = 0.1, 4
 _ROUNDS = 8
 _GREY = np.array([0.299, 0.587, 0.114])
 
@@ -98,11 +101,10 @@ def find_exposure(maps: DepthMaps, progress: Progress = no_progress) -> Exposure
     """
     count = len(maps.views)
     samples = _sample(maps, progress)
-    target = _targets(samples)
     own = [np.flatnonzero(samples.photo == index) for index in range(count)]
     # Half of the places judge what the other half found.
     unseen = samples.place % 2 == 1
-    trial = _fit_all(samples, target, [rows[~unseen[rows]] for rows in own])
+    trial = _fit_all(samples, [rows[~unseen[rows]] for rows in own])
     before = _difference(samples, Exposure.none(count), unseen)
     after = _difference(samples, trial, unseen)
     progress(1.0, "exposure")
@@ -112,7 +114,7 @@ def find_exposure(maps: DepthMaps, progress: Progress = no_progress) -> Exposure
             "levelled %.1f)", before, after,
         )  # fmt: skip
         return Exposure.none(count)
-    found = _fit_all(samples, target, own)
+    found = _fit_all(samples, own)
     gains = np.exp(found.log_gain[..., 0].mean(axis=1))
     log.info(
         "exposure: %d photos levelled by %.2f to %.2f; where they meet they differ by %.1f of 255, "
@@ -229,30 +231,34 @@ def _look(
     return number[good], 2.0 * at[good] - 1.0, shown[good]
 
 
-def _targets(samples: _Samples) -> NDArray[np.float32]:
-    """(N, 3) median of the log colours of each sample's place; NaN where one photo shows it."""
+def _targets(samples: _Samples, log_color: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(N, 3) median of (N, 3) log colours at each sample's place; NaN where one photo shows it."""
     order = np.argsort(samples.place, kind="stable")
     place = samples.place[order]
     first = np.flatnonzero(np.diff(place, prepend=-1))
     size = np.diff(np.append(first, len(place)))
-    out = np.full(samples.log_color.shape, np.nan, np.float32)
+    out = np.full(log_color.shape, np.nan, np.float32)
     for channel in range(3):
-        value = samples.log_color[:, channel][order]
+        value = log_color[order, channel]
         value = value[np.lexsort((value, place))]
         middle = 0.5 * (value[first + (size - 1) // 2] + value[first + size // 2])
         out[order, channel] = np.repeat(np.where(size >= 2, middle, np.nan), size)
     return out
 
 
-def _fit_all(
-    samples: _Samples, target: NDArray[np.float32], rows: list[NDArray[np.int64]]
-) -> Exposure:
+def _fit_all(samples: _Samples, rows: list[NDArray[np.int64]]) -> Exposure:
+    """Gains of all photos, each from its own rows of the samples."""
     found = Exposure.none(len(rows))
-    for index, own in enumerate(rows):
-        own = own[np.isfinite(target[own, 0])]
-        if len(own) >= FEWEST_SAMPLES:
-            wanted = (target[own] - samples.log_color[own]).astype(np.float64)
-            found.log_gain[index] = _fit(wanted, samples.at[own].astype(np.float64))
+    as_is = target = _targets(samples, samples.log_color)
+    for turn in range(TARGET_ROUNDS):
+        if turn:
+            shown = samples.log_color + found.at(samples.photo, samples.at)
+            target = ANCHOR * as_is + (1.0 - ANCHOR) * _targets(samples, shown)
+        for index, own in enumerate(rows):
+            own = own[np.isfinite(target[own, 0])]
+            if len(own) >= FEWEST_SAMPLES:
+                wanted = (target[own] - samples.log_color[own]).astype(np.float64)
+                found.log_gain[index] = _fit(wanted, samples.at[own].astype(np.float64))
     return found
 
 
