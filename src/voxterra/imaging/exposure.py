@@ -51,7 +51,10 @@ _GREY = np.array([0.299, 0.587, 0.114])
 
 
 class LevelledPhotos:
-    """Depth maps whose photos have their gains applied; all else is as it was."""
+    """Depth maps whose photos have their gains applied; all else is as it was.
+
+    The numbers of `load_bands` stay as they are: they are measurements.
+    """
 
     def __init__(self, maps: DepthMaps, exposure: Exposure):
         self._maps = maps
@@ -156,7 +159,7 @@ def _sample(maps: DepthMaps, progress: Progress) -> _Samples:
     parts = []
     for index, view in enumerate(maps.views):
         progress(0.4 + 0.6 * index / count, f"exposure {index + 1}/{count} photos")
-        near = np.flatnonzero(_may_see(view, spheres))
+        near = [int(i) for i in np.flatnonzero(_may_see(view, spheres))]
         number = np.concatenate([np.zeros(0, np.int64), *(_range(start, i) for i in near)])
         points = np.concatenate([np.zeros((0, 3)), *(places[i] for i in near)])
         shown, at, color = _look(maps, index, points)
@@ -179,7 +182,7 @@ def _places(known: DepthMap, count: int) -> NDArray[np.float64]:
     step = max(1, int(np.sqrt(height * width / count)))
     depth = known.depth[step // 2 :: step, step // 2 :: step]
     rows, columns = np.nonzero(np.isfinite(depth) & (depth > 0))
-    pixels = np.column_stack([columns, rows]) * float(step) + (step // 2 + 0.5)
+    pixels = np.column_stack([columns, rows]).astype(np.float64) * step + (step // 2 + 0.5)
     return known.view.unproject(pixels, depth[rows, columns].astype(np.float64))
 
 
@@ -281,7 +284,8 @@ def _fit(wanted: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.flo
         scale = max(1.5 * float(np.median(residual)), 1e-3)
         weight = 1.0 / (1.0 + (residual / scale) ** 2)
     strongest = np.abs(out[:, 0]).max() + np.abs(out[0, 1:]).sum()
-    return out * min(1.0, np.log(LARGEST_GAIN) / max(strongest, 1e-12))
+    out *= min(1.0, float(np.log(LARGEST_GAIN)) / max(float(strongest), 1e-12))
+    return out
 
 
 def _difference(samples: _Samples, exposure: Exposure, chosen: NDArray[np.bool_]) -> float:
