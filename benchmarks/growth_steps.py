@@ -197,15 +197,13 @@ def texture_views(s: Survey) -> Call:
 
 
 @step
-def exposure_points(s: Survey) -> Call:
-    """products/ortho.py: gains; and how many photos come to within 3 % of their own."""
-    sample, level = take("products.ortho", "_sample_points"), take("products.ortho", "_level")
-    lattice, mesh, maps = take("products.layout", "lattice"), s.mesh(MESH_M), s.maps
-    grid, heights = s.raster()
+def exposure(s: Survey) -> Call:
+    """imaging/exposure.py: gains; and how many photos come to within 3 % of their own."""
+    function, maps = take("imaging.exposure", "find_exposure"), s.maps
 
     def call() -> str:
-        points = sample(heights, lattice(grid, LOCAL, 0.0))
-        off = np.log(level(points, mesh, maps, 0.08, {}, quiet).mean(1) * s.exposure)
+        found = function(maps, quiet).log_gain[..., 0].mean(1)
+        off = found + np.log(s.exposure)
         return f"{(np.abs(off - np.median(off)) < 0.03).mean():.1%} levelled"
 
     return call
@@ -213,7 +211,7 @@ def exposure_points(s: Survey) -> Call:
 
 @step
 def orthophoto(s: Survey) -> Call:
-    """The whole, exposure points too."""
+    """The whole, levelling too."""
     function, mesh, maps = take("products.ortho", "orthophoto"), s.mesh(MESH_M), s.maps
     grid, heights = s.raster()
 

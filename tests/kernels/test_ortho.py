@@ -7,10 +7,12 @@ from voxterra.core.camera import PinholeView
 from voxterra.kernels.raster.ortho import (
     EDGE_PENALTY,
     LEAST_RISE,
+    LEAST_SHARE,
     NEGLIGIBLE,
     OCCLUSION_TOLERANCE,
+    UNCHOSEN,
+    add_candidate,
     blend_view,
-    sample_view,
 )
 from voxterra.testing import look_at
 
@@ -33,10 +35,10 @@ def photo(view: PinholeView, seed: int) -> tuple[np.ndarray, ...]:
     return np.ascontiguousarray(view.cam_from_world), intrinsics, image, nearest, near_edge
 
 
-def twin(point: np.ndarray, view: PinholeView, seed: int) -> tuple[float, np.ndarray]:
-    """Log weight (-inf = not seen) and colour of one point, one step after the other."""
+def twin(point: np.ndarray, view: PinholeView, seed: int) -> tuple[float, np.ndarray, bool]:
+    """Log weight (-inf = not seen), colour, and whether clear of edges, step by step."""
     _, _, image, nearest, near_edge = photo(view, seed)
-    nothing = -np.inf, np.full(3, np.nan)
+    nothing = -np.inf, np.full(3, np.nan), False
     (pixel,), (depth,) = view.project(point[None])
     if depth <= 0:
         return nothing
@@ -53,8 +55,8 @@ def twin(point: np.ndarray, view: PinholeView, seed: int) -> tuple[float, np.nda
         return nothing
     tangent = np.hypot(to_camera[0], to_camera[1]) / rise
     weight = -(tangent**2) / (2 * SPREAD**2) - 2 * np.log(depth / view.K[0, 0])
-    if depth > near_edge[row, column] + 3 * tolerance:
-        weight -= EDGE_PENALTY
+    clear = bool(depth <= near_edge[row, column] + 3 * tolerance)
+    weight -= 0 if clear else EDGE_PENALTY
     feather = border / (0.06 * min(view.width, view.height))
     weight += 2 * np.log(min(feather, 1.0))
     x, y = u - 0.5, v - 0.5
@@ -63,75 +65,96 @@ def twin(point: np.ndarray, view: PinholeView, seed: int) -> tuple[float, np.nda
     fx, fy = x - x0, y - y0
     img = image.astype(float)
     color = (img[y0, x0] * (1 - fx) + img[y0, x1] * fx) * (1 - fy)
-    return weight, color + (img[y1, x0] * (1 - fx) + img[y1, x1] * fx) * fy
+    return weight, color + (img[y1, x0] * (1 - fx) + img[y1, x1] * fx) * fy, clear
 
 
-@pytest.mark.parametrize("index", range(len(VIEWS)))
-def test_samples_are_the_twins(index: int) -> None:
-    view = VIEWS[index]
-    points = np.random.default_rng(5).uniform((-14, -12, -2), (14, 12, 6), (400, 3))
-    pose, intrinsics, image, nearest, near_edge = photo(view, index)
-    found = sample_view(points, pose, intrinsics, image, NO_MASK, nearest, near_edge, SPREAD)
-    expected = np.array([twin(p, view, index)[1] for p in points])
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
-    np.testing.assert_allclose(found, expected, atol=0.01)
-    assert np.isnan(found).all() == (view.name == "below")
-    masked = sample_view(
-        points, pose, intrinsics, image, np.zeros(image.shape[:2], np.bool_), nearest, near_edge,
-        SPREAD,
-    )  # fmt: skip
-    assert np.isnan(masked).all()
-
-
-def test_blend_is_the_twins_weighted_mean() -> None:
-    rng = np.random.default_rng(2)
-    heights = rng.uniform(0, 4, (20, 24)).astype(np.float32)
-    heights[3, 4:9] = np.nan
-    step, left, top = 8, -6.0, 5.0
+def terrain() -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, int]]:
+    """Heights of 20 x 24 cells of half a metre, and their lattice; the vertical leans a little."""
+    heights = np.random.default_rng(2).uniform(0, 4, (20, 24)).astype(np.float32)
+    heights[3, 4:9] = heights[10, 5] = np.nan
+    step = 8
     columns, rows = np.meshgrid(np.arange(0, 33, step), np.arange(0, 29, step))
-    base = np.stack([left + columns * 0.5, top - rows * 0.5, np.zeros(rows.shape)], axis=2)
+    base = np.stack([-6.0 + columns * 0.5, 5.0 - rows * 0.5, np.zeros(rows.shape)], axis=2)
     up = np.zeros_like(base)
-    up[..., 0], up[..., 2] = 0.01, 1.0  # the vertical leans a little
+    up[..., 0], up[..., 2] = 0.01, 1.0
+    return heights, (base, up, step)
+
+
+def looks(heights: np.ndarray, row: int, column: int) -> list[tuple[float, np.ndarray, bool]]:
+    """What each of `VIEWS` sees of a cell."""
+    h = float(heights[row, column])
+    point = np.array([-6.0 + (column + 0.5) * 0.5 + 0.01 * h, 5.0 - (row + 0.5) * 0.5, h])
+    return [twin(point, view, index) for index, view in enumerate(VIEWS)]
+
+
+def test_candidates_are_the_twins_best_first() -> None:
+    heights, cells = terrain()
+    corner, coarse = (2, 0), 2
+    chosen = np.full((6, 12, 2), -1, np.int32)
+    weight = np.full((6, 12, 2), -np.inf, np.float32)
+    color = np.zeros((6, 12, 2, 3), np.uint8)
+    for index, view in enumerate(VIEWS):
+        pose, intrinsics, image, nearest, near_edge = photo(view, index)
+        for usable in (np.zeros(image.shape[:2], np.bool_), NO_MASK):  # the first has no effect
+            add_candidate(
+                heights, (2, 8, 0, 12), corner, coarse, *cells, pose, intrinsics, image, usable,
+                nearest, near_edge, SPREAD, index, chosen, weight, color,
+            )  # fmt: skip
+    several = 0
+    for r in range(6):
+        for c in range(12):
+            row, column = (r + corner[0]) * coarse + 1, c * coarse + 1
+            seen = looks(heights, row, column)
+            order = sorted((-w, i) for i, (w, _, _) in enumerate(seen) if w > -np.inf)
+            if np.isnan(heights[row, column]):
+                order = []
+            assert [i for _, i in order] == [i for i in chosen[r, c] if i >= 0]
+            for k, (behind, i) in enumerate(order):
+                assert weight[r, c, k] == pytest.approx(-behind, abs=1e-3)
+                np.testing.assert_allclose(color[r, c, k], seen[i][1], atol=0.6)
+            several += len(order) == 2
+    assert several > 10
+
+
+def test_blend_is_the_twins_mean_of_the_shares() -> None:
+    heights, cells = terrain()
     color = np.zeros((10, 24, 3), np.float32)
     total = np.zeros((10, 24), np.float32)
     best = np.full((10, 24), -np.inf, np.float32)
-    gains = np.array([[1.1, 1.0, 0.9], [0.8, 1.0, 1.2], [1.0, 1.0, 1.0]])
-    first = 10  # a strip that does not start at the top
+    first, coarse = 10, 4  # a strip that does not start at the top
+    shares = np.random.default_rng(4).choice([0, 0, 0.4, 1.0], (3, 5, 6)).astype(np.float32)
     for index, view in enumerate(VIEWS):
         pose, intrinsics, image, nearest, near_edge = photo(view, index)
         blend_view(
-            heights, (first, first + 10, 0, 24), (first, 0), base, up, step, pose, intrinsics,
-            image, NO_MASK, nearest, near_edge, SPREAD, gains[index], color, total, best,
+            heights, (first, first + 10, 0, 24), (first, 0), *cells, pose, intrinsics,
+            image, NO_MASK, nearest, near_edge, SPREAD, shares[index], (0, 0), coarse,
+            color, total, best,
         )  # fmt: skip
-    mixed = 0
+    mixed = chosen = others = 0
     for r in range(10):
         for c in range(24):
-            h = float(heights[first + r, c])
-            x, y = left + (c + 0.5) * 0.5, top - (first + r + 0.5) * 0.5
-            looks = [twin(np.array([x + 0.01 * h, y, h]), v, i) for i, v in enumerate(VIEWS)]
-            weights = np.array([w for w, _ in looks])
+            if np.isnan(heights[first + r, c]):
+                assert total[r, c] == 0 and best[r, c] == -np.inf
+                continue
+            seen = looks(heights, first + r, c)
+            y = np.clip((first + r + 0.5) / coarse - 0.5, 0, 4)
+            x = np.clip((c + 0.5) / coarse - 0.5, 0, 5)
+            weights = np.full(3, -np.inf)
+            for i, (w, _, clear) in enumerate(seen):
+                rows = np.array([np.interp(x, range(6), line) for line in shares[i]])
+                own = np.interp(y, range(5), rows)
+                if w > -np.inf:
+                    weights[i] = np.log(own) if own > LEAST_SHARE and clear else w - UNCHOSEN
             if np.isneginf(weights).all():
                 assert total[r, c] == 0
                 continue
-            share = np.where(
+            part = np.where(
                 weights < weights.max() - NEGLIGIBLE, 0, np.exp(weights - weights.max())
             )
-            colors = np.nan_to_num(np.array([k for _, k in looks])) * gains
-            expected = share @ colors / share.sum()
+            expected = part @ np.nan_to_num(np.array([k for _, k, _ in seen])) / part.sum()
             # A photo too faint to count may have come first.
             np.testing.assert_allclose(color[r, c] / total[r, c], expected, atol=0.5)
-            mixed += int((share > 0.02).sum() > 1)
-    assert mixed > 10
-
-
-def test_cells_without_height_stay_empty() -> None:
-    view = VIEWS[0]
-    pose, intrinsics, image, nearest, near_edge = photo(view, 0)
-    nodes = np.zeros((2, 2, 3))
-    color, total = np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.float32)
-    best = np.full((4, 4), -np.inf, np.float32)
-    blend_view(
-        np.full((4, 4), np.nan, np.float32), (0, 4, 0, 4), (0, 0), nodes, nodes, 8, pose,
-        intrinsics, image, NO_MASK, nearest, near_edge, SPREAD, np.ones(3), color, total, best,
-    )  # fmt: skip
-    assert not color.any() and not total.any() and np.isneginf(best).all()
+            mixed += int((part > 0.02).sum() > 1)
+            chosen += int(weights.max() > -UNCHOSEN / 2)
+            others += int(weights.max() < -UNCHOSEN / 2)
+    assert mixed > 5 and chosen > 10 and others > 10

@@ -9,11 +9,11 @@ import trimesh
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
 from voxterra.core.raster import Grid
-from voxterra.products import blocks, exposure, ortho
+from voxterra.products import blocks, ortho
 from voxterra.products.blocks import blocks_of
 from voxterra.products.dsm import height_raster
-from voxterra.products.exposure import sample_photos, usable_pairs
 from voxterra.products.layout import lattice
+from voxterra.products.seams import Candidates, choose_photos
 from voxterra.testing import look_at, photograph
 
 
@@ -44,8 +44,7 @@ def orthophoto_and_draws(
     monkeypatch.setattr(ortho, "rasterize_depth", counted)
     monkeypatch.setattr(ortho, "KEPT_BYTES", kept_bytes)
     monkeypatch.setattr(ortho, "TILE_CELLS", tile)
-    for module in (blocks, exposure):
-        monkeypatch.setattr(module, "BLOCK_CELLS", block)
+    monkeypatch.setattr(blocks, "BLOCK_CELLS", block)
     image = ortho.orthophoto(heights, grid, mesh, maps, GeoFrame.local()).rgba
     monkeypatch.undo()
     return image.astype(int), len(draws)
@@ -57,10 +56,10 @@ def test_each_photo_is_drawn_once_and_the_image_stays_the_same(
     one_view = 320 * 240 * 4
     image, draws = orthophoto_and_draws(monkeypatch, 3 * one_view)
     assert draws == 3
-    again, draws = orthophoto_and_draws(monkeypatch, 0)  # levelling, then each of four tiles
-    assert draws == 15
+    again, draws = orthophoto_and_draws(monkeypatch, 0)  # seams, then colours of four tiles
+    assert draws == 24
     some, draws = orthophoto_and_draws(monkeypatch, one_view)
-    assert draws == 11
+    assert draws == 17
     for other in (again, some):
         assert np.abs(image - other).max() <= 1
     assert (image[..., 3] == 255).mean() > 0.9
@@ -96,31 +95,34 @@ def test_a_photo_costs_the_same_in_a_survey_of_any_size(monkeypatch: pytest.Monk
     assert cells_a_photo[1] < 2.0 * (57 / 0.5) * (43 / 0.5)
 
 
-def test_photos_of_a_large_survey_share_points_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exposure, "LEAST_POINTS", 1_000)  # as 20,000 are for some 20 times more
-    monkeypatch.setattr(exposure, "MOST_SAMPLES", 400 * 400)
-    for module in (blocks, exposure):
-        monkeypatch.setattr(module, "BLOCK_CELLS", 16)
-    heights, cells, views = flown(20)
-
-    def look(index: int, points: np.ndarray) -> np.ndarray:
-        pixels, _ = views[index].project(points)
-        inside = ((pixels > 0) & (pixels < [views[index].width, views[index].height])).all(1)
-        return np.where(inside[:, None], np.float32(100), np.float32(np.nan)).repeat(3, axis=1)
-
-    samples = sample_photos(heights, cells, blocks_of(heights, cells, views), len(views), look)
-    assert max(len(s.point) for s in samples) <= 400
-    first, second, common = usable_pairs(samples)
-    assert set(first) | set(second) == set(range(len(views)))
-    # Neighbours share three quarters of what they show, and of what is kept of it.
-    along = (second - first == 1) & (second % 20 != 0)
-    assert along.sum() == 20 * 19 and common[along].min() > 150
+def seen_alike(height: int, width: int, weights: tuple[float, ...]) -> Candidates:
+    """Cells that photos 0, 1, ... show in one grey, the first photo best."""
+    found = Candidates.none(height, width)
+    for k, weight in enumerate(weights):
+        found.photo[..., k], found.weight[..., k], found.color[..., k, :] = k, weight, 120
+    return found
 
 
-def test_specks_are_coloured_within_the_surface_only() -> None:
-    total, known = np.ones((11, 11), np.float32), np.ones((11, 11), np.bool_)
-    total[5, 4] = total[5, 7] = 0.0  # no photo sees them
-    known[5, 7] = False  # and there is no surface
-    image = ortho._finish(90 * total[..., None] * np.ones(3, np.float32), total, known)
-    assert image[5, 4].tolist() == [90, 90, 90, 255]
-    assert image[5, 7].tolist() == [0, 0, 0, 0]
+def test_what_one_photo_alone_shows_is_outvoted() -> None:
+    found = seen_alike(20, 20, (0.0, -1.0, -2.0))
+    found.color[8:12, 5:9, 0] = (200, 30, 30)  # a red car passes in the best photo
+    labels = choose_photos(found)
+    assert (labels[8:12, 5:9] == 1).all() and (labels == 0).mean() > 0.9
+    two = seen_alike(20, 20, (0.0, -1.0))  # no majority
+    two.color[8:12, 5:9, 0] = (200, 30, 30)
+    assert (choose_photos(two) == 0).all()
+
+
+def test_seams_run_where_photos_look_alike() -> None:
+    found = seen_alike(30, 40, (0.0, 0.0))
+    column = np.arange(40)[None, :]
+    right = np.broadcast_to(column >= 20, (30, 40))  # photo 1 is better there
+    found.photo[right, :2] = (1, 0)
+    found.weight[..., 1] = -0.5 * np.abs(column - 19.5)
+    leans = np.zeros((30, 40), bool)
+    leans[10:20, 18:24] = True  # a tree, which one photo shows elsewhere
+    found.color[leans & ~right, 1] = found.color[leans & right, 0] = 30
+    labels = choose_photos(found)
+    across = (labels[:, 1:] != labels[:, :-1]) & leans[:, 1:] & leans[:, :-1]
+    assert not across.any()
+    assert (labels[:, 8] == 0).all() and (labels[:, 32] == 1).all()

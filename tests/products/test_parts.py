@@ -1,4 +1,4 @@
-"""Layout, gaps, exposure and attitudes, each against what is known by other means."""
+"""Layout, gaps and attitudes, each against what is known by other means."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import pytest
 from voxterra.core.geo import GeoFrame
 from voxterra.core.raster import Grid
 from voxterra.products.camera_features import attitude
-from voxterra.products.exposure import Samples, exposure_gains
 from voxterra.products.gaps import closing
 from voxterra.products.layout import choose_grids, lattice, nice, photo_gsd
 from voxterra.testing import look_at, plane_mesh
@@ -71,28 +70,6 @@ def test_closing_is_scipys() -> None:
     padded = binary_closing(np.pad(mask, 10), disc)[10:-10, 10:-10]
     # The distance transform is the fast, not quite Euclidean one.
     assert (closing(mask, 4.0) ^ padded).mean() < 0.03
-
-
-def test_exposure_gains_undo_known_factors() -> None:
-    rng = np.random.default_rng(0)
-    scene = rng.uniform(40, 160, (3000, 3))
-    factor = np.exp(rng.normal(0, 0.15, (6, 3)))
-    samples = (scene * factor[:, None]).astype(np.float32)
-    samples += rng.normal(0, 2, samples.shape)
-    for view in range(6):  # each sees a part; every tenth point is something that moved
-        hidden = np.ones(3000, bool)
-        hidden[view * 400 : view * 400 + 1000] = False
-        samples[view, ::10] = rng.uniform(0, 255, (300, 3))
-        samples[view, hidden] = np.nan
-    samples[-1] = np.nan  # sees nothing
-    shown = []
-    for of_photo in samples:
-        point = np.flatnonzero(((of_photo > 8) & (of_photo < 247)).all(axis=1))
-        shown.append(Samples(point.astype(np.int32), np.log(of_photo[point])))
-    gains = exposure_gains(shown)
-    product = gains[:5] * factor[:5]
-    assert np.abs(product / product.mean(axis=0) - 1).max() < 0.02
-    np.testing.assert_allclose(np.log(gains).mean(axis=0), 0, atol=1e-9)
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:

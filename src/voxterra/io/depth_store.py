@@ -1,7 +1,7 @@
 """Depth maps and undistorted photos on disk: a folder that implements `core.depth.DepthMaps`.
 
 Layout: `views.json`, `color/0000.jpg`, `mask/0000.png` (where the photo has one),
-`bands/0000.npz` (where it has more than 8 bit RGB) and
+`bands/0000.npz` (where it has more than 8 bit RGB), `exposure.json` (how photos are levelled) and
 `depth/0000.npz` with depth (float32), normal (int8, x127), confidence (uint8, x255) and, where not
 all pixels have the same, source and support (uint8).
 """
@@ -20,8 +20,10 @@ from PIL import Image as PilImage
 from voxterra.core.bands import Bands, bands_of_color
 from voxterra.core.camera import Camera, PinholeView
 from voxterra.core.depth import DepthMap
+from voxterra.core.exposure import Exposure
 from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import FormatError
+from voxterra.io.exposure import read_exposure
 from voxterra.io.files.atomic import atomic_path
 from voxterra.io.files.json_file import write_json
 
@@ -72,6 +74,11 @@ class DepthStore:
             support = read_depth(depth_path(self.maps, index), view).support
             counts += np.bincount(support.ravel(), minlength=len(counts))
         return np.asarray(counts / max(int(counts.sum()), 1))
+
+    @property
+    def exposure(self) -> Exposure | None:
+        """How the photos are levelled; None where that was not found yet."""
+        return read_exposure(self.folder, len(self._views))
 
     def load(self, index: int) -> DepthMap:
         found = read_depth(depth_path(self.maps, index), self._views[index])

@@ -67,7 +67,8 @@ class ProductsConfig:
     the mesh that were invented are left out."""
 
     blend_spread: float = 0.08
-    """Tangent of the angle from the vertical over which the orthophoto blends photos."""
+    """Tangent of the angle from the vertical over which photos are about as good for the
+    orthophoto; larger lets its seams run further from the middle between photos."""
 
     level_exposure: bool = True
     """Level brightness and colour between the photos of the orthophoto."""

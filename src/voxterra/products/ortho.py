@@ -13,12 +13,13 @@ from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.core.raster import ColorRaster, Grid
-from voxterra.kernels.raster.ortho import blend_view, sample_view
+from voxterra.imaging.exposure import levelled
+from voxterra.kernels.raster.ortho import add_candidate, blend_view
 from voxterra.kernels.raster.zbuffer import rasterize_depth
 from voxterra.products.blocks import Blocks, Window, blocks_of
-from voxterra.products.exposure import exposure_gains, sample_photos
 from voxterra.products.gaps import closing
 from voxterra.products.layout import Lattice, lattice
+from voxterra.products.seams import COARSE_CELLS, MARGIN, Candidates, choose_photos, share_of
 
 # Edge of what is blended at once: 20 bytes a cell.
 TILE_CELLS = 4096
@@ -26,13 +27,10 @@ TILE_CELLS = 4096
 MARGIN_CELLS = 16
 # The z-buffer may be smaller than the photo.
 DEPTH_PIXELS = 3_000_000
-# Z-buffers that levelling draws are kept for blending, up to this many bytes in all.
+# Z-buffers are kept until the last tile that needs them, up to this many bytes in all.
 KEPT_BYTES = 256_000_000
 # Radius of the specks that may be coloured from around: what roughness of the mesh hides.
 SPECK_CELLS = 2.0
-EXPOSURE_SHRINK = 4
-EXPOSURE_DEPTH_PIXELS = 200_000
-
 
 _Arguments = tuple[
     NDArray[np.float64],
@@ -46,7 +44,7 @@ _Arguments = tuple[
 
 @dataclass(frozen=True)
 class _Photo:
-    """A photo ready for the kernels; fields as `kernels.raster.ortho.sample_view` names them."""
+    """A photo ready for the kernels; fields as `kernels.raster.ortho.add_candidate` names them."""
 
     pose: NDArray[np.float64]
     intrinsics: NDArray[np.float64]
@@ -80,9 +78,9 @@ def orthophoto(
     """Colours of a height raster.
 
     A photo colours a cell when nothing of the mesh lies between them. Of the photos that see a
-    cell, those nearest to the vertical count most; across the lines where the best photo changes
-    the weights change smoothly. The raster is worked on in tiles, each by the photos that see it;
-    what comes out does not depend on the tiles.
+    cell, one near the vertical that shows what most show colours it; seams between photos run where
+    they look alike (`products.seams`). The raster is worked on in tiles, each by the photos that
+    see it; what comes out does not depend on the tiles.
 
     Args:
         heights: (H, W) float32 map heights on `grid`, NaN = no cell.
@@ -90,8 +88,8 @@ def orthophoto(
         mesh: what hides cells from photos, in world.
         maps: photos, undistorted.
         frame: of the world.
-        spread: tangent of the angle from the vertical over which photos blend.
-        level_exposure: level the photos first.
+        spread: tangent of the angle from the vertical over which photos are about as good.
+        level_exposure: level the photos first (`imaging.exposure`).
         progress: called once a photo and tile.
     """
     rgba = np.zeros((grid.height, grid.width, 4), np.uint8)
@@ -104,24 +102,20 @@ def orthophoto(
         cells,
         blocks_of(heights, cells, maps.views),
         mesh,
-        maps,
+        levelled(maps) if level_exposure and len(maps.views) > 1 else maps,
         grid.cell_size * frame.map_unit_m(),
         spread,
         {},
     )
     tiles = [(tile, _with_margin(tile, grid)) for tile in _tiles(grid)]
-    photos = [work.photos_of(around) for _, around in tiles]
-    share = 0.4 if level_exposure and len(maps.views) > 1 else 0.0
-    gains = np.ones((len(maps.views), 3))
-    if share:
-        gains = _level(work, part(progress, 0.0, share))
+    photos = [work.photos_of(_on_raster(_coarse(around), grid)) for _, around in tiles]
     # A z-buffer is dropped after the last tile that needs it.
     last = {index: number for number, seeing in enumerate(photos) for index, _ in seeing}
     done, whole = 0, sum(len(seeing) for seeing in photos) or 1
     for number, ((tile, around), seeing) in enumerate(zip(tiles, photos, strict=True)):
-        span = part(progress, share + (1 - share) * done / whole,
-                    share + (1 - share) * (done + len(seeing)) / whole)  # fmt: skip
-        color = _blend(work, around, seeing, gains, span)
+        span = part(progress, done / whole, (done + len(seeing)) / whole)
+        labels = _labels(work, around, seeing, part(span, 0.0, 0.4))
+        color = _blend(work, around, labels, part(span, 0.4, 1.0))
         rows, columns = (slice(t.start - a.start, t.stop - a.start) for t, a in zip(tile, around))
         rgba[tile] = color[rows, columns]
         done += len(seeing)
@@ -175,27 +169,71 @@ def _with_margin(tile: Window, grid: Grid) -> Window:
     return rows, columns
 
 
+def _coarse(window: Window) -> Window:
+    """The coarse cells that decide about a part of the raster; some may lie beyond it."""
+    rows, columns = (
+        slice(
+            max(0, cells.start // COARSE_CELLS - MARGIN),
+            (cells.stop - 1) // COARSE_CELLS + 1 + MARGIN,
+        )
+        for cells in window
+    )
+    return rows, columns
+
+
+def _on_raster(coarse: Window, grid: Grid) -> Window:
+    """The cells of the raster in a window of coarse cells."""
+    rows, columns = (
+        slice(cells.start * COARSE_CELLS, min(cells.stop * COARSE_CELLS, size))
+        for cells, size in zip(coarse, (grid.height, grid.width))
+    )
+    return rows, columns
+
+
+def _labels(
+    work: _Work, tile: Window, photos: list[tuple[int, Window]], progress: Progress
+) -> NDArray[np.int32]:
+    """The photo of each coarse cell of `_coarse(tile)`, -1 where none sees it."""
+    rows, columns = (
+        slice(cells.start, min(cells.stop, -(-size // COARSE_CELLS)))
+        for cells, size in zip(_coarse(tile), work.heights.shape)
+    )
+    found = Candidates.none(rows.stop - rows.start, columns.stop - columns.start)
+    cells, origin = work.cells, (rows.start, columns.start)
+    for done, (index, seen) in enumerate(photos):
+        progress(done / len(photos), f"seams {done + 1}/{len(photos)} photos")
+        photo = _prepare(index, work, COARSE_CELLS * work.gsd)
+        window = (
+            max(seen[0].start // COARSE_CELLS, rows.start),
+            min(-(-seen[0].stop // COARSE_CELLS), rows.stop),
+            max(seen[1].start // COARSE_CELLS, columns.start),
+            min(-(-seen[1].stop // COARSE_CELLS), columns.stop),
+        )
+        place = (work.heights, window, origin, COARSE_CELLS, cells.base, cells.up, cells.step)
+        candidates = (index, found.photo, found.weight, found.color)
+        add_candidate(*place, *photo.arguments(), work.spread, *candidates)
+    return choose_photos(found)
+
+
 def _blend(
-    work: _Work,
-    tile: Window,
-    photos: list[tuple[int, Window]],
-    gains: NDArray[np.float64],
-    progress: Progress,
+    work: _Work, tile: Window, labels: NDArray[np.int32], progress: Progress
 ) -> NDArray[np.uint8]:
-    """(h, w, 4) RGBA of a part of the raster."""
+    """(h, w, 4) RGBA of a part of the raster, from the photos of its coarse cells."""
     rows, columns = tile
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     color = np.zeros((*shape, 3), np.float32)
     total = np.zeros(shape, np.float32)
     best = np.full(shape, -np.inf, np.float32)
     cells, origin = work.cells, (rows.start, columns.start)
+    corner = tuple(cells.start for cells in _coarse(tile))
+    photos = work.photos_of(tile)
     for done, (index, seen) in enumerate(photos):
         progress(done / len(photos), f"orthophoto {done + 1}/{len(photos)} photos")
         photo = _prepare(index, work, work.gsd)
         window = (seen[0].start, seen[0].stop, seen[1].start, seen[1].stop)
         place = (work.heights, window, origin, cells.base, cells.up, cells.step)
-        arguments = (*place, *photo.arguments(), work.spread, gains[index], color, total, best)
-        blend_view(*arguments)
+        seam = (share_of(labels, index), corner, COARSE_CELLS)
+        blend_view(*place, *photo.arguments(), work.spread, *seam, color, total, best)
     progress(1.0)
     return _finish(color, total, np.isfinite(work.heights[tile]))
 
@@ -221,32 +259,27 @@ def _finish(
     return out
 
 
-def _nearest(index: int, work: _Work, depth_pixels: int) -> NDArray[np.float32]:
-    """(h, w) depth of the first surface, inf where there is none; drawn, or kept from before.
-
-    As long as there is memory it is drawn at its full size, whatever `depth_pixels`, and kept.
-    """
+def _nearest(index: int, work: _Work) -> NDArray[np.float32]:
+    """(h, w) depth of the first surface, inf where there is none; drawn, or kept from before."""
     view, mesh, kept = work.maps.views[index], work.mesh, work.kept
     if index in kept:
         return kept[index]
-    full = min(DEPTH_PIXELS, view.width * view.height)
-    room = sum(depth.nbytes for depth in kept.values()) + 4 * full <= KEPT_BYTES
-    small = min(1.0, ((full if room else depth_pixels) / (view.width * view.height)) ** 0.5)
+    small = min(1.0, (DEPTH_PIXELS / (view.width * view.height)) ** 0.5)
     size = max(1, round(view.width * small)), max(1, round(view.height * small))
     vertices = mesh.vertices @ view.cam_from_world[:, :3].T + view.cam_from_world[:, 3]
     depth, _ = rasterize_depth(vertices, mesh.faces, view.resized(*size).K, *size)
     nearest = np.where(depth > 0, depth, np.float32(np.inf))
-    if room:
+    if sum(other.nbytes for other in kept.values()) + nearest.nbytes <= KEPT_BYTES:
         kept[index] = nearest
     return nearest
 
 
-def _prepare(index: int, work: _Work, gsd: float, depth_pixels: int = DEPTH_PIXELS) -> _Photo:
+def _prepare(index: int, work: _Work, gsd: float) -> _Photo:
     """The photo, shrunk when its pixels are much finer than the raster's, and its z-buffer."""
     import cv2
 
     maps, view = work.maps, work.maps.views[index]
-    nearest = _nearest(index, work, depth_pixels)
+    nearest = _nearest(index, work)
     near_edge = np.asarray(cv2.erode(nearest, np.ones((5, 5), np.uint8)), np.float32)
     image, mask = maps.load_color(index), maps.load_mask(index)
     seen = nearest[np.isfinite(nearest)]
@@ -262,20 +295,3 @@ def _prepare(index: int, work: _Work, gsd: float, depth_pixels: int = DEPTH_PIXE
     usable = np.zeros((0, 0), np.bool_) if mask is None else np.ascontiguousarray(mask)
     pose = np.ascontiguousarray(view.cam_from_world, np.float64)
     return _Photo(pose, intrinsics, np.ascontiguousarray(image), usable, nearest, near_edge)
-
-
-def _level(work: _Work, progress: Progress) -> NDArray[np.float64]:
-    """(V, 3) gains; photos are compared at a quarter of their size, which forgives small shifts."""
-
-    def look(index: int, points: NDArray[np.float64]) -> NDArray[np.float32]:
-        view = work.maps.views[index]
-        near = np.linalg.norm(points - view.center_in_world, axis=1).min()
-        gsd = EXPOSURE_SHRINK * float(near) / view.K[0, 0]
-        photo = _prepare(index, work, gsd, EXPOSURE_DEPTH_PIXELS)
-        colors = sample_view(points, *photo.arguments(), work.spread)
-        return np.asarray(colors)
-
-    count = len(work.maps.views)
-    return exposure_gains(
-        sample_photos(work.heights, work.cells, work.blocks, count, look, progress)
-    )

@@ -100,7 +100,7 @@ def _near(corner, weights):
 
 
 @njit(cache=True)
-def _paint_face(corner, shift, gain, from_photo, overhang, raw, out, covered):
+def _paint_face(corner, shift, from_photo, overhang, raw, out, covered):
     """Paint the texels a face owns, or with `overhang` those near it; returns how many."""
     height, width = covered.shape
     left = max(int(np.floor(corner[:, 0].min() - OVERHANG_PX)), 0)
@@ -124,7 +124,7 @@ def _paint_face(corner, shift, gain, from_photo, overhang, raw, out, covered):
                     weights[0] * shift[0, c] + weights[1] * shift[1, c] + weights[2] * shift[2, c]
                 )
                 if from_photo:
-                    value += raw[row, column, c] * gain[c]
+                    value += raw[row, column, c]
                 out[row, column, c] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
             covered[row, column] = 1
             painted += 1
@@ -132,15 +132,16 @@ def _paint_face(corner, shift, gain, from_photo, overhang, raw, out, covered):
 
 
 @njit(cache=True, parallel=True)
-def paint_charts(start, order, corners, shift, gain, from_photo, raw, out, covered):
-    """Paint the faces of every chart: photo times gain plus a shift interpolated from corners.
+def paint_charts(start, order, corners, shift, from_photo, raw, out, covered):
+    """Paint the faces of every chart: photo plus a shift interpolated from corners.
 
     Args:
         start: (C + 1,), order: (F,): faces of chart c are order[start[c]:start[c + 1]].
         corners: (F, 3, 2) texel coordinates in the atlas.
         shift: (F, 3, 3) RGB added at each corner [0, 255].
-        gain: (F, 3) RGB factor; from_photo: (F,) False = paint `shift` alone.
-        raw: (H, W, 3) uint8 unlevelled atlas; out: (H, W, 3) uint8 and covered: (H, W) are filled.
+        from_photo: (F,) False = paint `shift` alone.
+        raw: (H, W, 3) uint8 atlas as cut from the photos; out: (H, W, 3) uint8 and covered: (H, W)
+            are filled.
     """
     for chart in prange(len(start) - 1):
         # Texels beside a face are not its own: behind a silhouette a photo shows something else
@@ -154,7 +155,7 @@ def paint_charts(start, order, corners, shift, gain, from_photo, raw, out, cover
             for n in range(start[chart], start[chart + 1]):
                 f = order[n]
                 painted += _paint_face(
-                    corners[f], shift[f], gain[f], from_photo[f], overhang, raw, out, covered
+                    corners[f], shift[f], from_photo[f], overhang, raw, out, covered
                 )
 
 

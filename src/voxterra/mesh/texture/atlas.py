@@ -54,25 +54,21 @@ def paint(
     charts: Charts,
     raw: NDArray[np.uint8],
     shift: NDArray[np.float32],
-    gains: NDArray[np.float64],
+    photo_count: int,
     out: NDArray[np.uint8],
     covered: NDArray[np.uint8],
     *,
     from_photo: bool,
 ) -> None:
     """Paint the charts that come from photos, or those that do not, into `out` and `covered`."""
-    seen_chart = charts.chart_label < len(gains)
+    seen_chart = charts.chart_label < photo_count
     chosen = np.flatnonzero(seen_chart == from_photo)
     if not len(chosen):
         return
     parts = [charts.order[charts.start[c] : charts.start[c + 1]] for c in chosen]
     start = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
-    seen = charts.label < len(gains)
-    gain = np.ones((len(charts.label), 3), np.float32)
-    gain[seen] = gains[charts.label[seen]]
-    paint_charts(
-        start, np.concatenate(parts), charts.corners, shift, gain, seen, raw, out, covered
-    )  # fmt: skip
+    seen = charts.label < photo_count
+    paint_charts(start, np.concatenate(parts), charts.corners, shift, seen, raw, out, covered)
 
 
 def vertex_colors(

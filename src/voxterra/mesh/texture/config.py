@@ -30,6 +30,6 @@ class TextureConfig:
     smoothness: float = 2.0
     """Cost of a seam against a worse photo; larger = fewer, larger charts."""
     level_exposure: bool = True
-    """Bring all photos to one exposure and white balance by a gain for each channel."""
+    """Level brightness and colour between the photos."""
     level_seams: bool = True
     """Shift colours smoothly inside charts so that they meet at seams."""

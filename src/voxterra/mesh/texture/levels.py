@@ -32,17 +32,17 @@ def level_seams(
     adjacency: Adjacency,
     candidates: NDArray[np.int32],
     raw: NDArray[np.uint8],
-    gains: NDArray[np.float64],
+    photo_count: int,
 ) -> NDArray[np.float32]:
-    """(F, 3, 3) RGB shift at each face's corners, added after the photos' gains [0, 255].
+    """(F, 3, 3) RGB shift at each face's corners, added to what the photo shows [0, 255].
 
     Args:
         mesh, charts, adjacency: the textured mesh.
         candidates: (F, K) photos that see each face.
         raw: (H, W, 3) atlas as cut from the photos.
-        gains: (N, 3) of each photo.
+        photo_count: labels below it are photos.
     """
-    seen = charts.label < len(gains)
+    seen = charts.label < photo_count
     f, g = adjacency.edge_faces.T
     seam = (charts.component[f] != charts.component[g]) & seen[f] & seen[g]
     # Colours around an edge compare only where both photos see both of its sides: past a
@@ -54,7 +54,7 @@ def level_seams(
         return shift
     node = _nodes(mesh, charts)
     count = int(node.max()) + 1
-    color, pairs = _seam_colors(mesh, charts, adjacency, seam, raw, gains, node, count)
+    color, pairs = _seam_colors(mesh, charts, adjacency, seam, raw, node, count)
     a, b = pairs.T
     gap = color[b] - color[a]
     weight = 1.0 / (1.0 + (np.abs(gap).mean(axis=1) / REAL_EDGE_LEVEL) ** 2)
@@ -101,7 +101,6 @@ def _seam_colors(
     adjacency: Adjacency,
     seam: NDArray[np.bool_],
     raw: NDArray[np.uint8],
-    gains: NDArray[np.float64],
     node: NDArray[np.int64],
     count: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -119,7 +118,6 @@ def _seam_colors(
         p, q = charts.corners[face, one], charts.corners[face, two]
         for t in np.linspace(0.0, 1.0, SAMPLES):
             color = sample_mean(raw, (1 - t) * p + t * q, SAMPLE_RADIUS_PX)
-            color *= gains[charts.label[face]]
             for end, part in ((0, 1.0 - t), (1, t)):
                 weights += part * np.bincount(nodes[:, end], minlength=count)
                 for c in range(3):

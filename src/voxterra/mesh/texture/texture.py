@@ -11,6 +11,7 @@ from voxterra.core.depth import DepthMaps
 from voxterra.core.mesh import Texture, TriMesh
 from voxterra.core.progress import Progress, no_progress, part
 from voxterra.errors import ReconstructionError
+from voxterra.imaging.exposure import levelled
 from voxterra.kernels.raster.texture_atlas import dilate
 from voxterra.mesh.texture.atlas import copy_photos, hide_background, paint, vertex_colors
 from voxterra.mesh.texture.charts import lay_out
@@ -18,7 +19,7 @@ from voxterra.mesh.texture.config import TextureConfig
 from voxterra.mesh.texture.labels import choose_views, face_adjacency
 from voxterra.mesh.texture.levels import level_seams
 from voxterra.mesh.texture.split import split_large_faces
-from voxterra.mesh.texture.views import exposure_gains, find_candidates, reject_outliers
+from voxterra.mesh.texture.views import find_candidates, reject_outliers, sharpness
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,12 @@ def texture_mesh(
 
     After Lempitsky & Ivanov (CVPR 2007) and Waechter, Moehrle & Goesele (ECCV 2014): visibility
     by z-buffer, photos that disagree with the majority dropped, seams placed where they cost
-    least, one gain a photo and channel, and a smooth shift of colours that closes seams.
+    least, photos levelled (`imaging.exposure`), and a smooth shift of colours that closes seams.
 
     Args:
         mesh: in the world of the views; any unit. Its colours, if any, fill what no photo sees.
-        maps: undistorted photos with poses; `load_color` and `load_mask` are used, depth is not.
+        maps: undistorted photos with poses. Depths are used only where the photos are to be
+            levelled and `maps` do not know how yet.
         config: options.
         progress: called with the fraction done.
 
@@ -58,9 +60,10 @@ def texture_mesh(
             next_step="Add photos that overlap by 60 % or more and show texture.",
         )
     mesh = split_large_faces(mesh, maps.views, config.max_face_px)
+    if config.level_exposure:
+        maps = levelled(maps)
     found = find_candidates(mesh, maps, config, part(progress, 0.0, 0.5))
-    gains = exposure_gains(found, len(maps.views))
-    found = reject_outliers(found, gains, config)
+    found = reject_outliers(found, sharpness(found, len(maps.views)), config)
     adjacency = face_adjacency(mesh.faces)
     views = choose_views(mesh, adjacency, found, config, part(progress, 0.5, 0.6))
     unseen = float((views < 0).mean())
@@ -70,19 +73,18 @@ def texture_mesh(
     progress(0.6, "laying out the atlas")
     charts = lay_out(mesh, maps, adjacency, views, config)
     raw = copy_photos(charts, maps, part(progress, 0.65, 0.85))
-    factors = gains[:, :3] if config.level_exposure else np.ones((len(maps.views), 3))
     progress(0.85, "hiding seams")
     shift = np.zeros((len(mesh.faces), 3, 3), np.float32)
     image, covered = np.zeros_like(raw), np.zeros(raw.shape[:2], np.uint8)
     if config.level_seams:
-        shift = level_seams(mesh, charts, adjacency, found.view, raw, factors)
+        shift = level_seams(mesh, charts, adjacency, found.view, raw, len(maps.views))
     progress(0.95, "painting the atlas")
-    paint(charts, raw, shift, factors, image, covered, from_photo=True)
+    paint(charts, raw, shift, len(maps.views), image, covered, from_photo=True)
     dilate(image, covered, config.gutter_px)
     colors = vertex_colors(mesh, charts, len(maps.views), image)
     if unseen > 0:
         plain = colors[mesh.faces].astype(np.float32)
-        paint(charts, raw, plain, factors, image, covered, from_photo=False)
+        paint(charts, raw, plain, len(maps.views), image, covered, from_photo=False)
     hide_background(image, covered, config.gutter_px)
     uv = charts.corners / [charts.width, charts.height]
     uv[..., 1] = 1.0 - uv[..., 1]

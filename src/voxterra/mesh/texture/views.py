@@ -1,4 +1,4 @@
-"""Candidate photos of every face: what they see, how well, at what exposure.
+"""Candidate photos of every face: what they see, and how well.
 
 Quality follows Waechter, Moehrle & Goesele, "Let There Be Color!" (ECCV 2014): how large a face
 appears, and whether the photo agrees with the others on its colour.
@@ -22,8 +22,7 @@ from voxterra.kernels.raster import texture_views as kernels
 from voxterra.kernels.raster.zbuffer import rasterize_depth
 from voxterra.mesh.texture.config import TextureConfig
 
-DARK, BRIGHT = 6.0, 249.0  # beyond these a channel says nothing about exposure
-FACES_FOR_GAINS = 60_000
+FACES_FOR_SHARPNESS = 60_000
 FACES_AT_ONCE = 200_000
 
 
@@ -107,29 +106,24 @@ def _channels(
     return np.dstack([rgb.astype(np.float32), gradient]), usable
 
 
-def exposure_gains(found: Candidates, count: int) -> NDArray[np.float64]:
-    """(N, 4) factors that bring all photos to their common mean; the fourth is for sharpness.
+def sharpness(found: Candidates, count: int) -> NDArray[np.float64]:
+    """(N,) how steep edges are in each photo, beside their common mean; 1 without shared faces.
 
     Least squares on log values over the faces that several photos share, with the faces' own
-    values eliminated and outliers reweighted (Cauchy); photos without shared faces keep 1.
+    values eliminated and outliers reweighted (Cauchy).
     """
     shared = np.flatnonzero((found.view >= 0).sum(axis=1) >= 2)
-    if len(shared) > FACES_FOR_GAINS:
-        shared = shared[np.linspace(0, len(shared) - 1, FACES_FOR_GAINS).astype(int)]
-    gains = np.ones((count, kernels.CHANNELS))
+    if len(shared) > FACES_FOR_SHARPNESS:
+        shared = shared[np.linspace(0, len(shared) - 1, FACES_FOR_SHARPNESS).astype(int)]
     if not len(shared):
-        return gains
-    view, channels = found.view[shared], found.channels[shared].astype(np.float64)
-    pairs = _Pairs.of(view, count)
-    for c in range(kernels.CHANNELS):
-        value = np.log(np.maximum(channels[..., c], 1e-3))
-        usable = (view >= 0) & (channels[..., c] > (DARK if c < 3 else 1.0))
-        if c == 3:  # an edge's mean gradient falls as the face grows in the photo
-            value += 0.5 * np.log(np.maximum(found.quality[shared], 1e-12))
-        else:
-            usable &= channels[..., c] < BRIGHT
-        gains[:, c] = np.exp(-_offsets(view, pairs, value, usable, count))
-    return gains
+        return np.ones(count)
+    view = found.view[shared]
+    gradient = found.channels[shared, :, 3].astype(np.float64)
+    value = np.log(np.maximum(gradient, 1e-3))
+    # An edge's mean gradient falls as the face grows in the photo.
+    value += 0.5 * np.log(np.maximum(found.quality[shared], 1e-12))
+    usable = (view >= 0) & (gradient > 1.0)
+    return np.asarray(np.exp(_offsets(view, _Pairs.of(view, count), value, usable, count)))
 
 
 @dataclass(frozen=True)
@@ -189,7 +183,7 @@ def _offsets(
 
 
 def reject_outliers(
-    found: Candidates, gains: NDArray[np.float64], config: TextureConfig
+    found: Candidates, sharpness: NDArray[np.float64], config: TextureConfig
 ) -> Candidates:
     """Drop photos that disagree with a face's other photos on its colour; weigh by sharpness.
 
@@ -201,13 +195,13 @@ def reject_outliers(
     for start in range(0, len(several), FACES_AT_ONCE):
         faces = several[start : start + FACES_AT_ONCE]
         view = found.view[faces]
-        color = found.channels[faces, :, :3] * gains[:, :3].astype(np.float32)[view]
+        color = found.channels[faces, :, :3].copy()
         color[view < 0] = np.nan
         distance = np.abs(color - np.nanmedian(color, axis=1, keepdims=True)).max(axis=2)
         spread = np.nanmedian(distance, axis=1, keepdims=True)
         limit = np.maximum(255.0 * config.outlier_level, 3.0 * spread)
         drop[faces] = distance > limit
-    sharp = np.clip(1.0 / gains[:, 3], 0.05, 2.0).astype(np.float32) ** 2
+    sharp = np.clip(sharpness, 0.05, 2.0).astype(np.float32) ** 2
     quality = np.where(present & ~drop, found.quality * sharp[found.view], 0.0)
     view = np.where(quality > 0, found.view, -1).astype(np.int32)
     return replace(found, view=view, quality=quality.astype(np.float32))

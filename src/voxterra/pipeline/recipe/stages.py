@@ -110,6 +110,8 @@ def _georef(ctx: StageContext) -> StageOutput:
 def _depth(ctx: StageContext) -> StageOutput:
     from voxterra.depth.area import seeing_area
     from voxterra.depth.estimate import estimate_depth
+    from voxterra.imaging.exposure import find_exposure
+    from voxterra.io.exposure import write_exposure
     from voxterra.io.geojson import read_polygons
 
     photos, placed = read_photos_of(ctx), read_georeferenced(ctx.input("georef"))
@@ -124,8 +126,10 @@ def _depth(ctx: StageContext) -> StageOutput:
         plugins=_source_options(ctx.config),
         metric=placed.frame.scale_known,
         out_dir=ctx.out,
-        progress=ctx.progress,
+        progress=part(ctx.progress, 0.0, 0.97),
     )
+    # Cloud, texture and orthophoto are levelled alike.
+    write_exposure(find_exposure(maps, part(ctx.progress, 0.97, 1.0)), ctx.out)
     return StageOutput(describe_depth(maps) + seen, left_out(placed))
 
 
@@ -153,6 +157,7 @@ def _depth_options(config: Any) -> Mapping[str, Any]:
 
 
 def _surface(ctx: StageContext) -> StageOutput:
+    from voxterra.imaging.exposure import levelled
     from voxterra.io.arrays import write_cloud, write_mesh
     from voxterra.surface.backend import SurfaceInputs, checked
     from voxterra.surface.fusion.cloud import fuse_cloud
@@ -173,7 +178,7 @@ def _surface(ctx: StageContext) -> StageOutput:
     cloud = result.cloud
     if cloud is None:
         of_cloud = replace(config, bounds_m=bounds)
-        cloud = fuse_cloud(maps, of_cloud, progress=part(ctx.progress, 0.85, 1.0))
+        cloud = fuse_cloud(levelled(maps), of_cloud, progress=part(ctx.progress, 0.85, 1.0))
     if result.mesh is not None:
         write_mesh(result.mesh, ctx.out / surface_files.MESH_FILE)
     write_cloud(cloud, ctx.out / surface_files.CLOUD_FILE)

@@ -40,8 +40,9 @@ class FusionBackend:
     def run(
         self, inputs: SurfaceInputs, options: FusionConfig, progress: Progress
     ) -> SurfaceResult:
+        from voxterra.imaging.exposure import levelled
         from voxterra.surface.fusion.fuse import fuse
 
         options = replace(options, bounds_m=inputs.bounds_m)
-        mesh = fuse(inputs.maps, options, work_dir=inputs.work, progress=progress)
+        mesh = fuse(levelled(inputs.maps), options, work_dir=inputs.work, progress=progress)
         return SurfaceResult(mesh, made_by="fusion of depth maps")
