@@ -188,7 +188,7 @@ class _Sweeps:
         keep = hole & (inverse > around)
         rows, columns = np.nonzero(keep)
         depth = np.asarray(1.0 / inverse[keep], np.float64)
-        points = view.unproject(np.column_stack([columns, rows]) + 0.5, depth)
+        points = view.unproject(np.column_stack([columns + 0.5, rows + 0.5]), depth)
         agree, look = np.zeros(len(points), np.int64), np.zeros(len(points), np.int64)
         for j in self.inputs.tasks[index].neighbours:
             if j in found:
