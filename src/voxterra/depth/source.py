@@ -1,7 +1,7 @@
 """The door for depth sources: what one is, what it gets, and the table of those there are.
 
-Our own are stereo, and a coarse plane sweep that fills tree crowns. `docs/extending.md` shows how to
-write another one, and `voxterra.testing.check_depth_source` checks it.
+Our own are stereo, and a coarse plane sweep that fills tree crowns. `docs/extending.md` shows how
+to write another one, and `voxterra.testing.check_depth_source` checks it.
 """
 
 from __future__ import annotations
