@@ -16,7 +16,7 @@ from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
 from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import ReconstructionError
-from voxterra.kernels.mesh.connectivity import patch_loops
+from voxterra.kernels.mesh.connectivity import half_edges_by_start, patch_loops
 from voxterra.mesh.close import close_holes
 from voxterra.mesh.config import CleanConfig
 from voxterra.mesh.topology import (
@@ -164,7 +164,8 @@ def fill_holes(mesh: TriMesh, max_edges: int) -> TriMesh:
     # Against the boundary's direction, so that the patch faces the same side.
     rim = edges[edge[np.repeat(chosen, n_edges)], 1][::-1].astype(np.int32)
     new_start = np.concatenate([[0], np.cumsum(n_edges[chosen][::-1])])
-    patches, owner = patch_loops(vertices, new_start, rim)
+    half_edges = half_edges_by_start(faces, len(vertices))
+    patches, owner = patch_loops(vertices, new_start, rim, *half_edges, faces)
     patches = _without_existing_edges(patches, owner, faces, len(vertices))
     logger.info("closed small holes with %d faces", len(patches))
     return with_patches(mesh, patches)

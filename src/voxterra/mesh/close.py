@@ -52,9 +52,13 @@ def close_holes(mesh: TriMesh) -> TriMesh:
         return mesh
     rim = np.concatenate(loops)
     ends = np.cumsum([0, *map(len, loops)])
-    patches, owner = patch_loops(mesh.vertices, ends, rim)
-    patches = patches[~_spoiled(patches, owner, mesh)[owner]]
-    logger.info("closed %d holes inside of the surface", len(np.unique(owner)))
+    half_edges = half_edges_by_start(mesh.faces, len(mesh.vertices))
+    patches, owner = patch_loops(mesh.vertices, ends, rim, *half_edges, mesh.faces)
+    spoiled = _spoiled(patches, owner, mesh)
+    patches = patches[~spoiled[owner]]
+    logger.info("closed %d of %d holes inside of the surface", (~spoiled).sum(), len(loops))
+    if len(patches) == 0:
+        return mesh
     points = mesh.vertices.astype(np.float64)
     edge = float(np.median([np.median(_lengths(points, loop)) for loop in loops]))
     level, high = _levels(mesh, loops, _STEP * edge)

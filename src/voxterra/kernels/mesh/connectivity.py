@@ -174,11 +174,12 @@ def _area(a, b, c):
 
 
 @njit(cache=True)
-def least_area_triangles(points):
+def least_area_triangles(points, joined):
     """Triangulate a closed loop in space so that the area is least (Barequet & Sharir 1995).
 
     Args:
         points: (N, 3) float64, N >= 3, in the order of the loop.
+        joined: (N, N) bool: pairs that no triangle may join, as an edge joins them already.
 
     Returns:
         (N - 2, 3) int32 triangles that run in the loop's direction.
@@ -190,12 +191,14 @@ def least_area_triangles(points):
         for i in range(n - span):
             j = i + span
             best = np.inf
+            split[i, j] = i + 1
             for k in range(i + 1, j):
                 c = cost[i, k] + cost[k, j] + _area(points[i], points[k], points[j])
                 if c < best:
                     best = c
                     split[i, j] = k
-            cost[i, j] = best
+            # Whole of the loop: its last edge, which is there to be used.
+            cost[i, j] = np.inf if joined[i, j] and span < n - 1 else best
     out = np.empty((n - 2, 3), np.int32)
     stack = np.empty((n, 2), np.int32)
     stack[0, 0], stack[0, 1] = 0, n - 1
@@ -216,12 +219,15 @@ def least_area_triangles(points):
 
 
 @njit(cache=True)
-def patch_loops(vertices, start, rim):
-    """Triangles of least area over closed loops of vertices.
+def patch_loops(vertices, start, rim, first, half_edge, faces):
+    """Triangles of least area over closed loops of vertices, without edges of the mesh inside.
+
+    Without that rule a corner of the rim would be closed by the very face that sticks out there.
 
     Args:
         vertices: (V, 3) float32.
         start, rim: loop i is rim[start[i]:start[i + 1]], at least 3 vertices.
+        first, half_edge: of `faces` (F, 3), as `half_edges_by_start` has them.
 
     Returns:
         (T, 3) int32 triangles that run in the direction of the loops, and (T,) int32 loop of each.
@@ -230,6 +236,7 @@ def patch_loops(vertices, start, rim):
     total = len(rim) - 2 * n_loops
     triangles = np.empty((total, 3), np.int32)
     owner = np.empty(total, np.int32)
+    place = np.full(len(vertices), -1, np.int64)
     t = 0
     for i in range(n_loops):
         loop = rim[start[i] : start[i + 1]]
@@ -237,7 +244,17 @@ def patch_loops(vertices, start, rim):
         for k in range(len(loop)):
             for a in range(3):
                 points[k, a] = vertices[loop[k], a]
-        patch = least_area_triangles(points)
+            place[loop[k]] = k
+        joined = np.zeros((len(loop), len(loop)), np.bool_)
+        for k in range(len(loop)):
+            for h in range(first[loop[k]], first[loop[k] + 1]):
+                other = place[_end(faces, half_edge[h])]
+                if other >= 0:
+                    joined[k, other] = True
+                    joined[other, k] = True
+        for k in range(len(loop)):
+            place[loop[k]] = -1
+        patch = least_area_triangles(points, joined)
         for k in range(len(patch)):
             for c in range(3):
                 triangles[t, c] = loop[patch[k, c]]
