@@ -64,10 +64,11 @@ class Facade:
 
 @dataclass(frozen=True)
 class _Faces:
-    """Walls of the mesh that photos show, thinned.
+    """Faces of the mesh that photos show, thinned.
 
     Attributes:
         corners: (N, 3, 3) in world.
+        steep: (N,) whether it may be of a wall.
         azimuth: (N,) direction in which each looks [deg, clockwise from y].
         area: (N,) [square world units].
         votes: (N,) pixels of the photos that it fills.
@@ -76,6 +77,7 @@ class _Faces:
     """
 
     corners: Float
+    steep: Bool
     azimuth: Float
     area: Float
     votes: Float
@@ -98,10 +100,10 @@ def find_facades(mesh: TriMesh, views: Sequence[PinholeView], limit: int) -> tup
         views: the photos.
         limit: most façades.
     """
-    faces, whole = _walls(mesh, views)
-    found: list[Facade] = []
+    shown = _shown(mesh, views)
+    faces, found = shown.of(shown.steep), list[Facade]()
     while len(found) < limit and len(faces.votes):
-        facade, on_it = _strongest(faces, whole)
+        facade, on_it = _strongest(faces, shown)
         if facade is None or facade.share < max(
             _LEAST_SHARE, _LEAST_OF_LARGEST * found[0].share if found else 0.0
         ):
@@ -126,7 +128,8 @@ def given_facade(
     azimuth = float(np.degrees(np.arctan2(along[1], -along[0])))
     x, y, _ = (float(v) for v in left_in_world)
     plane = VerticalPlane((x, y, 0.0), azimuth)
-    faces, _ = _walls(mesh, views)
+    shown = _shown(mesh, views)
+    faces = shown.of(shown.steep)
     where = plane.from_world(faces.center)
     thickness = _THICKNESS * _median(faces.distance, faces.votes) if len(where) else 0.0
     on_it = (where[:, 0] >= 0) & (where[:, 0] <= width) & (np.abs(where[:, 2]) <= 2 * thickness)
@@ -135,7 +138,8 @@ def given_facade(
         return None
     wall = faces.of(on_it)
     low, high = _range(wall, plane, 1)
-    return Facade(plane, width, low, high, _reach(wall), _median(wall.pixel, wall.votes))
+    reach, pixel = _reach(wall), _median(wall.pixel, wall.votes)
+    return Facade(plane, width, low, max(high, _top(shown, plane, width, reach)), reach, pixel)
 
 
 def at_height(facade: Facade, height: float) -> Facade:
@@ -145,8 +149,8 @@ def at_height(facade: Facade, height: float) -> Facade:
     return replace(facade, plane=moved, low=facade.low + height, high=facade.high + height)
 
 
-def _walls(mesh: TriMesh, views: Sequence[PinholeView]) -> tuple[_Faces, float]:
-    """The walls that photos show, and the votes of all faces together."""
+def _shown(mesh: TriMesh, views: Sequence[PinholeView]) -> _Faces:
+    """The faces that photos show, whatever may stand between."""
     measured = np.ones(len(mesh.faces), bool)
     if mesh.face_source is not None:
         measured = mesh.face_source != SurfaceSource.FILLED
@@ -171,13 +175,18 @@ def _walls(mesh: TriMesh, views: Sequence[PinholeView]) -> tuple[_Faces, float]:
         distance[seen] = np.minimum(distance, away)[seen]
         pixel[seen] = np.minimum(pixel, away / view.K[0, 0])[seen]
     azimuth = np.degrees(np.arctan2(normal[:, 0], normal[:, 1]))
-    wall = (np.abs(normal[:, 2]) < _STEEP) & (votes > 0)
-    return _Faces(corners, azimuth, size / 2, votes, distance, pixel).of(wall), float(votes.sum())
+    steep = np.abs(normal[:, 2]) < _STEEP
+    return _Faces(corners, steep, azimuth, size / 2, votes, distance, pixel).of(votes > 0)
 
 
-def _strongest(faces: _Faces, whole: float) -> tuple[Facade | None, Bool]:
+def _strongest(faces: _Faces, shown: _Faces) -> tuple[Facade | None, Bool]:
     """The façade with most votes, and the faces (N,) that are no candidates any more; None where
-    the strongest plane is none."""
+    the strongest plane is none.
+
+    Args:
+        faces: walls, N.
+        shown: all faces.
+    """
     azimuth = _usual_direction(faces)
     near = _turn(faces.azimuth, azimuth) <= _SAME_WALL_DEG
     candidates = faces.of(near)
@@ -198,8 +207,9 @@ def _strongest(faces: _Faces, whole: float) -> tuple[Facade | None, Bool]:
     reach, pixel = _reach(wall), _median(wall.pixel, wall.votes)
     done = (turned <= _SAME_WALL_DEG) & (np.abs(where[:, 2]) <= max(reach, thickness))
     done &= (where[:, 0] >= left) & (where[:, 0] <= right)
-    found = Facade(moved, right - left, low, high, reach, pixel, total / whole)
-    return found, done | on_it
+    high = max(high, _top(shown, moved, right - left, reach))
+    share = total / float(shown.votes.sum())
+    return Facade(moved, right - left, low, high, reach, pixel, share), done | on_it
 
 
 def _usual_direction(faces: _Faces) -> float:
@@ -267,6 +277,13 @@ def _range(wall: _Faces, plane: VerticalPlane, axis: int) -> tuple[float, float]
     values = plane.from_world(wall.corners.reshape(-1, 3))[:, axis]
     area = np.repeat(wall.area, 3)
     return _quantile(values, area, 0.002), _quantile(values, area, 0.998)
+
+
+def _top(shown: _Faces, plane: VerticalPlane, width: float, reach: float) -> float:
+    """How high what a picture of the plane shows goes, roofs included, without strays."""
+    x, _, z = plane.from_world(shown.center).T
+    within = shown.of((x >= 0) & (x <= width) & (np.abs(z) <= reach))
+    return _range(within, plane, 1)[1]
 
 
 def _median(values: Float, weights: Float) -> float:
