@@ -76,7 +76,7 @@ def fake(survey, monkeypatch) -> Fake:
 
 
 def run(survey, out, *, photos=None, progress=lambda *_: None, **options) -> DepthStore:
-    config = DepthConfig(**{"source": "fake", **options})
+    config = DepthConfig(**{"source": "fake", "fill": None, **options})
     return estimate_depth(
         (survey.component,), photos or survey.photos, config, out_dir=out, progress=progress,
         metric=True,

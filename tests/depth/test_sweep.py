@@ -15,7 +15,8 @@ from voxterra.core.surface_source import SurfaceSource
 from voxterra.depth.source import DepthInputs, DepthTask
 from voxterra.depth.sparse import SparseDepth
 from voxterra.depth.sweep.canopy import canopy_of
-from voxterra.depth.sweep.source import SweepConfig, SweepSource
+from voxterra.depth.sweep.config import SweepConfig
+from voxterra.depth.sweep.source import SweepSource
 
 FLYING, CROWN, HALF = 40.0, 8.0, 5.0  # heights, and half the width of a flat "crown" [m]
 WIDTH, HEIGHT, FOCAL = 400, 300, 320.0

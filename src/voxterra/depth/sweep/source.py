@@ -13,63 +13,25 @@ It is for photos that look down: of others, what stands in a hole need not stand
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from voxterra.core.camera import PinholeView
-from voxterra.core.depth import DepthMap, DepthMaps
+from voxterra.core.depth import DepthMaps
 from voxterra.core.progress import Progress, part
 from voxterra.core.scope import ScopedThreadPool
-from voxterra.core.surface_source import SurfaceSource
 from voxterra.depth.source import DepthInputs, Maps
-from voxterra.depth.sparse import inside
-from voxterra.depth.stereo.filtering import remove_speckles
-from voxterra.depth.sweep.canopy import Canopy, canopy_of
-from voxterra.depth.sweep.matching import aggregated, best_inverse_depth, matching_costs, support_of
+from voxterra.depth.sweep.config import SweepConfig
 
-Float = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# What needs OpenCV is imported inside the function: a run's options are known without.
+
+T = TypeVar("T")
 
 _ROUNDS = 2
-# Less of a coarse pixel measured than this makes it part of a hole.
-_HOLE = 0.4
-# The surroundings of a hole: what is measured within this many coarse pixels, about.
-_REACH = 12.0
-# Without this share of measured pixels around it, a hole has no surroundings to stand out from.
-_LEAST_AROUND = 0.02
-_SPECKLE = 12  # smallest patch that is kept [coarse pixels]
-_DOWN = np.cos(np.radians(40.0))
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """Options of the sweep. Costs are those of matching: 1 - NCC, 0 to 2."""
-
-    size: int = 200
-    """Longer side of the photos that are compared [px]."""
-    planes: int = 80
-    """Planes between the nearest and the farthest depth."""
-    neighbours: int = 4
-    """Other photos that each photo is compared with; the best two count."""
-    step_penalty: float = 0.25
-    """Cost of moving to the next plane from one pixel to its neighbour."""
-    jump_penalty: float = 2.0
-    """Cost of moving further; less where the photo has an edge."""
-    ground_penalty: float = 0.35
-    """Cost of a depth, in a hole, that goes on with what was measured around it."""
-    ground_margin: float = 0.04
-    """How much nearer than its surroundings something in a hole stands, at least, as a fraction of
-    the depth."""
-    support: float = 0.3
-    """What each of two other photos that found the same depth takes off its cost."""
-    min_agreeing: int = 2
-    """Other photos that must confirm a depth; one where only one looks."""
-    max_depth_error: float = 0.025
-    """Largest relative depth difference of photos that confirm each other."""
-    confidence: float = 0.15
-    """Of a filled pixel; at most 0.3 counts."""
 
 
 class SweepSource:
@@ -91,150 +53,41 @@ class SweepSource:
         self, inputs: DepthInputs, maps: DepthMaps, options: SweepConfig, progress: Progress
     ) -> Maps:
         """Coarse depths of photos that look down, where other photos' sweeps confirm them."""
-        todo = [i for i in inputs.todo if _looks_down(inputs.tasks[i].view)]
+        from voxterra.depth.sweep.canopy import canopy_of
+        from voxterra.depth.sweep.sweeps import Sweeps, looks_down
+
+        todo = [i for i in inputs.todo if looks_down(inputs.tasks[i].view)]
         needed = {j for i in todo for j in (i, *inputs.tasks[i].neighbours)}
-        needed = {i for i in needed if _looks_down(inputs.tasks[i].view)}
-        sweeps = _Sweeps(inputs, maps, options)
-        found: dict[int, Float] = {}
-        with ScopedThreadPool(os.cpu_count()) as pool:
-            for number in range(_ROUNDS):
-                report = part(progress, 0.45 * number, 0.45 * (number + 1))
-                jobs = {i: pool.submit(sweeps.sweep, i, found) for i in sorted(needed)}
-                new = {}
-                for done, (i, job) in enumerate(jobs.items()):
-                    report(done / len(jobs), f"filling crowns: {done + 1}/{len(jobs)} photos")
-                    new[i] = job.result()
-                found = new
-            points = list(pool.map(lambda i: sweeps.confirmed(i, found), found))
+        needed = {i for i in needed if looks_down(inputs.tasks[i].view)}
+        sweeps = Sweeps(inputs, maps, options)
+        found: dict[int, NDArray[np.float32]] = {}
+        for number in range(_ROUNDS):
+            report = part(progress, 0.4 * number, 0.4 * (number + 1))
+            swept = _of_each(sorted(needed), partial(sweeps.sweep, found=found), report)
+            found = dict(swept)
+        report = part(progress, 0.4 * _ROUNDS, 0.9)
+        points = [p for _, p in _of_each(found, partial(sweeps.confirmed, found=found), report)]
         if not todo:
             return
         canopy = canopy_of(points, sweeps.cell_size())
-        report = part(progress, 0.45 * _ROUNDS, 1.0)
+        report = part(progress, 0.9, 1.0)
         for done, i in enumerate(todo):
             report(done / len(todo), f"drawing crowns: {done + 1}/{len(todo)} photos")
             if inputs.tasks[i].points.w_range[0] > 0:
                 yield i, sweeps.drawn(i, canopy)
 
 
-def _looks_down(view: PinholeView) -> bool:
-    return bool(-view.cam_from_world[2, 2] > _DOWN)
-
-
-@dataclass(frozen=True)
-class _Sweeps:
-    inputs: DepthInputs
-    maps: DepthMaps
-    options: SweepConfig
-
-    def view(self, index: int) -> PinholeView:
-        view = self.inputs.tasks[index].view
-        shrink = min(1.0, self.options.size / max(view.width, view.height))
-        return view.resized(
-            max(16, round(view.width * shrink)), max(16, round(view.height * shrink))
-        )
-
-    def gray(self, index: int) -> Float:
-        view = self.view(index)
-        gray = cv2.cvtColor(self.inputs.photos.load_color(index), cv2.COLOR_RGB2GRAY)
-        small = cv2.resize(gray, (view.width, view.height), interpolation=cv2.INTER_AREA)
-        return small.astype(np.float32)
-
-    def sweep(self, index: int, found: dict[int, Float]) -> Float:
-        """(H, W) inverse depths of one photo, 0 where unknown.
-
-        Args:
-            found: those of the round before, by photo.
-        """
-        task, view, options = self.inputs.tasks[index], self.view(index), self.options
-        low, high = task.points.w_range
-        chosen = task.neighbours[: options.neighbours]
-        if not chosen or high <= 0:
-            return np.zeros((view.height, view.width), np.float32)
-        w = np.linspace(low, high, options.planes)
-        gray = self.gray(index)
-        others = [(self.view(j), self.gray(j)) for j in chosen]
-        costs = matching_costs(gray, view, others, w)
-        hole, around = self.surroundings(index)
-        low_lying = hole & (w[:, None, None] < around * (1 + options.ground_margin))
-        costs += np.float32(options.ground_penalty) * low_lying
-        confirming = [(self.view(j), found[j]) for j in task.neighbours if j in found]
-        if confirming:
-            support = support_of(view, confirming, w, options.max_depth_error)
-            costs -= np.float32(options.support) * np.where(low_lying, 0, support)
-        total = aggregated(costs, gray, options.step_penalty, options.jump_penalty)
-        return best_inverse_depth(total, w)
-
-    def surroundings(self, index: int) -> tuple[NDArray[np.bool_], Float]:
-        """(H, W) where holes are, and the inverse depth measured around; inf without any."""
-        view = self.view(index)
-        depth = self.maps.load(index).depth
-        known = depth > 0
-        w = np.where(known, 1 / np.where(known, depth, 1), 0).astype(np.float32)
-        size = (view.width, view.height)
-        share = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        total = cv2.resize(w, size, interpolation=cv2.INTER_AREA)
-        near = cv2.GaussianBlur(share, (0, 0), _REACH)
-        around = cv2.GaussianBlur(total, (0, 0), _REACH) / np.maximum(near, 1e-6)
-        return share < _HOLE, np.where(near > _LEAST_AROUND, around, np.inf).astype(np.float32)
-
-    def confirmed(self, index: int, found: dict[int, Float]) -> NDArray[np.float64]:
-        """(N, 3) points in world of one photo's holes that other photos confirm.
-
-        Args:
-            found: (H, W) inverse depths, by photo.
-        """
-        view, options, inverse = self.view(index), self.options, found[index].astype(np.float64)
-        hole, around = self.surroundings(index)
-        keep = hole & (inverse > around)
-        rows, columns = np.nonzero(keep)
-        depth = np.asarray(1.0 / inverse[keep], np.float64)
-        points = view.unproject(np.column_stack([columns + 0.5, rows + 0.5]), depth)
-        agree, look = np.zeros(len(points), np.int64), np.zeros(len(points), np.int64)
-        for j in self.inputs.tasks[index].neighbours:
-            if j in found:
-                seen, same = self._compared(points, self.view(j), found[j])
-                look += seen
-                agree += same
-        good = agree >= np.clip(look, 1, options.min_agreeing)
-        kept = np.zeros(inverse.shape, np.float32)
-        kept[rows[good], columns[good]] = depth[good]
-        remove_speckles(kept, options.max_depth_error, _SPECKLE)
-        return points[kept[rows, columns] > 0]
-
-    def _compared(
-        self, points: NDArray[np.float64], other: PinholeView, theirs: Float
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """(N,) whether `other` looks at points, and whether it has them, within a pixel."""
-        pixels, z = other.project(points)
-        look = inside(other, pixels, z)
-        column, row = pixels[look].astype(int).T
-        error = np.full(len(column), np.inf)
-        for dy, dx in np.ndindex(3, 3):
-            r = np.clip(row + dy - 1, 0, other.height - 1)
-            c = np.clip(column + dx - 1, 0, other.width - 1)
-            error = np.minimum(error, np.abs(z[look] * theirs[r, c] - 1))
-        same = np.zeros(len(points), np.bool_)
-        same[look] = error < self.options.max_depth_error
-        return look, same
-
-    def cell_size(self) -> float:
-        """Edge of a cell of the canopy [world units]: that of a coarse pixel on the ground."""
-        sizes = [
-            float(np.median(task.points.depths)) / self.view(index).K[0, 0]
-            for index, task in enumerate(self.inputs.tasks)
-            if len(task.points.depths)
-        ]
-        return float(np.median(sizes))
-
-    def drawn(self, index: int, canopy: Canopy) -> DepthMap:
-        """The canopy in the map of one photo, at the size that is asked for."""
-        task = self.inputs.tasks[index]
-        view = task.map_view
-        corners = np.array([[x, y] for x in (0, view.width) for y in (0, view.height)], float)
-        reach = view.unproject(corners, np.full(4, 1 / task.points.w_range[0]))[:, :2]
-        depth = canopy.depth_in(view, (reach.min(0), reach.max(0)))
-        known = depth > 0
-        normal = np.zeros((*depth.shape, 3), np.float32)
-        confidence = (self.options.confidence * known).astype(np.float32)
-        support = known * np.uint8(SurfaceSource.COARSE)
-        return DepthMap(view, depth, normal, confidence, support=support)
+def _of_each(
+    photos: Collection[int], work: Callable[[int], T], progress: Progress
+) -> list[tuple[int, T]]:
+    """What some work gives for each photo, several at a time."""
+    found = []
+    with ScopedThreadPool(os.cpu_count()) as pool:
+        jobs = {i: pool.submit(work, i) for i in photos}
+        try:
+            for done, (i, job) in enumerate(jobs.items()):
+                progress(done / len(jobs), f"filling crowns: {done + 1}/{len(jobs)} photos")
+                found.append((i, job.result()))
+        finally:  # stopped by `progress`: what has not begun does not begin
+            pool.shutdown(cancel_futures=True)
+    return found
