@@ -4,7 +4,8 @@ Prints, for the orthophoto and the texture of a run:
 
 - glaring: share of pixels with a channel of 250 or more, beside that of the photos as they are;
 - places: 200 places against the median of the photos that show them: bias and median absolute
-  difference of the grey value [of 255], means of some decimetres;
+  difference of the grey value [of 255], each the mean of nine points,
+  beside it that of the most central photo alone, as it is and as levelled;
 - seam: median grey difference of the two most central photos, where they are equally central; of
   the photos as they are and as levelled (by the gains that the run kept).
 
@@ -22,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 import rasterio
+from scipy.spatial import cKDTree
 
 from voxterra.core.map_config import MapConfig
 from voxterra.io.arrays import read_mesh
@@ -32,6 +34,7 @@ from voxterra.pipeline.recipe.stages import read_components
 
 GLARING = 250
 PLACES = 200
+NEIGHBOURS = 9
 CELLS = 40_000
 SHRINK = 4
 GREY = np.array([0.299, 0.587, 0.114])
@@ -108,20 +111,34 @@ def seams(looks: Looks) -> dict[str, Any]:
     return {"seam_photos": as_is, "seam_levelled": as_levelled, "seam_points": len(one)}
 
 
-def against(color: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Bias and median absolute difference of grey at 200 of the places, and of each channel."""
-    both = np.flatnonzero(np.isfinite(truth).all(1) & np.isfinite(color).all(1))
-    chosen = np.random.default_rng(1).permutation(both)[:PLACES]
-    off = color[chosen] - truth[chosen]
+def most_central(looks: Looks, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count, 3) colours in the photo that shows a point most centrally: as it is, and levelled."""
+    order = np.lexsort((-looks.off_centre, looks.point))
+    out = np.full((2, count, 3), np.nan)
+    out[0][looks.point[order]] = looks.color[order]  # the last one stays
+    out[1][looks.point[order]] = looks.levelled[order]
+    return out[0], out[1]
+
+
+def against(points: np.ndarray, color: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """Bias and median absolute difference of grey at 200 places, and what colour is cast there.
+
+    A place is a point and its nearest neighbours: single points differ by leaves and grains that
+    are not shown at quite the same pixel.
+    """
+    both = np.isfinite(truth).all(1) & np.isfinite(color).all(1)
+    off = (color - truth)[both]
+    chosen = np.random.default_rng(1).permutation(len(off))[:PLACES]
+    near = cKDTree(points[both]).query(points[both][chosen], NEIGHBOURS)[1]
+    off = off[near].mean(axis=1)
     grey = off @ GREY
-    channels = np.median(off - grey[:, None], axis=0)
-    cast = {name: float(value) for name, value in zip("rgb", channels)}
+    cast = np.median(off - grey[:, None], axis=0)
     return {
         "places": len(chosen),
         "bias": float(np.median(grey)),
         "median_abs": float(np.median(np.abs(grey))),
-        "cast": cast,
-    }  # type: ignore[dict-item]
+        "cast": dict(zip("rgb", cast.tolist())),
+    }
 
 
 def ortho_points(run: Path, frame: Any) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
@@ -185,7 +202,10 @@ def measure(run: Path) -> dict[str, Any]:
         if made is not None:
             figures, points, color = made
             looks = look(store, gains, points)
-            out[name] = figures | against(color, medians(looks, len(points))) | seams(looks)
+            truth = medians(looks, len(points))
+            single = [against(points, c, truth) for c in most_central(looks, len(points))]
+            out[name] = figures | against(points, color, truth) | seams(looks)
+            out[name]["median_abs_of_one_photo"] = [each["median_abs"] for each in single]
     return out
 
 
