@@ -23,7 +23,7 @@ from voxterra.depth.undistort import undistort_photos
 from voxterra.errors import MissingPartError, UsageError, VoxterraError
 from voxterra.io.depth_store import DepthStore, depth_path, write_views
 
-CONFIG = DepthConfig(levels=2, coarse_iterations=4)
+CONFIG = DepthConfig(levels=2, coarse_iterations=4, fill=None)
 
 
 @pytest.fixture(scope="session")

@@ -164,8 +164,8 @@ def fill_holes(mesh: TriMesh, max_edges: int) -> TriMesh:
     # Against the boundary's direction, so that the patch faces the same side.
     rim = edges[edge[np.repeat(chosen, n_edges)], 1][::-1].astype(np.int32)
     new_start = np.concatenate([[0], np.cumsum(n_edges[chosen][::-1])])
-    half_edges = half_edges_by_start(faces, len(vertices))
-    patches, owner = patch_loops(vertices, new_start, rim, *half_edges, faces)
+    first, half_edge = half_edges_by_start(faces, len(vertices))
+    patches, owner = patch_loops(vertices, new_start, rim, first, half_edge, faces)
     patches = _without_existing_edges(patches, owner, faces, len(vertices))
     logger.info("closed small holes with %d faces", len(patches))
     return with_patches(mesh, patches)

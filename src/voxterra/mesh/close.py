@@ -52,8 +52,8 @@ def close_holes(mesh: TriMesh) -> TriMesh:
         return mesh
     rim = np.concatenate(loops)
     ends = np.cumsum([0, *map(len, loops)])
-    half_edges = half_edges_by_start(mesh.faces, len(mesh.vertices))
-    patches, owner = patch_loops(mesh.vertices, ends, rim, *half_edges, mesh.faces)
+    first, half_edge = half_edges_by_start(mesh.faces, len(mesh.vertices))
+    patches, owner = patch_loops(mesh.vertices, ends, rim, first, half_edge, mesh.faces)
     spoiled = _spoiled(patches, owner, mesh)
     patches = patches[~spoiled[owner]]
     logger.info("closed %d of %d holes inside of the surface", (~spoiled).sum(), len(loops))
