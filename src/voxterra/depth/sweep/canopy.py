@@ -17,7 +17,7 @@ from voxterra.kernels.raster.zbuffer import rasterize_depth
 Float = NDArray[np.float64]
 
 # Neighbouring cells that differ by more than this many cells belong to two crowns.
-_STEEPEST = 12.0
+_STEEPEST = 40.0
 _LEAST_POINTS = 4  # in a cell and its neighbours
 
 
