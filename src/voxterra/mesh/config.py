@@ -27,7 +27,7 @@ class CleanConfig:
     max_hole_edges: int = 40
     """Holes with at most this many boundary edges are closed, except those whose rim is most of
     their piece; 0 closes none."""
-    closed: bool = False
+    closed: bool = True
     """Close larger holes inside of the surface too, on the lower level of their rim; the faces are
     marked as filled. The outline stays."""
     smoothing_iterations: int = 0
