@@ -284,14 +284,14 @@ def test_where_the_photos_are_now_is_asked_for_when_there_is_work(source, tmp_pa
     go(source, out := tmp_path / "out")
     source.rename(moved := tmp_path / "moved")
     told = [e.message for e in go(None, out) if isinstance(e, ev.StageWarning)]
-    assert not any("any more" in message for message in told)  # nothing to do
+    assert not any("no longer" in message for message in told)  # nothing to do
     (out / "components/2/stages/count/count.txt").unlink()
     told = [e.message for e in go(None, out) if isinstance(e, ev.StageWarning)]
-    (asked,) = [message for message in told if "any more" in message]
+    (asked,) = [message for message in told if "no longer" in message]
     assert str(source) in asked and "voxterra run PHOTOS --out" in asked
     events = go(moved, out)
     assert done(events) == [] and not any(
-        "any more" in e.message for e in events if isinstance(e, ev.StageWarning)
+        "no longer" in e.message for e in events if isinstance(e, ev.StageWarning)
     )
 
 

@@ -143,7 +143,7 @@ def test_the_terminal_names_the_component(first_run, capfd):
     out = first_run[0]
     assert main(["products", str(out), "--products.license", "CC0"]) == 0
     told = capfd.readouterr().out
-    assert "component 2: products: 11 products" in told
+    assert "component 2: products: 13 products" in told
     assert "products/component_2/ortho.tif" in told
     assert "EPSG:32633" in told[told.index("Component 2, apart: ") :]
     assert "; in products/component_2;" in told

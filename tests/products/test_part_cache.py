@@ -125,7 +125,8 @@ def test_a_stopped_run_resumes_exporter_by_exporter(runs):
     assert first == ["dsm", "ortho", "glb"]
     assert runs.go(config) == ["glb", "laz", "cameras"]
     assert {p.name for p in runs.file("").iterdir()} == {
-        "dsm.tif", "ortho.tif", "scene.glb", "cloud.laz", "cameras.geojson", "metadata.json",
+        "dsm.tif", "dsm_source.tif", "dsm_source.tif.aux.xml", "ortho.tif", "scene.glb",
+        "cloud.laz", "cameras.geojson", "metadata.json",
     }  # fmt: skip
 
 
