@@ -322,6 +322,7 @@ def test_mesh_of_what_stereo_measured(trained, tmp_path, scene, capsys):
     assert len(mesh.faces) > 100 and ahead.min() > 0.0 and ahead.max() > 0.55
 
 
+@pytest.mark.slow
 def test_mesh_from_rendered_depth_within_a_box(trained, tmp_path):
     target = tmp_path / "half.ply"
     box = ["--bound", "-1", "-1", "-1", "1", "1", "0.1"]

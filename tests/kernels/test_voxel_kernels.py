@@ -330,7 +330,10 @@ def test_outputs_left_out_change_nothing_else(device, features):
 MORE = [("oblique", "noisy"), ("in the grid", "noisy"), ("in a room, back", "opaque")]
 
 
-@pytest.mark.parametrize("samples", [1, 2, 5])
+# Each number of samples is compiled by itself.
+@pytest.mark.parametrize(
+    "samples", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(("camera", "scene"), MORE)
 def test_rise_and_parts_of_segments(device, camera, scene, samples):
     case = make_case(device, camera, scene)

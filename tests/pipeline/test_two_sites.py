@@ -166,6 +166,7 @@ def test_scores_find_what_was_made_of_a_component(first_run):
     assert read_run_frame(own).map_crs == "EPSG:32633" and len(read_run_cameras(own).names) == 4
 
 
+@pytest.mark.slow
 def test_an_area_of_interest_in_the_component_gives_its_products_only(
     first_run, photos, tmp_path, config
 ):

@@ -167,6 +167,7 @@ def test_a_stopped_training_goes_on_from_its_checkpoint(first, source, tmp_path,
     same_model(out, first[0])
 
 
+@pytest.mark.slow
 def test_another_option_of_training_starts_anew(first, source, tmp_path, steps):
     out = tmp_path / "out"
     shutil.copytree(first[0], out)

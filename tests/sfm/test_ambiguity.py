@@ -82,6 +82,7 @@ def two(walk: tuple[Path, dict[str, np.ndarray]], photo_set: BuildSet, work: Pat
     return reconstruct(photo_set(walk[0], focal_px=facade.FOCAL_PX), CONFIG, work_dir=work)
 
 
+@pytest.mark.slow
 def test_two_parts_that_look_alike_are_two(
     walk: tuple[Path, dict[str, np.ndarray]], two: Registration
 ) -> None:
@@ -95,6 +96,7 @@ def test_two_parts_that_look_alike_are_two(
     assert told.startswith("5 photos (000.png") and "--sfm.split-lookalikes never" in told
 
 
+@pytest.mark.slow
 def test_places_side_by_side_by_gps_stay_one(
     walk: tuple[Path, dict[str, np.ndarray]],
     photo_set: BuildSet,

@@ -69,6 +69,7 @@ def test_without_depth_maps_nothing_counts_as_measured(started):
     assert not measuring_views(state.voxels.octree, bare).any()
 
 
+@pytest.mark.slow
 def test_a_start_from_depth_maps_has_no_more_voxels_than_there_may_be(caplog):
     scene, device = voxel_training.scene(6, (3,)), torch.device("cpu")
     cube = main_bound(scene, CONFIG)

@@ -443,6 +443,7 @@ def test_a_room_is_trained_from_panoramas(tmp_path):
     assert np.median(errors) < 0.025
 
 
+@pytest.mark.slow
 def test_a_masked_tripod_leaves_the_floor_as_it_is(tmp_path, every):
     pytest.importorskip("torch")
     from voxterra.surface.voxels.model.render import render_view, to_device

@@ -94,6 +94,7 @@ def test_the_sharpness_of_the_photos_is_found(pictures, begin):
     assert ratio.tolist() == pytest.approx([float(at.sharpness.log.exp())] * 17, rel=0.03)
 
 
+@pytest.mark.slow
 def test_it_is_learned_late_and_only_if_asked_for(tmp_path):
     scene = voxel_training.scene(6, (2,))
     config = replace(voxel_training.SMALL, max_level=5, max_voxels=8000)

@@ -150,6 +150,7 @@ def test_each_term_lowers_what_it_is_named_after(scene, kept, name):
     assert values[-1] < 0.97 * values[0], values
 
 
+@pytest.mark.slow
 def test_parts_of_voxels_move_the_mean_depth_alone(scene, kept):
     config = replace(CONFIG, **{**OFF, **ALWAYS, "lambda_photo": 1.0}, n_iter=8000)
     terms = {}

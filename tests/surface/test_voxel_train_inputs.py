@@ -490,6 +490,7 @@ def test_renders_become_as_small_as_the_images(bare, monkeypatch, caplog):
     assert "iteration 0" in message and "--ss 1" in message
 
 
+@pytest.mark.slow
 def test_images_become_half_as_large(scene, monkeypatch, caplog):
     """After renders have become as small as they; with depth maps, points and neighbours."""
     from voxterra.surface.voxels.training import out_of_memory as memory
@@ -608,6 +609,7 @@ def test_a_training_goes_on_without_adaptations_that_cannot_be(bare, monkeypatch
     assert "neither split nor pruned at iteration 2" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copied", [True, False])
 def test_an_adaptation_that_fails_halfway_is_taken_back(bare, undisturbed, monkeypatch, copied):
     from voxterra.surface.voxels.training import out_of_memory as memory
