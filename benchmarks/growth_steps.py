@@ -73,11 +73,11 @@ def fresh_component(s: Survey) -> Any:
 def hashing(s: Survey) -> Call:
     """Every file of the source, read once."""
     hashes_of = take("pipeline.recipe.listing", "hashes_of")
-    workspace = take("pipeline.folder.workspace", "Workspace")
+    workspace, source = take("pipeline.folder.workspace", "Workspace"), [s.files]
+    new = workspace(Path(tempfile.mkdtemp(dir=s.folder)))
 
     def call() -> None:
-        new = workspace(Path(tempfile.mkdtemp(dir=s.folder)))
-        for _ in hashes_of(new).read([s.files], ()):
+        for _ in hashes_of(new).read(source, ()):
             pass
 
     return call

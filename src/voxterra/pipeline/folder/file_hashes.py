@@ -190,10 +190,12 @@ def _read(path: Path, count: Callable[[int], None]) -> list[Any] | None:
 
     Calls `count` with the size of each part that is read; it may raise `InterruptedError`.
     """
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK_BYTES))
+    digest = hashlib.sha256()
     try:
         with path.open("rb", buffering=0) as file:
             stat = os.fstat(file.fileno())  # before reading: a change meanwhile is noticed later
+            # Not larger than the file: memory that is made ready for nothing took most of the time.
+            buffer = memoryview(bytearray(min(_CHUNK_BYTES, stat.st_size + 1)))
             while size := file.readinto(buffer):
                 digest.update(buffer[:size])
                 count(size)
