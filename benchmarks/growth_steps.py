@@ -203,7 +203,7 @@ def exposure(s: Survey) -> Call:
 
     def call() -> str:
         found = function(maps, quiet).log_gain[..., 0].mean(1)
-        off = found + np.log(s.exposure)
+        off = found + np.log(s.brightness)
         return f"{(np.abs(off - np.median(off)) < 0.03).mean():.1%} levelled"
 
     return call

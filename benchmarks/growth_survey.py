@@ -42,7 +42,7 @@ class Survey:
         places = [index % columns * APART_X, index // columns * APART_Y, np.full(n, FLIGHT_M)]
         self.centers = np.column_stack(places) + rng.normal(0, 0.3, (n, 3))
         self.gps = self.centers + rng.normal(0, 0.8, (n, 3))
-        self.exposure = np.exp(rng.normal(0, 0.1, n))
+        self.brightness = np.exp(rng.normal(0, 0.1, n))
         half = np.array([32.0, 24.0])
         self.low, self.high = self.centers[:, :2].min(0) - half, self.centers[:, :2].max(0) + half
         K = np.array([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1]])
@@ -75,7 +75,7 @@ class Survey:
         normal = np.stack([-slope[0], -slope[1], np.ones_like(x)], -1)
         normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True) @ R.T
         grey = 110 + 30 * np.sin(x) * np.sin(1.2 * y) + 20 * np.sin(x / 3 + y / 4)
-        color = np.clip(grey[..., None] * [1.0, 0.95, 0.8] * self.exposure[index], 0, 255)
+        color = np.clip(grey[..., None] * [1.0, 0.95, 0.8] * self.brightness[index], 0, 255)
         noise = np.random.default_rng(index).normal(1, 0.001, depth.shape)
         made = np.dstack([depth * noise, normal, color]).astype(np.float32)
         np.save(path, made)
