@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -42,6 +42,7 @@ class Sweeps:
     inputs: DepthInputs
     maps: DepthMaps
     options: SweepConfig
+    _gray: dict[int, NDArray[np.uint8]] = field(default_factory=dict)  # a photo is decoded once
 
     def view(self, index: int) -> PinholeView:
         view = self.inputs.tasks[index].view
@@ -51,10 +52,13 @@ class Sweeps:
         )
 
     def gray(self, index: int) -> Float:
-        view = self.view(index)
-        gray = cv2.cvtColor(self.inputs.photos.load_color(index), cv2.COLOR_RGB2GRAY)
-        small = cv2.resize(gray, (view.width, view.height), interpolation=cv2.INTER_AREA)
-        return small.astype(np.float32)
+        """(H, W) grey image of one photo, 0..255."""
+        if index not in self._gray:
+            view = self.view(index)
+            gray = cv2.cvtColor(self.inputs.photos.load_color(index), cv2.COLOR_RGB2GRAY)
+            small = cv2.resize(gray, (view.width, view.height), interpolation=cv2.INTER_AREA)
+            self._gray[index] = np.asarray(small, np.uint8)
+        return self._gray[index].astype(np.float32)
 
     def sweep(self, index: int, found: dict[int, Float]) -> Float:
         """(H, W) inverse depths of one photo, 0 where unknown.
