@@ -47,14 +47,14 @@ _SAMPLES, _SQUARES = 400_000, 1_500
 
 def true_views() -> tuple[list[PinholeView], list[NDArray[np.uint8]]]:
     """The photos without distortion, with their true cameras."""
-    told = json.loads((SET / "truth/cameras.json").read_text())
-    f, cx, cy, k1, k2 = told["colmap_params"]
-    width, height = told["width"], told["height"]
+    truth = json.loads((SET / "truth/cameras.json").read_text())
+    f, cx, cy, k1, k2 = truth["colmap_params"]
+    width, height = truth["width"], truth["height"]
     K = np.array([[f, 0, cx], [0, f, cy], [0, 0, 1.0]])
     in_opencv = K - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
     camera = Camera("PINHOLE", width, height, (f, f, cx, cy))
     views, colors = [], []
-    for image in told["images"]:
+    for image in truth["images"]:
         photo = np.asarray(PilImage.open(SET / "images" / image["name"]))
         colors.append(cv2.undistort(photo, in_opencv, np.array([k1, k2, 0.0, 0.0])))
         pose = np.array(image["cam_from_world"])
@@ -130,8 +130,10 @@ def measure(folder: Path, name: str, truth_from_run: Similarity) -> dict[str, An
     """Scale, turn and what is left over, of a facade."""
     listed = json.loads((folder / "metadata.json").read_text())["coverage"]["facades"]
     (facade,) = (f for f in listed if f["name"] == f"{name}.tif")
-    told = facade["plane"]
-    made = VerticalPlane(tuple(told["origin_in_world"]), told["azimuth_deg"], told["origin_height"])
+    record = facade["plane"]
+    made = VerticalPlane(
+        tuple(record["origin_in_world"]), record["azimuth_deg"], record["origin_height"]
+    )
     with rasterio.open(folder / f"{name}.tif") as file:
         image, cell = np.moveaxis(file.read(), 0, 2), file.res[0]
         left, top = file.bounds.left, file.bounds.top

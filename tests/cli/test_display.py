@@ -50,7 +50,7 @@ def test_components_that_lie_apart_are_named(wording):
     report(RunFinished("out", 1.0, "EPSG:32615", (made,), "nothing seen"))
     report(RunFailed("OutputError", "The disk is full.", 20, "mesh", component=2))
     told = screen.getvalue()
-    wording("terminal: components that lie apart", told)
+    wording("terminal: other sites", told)
     assert "view out/components/2\n" in told
     assert "view out\n" not in told  # there is nothing to look at
 

@@ -118,3 +118,6 @@ def test_a_canopy_closes_gaps_and_drops_lone_points() -> None:
     inner = (canopy.row < 20) & (canopy.row >= 0) & (canopy.column < 20) & (canopy.column >= 0)
     assert inner.sum() == 400 and (canopy.height == 7.0).all()
     assert not (canopy.row > 30).any()
+    far = canopy_of([points + np.array([0, 300.0, 0]), points], 1.0)  # over several stripes of rows
+    assert len(far.row) == 2 * len(canopy.row) and (np.diff(far.row) >= 0).all()
+    assert len(canopy_of([], 1.0).row) == 0

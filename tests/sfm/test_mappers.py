@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
+from synthetic_model import centers, synthetic
 
 from voxterra.adjust.colmap_calls import quiet_colmap
 from voxterra.adjust.lenses import refine
@@ -20,23 +21,6 @@ from voxterra.sfm.mapping.attempts import Attempt
 from voxterra.sfm.mapping.mappers import map_photos, select_models
 
 CONFIG = SfmConfig(threads=2)
-
-
-def synthetic(path: Path, photos: int = 10) -> pycolmap.Reconstruction:
-    options = pycolmap.SyntheticDatasetOptions()
-    options.num_rigs, options.num_frames_per_rig, options.num_points3D = 1, photos, 300
-    options.camera_has_prior_focal_length = True
-    pycolmap.set_random_seed(0)
-    with closing(pycolmap.Database.open(path)) as database:
-        truth = pycolmap.synthesize_dataset(options, database)
-        noise = pycolmap.SyntheticNoiseOptions()
-        noise.point2D_stddev = 0.2
-        pycolmap.synthesize_noise(noise, truth, database)
-    return truth
-
-
-def centers(model: pycolmap.Reconstruction) -> dict[int, np.ndarray]:
-    return {i: model.image(i).projection_center() for i in model.reg_image_ids()}
 
 
 def mapped(

@@ -14,7 +14,6 @@ from scipy.spatial import cKDTree
 
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
-from voxterra.core.surface_source import SurfaceSource
 from voxterra.errors import ReconstructionError
 from voxterra.kernels.mesh.connectivity import half_edges_by_start, patch_loops
 from voxterra.mesh.close import close_holes
@@ -28,6 +27,7 @@ from voxterra.mesh.topology import (
     face_areas,
     good_faces,
     with_faces,
+    with_patches,
 )
 
 logger = logging.getLogger(__name__)
@@ -168,23 +168,7 @@ def fill_holes(mesh: TriMesh, max_edges: int) -> TriMesh:
     patches, owner = patch_loops(vertices, new_start, rim, first, half_edge, faces)
     patches = _without_existing_edges(patches, owner, faces, len(vertices))
     logger.info("closed small holes with %d faces", len(patches))
-    return with_patches(mesh, patches)
-
-
-def with_patches(mesh: TriMesh, patches: NDArray[np.int32]) -> TriMesh:
-    """The mesh with faces added that are marked as filled."""
-    if len(patches) == 0:
-        return mesh
-    known = mesh.face_source
-    if known is None:
-        known = np.full(len(mesh.faces), SurfaceSource.MEASURED, np.uint8)
-    filled = np.full(len(patches), SurfaceSource.FILLED, np.uint8)
-    return TriMesh(
-        mesh.vertices,
-        np.concatenate([mesh.faces, patches]),
-        mesh.colors,
-        face_source=np.concatenate([known, filled]),
-    )
+    return with_patches(mesh, patches) if len(patches) else mesh
 
 
 def _without_existing_edges(

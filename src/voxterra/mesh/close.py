@@ -18,7 +18,6 @@ from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 
 from voxterra.core.mesh import TriMesh
-from voxterra.core.surface_source import SurfaceSource
 from voxterra.kernels.mesh.connectivity import (
     boundary_half_edges,
     closed_loops,
@@ -27,7 +26,7 @@ from voxterra.kernels.mesh.connectivity import (
     patch_loops,
 )
 from voxterra.mesh.texture.split import cut_faces
-from voxterra.mesh.topology import components, edge_keys, face_areas
+from voxterra.mesh.topology import components, edge_keys, face_areas, with_patches
 
 logger = logging.getLogger(__name__)
 
@@ -188,14 +187,9 @@ def _with_membranes(
         if colors is not None:
             new = np.clip(np.rint(relaxed[:, 3:]), 0, 255).astype(np.uint8)
             colors = np.concatenate([colors, new])
-    known = mesh.face_source
-    if known is None:
-        known = np.full(len(mesh.faces), SurfaceSource.MEASURED, np.uint8)
-    return TriMesh(
-        points.astype(np.float32),
-        np.concatenate([mesh.faces, patches]),
-        colors,
-        face_source=np.concatenate([known, np.full(len(patches), SurfaceSource.FILLED, np.uint8)]),
+    return with_patches(
+        TriMesh(points.astype(np.float32), mesh.faces, colors, face_source=mesh.face_source),
+        patches,
     )
 
 

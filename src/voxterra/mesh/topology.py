@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxterra.core.mesh import TriMesh
+from voxterra.core.surface_source import SurfaceSource
 from voxterra.kernels.mesh.connectivity import (
     boundary_half_edges,
     closed_loops,
@@ -66,6 +67,20 @@ def with_faces(mesh: TriMesh, chosen: NDArray[Any]) -> TriMesh:
     """
     source = None if mesh.face_source is None else mesh.face_source[chosen]
     return compacted(TriMesh(mesh.vertices, mesh.faces[chosen], mesh.colors, face_source=source))
+
+
+def with_patches(mesh: TriMesh, patches: Faces) -> TriMesh:
+    """The mesh with faces added that are marked as filled."""
+    known = mesh.face_source
+    if known is None:
+        known = np.full(len(mesh.faces), SurfaceSource.MEASURED, np.uint8)
+    filled = np.full(len(patches), SurfaceSource.FILLED, np.uint8)
+    return TriMesh(
+        mesh.vertices,
+        np.concatenate([mesh.faces, patches]),
+        mesh.colors,
+        face_source=np.concatenate([known, filled]),
+    )
 
 
 def compacted(mesh: TriMesh) -> TriMesh:

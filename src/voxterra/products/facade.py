@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from voxterra.core.bands import Bands
 from voxterra.core.camera import PinholeView
 from voxterra.core.depth import DepthMap, DepthMaps
+from voxterra.core.exposure import Exposure
 from voxterra.core.geo import GeoFrame
 from voxterra.core.mesh import TriMesh
 from voxterra.core.progress import Progress, no_progress
@@ -46,6 +47,11 @@ class TurnedPhotos:
     @property
     def source_names(self) -> tuple[str, ...]:
         return self.maps.source_names
+
+    @property
+    def exposure(self) -> Exposure | None:
+        """How the photos are levelled, where that is known: it does not depend on the frame."""
+        return getattr(self.maps, "exposure", None)
 
     def load(self, index: int) -> DepthMap:
         found = self.maps.load(index)

@@ -19,6 +19,7 @@ Float = NDArray[np.float64]
 # Neighbouring cells that differ by more than this many cells belong to two crowns.
 _STEEPEST = 40.0
 _LEAST_POINTS = 4  # in a cell and its neighbours
+_STRIPE = 256  # rows of cells that are worked on at once, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -66,20 +67,35 @@ def canopy_of(points: Sequence[Float], cell: float) -> Canopy:
     """
     every = np.concatenate([np.zeros((0, 3)), *points])
     column, row = np.floor(every[:, :2] / cell).astype(np.int64).T
+    order = np.argsort(row, kind="stable")
+    row, column, height = row[order], column[order], every[order, 2]
+    found = [np.zeros((3, 0))]
+    first, last = (int(row[0]) - 1, int(row[-1]) + 1) if len(row) else (0, -1)
+    for low in range(first, last + 1, _STRIPE):
+        near = slice(*np.searchsorted(row, [low - 1, low + _STRIPE + 1]))
+        medians = _medians(row[near], column[near], height[near])
+        own = (medians[0] >= low) & (medians[0] < low + _STRIPE)
+        found.append(medians[:, own])
+    rows, columns, heights = np.concatenate(found, axis=1)
+    return Canopy(cell, rows.astype(np.int64), columns.astype(np.int64), heights)
+
+
+def _medians(row: NDArray[np.int64], column: NDArray[np.int64], height: Float) -> Float:
+    """(3, N) row, column and median height of cells with points enough, by row, then column."""
     # Each point counts in its own cell and those beside it: gaps close, and lone points give way.
     spread = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1)]
     row = np.concatenate([row + r for r, _ in spread])
     column = np.concatenate([column + c for _, c in spread])
-    height = np.tile(every[:, 2], len(spread))
+    height = np.tile(height, len(spread))
     order = np.lexsort((height, column, row))
     row, column, height = row[order], column[order], height[order]
     new = np.flatnonzero(
-        (np.diff(row, prepend=row[:1] - 1) != 0) | (np.diff(column, prepend=0) != 0)
+        (np.diff(row, prepend=row[:1] - 1) != 0) | (np.diff(column, prepend=column[:1]) != 0)
     )
     count = np.diff(np.append(new, len(row)))
     enough = count >= _LEAST_POINTS
     at, count = new[enough], count[enough]
-    return Canopy(cell, row[at], column[at], height[at + count // 2])
+    return np.stack([row[at], column[at], height[at + count // 2]]).astype(np.float64)
 
 
 def _faces(number: NDArray[np.int64], height: Float, highest_step: float) -> NDArray[np.int32]:

@@ -20,7 +20,7 @@ class SweepConfig:
     jump_penalty: float = 2.0
     """Cost of moving further; less where the photo has an edge."""
     ground_penalty: float = 0.35
-    """Cost of a depth, in a hole, that goes on with what was measured around it."""
+    """Extra cost of a depth in a hole that continues the surface measured around it."""
     ground_margin: float = 0.04
     """How much nearer than its surroundings something in a hole stands, at least, as a fraction of
     the depth."""

@@ -3,7 +3,7 @@
 Leaves look different from every place, so that patches of full size match nowhere on a crown, and
 stereo rightly keeps nothing there. At a few pixels a crown the photos still match. The ground under
 it matches too, between the leaves and by chance; but had it been all there is, stereo would have
-measured it. So in a hole, depths that go on with the surroundings cost extra. A second round adds
+measured it. So in a hole, depths that continue the surroundings cost extra. A second round adds
 what other photos found; only depths that others confirm are kept, and all photos' together make one
 surface that fills the holes.
 
